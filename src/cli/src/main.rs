@@ -1,0 +1,2 @@
+//! `caracal-edge`.
+fn main() {}

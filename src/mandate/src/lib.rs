@@ -1,0 +1,1 @@
+//! What a Caracal mandate is and when it is accepted.
