@@ -1,0 +1,5 @@
+from model import Suite
+
+
+def suite():
+    return Suite("authority")

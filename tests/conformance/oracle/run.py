@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them.
+
+Needs only the standard library of any Python from 3.9 on. The published connector itself
+needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
+packages of requirements.txt, and starts generate.py in it.
+
+Exit status: 0 done, 1 the vectors differ or a case contradicts the oracle, 3 no Python >= 3.12.
+"""
+
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROJECT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
+REQUIREMENTS = os.path.join(HERE, "requirements.txt")
+NEWEST = (3, 14)  # requirements.txt holds wheels for CPython 3.12 to 3.14
+OLDEST = (3, 12)
+
+
+def version_of(python):
+    """(major, minor) of an interpreter that can make virtual environments, or None."""
+    probe = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    parts = done.stdout.split()
+    return (int(parts[0]), int(parts[1])) if done.returncode == 0 and len(parts) == 2 else None
+
+
+def find_python():
+    names = [shutil.which(name) for name in ("python3.14", "python3.13", "python3.12", "python3")]
+    names += sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin/python3")), reverse=True)
+    for python in [os.environ.get("ORACLE_PYTHON")] + names:
+        version = version_of(python) if python else None
+        if version and OLDEST <= version <= NEWEST:
+            return python, version
+    return None, None
+
+
+def environment():
+    """The path of the environment's Python; the environment is made when it is not there."""
+    python, version = find_python()
+    if python is None:
+        print("oracle: no Python 3.12, 3.13 or 3.14 found (the connector needs one); "
+              "install it or set ORACLE_PYTHON", file=sys.stderr)
+        sys.exit(3)
+    with open(REQUIREMENTS, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()[:16]
+    place = os.path.join(PROJECT, ".tools", "oracle", "%s-cp%d%d" % ((digest,) + version))
+    inside = os.path.join(place, "bin", "python")
+    ready = os.path.join(place, "ready")
+    if not os.path.exists(ready):
+        print("oracle: making %s" % os.path.relpath(place, PROJECT), file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([python, "-m", "venv", place], check=True)
+        subprocess.run(
+            [inside, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps",
+             "--only-binary=:all:", "--require-hashes", "-r", REQUIREMENTS],
+            check=True,
+        )
+        with open(ready, "w") as file:
+            file.write("ok\n")
+    return inside
+
+
+def main():
+    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check"):
+        print("usage: run.py generate | check", file=sys.stderr)
+        return 2
+    command = [environment(), "-E", "-s", "-B", os.path.join(HERE, "generate.py")] + sys.argv[1:]
+    return subprocess.run(command).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
