@@ -1,1 +1,44 @@
-//! The in-process proxy host: a proxy-wasm host for tests, stateful, with a clock and a network under the test's control.
+//! The in-process proxy host: a proxy-wasm host for tests, stateful, with a
+//! clock and a network under the test's control.
+//!
+//! It plays Envoy 1.40: a canary, a VM on the main thread and one for each
+//! worker over one shared data, with Envoy's rules for compare-and-set, ticks,
+//! callouts, effective contexts, local replies and traps. What a filter must
+//! not do is written down as a [`Violation`], and then has the consequence that
+//! it has in Envoy.
+//!
+//! ```ignore
+//! let mut proxy = Proxy::envoy(Module::from_file("dist/caracal_filter.wasm")?)
+//!     .configuration(config)          // one listener; call again for more
+//!     .workers(2)
+//!     .clusters(["sts", "feed"])      // others are unknown; default: any name is known
+//!     .on_callout(|c| match c.cluster.as_str() {
+//!         "sts" => Answer::json(&jwks).after(Duration::from_millis(5)),
+//!         _ => Answer::Refused,
+//!     })
+//!     .start()?;
+//! proxy.advance(Duration::from_millis(50));            // ticks and answers run here, nowhere else
+//! let stream = proxy.request(0, Request::get("/payouts").bearer(token));
+//! assert_eq!(proxy.outcome(stream).replied().status, 401);
+//! assert_eq!(proxy.filter_state(stream, "caracal_decision"), Some(&b"denied"[..]));
+//! proxy.assert_clean();
+//! ```
+//!
+//! Time stands still but for [`Proxy::advance`]; even an answer that takes no
+//! time is delivered there (`advance(Duration::ZERO)` will do).
+
+mod headers;
+mod module;
+mod request;
+mod values;
+
+mod proxy;
+
+pub use headers::Headers;
+pub use module::Module;
+pub use proxy::{Builder, Proxy};
+pub use request::Request;
+pub use values::{
+    Answer, CallbackCost, Callout, FailurePolicy, Forwarded, HostCall, HostKind, Level, LogLine,
+    Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,
+};

@@ -1,0 +1,396 @@
+//! The plain values that tests hand in and get back.
+//!
+//! What may live here: public data types without behaviour beyond reading
+//! them. State of the running host lives with its owner.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::Headers;
+
+/// Status numbers of the ABI, as far as Envoy returns them.
+pub mod status {
+    /// Done.
+    pub const OK: u32 = 0;
+    /// The thing asked for is not there.
+    pub const NOT_FOUND: u32 = 1;
+    /// An argument, or the moment of the call, is wrong.
+    pub const BAD_ARGUMENT: u32 = 2;
+    /// Something could not be written down.
+    pub const SERIALIZATION_FAILURE: u32 = 3;
+    /// Something could not be read.
+    pub const PARSE_FAILURE: u32 = 4;
+    /// A pointer of the module's leads out of its memory.
+    pub const INVALID_MEMORY_ACCESS: u32 = 6;
+    /// A queue has nothing.
+    pub const EMPTY: u32 = 7;
+    /// Another write came first.
+    pub const CAS_MISMATCH: u32 = 8;
+    /// The host failed.
+    pub const INTERNAL_FAILURE: u32 = 10;
+    /// The host does not offer this call.
+    pub const UNIMPLEMENTED: u32 = 12;
+    /// Not a status: a fault hook that returns it makes the call trap.
+    pub const TRAP: u32 = u32::MAX;
+}
+
+/// Which proxy the host plays. Others follow; see `profile.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostKind {
+    /// Envoy 1.40.
+    Envoy,
+}
+
+/// One of the VMs that a proxy runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vm {
+    /// The throw-away one in which a configuration is tried.
+    Canary,
+    /// The living one on the main thread: ticks and callouts, no requests.
+    Main,
+    /// The one of a worker thread.
+    Worker(usize),
+}
+
+/// What a trap in a worker's VM leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// The worker answers 503 for good.
+    #[default]
+    Closed,
+    /// The next request to the worker makes a new VM.
+    Reload,
+}
+
+/// The level of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+/// One line that the module logged, or wrote to its standard output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Who logged it.
+    pub vm: Vm,
+    /// How grave it is; `Info` and `Error` for standard output and error.
+    pub level: Level,
+    /// The text, with what is no UTF-8 replaced.
+    pub text: String,
+    /// When, on the monotonic clock, since the start.
+    pub at: Duration,
+}
+
+/// Why a proxy did not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// What failed, and in which VM.
+    pub message: String,
+    /// Everything logged until then.
+    pub logs: Vec<LogLine>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        for line in &self.logs {
+            write!(f, "\n  {:?} {:?} {}", line.vm, line.level, line.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Names a request for as long as the proxy lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stream(pub(crate) usize);
+
+/// What the client got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status on the wire (200 for a gRPC trailers-only reply).
+    pub status: u32,
+    /// The headers, without pseudo headers.
+    pub headers: Headers,
+    /// The body so far.
+    pub body: Vec<u8>,
+    /// `grpc-status`, when the client speaks gRPC and the reply is local.
+    pub grpc_status: Option<u32>,
+    /// The response-code details, as the access log shows them.
+    pub details: String,
+}
+
+impl Reply {
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body in UTF-8")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("a JSON body: {e}: {:?}", self.body.escape_ascii()))
+    }
+}
+
+/// What the upstream got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The headers, pseudo headers included.
+    pub headers: Headers,
+    /// The body so far.
+    pub body: Vec<u8>,
+    /// The trailers, when there were any.
+    pub trailers: Option<Headers>,
+    /// Whether the request has come to its end.
+    pub complete: bool,
+}
+
+/// How a request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The filter holds it.
+    Paused,
+    /// The upstream has it, and has not answered.
+    Forwarded(Forwarded),
+    /// The filter answered it.
+    Replied(Reply),
+    /// The upstream answered it, and the client has (the beginning of) that.
+    Answered(Reply),
+    /// The filter's VM trapped, or had: the client got this 503.
+    Trapped(Reply),
+    /// The filter ended it after it had been forwarded, or closed it.
+    Cut {
+        /// What the client had got by then.
+        reply: Option<Reply>,
+        /// The response-code details; empty for a plain close.
+        details: String,
+    },
+    /// The client left.
+    Cancelled,
+    /// Nobody will ever answer: its VM died while it was paused, or it was
+    /// answered twice.
+    Hung,
+}
+
+impl Outcome {
+    /// What the upstream got; fails the test in any other case.
+    #[track_caller]
+    pub fn forwarded(self) -> Forwarded {
+        match self {
+            Self::Forwarded(forwarded) => forwarded,
+            other => panic!("expected the request to be forwarded, and it is {other:?}"),
+        }
+    }
+
+    /// The filter's own reply; fails the test in any other case.
+    #[track_caller]
+    pub fn replied(self) -> Reply {
+        match self {
+            Self::Replied(reply) => reply,
+            other => panic!("expected a reply of the filter, and it is {other:?}"),
+        }
+    }
+
+    /// The status the client got, when it got one.
+    pub fn status(&self) -> Option<u32> {
+        match self {
+            Self::Replied(r) | Self::Answered(r) | Self::Trapped(r) => Some(r.status),
+            Self::Cut { reply, .. } => reply.as_ref().map(|r| r.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the filter holds the request.
+    pub fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused)
+    }
+
+    /// Whether the upstream has the request, unanswered.
+    pub fn is_forwarded(&self) -> bool {
+        matches!(self, Self::Forwarded(_))
+    }
+}
+
+/// Something a filter must not do. The host did what Envoy would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// A second local reply for a stream: the client hangs.
+    SecondReply,
+    /// A stream that was denied was resumed: the upstream gets the request.
+    ResumedAfterReply,
+    /// A reply for a stream that was resumed in the same callback.
+    ReplyAfterResume,
+    /// A stream was resumed that did not wait.
+    ResumedRunning,
+    /// A callback sent a reply for its stream and returned `Continue`.
+    ContinueAfterReply,
+    /// A header map was read or changed at a time when there is none.
+    MapOutOfPhase,
+    /// Headers were changed after a reply for the stream.
+    ChangedAfterReply,
+    /// A reply, resumption or close that acted on no stream at all.
+    NoStream,
+    /// `proxy_close_stream` with a type that Envoy accepts and ignores.
+    CloseIgnored,
+    /// A property was set under a name that access logs cannot read.
+    UnreadableProperty,
+}
+
+/// One such thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What it was.
+    pub wrong: Wrong,
+    /// The VM.
+    pub vm: Vm,
+    /// The stream concerned.
+    pub stream: Option<Stream>,
+    /// The callback and the host call.
+    pub during: String,
+    /// When, since the start.
+    pub at: Duration,
+}
+
+/// A call that the filter made to the network.
+#[derive(Clone, Debug)]
+pub struct Callout {
+    /// Names it in [`crate::Proxy::answer`]. Counts up over all VMs.
+    pub id: usize,
+    /// The cluster's name.
+    pub cluster: String,
+    /// `:method`.
+    pub method: String,
+    /// `:path`.
+    pub path: String,
+    /// `:authority`.
+    pub authority: String,
+    /// All headers, pseudo headers included.
+    pub headers: Headers,
+    /// The body.
+    pub body: Vec<u8>,
+    /// After which Envoy gives up. Zero is no timeout.
+    pub timeout: Duration,
+    /// The VM that made it.
+    pub from: Vm,
+    /// The stream under whose context it was made; none for a root context.
+    pub stream: Option<Stream>,
+    /// When, since the start.
+    pub at: Duration,
+}
+
+impl Callout {
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("a callout with a JSON body")
+    }
+}
+
+/// What becomes of a callout.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// An answer comes.
+    Respond {
+        /// `:status`.
+        status: u32,
+        /// Other headers.
+        headers: Headers,
+        /// The body.
+        body: Vec<u8>,
+        /// How long it takes. Later than the timeout is a timeout.
+        after: Duration,
+    },
+    /// The connection is refused: `:status` 503 at once.
+    Refused,
+    /// Nobody answers: `:status` 504 after the callout's timeout.
+    TimesOut,
+    /// The answer is over the host's limit: no headers, no body.
+    TooBig,
+    /// No answer until [`crate::Proxy::answer`] gives one; no timeout either.
+    Never,
+    /// The dispatch itself returns this status, and there is no callback.
+    DispatchFails(u32),
+}
+
+impl Answer {
+    /// A status and a body, at once (at the next [`crate::Proxy::advance`]).
+    pub fn with(status: u32, body: impl AsRef<[u8]>) -> Self {
+        Self::Respond {
+            status,
+            headers: Headers::new(),
+            body: body.as_ref().to_vec(),
+            after: Duration::ZERO,
+        }
+    }
+
+    /// 200 with a JSON body, at once.
+    pub fn json(body: &serde_json::Value) -> Self {
+        Self::with(200, body.to_string())
+    }
+
+    /// The same answer, later.
+    pub fn after(mut self, later: Duration) -> Self {
+        if let Self::Respond { after, .. } = &mut self {
+            *after = later;
+        }
+        self
+    }
+
+    /// The same answer with one more header.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        if let Self::Respond { headers, .. } = &mut self {
+            headers.add(name, value);
+        }
+        self
+    }
+}
+
+/// A host call that is about to be made, for a fault hook.
+#[derive(Clone, Copy, Debug)]
+pub struct HostCall {
+    /// The import's name.
+    pub name: &'static str,
+    /// The VM that calls.
+    pub vm: Vm,
+    /// The how-manieth call of that name by that VM it is, from 1.
+    pub nth: u64,
+    /// The callback in which it is made, `proxy_on_tick` say.
+    pub callback: &'static str,
+}
+
+/// One callback into a VM, and what it cost.
+#[derive(Clone, Debug)]
+pub struct CallbackCost {
+    /// The VM.
+    pub vm: Vm,
+    /// The export's name.
+    pub callback: &'static str,
+    /// The stream, for callbacks of an HTTP context.
+    pub stream: Option<Stream>,
+    /// Units of work, about one for each wasm instruction.
+    pub fuel: u64,
+    /// The host calls made, by name.
+    pub host_calls: BTreeMap<&'static str, u64>,
+    /// When, since the start.
+    pub at: Duration,
+}
+
+/// One metric, summed over all VMs as Envoy does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(u64),
+    /// Every value recorded.
+    Histogram(Vec<u64>),
+}
