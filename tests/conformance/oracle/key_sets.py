@@ -83,7 +83,8 @@ add_keys("set-extra-members", MAIN.jwk("k1"), version=2, next=None)
 add("white-space", json.dumps({"keys": [MAIN.jwk("k1")]}, indent=2) + "\n")
 add("non-objects-beside", json.dumps({"keys": [5, "x", None, [], True, {}, MAIN.jwk("k1")]}))
 add_keys("standard-alphabet-beside", MAIN.jwk("k1"),
-         OTHER.jwk("k3", x=base64.b64encode(OTHER.point()[0]).decode().rstrip("=")))
+         OTHER.jwk("k3", y=base64.b64encode(OTHER.point()[1]).decode().rstrip("=")))
+assert "/" in KEY_SETS["standard-alphabet-beside"]["body"]
 
 # Several keys under one kid, and very many keys.
 FAMILY = [Es256(f"family {number}") for number in range(1, 7)]
