@@ -52,10 +52,12 @@ def prefixes(s: Suite) -> None:
     at("reports-still-verified", "/reports", None, MISSING, 2)
     at("empty-override", "/empty", READ, OK)
     at("empty-override-missing", "/empty", PAY, SCOPE)
-    for path in ("/health", "/health/", "/health/live", "/health?x", "/payouts/public", "/payouts/public/", "/payouts/public/a/b"):
+    for path in ("/health", "/health/live", "/health?x", "/payouts/public", "/payouts/public/a/b"):
         at("excluded" + path.replace("/", "-").replace("?", "-query-"), path, None, OK, 1)
     for path in ("/healthz", "/health-check", "/Health", "/healt", "/payouts/publicity", "/v1/health", "/payouts/Public"):
         at("not-excluded" + path.replace("/", "-") + ("-upper" if path != path.lower() else ""), path, None, MISSING, 2)
+    at("excluded-health-slash", "/health/", None, OK, 1)
+    at("excluded-payouts-public-slash", "/payouts/public/", None, OK, 1)
     at("exclude-wins", "/payouts/public", READ, OK, 1)
     at("root-route", "/", token(scope="root"), OK, config="routes-root")
     at("root-route-below", "/any/thing", READ, SCOPE, config="routes-root")
