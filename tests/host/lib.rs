@@ -27,17 +27,32 @@
 //! Time stands still but for [`Proxy::advance`]; even an answer that takes no
 //! time is delivered there (`advance(Duration::ZERO)` will do).
 
+mod abi;
+mod clock;
+mod events;
+mod flow;
 mod headers;
+mod metrics;
 mod module;
-mod request;
-mod values;
-
+mod network;
+mod profile;
 mod proxy;
+mod request;
+mod shared_data;
+mod start;
+mod streams;
+mod values;
+mod vm;
+mod world;
+
+#[cfg(test)]
+mod tests;
 
 pub use headers::Headers;
 pub use module::Module;
-pub use proxy::{Builder, Proxy};
+pub use proxy::Proxy;
 pub use request::Request;
+pub use start::Builder;
 pub use values::{
     Answer, CallbackCost, Callout, FailurePolicy, Forwarded, HostCall, HostKind, Level, LogLine,
     Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,

@@ -1,261 +1,409 @@
-//! The public face: what a test can do with a proxy.
-#![allow(unused_variables)]
+//! The public face: what a test can do with a proxy, and see of it.
+//!
+//! What may live here: the methods of [`Proxy`] that tests call. What they set
+//! in motion is `flow.rs`, `events.rs` and `start.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::*;
-
-/// Describes a proxy before it starts.
-pub struct Builder {}
-
-impl Builder {
-    /// One more listener with this plugin configuration. Identical ones share a root.
-    pub fn configuration(self, json: impl Into<Vec<u8>>) -> Self {
-        todo!()
-    }
-    /// The VM configuration; empty by default.
-    pub fn vm_configuration(self, bytes: impl Into<Vec<u8>>) -> Self {
-        todo!()
-    }
-    /// The `vm_id`.
-    pub fn vm_id(self, id: &str) -> Self {
-        todo!()
-    }
-    /// The number of workers; 1 by default.
-    pub fn workers(self, n: usize) -> Self {
-        todo!()
-    }
-    /// One environment variable that the module sees.
-    pub fn env(self, name: &str, value: &str) -> Self {
-        todo!()
-    }
-    /// What a trap leads to.
-    pub fn failure_policy(self, policy: FailurePolicy) -> Self {
-        todo!()
-    }
-    /// The clusters that exist. Without this call every name is one.
-    pub fn clusters<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
-        todo!()
-    }
-    /// What `proxy_get_log_level` says; `Info` by default.
-    pub fn log_level(self, level: Level) -> Self {
-        todo!()
-    }
-    /// The wall clock at the start, since the epoch.
-    pub fn wall(self, since_epoch: Duration) -> Self {
-        todo!()
-    }
-    /// A value that shared data holds before the start.
-    pub fn shared(self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
-        todo!()
-    }
-    /// Fuel after which a callback traps (a loop without end).
-    pub fn fuel_limit(self, fuel: u64) -> Self {
-        todo!()
-    }
-    /// Who answers callouts. Without it they are refused.
-    pub fn on_callout(self, handler: impl FnMut(&Callout) -> Answer + 'static) -> Self {
-        todo!()
-    }
-    /// A fault hook: a status makes the host call return it and do nothing.
-    pub fn on_host_call(self, hook: impl FnMut(&HostCall) -> Option<u32> + 'static) -> Self {
-        todo!()
-    }
-    /// Starts: canary, main thread, workers, listener by listener.
-    pub fn start(self) -> Result<Proxy, StartError> {
-        todo!()
-    }
-}
+use crate::start::Plan;
+use crate::streams::{End, Piece, StreamState, Way};
+use crate::vm::Instantiated;
+use crate::world::World;
+use crate::{
+    Answer, Builder, CallbackCost, Callout, FailurePolicy, Forwarded, Headers, HostCall, HostKind,
+    Level, LogLine, Metric, Module, Outcome, Request, StartError, Stream, Violation, Vm,
+};
 
 /// A running proxy.
-pub struct Proxy {}
+pub struct Proxy {
+    /// Not here only while a callback runs.
+    pub(crate) world: Option<Box<World>>,
+    pub(crate) vms: BTreeMap<Vm, Instantiated>,
+    pub(crate) plan: Plan,
+    pub(crate) generation: u64,
+}
 
 impl Proxy {
     /// An Envoy with this module as its filter.
     pub fn envoy(module: Module) -> Builder {
-        todo!()
+        Builder::new(HostKind::Envoy, module)
     }
 
-    // Time.
+    // ---- Time
+
     /// Since the start, on the monotonic clock.
     pub fn now(&self) -> Duration {
-        todo!()
+        self.world().clock.now
     }
+
     /// Since the epoch, on the wall clock.
     pub fn wall(&self) -> Duration {
-        todo!()
+        self.world().clock.wall
     }
-    /// Moves both clocks, and runs every tick and answer that falls due.
+
+    /// Moves both clocks, and runs every tick and answer that falls due, each
+    /// at its time. `Duration::ZERO` delivers the answers that take no time.
     pub fn advance(&mut self, by: Duration) {
-        todo!()
+        self.run_until(self.now() + by);
     }
+
     /// Sets the wall clock alone.
     pub fn set_wall(&mut self, since_epoch: Duration) {
-        todo!()
+        self.world_mut().clock.wall = since_epoch;
     }
+
     /// Moves the wall clock alone, by seconds, either way.
     pub fn jump_wall(&mut self, seconds: i64) {
-        todo!()
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        let wall = &mut self.world_mut().clock.wall;
+        *wall = if seconds < 0 {
+            wall.saturating_sub(by)
+        } else {
+            *wall + by
+        };
     }
 
-    // Requests.
+    // ---- Requests
+
     /// A request arrives at a worker.
+    #[track_caller]
     pub fn request(&mut self, worker: usize, request: Request) -> Stream {
-        todo!()
+        let (stream, root) = self.arrive(worker, &request);
+        match root {
+            Some(root) => self.enter(stream.0, root),
+            None => self.trapped(stream.0),
+        }
+        stream
     }
-    /// More of the request's body.
+
+    /// A request that Envoy answers by itself (400) before the filter sees it:
+    /// its context gets `on_log` without `on_request_headers`.
+    #[track_caller]
+    pub fn request_unseen(&mut self, worker: usize, request: Request) -> Stream {
+        let (stream, root) = self.arrive(worker, &request);
+        let Some(root) = root else {
+            self.trapped(stream.0);
+            return stream;
+        };
+        if self.create_context(stream.0, root) {
+            self.state(stream.0).client = Some(crate::Reply {
+                status: 400,
+                headers: Headers::new(),
+                body: Vec::new(),
+                grpc_status: None,
+                details: String::new(),
+            });
+            self.finish(stream.0, End::Complete);
+        } else {
+            self.trapped(stream.0);
+        }
+        stream
+    }
+
+    /// Notes a request, and finds the root that serves it in a living VM.
+    #[track_caller]
+    fn arrive(&mut self, worker: usize, request: &Request) -> (Stream, Option<u32>) {
+        let vm = Vm::Worker(worker);
+        let configuration = *self
+            .plan
+            .listeners
+            .get(request.listener)
+            .unwrap_or_else(|| panic!("there is no listener {}", request.listener));
+        let now = self.now();
+        let streams = &mut self.world_mut().streams;
+        let stream = Stream(streams.len());
+        streams.push(StreamState::new(vm, now, request));
+        let instance = self.vms.get(&vm);
+        let instance = instance.unwrap_or_else(|| panic!("there is no worker {worker}"));
+        if instance.failed.is_some() && self.plan.policy == FailurePolicy::Reload {
+            // What went wrong is in the log, and the VM is dead again.
+            let _ = self.remake(vm);
+        }
+        let instance = self.vms.get(&vm).filter(|i| i.failed.is_none());
+        let root = instance.and_then(|i| i.store.data().root_of(configuration));
+        (stream, root)
+    }
+
+    /// More of the body of a request that was left [`Request::open`].
     pub fn send_body(&mut self, stream: Stream, bytes: impl AsRef<[u8]>, end: bool) {
-        todo!()
+        let s = self.state(stream.0);
+        if s.end.is_some() || s.local {
+            return;
+        }
+        assert!(!s.request.ended, "the request has ended");
+        s.request.ended = end;
+        let piece = Piece::Body(bytes.as_ref().to_vec(), end);
+        s.request.queue.push_back(piece);
+        self.pump(stream.0, Way::Request);
     }
-    /// The upstream answers, all at once.
+
+    /// The upstream answers, all at once and without a body.
     pub fn respond(&mut self, stream: Stream, status: u32, headers: impl Into<Headers>) {
-        todo!()
+        self.upstream_answers(stream, status, headers.into(), true);
     }
+
     /// The upstream begins an answer that goes on (an event stream, say).
     pub fn respond_open(&mut self, stream: Stream, status: u32, headers: impl Into<Headers>) {
-        todo!()
+        self.upstream_answers(stream, status, headers.into(), false);
     }
+
+    fn upstream_answers(&mut self, stream: Stream, status: u32, headers: Headers, end: bool) {
+        let s = self.state(stream.0);
+        if s.end.is_some() {
+            return;
+        }
+        assert!(s.upstream.is_some(), "the upstream has no such request");
+        assert!(!s.response.begun, "the upstream has answered");
+        let mut all = Headers::from([(":status", status.to_string())]);
+        for (name, value) in headers.iter() {
+            all.add(name, value);
+        }
+        self.begin_response(stream.0, all, None, end);
+    }
+
     /// More of the answer's body.
     pub fn respond_body(&mut self, stream: Stream, bytes: impl AsRef<[u8]>, end: bool) {
-        todo!()
+        let s = self.state(stream.0);
+        if s.end.is_some() {
+            return;
+        }
+        assert!(s.response.begun, "the upstream has not answered yet");
+        assert!(!s.response.ended, "the answer has ended");
+        s.response.ended = end;
+        let piece = Piece::Body(bytes.as_ref().to_vec(), end);
+        s.response.queue.push_back(piece);
+        self.pump(stream.0, Way::Response);
     }
+
     /// The client leaves.
     pub fn cancel(&mut self, stream: Stream) {
-        todo!()
+        self.finish(stream.0, End::Cancelled);
     }
-    /// A request that Envoy answers by itself: `on_log` comes without `on_request_headers`.
-    pub fn request_unseen(&mut self, worker: usize, request: Request) -> Stream {
-        todo!()
+
+    fn stream(&self, stream: Stream) -> &StreamState {
+        &self.world().streams[stream.0]
     }
+
     /// How a request stands.
     pub fn outcome(&self, stream: Stream) -> Outcome {
-        todo!()
+        self.stream(stream).outcome()
     }
+
     /// What the upstream got of a request, whatever became of it.
     pub fn upstream(&self, stream: Stream) -> Option<&Forwarded> {
-        todo!()
+        self.stream(stream).upstream.as_ref()
     }
+
     /// The response-code details of a stream.
     pub fn details(&self, stream: Stream) -> &str {
-        todo!()
+        &self.stream(stream).details
     }
+
     /// A property of one segment that the filter set, as access logs read it.
     pub fn filter_state(&self, stream: Stream, name: &str) -> Option<&[u8]> {
-        todo!()
+        let state = &self.stream(stream).filter_state;
+        state.get(name.as_bytes()).map(Vec::as_slice)
     }
+
+    /// The same as text; fails the test when it is no UTF-8.
+    pub fn filter_state_text(&self, stream: Stream, name: &str) -> Option<&str> {
+        let value = self.filter_state(stream, name)?;
+        Some(std::str::from_utf8(value).expect("filter state in UTF-8"))
+    }
+
     /// Whether the stream has ended and its context is deleted.
     pub fn is_finished(&self, stream: Stream) -> bool {
-        todo!()
+        self.stream(stream).end.is_some()
     }
 
-    // Workers.
-    /// Makes a worker's VM anew; its streams are cut.
+    // ---- Workers
+
+    /// Makes a worker's VM anew, as Envoy does when it drains and starts a
+    /// listener; its streams are cut without the filter being told.
     pub fn restart_worker(&mut self, worker: usize) -> Result<(), StartError> {
-        todo!()
+        let vm = Vm::Worker(worker);
+        self.vms.remove(&vm);
+        for stream in 0..self.world().streams.len() {
+            let s = self.state(stream);
+            if s.vm == vm && s.end.is_none() {
+                self.finish(stream, End::Cut);
+            }
+        }
+        self.remake(vm).map_err(|message| StartError {
+            message,
+            logs: self.world().logs.clone(),
+        })
     }
+
     /// Why a VM is dead, if it is.
     pub fn failed(&self, vm: Vm) -> Option<&str> {
-        todo!()
-    }
-    /// Bytes of linear memory a VM has.
-    pub fn memory_size(&self, vm: Vm) -> usize {
-        todo!()
-    }
-    /// The periods at which a VM ticks, one for each root (zero: not at all).
-    pub fn tick_periods(&self, vm: Vm) -> Vec<Duration> {
-        todo!()
+        self.vms.get(&vm)?.failed.as_deref()
     }
 
-    // Network.
+    /// Bytes of linear memory a VM has; 0 when there is no such VM.
+    pub fn memory_size(&self, vm: Vm) -> usize {
+        self.vms.get(&vm).map_or(0, Instantiated::memory_size)
+    }
+
+    /// The periods at which a VM ticks, one for each distinct configuration in
+    /// order (zero: not at all).
+    pub fn tick_periods(&self, vm: Vm) -> Vec<Duration> {
+        let Some(instance) = self.vms.get(&vm) else {
+            return Vec::new();
+        };
+        let data = instance.store.data();
+        let roots = 0..self.plan.configurations.len();
+        let roots = roots.filter_map(|c| data.root_of(c));
+        roots.map(|root| data.ticks.period(root)).collect()
+    }
+
+    // ---- Network
+
     /// Another handler for callouts from now on.
     pub fn on_callout(&mut self, handler: impl FnMut(&Callout) -> Answer + 'static) {
-        todo!()
+        self.world_mut().network.handler = Some(Box::new(handler));
     }
+
     /// Every callout made so far that the host accepted.
     pub fn callouts(&self) -> &[Callout] {
-        todo!()
+        &self.world().network.log
     }
+
+    /// Those of one cluster.
+    pub fn callouts_to(&self, cluster: &str) -> Vec<&Callout> {
+        let all = self.callouts().iter();
+        all.filter(|c| c.cluster == cluster).collect()
+    }
+
     /// Callouts that wait for an answer.
     pub fn open_callouts(&self) -> Vec<&Callout> {
-        todo!()
-    }
-    /// Answers a callout that is still open (the canary's never is).
-    pub fn answer(&mut self, callout: usize, answer: Answer) -> bool {
-        todo!()
+        self.world().network.open().collect()
     }
 
-    // What can be seen.
+    /// Answers a callout that is still open (the canary's never is); false
+    /// when it is not. Delivered by [`Proxy::advance`].
+    pub fn answer(&mut self, callout: usize, answer: Answer) -> bool {
+        let now = self.now();
+        self.world_mut().network.answer(callout, answer, now)
+    }
+
+    // ---- What can be seen
+
     /// Every log line so far.
     pub fn logs(&self) -> &[LogLine] {
-        todo!()
+        &self.world().logs
     }
+
     /// Whether some line at that level or above contains a text.
     pub fn logged(&self, level: Level, text: &str) -> bool {
-        todo!()
+        let mut lines = self.logs().iter();
+        lines.any(|line| line.level >= level && line.text.contains(text))
     }
+
     /// A metric by name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
-        todo!()
+        self.metrics().get(name)
     }
-    /// A counter's or gauge's value; 0 when nobody defined it.
+
+    /// A counter's or gauge's value, or the number of a histogram's values; 0
+    /// when nobody defined it.
     pub fn metric_value(&self, name: &str) -> u64 {
-        todo!()
+        match self.metric(name) {
+            Some(Metric::Counter(value) | Metric::Gauge(value)) => *value,
+            Some(Metric::Histogram(values)) => values.len() as u64,
+            None => 0,
+        }
     }
+
     /// All metrics.
     pub fn metrics(&self) -> &BTreeMap<String, Metric> {
-        todo!()
+        &self.world().metrics.by_name
     }
-    /// Everything filters did that they must not.
+
+    /// Everything the filter did that it must not.
     pub fn violations(&self) -> &[Violation] {
-        todo!()
+        &self.world().violations
     }
+
     /// Fails the test when there was a violation or a trap.
+    #[track_caller]
     pub fn assert_clean(&self) {
-        todo!()
+        let violations = self.violations();
+        assert!(violations.is_empty(), "violations: {violations:#?}");
+        let dead: Vec<_> = self.vms.keys().filter_map(|vm| self.failed(*vm)).collect();
+        assert!(dead.is_empty(), "dead VMs: {dead:#?}");
     }
+
     /// Every callback so far, with its cost.
     pub fn callbacks(&self) -> &[CallbackCost] {
-        todo!()
+        &self.world().costs
     }
-    /// What a stream's callbacks cost together: fuel and host calls.
+
+    /// What a stream's callbacks cost together: fuel, and host calls by name.
     pub fn cost(&self, stream: Stream) -> (u64, BTreeMap<&'static str, u64>) {
-        todo!()
+        let (mut fuel, mut calls) = (0, BTreeMap::new());
+        for cost in self.callbacks() {
+            if cost.stream == Some(stream) {
+                fuel += cost.fuel;
+                for (name, n) in &cost.host_calls {
+                    *calls.entry(*name).or_default() += n;
+                }
+            }
+        }
+        (fuel, calls)
     }
-    /// Forgets logs, callbacks and callouts that are answered (for long tests).
+
+    /// Forgets logs, costs and answered callouts (for long runs).
     pub fn forget(&mut self) {
-        todo!()
+        let world = self.world_mut();
+        world.logs.clear();
+        world.costs.clear();
+        world.network.forget();
     }
+
     /// How many bytes the module asked of the random source.
     pub fn random_bytes_drawn(&self) -> u64 {
-        todo!()
+        self.world().random.drawn
     }
 
-    // Shared data.
-    /// Everything in shared data: key, value, cas. A removed key has an empty value.
-    pub fn shared_data(&self) -> BTreeMap<Vec<u8>, (Vec<u8>, u32)> {
-        todo!()
+    // ---- Shared data
+
+    /// Everything in shared data: key to value and cas. A removed key has an
+    /// empty value.
+    pub fn shared_data(&self) -> &BTreeMap<Vec<u8>, (Vec<u8>, u32)> {
+        self.world().shared.all()
     }
-    /// Writes as another plugin of the same `vm_id` would.
+
+    /// Writes as another plugin of the same `vm_id` would; no bytes remove.
     pub fn set_shared(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        todo!()
+        let shared = &mut self.world_mut().shared;
+        let set = shared.set(key.as_ref(), value.as_ref(), 0);
+        set.expect("an unconditional write");
     }
-    /// Changes a value behind everyone's back; its cas stays.
+
+    /// Changes a value behind everyone's back; its cas stays. Fails the test
+    /// when there is no such key.
+    #[track_caller]
     pub fn corrupt_shared(&mut self, key: impl AsRef<[u8]>, change: impl FnOnce(&mut Vec<u8>)) {
-        todo!()
+        let found = self.world_mut().shared.corrupt(key.as_ref(), change);
+        assert!(found, "no such key: {}", key.as_ref().escape_ascii());
     }
+
     /// Makes a key one that was never written.
     pub fn forget_shared(&mut self, key: impl AsRef<[u8]>) {
-        todo!()
+        self.world_mut().shared.forget(key.as_ref());
     }
 
-    // Faults.
-    /// Another fault hook from now on.
+    // ---- Faults
+
+    /// Another fault hook from now on; see [`Builder::on_host_call`].
     pub fn on_host_call(&mut self, hook: impl FnMut(&HostCall) -> Option<u32> + 'static) {
-        todo!()
+        self.world_mut().fault = Some(Box::new(hook));
     }
+
     /// No fault hook any more.
     pub fn no_faults(&mut self) {
-        todo!()
+        self.world_mut().fault = None;
     }
 }

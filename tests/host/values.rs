@@ -244,6 +244,8 @@ pub enum Wrong {
     CloseIgnored,
     /// A property was set under a name that access logs cannot read.
     UnreadableProperty,
+    /// A header whose name or value holds a line end or a NUL, or has no name.
+    BrokenHeader,
 }
 
 /// One such thing.

@@ -1,0 +1,106 @@
+//! Properties: what the host knows, and filter state.
+//!
+//! What may live here: `get_property` and `set_property`, and the part of
+//! Envoy's attributes that a filter may want.
+
+use super::{Args, Done, Entry, Host};
+use crate::streams::StreamState;
+use crate::{Wrong, status};
+
+pub(super) const FUNCTIONS: &[Entry] = &[
+    ("proxy_get_property", "iiii", get_property),
+    ("proxy_set_property", "iiii", set_property),
+];
+
+fn get_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
+    let path = host.bytes(args.u(0), args.u(1))?;
+    let value = find(host, &path).ok_or(status::NOT_FOUND)?;
+    host.give(&value, args.u(2), args.u(3))
+}
+
+/// Filter state. More than one segment is accepted, and then nobody finds it.
+fn set_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
+    let path = host.bytes(args.u(0), args.u(1))?;
+    let value = host.bytes(args.u(2), args.u(3))?;
+    let stream = host.data().stream().ok_or(status::NOT_FOUND)?;
+    if path.is_empty() || path.contains(&0) {
+        host.violate(Wrong::UnreadableProperty);
+    }
+    let state = &mut host.world().streams[stream].filter_state;
+    state.insert(path, value);
+    Ok(())
+}
+
+fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
+    let name = String::from_utf8_lossy(path).replace('\0', ".");
+    let data = host.data();
+    let stream = data.stream();
+    let root = data.root();
+    let world = data.world();
+    match name.as_str() {
+        "plugin_name" => return Some(b"caracal".to_vec()),
+        "plugin_root_id" => return Some(format!("root_{root}").into_bytes()),
+        "plugin_vm_id" => return Some(world.vm_id.clone().into_bytes()),
+        _ => {}
+    }
+    let now = world.clock.now;
+    let s = &world.streams[stream?];
+    if let Some((_, value)) = s.properties.iter().find(|(p, _)| *p == name) {
+        return Some(value.clone());
+    }
+    if let Some(value) = s.filter_state.get(path)
+        && !path.contains(&0)
+    {
+        return Some(value.clone());
+    }
+    match name.split_once('.') {
+        Some(("request", rest)) => of_request(s, rest, now),
+        Some(("response", rest)) => of_response(s, rest),
+        _ => None,
+    }
+}
+
+fn number(value: u64) -> Option<Vec<u8>> {
+    Some(value.to_le_bytes().to_vec())
+}
+
+fn of_request(s: &StreamState, name: &str, now: std::time::Duration) -> Option<Vec<u8>> {
+    // Once the request went on, only `on_log` sees its headers again.
+    let headers = (s.request.headers_open || s.logging).then_some(&s.request.headers);
+    let header = |name: &str| headers?.get(name).map(<[u8]>::to_vec);
+    match name {
+        "path" => header(":path"),
+        "url_path" => {
+            let path = header(":path")?;
+            let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
+            Some(path[..end].to_vec())
+        }
+        "host" => header(":authority"),
+        "method" => header(":method"),
+        "scheme" => header(":scheme"),
+        "id" => header("x-request-id"),
+        "useragent" => header("user-agent"),
+        "referer" => header("referer"),
+        "protocol" => Some(b"HTTP/1.1".to_vec()),
+        "duration" if s.logging => number((now - s.begun_at).as_nanos() as u64),
+        "size" => number(s.upstream.as_ref().map_or(0, |u| u.body.len()) as u64),
+        _ => header(name.strip_prefix("headers.")?),
+    }
+}
+
+fn of_response(s: &StreamState, name: &str) -> Option<Vec<u8>> {
+    let client = s.client.as_ref();
+    match name {
+        "code" => number(u64::from(client?.status)),
+        "code_details" if s.details.is_empty() => None,
+        "code_details" => Some(s.details.clone().into_bytes()),
+        "flags" => number(0),
+        "grpc_status" => number(u64::from(s.grpc_status?)),
+        "size" => number(client.map_or(0, |c| c.body.len()) as u64),
+        _ if s.response.headers_open || s.logging => {
+            let name = name.strip_prefix("headers.")?;
+            s.response.headers.get(name).map(<[u8]>::to_vec)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! The two clocks, and the timers of a VM.
+//!
+//! What may live here: the time and when a root ticks next. Running what falls
+//! due is `events.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the monotonic clock shows at the start: like a machine's, not zero.
+const MONOTONIC_AT_START: Duration = Duration::from_secs(4_000);
+
+/// The clocks of the process.
+pub(crate) struct Clock {
+    /// Since the start.
+    pub(crate) now: Duration,
+    /// Since the epoch.
+    pub(crate) wall: Duration,
+}
+
+impl Clock {
+    pub(crate) fn new(wall: Duration) -> Self {
+        Self {
+            now: Duration::ZERO,
+            wall,
+        }
+    }
+
+    /// Moves both clocks to a time since the start.
+    pub(crate) fn move_to(&mut self, now: Duration) {
+        self.wall += now.saturating_sub(self.now);
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn monotonic_nanos(&self) -> u64 {
+        (MONOTONIC_AT_START + self.now).as_nanos() as u64
+    }
+
+    pub(crate) fn wall_nanos(&self) -> u64 {
+        self.wall.as_nanos() as u64
+    }
+}
+
+/// The timers of one VM, by root context.
+#[derive(Default)]
+pub(crate) struct Ticks(BTreeMap<u32, Tick>);
+
+#[derive(Clone, Copy)]
+struct Tick {
+    period: Duration,
+    next: Duration,
+}
+
+impl Ticks {
+    /// A new period counts from now; zero stops the timer.
+    pub(crate) fn set(&mut self, root: u32, period: Duration, now: Duration) {
+        if period.is_zero() {
+            self.0.remove(&root);
+        } else {
+            let next = now + period;
+            self.0.insert(root, Tick { period, next });
+        }
+    }
+
+    /// The next due: when, and whose.
+    pub(crate) fn next(&self) -> Option<(Duration, u32)> {
+        self.0.iter().map(|(root, tick)| (tick.next, *root)).min()
+    }
+
+    /// After a tick has run: the timer starts again with the period it has now.
+    pub(crate) fn again(&mut self, root: u32, now: Duration) {
+        if let Some(tick) = self.0.get_mut(&root) {
+            tick.next = now + tick.period;
+        }
+    }
+
+    pub(crate) fn period(&self, root: u32) -> Duration {
+        self.0.get(&root).map_or(Duration::ZERO, |t| t.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn both_clocks_move_together_and_only_forward() {
+        let mut clock = Clock::new(Duration::from_secs(100));
+        let before = clock.monotonic_nanos();
+        clock.move_to(5 * MS);
+        clock.move_to(2 * MS);
+        assert_eq!(clock.now, 5 * MS);
+        assert_eq!(clock.wall, Duration::from_secs(100) + 5 * MS);
+        assert_eq!(clock.monotonic_nanos() - before, 5_000_000);
+    }
+
+    #[test]
+    fn a_period_counts_from_when_it_was_set() {
+        let mut ticks = Ticks::default();
+        ticks.set(1, 10 * MS, Duration::ZERO);
+        ticks.set(2, 4 * MS, 5 * MS);
+        assert_eq!(ticks.next(), Some((9 * MS, 2)));
+        ticks.set(2, 50 * MS, 9 * MS);
+        ticks.again(2, 9 * MS);
+        assert_eq!(ticks.next(), Some((10 * MS, 1)));
+        ticks.set(1, Duration::ZERO, 9 * MS);
+        assert_eq!(ticks.next(), Some((59 * MS, 2)));
+        assert_eq!(ticks.period(1), Duration::ZERO);
+    }
+}

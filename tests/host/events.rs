@@ -1,0 +1,92 @@
+//! What happens as time passes: ticks, answers to callouts, queues.
+//!
+//! What may live here: the order in which things fall due, and the callbacks
+//! that no request causes.
+
+use std::time::Duration;
+
+use crate::network::{Arrived, Caller};
+use crate::vm::Called;
+use crate::{Proxy, Vm};
+
+/// More events than this at one moment are a filter that runs in a circle.
+const MOST_AT_ONCE: usize = 100_000;
+
+impl Proxy {
+    /// Runs everything due until then, in the order in which it falls due; at
+    /// one moment answers come first, then ticks, VM by VM.
+    pub(crate) fn run_until(&mut self, end: Duration) {
+        let mut at_once = 0;
+        loop {
+            let (vm, root, tick) = match self.next_tick() {
+                Some((at, vm, root)) => (vm, root, at),
+                None => (Vm::Main, 0, Duration::MAX),
+            };
+            let answer = self.world().network.next().unwrap_or(Duration::MAX);
+            let told = self.world_mut().queues.tell();
+            let now = self.world().clock.now;
+            let at = if told.is_some() {
+                now
+            } else {
+                answer.min(tick).max(now)
+            };
+            if at > end {
+                break;
+            }
+            at_once = if at > now { 0 } else { at_once + 1 };
+            assert!(at_once < MOST_AT_ONCE, "time stands still at {now:?}");
+            self.world_mut().clock.move_to(at);
+            if let Some((vm, root, queue)) = told {
+                self.call(vm, "proxy_on_queue_ready", &[root, queue]);
+            } else if answer <= tick {
+                if let Some((to, arrived)) = self.world_mut().network.take(at) {
+                    self.deliver(to, arrived);
+                }
+            } else {
+                self.tick(vm, root);
+            }
+        }
+        self.world_mut().clock.move_to(end);
+    }
+
+    fn next_tick(&self) -> Option<(Duration, Vm, u32)> {
+        let alive = self.vms.iter().filter(|(_, i)| i.failed.is_none());
+        let next = alive.filter_map(|(vm, instance)| {
+            let (at, root) = instance.store.data().ticks.next()?;
+            Some((at, *vm, root))
+        });
+        next.min()
+    }
+
+    fn tick(&mut self, vm: Vm, root: u32) {
+        self.call(vm, "proxy_on_tick", &[root]);
+        let now = self.world().clock.now;
+        if let Some(instance) = self.vms.get_mut(&vm) {
+            instance.store.data_mut().ticks.again(root, now);
+        }
+    }
+
+    /// Tells a VM of an answer. One that is gone, or has become another, is
+    /// told nothing.
+    fn deliver(&mut self, to: Caller, Arrived(what): Arrived) {
+        let Some(instance) = self.vms.get_mut(&to.vm) else {
+            return;
+        };
+        let data = instance.store.data_mut();
+        if data.generation != to.generation || !data.contexts.contains_key(&to.root) {
+            return;
+        }
+        let (headers, body) = what
+            .as_ref()
+            .map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
+        data.answer = what;
+        let args = [to.root, to.token, headers as u32, body as u32, 0];
+        let called = self.call(to.vm, "proxy_on_http_call_response", &args);
+        if called == Called::Trapped {
+            return;
+        }
+        if let Some(instance) = self.vms.get_mut(&to.vm) {
+            instance.store.data_mut().answer = None;
+        }
+    }
+}

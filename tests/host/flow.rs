@@ -1,0 +1,479 @@
+//! What moves a stream: the filter chain as Envoy runs it.
+//!
+//! What may live here: the way of a request and of its answer through the
+//! callbacks, and what a filter asked for and happens when its callback has
+//! ended. Timers and callouts are `events.rs`.
+
+use crate::streams::{End, Held, Piece, StreamState, Way, grpc_status_of};
+use crate::vm::{Called, Context, Deferred, LocalReply};
+use crate::world::World;
+use crate::{Forwarded, Headers, Proxy, Reply, Vm, Wrong};
+
+const PAUSE: u32 = 1;
+
+impl Proxy {
+    pub(crate) fn world(&self) -> &World {
+        self.world.as_deref().expect("no callback runs")
+    }
+
+    pub(crate) fn world_mut(&mut self) -> &mut World {
+        self.world.as_deref_mut().expect("no callback runs")
+    }
+
+    pub(crate) fn state(&mut self, stream: usize) -> &mut StreamState {
+        &mut self.world_mut().streams[stream]
+    }
+
+    /// Calls into a VM, and then does what the callback asked for.
+    pub(crate) fn call(&mut self, vm: Vm, callback: &'static str, args: &[u32]) -> Called {
+        let fuel = self.plan.fuel;
+        let Some(instance) = self.vms.get_mut(&vm) else {
+            return Called::Absent;
+        };
+        if instance.failed.is_some() {
+            return Called::Trapped;
+        }
+        let called = instance.call(&mut self.world, callback, args, fuel);
+        let data = instance.store.data_mut();
+        let deferred = std::mem::take(&mut data.deferred);
+        let generation = data.generation;
+        let own = match data.contexts.get(args.first().unwrap_or(&0)) {
+            Some(Context::Http { stream, .. }) => Some(*stream),
+            _ => None,
+        };
+        if called == Called::Trapped {
+            let all = self.world_mut().streams.iter_mut();
+            for s in all.filter(|s| s.vm == vm && s.generation == generation) {
+                s.orphan = s.end.is_none();
+            }
+        }
+        for action in deferred {
+            match action {
+                // The request whose callback trapped gets the 503 instead.
+                Deferred::Reply(s, _) if called == Called::Trapped && Some(s) == own => {}
+                Deferred::Reply(s, reply) => self.local_reply(s, reply),
+                Deferred::Resume(s, way) => self.resume(s, way),
+                Deferred::Close(s) => self.finish(s, End::Cut),
+            }
+        }
+        called
+    }
+
+    /// Whether the VM that serves a stream can still be called for it.
+    fn alive(&self, stream: usize) -> bool {
+        let s = &self.world().streams[stream];
+        let Some(instance) = self.vms.get(&s.vm) else {
+            return false;
+        };
+        let data = instance.store.data();
+        instance.failed.is_none()
+            && data.generation == s.generation
+            && data.contexts.contains_key(&s.context)
+    }
+
+    /// A callback of a stream's context; `None` when its VM is dead or dies.
+    fn callback(&mut self, stream: usize, name: &'static str, args: &[u32]) -> Option<u32> {
+        if !self.alive(stream) {
+            return None;
+        }
+        let s = &self.world().streams[stream];
+        let (vm, mut all) = (s.vm, vec![s.context]);
+        all.extend_from_slice(args);
+        self.call(vm, name, &all).or(0)
+    }
+
+    /// A request enters the filter.
+    pub(crate) fn enter(&mut self, stream: usize, root: u32) {
+        if !self.create_context(stream, root) {
+            return self.trapped(stream);
+        }
+        let s = self.state(stream);
+        s.request.headers_open = true;
+        let args = [
+            s.request.headers.len() as u32,
+            u32::from(s.headers_only(Way::Request)),
+        ];
+        match self.callback(stream, "proxy_on_request_headers", &args) {
+            None => self.trapped(stream),
+            Some(action) => self.headers_done(stream, Way::Request, action),
+        }
+    }
+
+    /// Makes the context of a stream; false when that traps.
+    pub(crate) fn create_context(&mut self, stream: usize, root: u32) -> bool {
+        let vm = self.state(stream).vm;
+        let Some(instance) = self.vms.get_mut(&vm) else {
+            return false;
+        };
+        let data = instance.store.data_mut();
+        let context = data.add_context(Context::Http { stream, root });
+        let generation = data.generation;
+        let s = self.state(stream);
+        (s.context, s.root, s.generation) = (context, root, generation);
+        let created = self.call(vm, "proxy_on_context_create", &[context, root]);
+        created != Called::Trapped
+    }
+
+    /// The headers callback of one direction has returned.
+    fn headers_done(&mut self, stream: usize, way: Way, action: u32) {
+        let s = self.state(stream);
+        if way == Way::Request && s.reply_queued {
+            // Envoy holds it whatever the callback returned.
+            if action != PAUSE {
+                self.violate(
+                    stream,
+                    Wrong::ContinueAfterReply,
+                    "proxy_on_request_headers",
+                );
+            }
+            return;
+        }
+        if s.end.is_some() {
+            return;
+        }
+        if action == PAUSE {
+            s.half(way).held = Held::Headers;
+            return;
+        }
+        self.pass_headers(stream, way);
+        self.pump(stream, way);
+    }
+
+    fn violate(&mut self, stream: usize, wrong: Wrong, during: &str) {
+        let vm = self.state(stream).vm;
+        self.world_mut().violate(wrong, vm, Some(stream), during);
+    }
+
+    /// The headers go on, to the upstream or to the client.
+    fn pass_headers(&mut self, stream: usize, way: Way) {
+        let s = self.state(stream);
+        let all = s.headers_only(way);
+        let half = s.half(way);
+        half.headers_open = false;
+        half.held = Held::No;
+        let headers = half.headers.clone();
+        match way {
+            Way::Request => {
+                s.upstream = Some(Forwarded {
+                    headers,
+                    ..Forwarded::default()
+                });
+            }
+            Way::Response => {
+                let status = headers.text(":status").and_then(|s| s.parse().ok());
+                let plain = headers.iter().filter(|(n, _)| !n.starts_with(b":"));
+                s.client = Some(Reply {
+                    status: status.unwrap_or(0),
+                    headers: plain.collect(),
+                    body: Vec::new(),
+                    grpc_status: s.grpc_status,
+                    details: String::new(),
+                });
+            }
+        }
+        if all {
+            self.half_done(stream, way);
+        }
+    }
+
+    /// What the filter has seen of the body goes on.
+    fn pass_body(&mut self, stream: usize, way: Way) {
+        let s = self.state(stream);
+        let half = s.half(way);
+        half.body_open = false;
+        half.held = Held::No;
+        let bytes = std::mem::take(&mut half.buffer);
+        let to = match way {
+            Way::Request => s.upstream.as_mut().map(|u| &mut u.body),
+            Way::Response => s.client.as_mut().map(|c| &mut c.body),
+        };
+        if let Some(to) = to {
+            to.extend(bytes);
+        }
+    }
+
+    fn half_done(&mut self, stream: usize, way: Way) {
+        match way {
+            Way::Request => {
+                if let Some(upstream) = &mut self.state(stream).upstream {
+                    upstream.complete = true;
+                }
+            }
+            Way::Response => self.finish(stream, End::Complete),
+        }
+    }
+
+    /// Shows the filter what has come and it has not seen.
+    pub(crate) fn pump(&mut self, stream: usize, way: Way) {
+        loop {
+            let s = self.state(stream);
+            let half = s.half(way);
+            let waits = matches!(half.held, Held::Headers | Held::Trailers);
+            if s.end.is_some() || waits {
+                return;
+            }
+            let (local, Some(piece)) = (s.local, s.half(way).queue.pop_front()) else {
+                return;
+            };
+            let last = match piece {
+                Piece::Body(bytes, last) => {
+                    let half = self.state(stream).half(way);
+                    half.buffer.extend(bytes);
+                    half.body_open = true;
+                    let args = [half.buffer.len() as u32, u32::from(last)];
+                    let name = match way {
+                        Way::Request => "proxy_on_request_body",
+                        Way::Response => "proxy_on_response_body",
+                    };
+                    match self.callback(stream, name, &args) {
+                        None if !local => return self.trapped(stream),
+                        Some(PAUSE) => {
+                            self.hold(stream, way, Held::Body);
+                            continue;
+                        }
+                        _ => last,
+                    }
+                }
+                Piece::Trailers(trailers) => {
+                    let half = self.state(stream).half(way);
+                    half.trailers = trailers;
+                    half.trailers_open = true;
+                    let args = [half.trailers.len() as u32];
+                    let name = match way {
+                        Way::Request => "proxy_on_request_trailers",
+                        Way::Response => "proxy_on_response_trailers",
+                    };
+                    match self.callback(stream, name, &args) {
+                        None if !local => return self.trapped(stream),
+                        Some(PAUSE) => {
+                            self.hold(stream, way, Held::Trailers);
+                            continue;
+                        }
+                        _ => true,
+                    }
+                }
+            };
+            if self.state(stream).end.is_some() || self.answered_in(stream, way) {
+                return;
+            }
+            self.pass_body(stream, way);
+            if last {
+                self.pass_end(stream, way);
+            }
+        }
+    }
+
+    /// Whether a callback of the request answered it itself.
+    fn answered_in(&mut self, stream: usize, way: Way) -> bool {
+        way == Way::Request && self.state(stream).local
+    }
+
+    fn hold(&mut self, stream: usize, way: Way, held: Held) {
+        let s = self.state(stream);
+        if s.end.is_none() && !(way == Way::Request && s.local) {
+            s.half(way).held = held;
+        }
+    }
+
+    fn pass_end(&mut self, stream: usize, way: Way) {
+        let s = self.state(stream);
+        let half = s.half(way);
+        if half.trailers_open {
+            half.trailers_open = false;
+            let trailers = half.trailers.clone();
+            if let (Way::Request, Some(upstream)) = (way, &mut s.upstream) {
+                upstream.trailers = Some(trailers);
+            }
+        }
+        self.half_done(stream, way);
+    }
+
+    /// The filter lets a held message go on.
+    fn resume(&mut self, stream: usize, way: Way) {
+        let s = self.state(stream);
+        s.resume_queued = false;
+        if s.end.is_some() {
+            // Resumed after its own reply, in one callback: Envoy sends the
+            // request on although the client has its answer.
+            if s.local && way == Way::Request && s.upstream.is_none() {
+                let headers = s.request.headers.clone();
+                s.upstream = Some(Forwarded {
+                    headers,
+                    complete: s.request.ended,
+                    ..Forwarded::default()
+                });
+            }
+            return;
+        }
+        match s.half(way).held {
+            Held::No => {
+                self.violate(stream, Wrong::ResumedRunning, "proxy_continue_stream");
+            }
+            Held::Headers => {
+                self.pass_headers(stream, way);
+                self.pump(stream, way);
+            }
+            Held::Body => {
+                let half = s.half(way);
+                let last = half.ended && half.queue.is_empty();
+                self.pass_body(stream, way);
+                if last {
+                    self.pass_end(stream, way);
+                }
+                self.pump(stream, way);
+            }
+            Held::Trailers => {
+                self.pass_body(stream, way);
+                self.pass_end(stream, way);
+            }
+        }
+    }
+
+    /// The filter's own reply takes its way to the client.
+    fn local_reply(&mut self, stream: usize, reply: LocalReply) {
+        let s = self.state(stream);
+        if s.end.is_some() {
+            return;
+        }
+        s.details = reply.details.clone();
+        if s.client.is_some() {
+            return self.finish(stream, End::Cut);
+        }
+        s.local = true;
+        s.request.held = Held::No;
+        s.request.queue.clear();
+        let (headers, body) = if s.is_grpc() {
+            let code = reply.grpc_status.unwrap_or(grpc_status_of(reply.status));
+            s.grpc_status = Some(code);
+            (grpc_headers(code, &reply), Vec::new())
+        } else {
+            let headers = plain_headers(&reply);
+            let head = s.request.headers.get(":method") == Some(b"HEAD");
+            (headers, if head { Vec::new() } else { reply.body })
+        };
+        self.begin_response(stream, headers, Some(body), true);
+    }
+
+    /// An answer enters the filter, the upstream's or its own.
+    pub(crate) fn begin_response(
+        &mut self,
+        stream: usize,
+        headers: Headers,
+        body: Option<Vec<u8>>,
+        ended: bool,
+    ) {
+        let s = self.state(stream);
+        let local = s.local;
+        let half = &mut s.response;
+        half.held = Held::No;
+        half.headers = headers;
+        half.headers_open = true;
+        half.begun = true;
+        half.ended = ended;
+        half.queue.clear();
+        let body = body.filter(|b| !b.is_empty());
+        half.queue.extend(body.map(|b| Piece::Body(b, ended)));
+        let args = [
+            half.headers.len() as u32,
+            u32::from(s.headers_only(Way::Response)),
+        ];
+        match self.callback(stream, "proxy_on_response_headers", &args) {
+            None if local => self.headers_done(stream, Way::Response, 0),
+            None => self.trapped(stream),
+            Some(action) => self.headers_done(stream, Way::Response, action),
+        }
+    }
+
+    /// The VM of a stream is dead: the client gets a 503, or what it was
+    /// getting ends.
+    pub(crate) fn trapped(&mut self, stream: usize) {
+        let details = self.world().profile.trap_details;
+        let s = self.state(stream);
+        if s.end.is_some() {
+            return;
+        }
+        s.details = details.to_owned();
+        if s.client.is_some() {
+            return self.finish(stream, End::Cut);
+        }
+        let grpc_status = s.is_grpc().then_some(14);
+        s.client = Some(Reply {
+            status: if grpc_status.is_some() { 200 } else { 503 },
+            headers: Headers::new(),
+            body: Vec::new(),
+            grpc_status,
+            details: String::new(),
+        });
+        self.finish(stream, End::Trapped);
+    }
+
+    /// A stream is over: the access log is written, then its context goes.
+    pub(crate) fn finish(&mut self, stream: usize, end: End) {
+        let now = self.world().clock.now;
+        let s = self.state(stream);
+        if s.end.is_some() {
+            return;
+        }
+        s.end = Some(end);
+        s.ended_at = now;
+        for half in [&mut s.request, &mut s.response] {
+            half.held = Held::No;
+            half.headers_open = false;
+            half.body_open = false;
+            half.trailers_open = false;
+            half.queue.clear();
+        }
+        self.log_and_delete(stream);
+    }
+
+    pub(crate) fn log_and_delete(&mut self, stream: usize) {
+        self.state(stream).logging = true;
+        self.callback(stream, "proxy_on_log", &[]);
+        self.state(stream).logging = false;
+        self.callback(stream, "proxy_on_done", &[]);
+        self.callback(stream, "proxy_on_delete", &[]);
+        let s = self.state(stream);
+        let (vm, context, generation) = (s.vm, s.context, s.generation);
+        if let Some(instance) = self.vms.get_mut(&vm) {
+            let data = instance.store.data_mut();
+            if data.generation == generation {
+                data.contexts.remove(&context);
+            }
+        }
+    }
+}
+
+fn plain_headers(reply: &LocalReply) -> Headers {
+    let mut headers = Headers::from([(":status", reply.status.to_string())]);
+    for (name, value) in reply.headers.iter() {
+        headers.add(name, value);
+    }
+    if !reply.body.is_empty() {
+        headers.set("content-length", reply.body.len().to_string());
+        if !headers.has("content-type") {
+            headers.add("content-type", "text/plain");
+        }
+    }
+    headers
+}
+
+/// Trailers only: the body becomes the message, percent-encoded.
+fn grpc_headers(code: u32, reply: &LocalReply) -> Headers {
+    let mut headers = Headers::from([(":status", "200")]);
+    for (name, value) in reply.headers.iter() {
+        headers.add(name, value);
+    }
+    headers.set("content-type", "application/grpc");
+    headers.add("grpc-status", code.to_string());
+    if !reply.body.is_empty() {
+        let mut message = String::new();
+        for &b in &reply.body {
+            match b {
+                b' '..=b'~' if b != b'%' => message.push(b.into()),
+                _ => message.push_str(&format!("%{b:02X}")),
+            }
+        }
+        headers.add("grpc-message", message);
+    }
+    headers
+}

@@ -1,0 +1,300 @@
+//! The network that callouts go to.
+//!
+//! What may live here: which callouts are under way, what they are answered
+//! with and when. Calling back into a VM is `events.rs`.
+
+use std::time::Duration;
+
+use crate::{Answer, Callout, Headers, Vm, status};
+
+type Handler = Box<dyn FnMut(&Callout) -> Answer>;
+
+/// The network of the process.
+pub(crate) struct Network {
+    pub(crate) handler: Option<Handler>,
+    /// The clusters that exist; none is all.
+    pub(crate) clusters: Option<Vec<String>>,
+    /// Requests on the way to one cluster at the same time.
+    pub(crate) limit: usize,
+    pub(crate) log: Vec<Callout>,
+    open: Vec<Open>,
+    made: usize,
+    tokens: u32,
+}
+
+/// Who gets the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) vm: Vm,
+    pub(crate) generation: u64,
+    pub(crate) root: u32,
+    pub(crate) token: u32,
+}
+
+struct Open {
+    callout: Callout,
+    to: Caller,
+    due: Option<(Duration, Arrived)>,
+}
+
+/// What arrives; nothing when the host itself failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrived(pub(crate) Option<(Headers, Vec<u8>)>);
+
+impl Network {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            handler: None,
+            clusters: None,
+            limit,
+            log: Vec::new(),
+            open: Vec::new(),
+            made: 0,
+            tokens: 0,
+        }
+    }
+
+    /// Takes a callout on its way, and gives the token. `callout` comes without
+    /// an id, `to` without a token.
+    pub(crate) fn dispatch(&mut self, mut callout: Callout, mut to: Caller) -> Result<u32, u32> {
+        if let Some(known) = &self.clusters
+            && !known.contains(&callout.cluster)
+        {
+            return Err(status::BAD_ARGUMENT);
+        }
+        for required in [":method", ":path", ":authority"] {
+            if callout.headers.get(required).is_none_or(<[u8]>::is_empty) {
+                return Err(status::BAD_ARGUMENT);
+            }
+        }
+        let same = self.open.iter();
+        if same
+            .filter(|o| o.callout.cluster == callout.cluster)
+            .count()
+            >= self.limit
+        {
+            return Err(status::INTERNAL_FAILURE);
+        }
+        callout.id = self.made;
+        // A canary is gone before anything could arrive.
+        let answer = match (&mut self.handler, to.vm) {
+            (_, Vm::Canary) => Answer::Never,
+            (None, _) => Answer::Refused,
+            (Some(handler), _) => handler(&callout),
+        };
+        if let Answer::DispatchFails(status) = answer {
+            return Err(status);
+        }
+        self.made += 1;
+        self.tokens += 1;
+        to.token = self.tokens;
+        let due = arrival(&callout, answer, callout.at);
+        self.log.push(callout.clone());
+        if to.vm != Vm::Canary {
+            self.open.push(Open { callout, to, due });
+        }
+        Ok(to.token)
+    }
+
+    /// Answers one that is open; false when there is none of that id.
+    pub(crate) fn answer(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
+        match self.open.iter_mut().find(|o| o.callout.id == id) {
+            Some(open) => {
+                open.due = arrival(&open.callout, answer, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// When the next answer arrives.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        let due = self.open.iter().filter_map(|o| o.due.as_ref());
+        due.map(|(at, _)| *at).min()
+    }
+
+    /// The next answer that arrives until then, taken off the way.
+    pub(crate) fn take(&mut self, until: Duration) -> Option<(Caller, Arrived)> {
+        let due = self.open.iter().enumerate();
+        let due = due.filter_map(|(place, o)| Some((o.due.as_ref()?.0, o.callout.id, place)));
+        let (_, _, place) = due.min().filter(|(at, _, _)| *at <= until)?;
+        let open = self.open.remove(place);
+        Some((open.to, open.due?.1))
+    }
+
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Callout> {
+        self.open.iter().map(|o| &o.callout)
+    }
+
+    /// A VM is gone: its requests are cancelled.
+    pub(crate) fn drop_vm(&mut self, vm: Vm) {
+        self.open.retain(|o| o.to.vm != vm);
+    }
+
+    /// Forgets what is logged and no longer open.
+    pub(crate) fn forget(&mut self) {
+        let open: Vec<usize> = self.open().map(|c| c.id).collect();
+        self.log.retain(|c| open.contains(&c.id));
+    }
+}
+
+/// When an answer arrives to a callout, and as what.
+fn arrival(callout: &Callout, answer: Answer, now: Duration) -> Option<(Duration, Arrived)> {
+    let deadline = (!callout.timeout.is_zero()).then(|| callout.at + callout.timeout);
+    let timeout = || {
+        let at = deadline?.max(now);
+        Some((at, failed(504, "upstream request timeout")))
+    };
+    match answer {
+        Answer::Respond { after, .. } if deadline.is_some_and(|d| now + after >= d) => timeout(),
+        Answer::Respond {
+            status,
+            headers,
+            body,
+            after,
+        } => Some((now + after, Arrived(Some((with(status, headers), body))))),
+        Answer::Refused => {
+            let text = "upstream connect error or disconnect/reset before headers";
+            Some((now, failed(503, text)))
+        }
+        Answer::TimesOut => timeout(),
+        Answer::TooBig => Some((now, Arrived(None))),
+        Answer::Never | Answer::DispatchFails(_) => None,
+    }
+}
+
+fn with(status: u32, rest: Headers) -> Headers {
+    let mut headers = Headers::from([(":status", status.to_string())]);
+    for (name, value) in rest.iter() {
+        headers.add(name, value);
+    }
+    headers
+}
+
+fn failed(status: u32, text: &str) -> Arrived {
+    let mut headers = Headers::from([("content-type", "text/plain")]);
+    headers.add("content-length", text.len().to_string());
+    Arrived(Some((with(status, headers), text.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn callout(cluster: &str) -> Callout {
+        let headers = Headers::from([(":method", "GET"), (":path", "/"), (":authority", "a")]);
+        Callout {
+            id: 0,
+            cluster: cluster.into(),
+            method: "GET".into(),
+            path: "/".into(),
+            authority: "a".into(),
+            headers,
+            body: Vec::new(),
+            timeout: 100 * MS,
+            from: Vm::Main,
+            stream: None,
+            at: Duration::ZERO,
+        }
+    }
+
+    fn caller(vm: Vm) -> Caller {
+        Caller {
+            vm,
+            generation: 0,
+            root: 1,
+            token: 0,
+        }
+    }
+
+    fn answering(answer: Answer) -> Network {
+        let mut network = Network::new(2);
+        network.handler = Some(Box::new(move |_| answer.clone()));
+        network
+    }
+
+    /// When the answer to a callout arrives, and its `:status`.
+    fn arrives(answer: Answer) -> Option<(Duration, String)> {
+        let mut network = answering(answer);
+        network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
+        let at = network.next()?;
+        assert!(network.take(at - MS).is_none(), "not before it is due");
+        let (_, Arrived(what)) = network.take(at).unwrap();
+        Some((at, what.unwrap().0.text(":status").unwrap().to_owned()))
+    }
+
+    #[test]
+    fn answers_arrive_when_they_say_and_timeouts_as_504() {
+        let later = Answer::with(200, "").after(30 * MS);
+        assert_eq!(arrives(later), Some((30 * MS, "200".into())));
+        let too_late = Answer::with(200, "").after(100 * MS);
+        assert_eq!(arrives(too_late), Some((100 * MS, "504".into())));
+        assert_eq!(arrives(Answer::TimesOut), Some((100 * MS, "504".into())));
+        assert_eq!(arrives(Answer::Never), None);
+    }
+
+    #[test]
+    fn what_fails_at_once_says_so() {
+        let mut network = answering(Answer::Refused);
+        network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
+        let (_, Arrived(what)) = network.take(Duration::ZERO).unwrap();
+        assert_eq!(what.unwrap().0.text(":status"), Some("503"));
+
+        let mut network = answering(Answer::TooBig);
+        network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
+        assert_eq!(network.take(Duration::ZERO).unwrap().1, Arrived(None));
+
+        let mut network = answering(Answer::DispatchFails(10));
+        assert_eq!(network.dispatch(callout("sts"), caller(Vm::Main)), Err(10));
+        assert!(network.log.is_empty());
+    }
+
+    #[test]
+    fn a_canary_is_never_answered_and_never_asked_for() {
+        let mut network = Network::new(2);
+        network.handler = Some(Box::new(|_| panic!("asked")));
+        network
+            .dispatch(callout("sts"), caller(Vm::Canary))
+            .unwrap();
+        assert_eq!(network.next(), None);
+        assert_eq!(network.log.len(), 1);
+        assert!(!network.answer(0, Answer::with(200, ""), Duration::ZERO));
+    }
+
+    #[test]
+    fn unknown_clusters_missing_headers_and_crowds_are_refused() {
+        let mut network = answering(Answer::Never);
+        network.clusters = Some(vec!["sts".into()]);
+        assert_eq!(
+            network.dispatch(callout("feed"), caller(Vm::Main)),
+            Err(status::BAD_ARGUMENT)
+        );
+        for name in [":method", ":path", ":authority"] {
+            let mut without = callout("sts");
+            without.headers.remove(name);
+            assert_eq!(
+                network.dispatch(without, caller(Vm::Main)),
+                Err(status::BAD_ARGUMENT),
+                "{name}"
+            );
+        }
+        assert_eq!(network.dispatch(callout("sts"), caller(Vm::Main)), Ok(1));
+        assert_eq!(network.dispatch(callout("sts"), caller(Vm::Main)), Ok(2));
+        assert_eq!(
+            network.dispatch(callout("sts"), caller(Vm::Main)),
+            Err(status::INTERNAL_FAILURE)
+        );
+    }
+
+    #[test]
+    fn a_held_callout_is_answered_by_hand_once() {
+        let mut network = answering(Answer::Never);
+        network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
+        assert!(network.answer(0, Answer::with(200, ""), 7 * MS));
+        assert_eq!(network.next(), Some(7 * MS));
+        assert!(network.take(7 * MS).is_some());
+        assert!(!network.answer(0, Answer::with(200, ""), 8 * MS));
+    }
+}

@@ -1,0 +1,245 @@
+//! Starting: the builder, and making VMs.
+//!
+//! What may live here: what a test sets before the start, and the order in
+//! which Envoy brings VMs up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::profile::Profile;
+use crate::vm::{Context, Instantiated};
+use crate::world::World;
+use crate::{
+    Answer, Callout, FailurePolicy, HostCall, HostKind, Level, Module, Proxy, StartError, Vm,
+};
+
+/// The wall clock at the start, unless a test says otherwise: 2027-01-15.
+const WALL_AT_START: Duration = Duration::from_secs(1_800_000_000);
+
+/// A callback that needs more traps: a loop without end.
+const FUEL: u64 = 20_000_000_000;
+
+/// What stays the same while a proxy runs.
+pub(crate) struct Plan {
+    pub(crate) module: Module,
+    /// The distinct configurations; one root context in each VM for each.
+    pub(crate) configurations: Vec<Vec<u8>>,
+    /// The configuration of each listener.
+    pub(crate) listeners: Vec<usize>,
+    pub(crate) workers: usize,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) fuel: u64,
+}
+
+/// Describes a proxy before it starts.
+pub struct Builder {
+    plan: Plan,
+    world: World,
+}
+
+impl Builder {
+    pub(crate) fn new(kind: HostKind, module: Module) -> Self {
+        let mut world = World::new(Profile::of(kind), WALL_AT_START);
+        world.vm_id = "caracal".to_owned();
+        Self {
+            plan: Plan {
+                module,
+                configurations: Vec::new(),
+                listeners: Vec::new(),
+                workers: 1,
+                policy: FailurePolicy::Closed,
+                fuel: FUEL,
+            },
+            world,
+        }
+    }
+
+    /// One more listener, with this plugin configuration. Listeners whose
+    /// configurations are identical share a root. Without any there is one
+    /// listener with an empty configuration.
+    pub fn configuration(mut self, json: impl AsRef<[u8]>) -> Self {
+        let json = json.as_ref();
+        let all = &mut self.plan.configurations;
+        let place = all.iter().position(|c| c == json).unwrap_or(all.len());
+        if place == all.len() {
+            all.push(json.to_vec());
+        }
+        self.plan.listeners.push(place);
+        self
+    }
+
+    /// The VM configuration; empty by default.
+    pub fn vm_configuration(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.world.vm_configuration = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// The `vm_id`.
+    pub fn vm_id(mut self, id: &str) -> Self {
+        self.world.vm_id = id.to_owned();
+        self
+    }
+
+    /// The number of workers; 1 by default.
+    pub fn workers(mut self, n: usize) -> Self {
+        self.plan.workers = n;
+        self
+    }
+
+    /// One environment variable that the module sees; none by default.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        let variable = (name.to_owned(), value.to_owned());
+        self.world.environment.push(variable);
+        self
+    }
+
+    /// What a trap in a worker leads to; [`FailurePolicy::Closed`] by default.
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.plan.policy = policy;
+        self
+    }
+
+    /// The clusters that exist. Without this call every name is one.
+    pub fn clusters<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.world.network.clusters = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What `proxy_get_log_level` says; `Info` by default. Lines below it are
+    /// kept all the same.
+    pub fn log_level(mut self, level: Level) -> Self {
+        self.world.log_level = level;
+        self
+    }
+
+    /// The wall clock at the start, since the epoch.
+    pub fn wall(mut self, since_epoch: Duration) -> Self {
+        self.world.clock.wall = since_epoch;
+        self
+    }
+
+    /// A value that shared data holds before the start.
+    pub fn shared(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let set = self.world.shared.set(key.as_ref(), value.as_ref(), 0);
+        set.expect("an unconditional write");
+        self
+    }
+
+    /// Fuel after which a callback traps.
+    pub fn fuel_limit(mut self, fuel: u64) -> Self {
+        self.plan.fuel = fuel;
+        self
+    }
+
+    /// Who answers callouts. Without it they are refused.
+    pub fn on_callout(mut self, handler: impl FnMut(&Callout) -> Answer + 'static) -> Self {
+        self.world.network.handler = Some(Box::new(handler));
+        self
+    }
+
+    /// A fault hook: a status makes the host call return it and do nothing;
+    /// [`crate::status::TRAP`] makes it trap.
+    pub fn on_host_call(mut self, hook: impl FnMut(&HostCall) -> Option<u32> + 'static) -> Self {
+        self.world.fault = Some(Box::new(hook));
+        self
+    }
+
+    /// Starts: canary, main thread, workers, configuration by configuration.
+    pub fn start(mut self) -> Result<Proxy, StartError> {
+        if self.plan.listeners.is_empty() {
+            self = self.configuration("");
+        }
+        let mut proxy = Proxy {
+            world: Some(Box::new(self.world)),
+            vms: BTreeMap::new(),
+            plan: self.plan,
+            generation: 0,
+        };
+        match proxy.bring_up() {
+            Ok(()) => Ok(proxy),
+            Err(message) => Err(StartError {
+                message,
+                logs: std::mem::take(&mut proxy.world_mut().logs),
+            }),
+        }
+    }
+}
+
+impl Proxy {
+    fn bring_up(&mut self) -> Result<(), String> {
+        let profile = self.world().profile;
+        let mut living: Vec<Vm> = (0..self.plan.workers).map(Vm::Worker).collect();
+        if profile.main_vm {
+            living.insert(0, Vm::Main);
+        }
+        for configuration in 0..self.plan.configurations.len() {
+            if profile.canary {
+                self.make(Vm::Canary)?;
+                let tried = self.add_root(Vm::Canary, configuration);
+                self.vms.remove(&Vm::Canary);
+                tried?;
+            }
+            for vm in &living {
+                if !self.vms.contains_key(vm) {
+                    self.make(*vm)?;
+                }
+                self.add_root(*vm, configuration)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh VM with nothing configured in it.
+    fn make(&mut self, vm: Vm) -> Result<(), String> {
+        self.generation += 1;
+        let mut instance = Instantiated::new(vm, self.generation);
+        instance.load(&mut self.world, &self.plan.module, self.plan.fuel);
+        let failed = instance.failed.clone();
+        self.vms.insert(vm, instance);
+        failed.map_or(Ok(()), |why| Err(format!("{vm:?}: {why}")))
+    }
+
+    /// Starts one configuration in a VM.
+    fn add_root(&mut self, vm: Vm, configuration: usize) -> Result<(), String> {
+        let bytes = self.plan.configurations[configuration].clone();
+        let vm_configuration = self.world().vm_configuration.len() as u32;
+        let size = bytes.len() as u32;
+        let data = self.data(vm);
+        let root = data.add_context(Context::Root(configuration));
+        self.call(vm, "proxy_on_context_create", &[root, 0]);
+        let started = self.call(vm, "proxy_on_vm_start", &[root, vm_configuration]);
+        if started.or(1) != Some(1) {
+            return Err(self.why(vm, "on_vm_start was false"));
+        }
+        self.data(vm).configuration = Some(bytes);
+        let configured = self.call(vm, "proxy_on_configure", &[root, size]);
+        self.data(vm).configuration = None;
+        if configured.or(1) != Some(1) {
+            return Err(self.why(vm, "on_configure was false"));
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, vm: Vm) -> &mut crate::vm::VmData {
+        let instance = self.vms.get_mut(&vm).expect("the VM was made");
+        instance.store.data_mut()
+    }
+
+    /// Why a VM did not start; it serves nothing from then on.
+    fn why(&mut self, vm: Vm, otherwise: &str) -> String {
+        let instance = self.vms.get_mut(&vm).expect("the VM was made");
+        let why = instance.failed.get_or_insert_with(|| otherwise.to_owned());
+        format!("{vm:?}: {why}")
+    }
+
+    /// Makes a VM anew with all its configurations. What the old one had
+    /// called out for is cancelled.
+    pub(crate) fn remake(&mut self, vm: Vm) -> Result<(), String> {
+        self.world_mut().network.drop_vm(vm);
+        self.make(vm)?;
+        for configuration in 0..self.plan.configurations.len() {
+            self.add_root(vm, configuration)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! One request on its way through the proxy, as plain state.
+//!
+//! What may live here: what is known of a stream and how it reads from
+//! outside. What moves it is `flow.rs`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::{Forwarded, Headers, Outcome, Reply, Request, Vm};
+
+/// The way to the upstream, or the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Request,
+    Response,
+}
+
+/// A piece of a message that the filter has not seen.
+pub(crate) enum Piece {
+    Body(Vec<u8>, bool),
+    Trailers(Headers),
+}
+
+/// Where the filter holds a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Held {
+    #[default]
+    No,
+    Headers,
+    Body,
+    Trailers,
+}
+
+/// One direction of a stream.
+#[derive(Default)]
+pub(crate) struct Half {
+    pub(crate) headers: Headers,
+    pub(crate) trailers: Headers,
+    /// Whether the filter can reach each map and the body now.
+    pub(crate) headers_open: bool,
+    pub(crate) trailers_open: bool,
+    pub(crate) body_open: bool,
+    pub(crate) held: Held,
+    /// What the filter has not seen.
+    pub(crate) queue: VecDeque<Piece>,
+    /// What it has seen of the body and that has not gone on.
+    pub(crate) buffer: Vec<u8>,
+    /// The headers came.
+    pub(crate) begun: bool,
+    /// The end came, seen by the filter or not.
+    pub(crate) ended: bool,
+}
+
+/// Why a stream is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The answer came to its end.
+    Complete,
+    /// The filter closed it, or replied when the answer had begun.
+    Cut,
+    /// The client left.
+    Cancelled,
+    /// The filter's VM trapped or had.
+    Trapped,
+}
+
+/// A request and its answer.
+pub(crate) struct StreamState {
+    pub(crate) vm: Vm,
+    pub(crate) generation: u64,
+    /// Its context in that VM, and the root of that; 0 without a context.
+    pub(crate) context: u32,
+    pub(crate) root: u32,
+    pub(crate) begun_at: Duration,
+    pub(crate) ended_at: Duration,
+    pub(crate) properties: Vec<(String, Vec<u8>)>,
+    pub(crate) request: Half,
+    pub(crate) response: Half,
+    pub(crate) upstream: Option<Forwarded>,
+    pub(crate) client: Option<Reply>,
+    /// The answer is the filter's own.
+    pub(crate) local: bool,
+    pub(crate) grpc_status: Option<u32>,
+    /// A reply, or a resumption, waits for the callback to end.
+    pub(crate) reply_queued: bool,
+    pub(crate) resume_queued: bool,
+    /// `on_log` runs: both header maps can be read.
+    pub(crate) logging: bool,
+    pub(crate) end: Option<End>,
+    pub(crate) hung: bool,
+    /// Its VM is dead.
+    pub(crate) orphan: bool,
+    pub(crate) details: String,
+    pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl StreamState {
+    pub(crate) fn new(vm: Vm, now: Duration, request: &Request) -> Self {
+        let mut way = Half {
+            headers: request.headers.clone(),
+            begun: true,
+            ..Half::default()
+        };
+        let trailers = request.trailers.clone();
+        if let Some(body) = &request.body {
+            let last = !request.open && trailers.is_none();
+            way.queue.push_back(Piece::Body(body.clone(), last));
+        }
+        way.queue.extend(trailers.map(Piece::Trailers));
+        way.ended = !request.open;
+        Self {
+            vm,
+            generation: 0,
+            context: 0,
+            root: 0,
+            begun_at: now,
+            ended_at: now,
+            properties: request.properties.clone(),
+            request: way,
+            response: Half::default(),
+            upstream: None,
+            client: None,
+            local: false,
+            grpc_status: None,
+            reply_queued: false,
+            resume_queued: false,
+            logging: false,
+            end: None,
+            hung: false,
+            orphan: false,
+            details: String::new(),
+            filter_state: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn half(&mut self, way: Way) -> &mut Half {
+        match way {
+            Way::Request => &mut self.request,
+            Way::Response => &mut self.response,
+        }
+    }
+
+    /// Whether the headers of this direction are all there is.
+    pub(crate) fn headers_only(&self, way: Way) -> bool {
+        let half = match way {
+            Way::Request => &self.request,
+            Way::Response => &self.response,
+        };
+        half.ended && half.queue.is_empty()
+    }
+
+    /// Whether the client speaks gRPC; gRPC-Web does not count.
+    pub(crate) fn is_grpc(&self) -> bool {
+        let kind = self.request.headers.text("content-type").unwrap_or("");
+        kind == "application/grpc"
+            || kind.starts_with("application/grpc+")
+            || kind.starts_with("application/grpc;")
+    }
+
+    /// How it looks to the test.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let reply = |reply: &Reply| Reply {
+            details: self.details.clone(),
+            ..reply.clone()
+        };
+        let held = [&self.request, &self.response];
+        let held = held.iter().any(|half| half.held != Held::No);
+        match (self.end, &self.client) {
+            (Some(End::Cancelled), _) => Outcome::Cancelled,
+            (Some(End::Cut), client) => Outcome::Cut {
+                reply: client.as_ref().map(reply),
+                details: self.details.clone(),
+            },
+            (Some(End::Trapped), Some(client)) => Outcome::Trapped(reply(client)),
+            _ if self.hung || (self.orphan && held && self.end.is_none()) => Outcome::Hung,
+            (_, Some(client)) if self.local => Outcome::Replied(reply(client)),
+            (_, Some(client)) => Outcome::Answered(reply(client)),
+            _ if held => Outcome::Paused,
+            (_, None) => Outcome::Forwarded(self.upstream.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// What a gRPC client is told for an HTTP status.
+pub(crate) fn grpc_status_of(http: u32) -> u32 {
+    match http {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(kind: &str) -> StreamState {
+        let request = Request::get("/").header("content-type", kind);
+        StreamState::new(Vm::Worker(0), Duration::ZERO, &request)
+    }
+
+    #[test]
+    fn grpc_is_told_from_grpc_web() {
+        assert!(stream("application/grpc").is_grpc());
+        assert!(stream("application/grpc+proto").is_grpc());
+        assert!(!stream("application/grpc-web").is_grpc());
+        assert!(!stream("application/json").is_grpc());
+        assert_eq!(grpc_status_of(401), 16);
+        assert_eq!(grpc_status_of(418), 2);
+    }
+
+    #[test]
+    fn a_request_ends_with_its_last_piece() {
+        let new = |r: Request| StreamState::new(Vm::Worker(0), Duration::ZERO, &r);
+        assert!(new(Request::get("/")).headers_only(Way::Request));
+        assert!(!new(Request::get("/").open()).headers_only(Way::Request));
+        let mut with = new(Request::post("/", "x").trailers([("t", "1")]));
+        assert!(matches!(
+            with.request.queue.pop_front(),
+            Some(Piece::Body(_, false))
+        ));
+        let mut plain = new(Request::post("/", "x"));
+        assert!(matches!(
+            plain.request.queue.pop_front(),
+            Some(Piece::Body(_, true))
+        ));
+    }
+}
