@@ -253,7 +253,12 @@ impl Proxy {
                     }
                 }
             };
-            if self.state(stream).end.is_some() || self.answered_in(stream, way) {
+            let s = self.state(stream);
+            if way == Way::Request && (s.local || s.reply_queued) {
+                self.violate(stream, Wrong::ContinueAfterReply, "proxy_on_request_body");
+                return;
+            }
+            if s.end.is_some() {
                 return;
             }
             self.pass_body(stream, way);
@@ -261,11 +266,6 @@ impl Proxy {
                 self.pass_end(stream, way);
             }
         }
-    }
-
-    /// Whether a callback of the request answered it itself.
-    fn answered_in(&mut self, stream: usize, way: Way) -> bool {
-        way == Way::Request && self.state(stream).local
     }
 
     fn hold(&mut self, stream: usize, way: Way, held: Held) {

@@ -176,6 +176,23 @@ fn continue_after_a_reply_is_a_violation_that_forwards_nothing() {
 }
 
 #[test]
+fn a_body_callback_can_reply_and_must_not_continue() {
+    for (action, wrong) in [(1, vec![]), (0, vec![Wrong::ContinueAfterReply])] {
+        let text = format!(
+            r#"
+      (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+        (call $reply (i32.const 413))
+        (i32.const {action}))"#
+        );
+        let mut proxy = Proxy::envoy(module(&text)).start().unwrap();
+        let stream = proxy.request(0, Request::post("/", "long"));
+        assert_eq!(proxy.outcome(stream).replied().status, 413);
+        assert_eq!(proxy.upstream(stream).unwrap().body, b"");
+        assert_eq!(wrongs(&proxy), wrong);
+    }
+}
+
+#[test]
 fn a_stream_that_does_not_wait_cannot_be_resumed() {
     let mut proxy = pausing(
         "(drop (call $switch (global.get $held)))

@@ -1,11 +1,14 @@
 //! The sources that WASI gives: clocks, environment, random bytes, output.
 
+use std::time::Duration;
+
 use super::*;
 use crate::Request;
 
 /// Says one thing of each source on every request.
 const CURIOUS: &str = r#"(module
   (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get"
     (func $clock (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
@@ -23,7 +26,7 @@ const CURIOUS: &str = r#"(module
     (drop (call $write (i32.const 2) (i32.const 32) (i32.const 1) (i32.const 48)))
     (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 64)))
     (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 72)))
-    (drop (call $log (i32.const 0) (i32.const 64) (i32.const 16)))
+    (drop (call $set (i32.const 0) (i32.const 1) (i32.const 64) (i32.const 16) (i32.const 0)))
     (drop (call $sizes (i32.const 80) (i32.const 84)))
     (drop (call $environ (i32.const 96) (i32.const 128)))
     (drop (call $log (i32.const 1) (i32.load (i32.const 96)) (i32.load (i32.const 84))))
@@ -49,7 +52,6 @@ fn every_source_is_the_tests_own() {
     let lines: Vec<(Level, &str)> = proxy
         .logs()
         .iter()
-        .filter(|l| l.level != Level::Trace)
         .map(|l| (l.level, l.text.as_str()))
         .collect();
     let expected = [
@@ -63,19 +65,20 @@ fn every_source_is_the_tests_own() {
 
 #[test]
 fn a_jump_of_the_wall_clock_leaves_the_monotonic_one() {
-    // The lines hold raw bytes, so the costs tell: both clocks are read, and
-    // shared data is not; the times themselves come from the clock's tests.
     let mut proxy = curious();
-    let monotonic = |proxy: &mut Proxy| {
-        let stream = proxy.request(0, Request::get("/"));
-        assert_eq!(proxy.cost(stream).1["clock_time_get"], 2);
-        (proxy.now(), proxy.wall())
+    // What the module read of the wall clock and of the monotonic one.
+    let mut read = |jump: i64, advance: u64| {
+        proxy.jump_wall(jump);
+        proxy.advance(Duration::from_nanos(advance));
+        proxy.request(0, Request::get("/"));
+        let times = &proxy.shared_data()[&b"t"[..]].0;
+        let word = |at: usize| u64::from_le_bytes(times[at..at + 8].try_into().unwrap());
+        (word(0), word(8))
     };
-    let (now, wall) = monotonic(&mut proxy);
-    proxy.jump_wall(10);
-    let (then, later) = monotonic(&mut proxy);
-    assert_eq!(now, then);
-    assert_eq!((later - wall).as_secs(), 10);
+    let (wall, monotonic) = read(0, 0);
+    assert_eq!(wall, 1_800_000_000_000_000_000);
+    assert_eq!(read(10, 0), (wall + 10_000_000_000, monotonic));
+    assert_eq!(read(-10, 7), (wall + 7, monotonic + 7));
 }
 
 #[test]
