@@ -66,14 +66,13 @@ impl Proxy {
         }
     }
 
-    /// Tells a VM of an answer. One that is gone, or has become another, is
-    /// told nothing.
+    /// Tells a VM of an answer. Those of a VM that was made anew are cancelled.
     fn deliver(&mut self, to: Caller, Arrived(what): Arrived) {
         let Some(instance) = self.vms.get_mut(&to.vm) else {
             return;
         };
         let data = instance.store.data_mut();
-        if data.generation != to.generation || !data.contexts.contains_key(&to.root) {
+        if !data.contexts.contains_key(&to.root) {
             return;
         }
         let (headers, body) = what

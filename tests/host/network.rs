@@ -26,7 +26,6 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) vm: Vm,
-    pub(crate) generation: u64,
     pub(crate) root: u32,
     pub(crate) token: u32,
 }
@@ -203,7 +202,6 @@ mod tests {
     fn caller(vm: Vm) -> Caller {
         Caller {
             vm,
-            generation: 0,
             root: 1,
             token: 0,
         }

@@ -254,7 +254,7 @@ impl Instantiated {
         let left = self.store.get_fuel().unwrap_or(0);
         let data = self.store.data_mut();
         *world = data.world.take();
-        let host_calls = std::mem::take(&mut data.call).host_calls;
+        let host_calls = std::mem::take(&mut data.call.host_calls);
         let vm = data.vm;
         let world = world.as_deref_mut().expect("the world came back");
         world.costs.push(CallbackCost {

@@ -28,7 +28,6 @@ fn http_call(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let data = host.data();
     let to = Caller {
         vm: data.vm,
-        generation: data.generation,
         root: data.root(),
         token: 0,
     };

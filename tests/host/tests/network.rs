@@ -114,6 +114,29 @@ fn the_root_is_told_of_what_a_stream_fetched() {
 }
 
 #[test]
+fn at_one_moment_answers_come_before_ticks_and_only_then_can_be_read() {
+    let text = r#"
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $fetch (i32.const 0)))
+        (drop (call $period (i32.const 10)))
+        (i32.const 1))
+      (func $status (result i32)
+        (call $header (i32.const 6) (i32.const 110) (i32.const 7) (i32.const 64)
+          (i32.const 68)))
+      (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+        (call $note (i32.const 1000))
+        (call $note (call $status)))
+      (func (export "proxy_on_tick") (param i32) (call $note (call $status)))"#;
+    let builder = Proxy::envoy(module(text));
+    let mut proxy = builder
+        .on_callout(|_| Answer::with(200, "").after(10 * MS))
+        .start()
+        .unwrap();
+    proxy.advance(10 * MS);
+    assert_eq!(said(&proxy, WORKER), ["1000", "0", "2"]);
+}
+
+#[test]
 fn queues_tell_the_vm_that_registered() {
     let text = r#"
       (import "env" "proxy_enqueue_shared_queue" (func $push (param i32 i32 i32) (result i32)))"#;

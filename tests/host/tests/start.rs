@@ -47,7 +47,11 @@ fn distinct_configurations_are_roots_of_one_vm_and_identical_ones_share() {
         (call $say (i32.load (i32.const 64)) (i32.load (i32.const 68)))
         (global.set $configured (i32.add (global.get $configured) (i32.const 1)))
         (call $note (global.get $configured))
-        (i32.const 1))"#;
+        (i32.const 1))
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $note (call $buffer (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 64)
+          (i32.const 68)))
+        (i32.const 0))"#;
     let builder = Proxy::envoy(module(text)).configuration("a");
     let mut proxy = builder
         .configuration("b")
@@ -64,7 +68,8 @@ fn distinct_configurations_are_roots_of_one_vm_and_identical_ones_share() {
     for listener in 0..3 {
         proxy.request(0, Request::get("/").listener(listener));
     }
-    assert_eq!(said(&proxy, WORKER), ["1", "2", "1"], "the roots");
+    // The root each time, and a configuration that is not found any more.
+    assert_eq!(said(&proxy, WORKER), ["1", "1", "2", "1", "1", "1"]);
 }
 
 #[test]

@@ -228,6 +228,21 @@ fn request_headers_are_out_of_reach_once_the_request_went_on_until_the_log() {
 }
 
 #[test]
+fn resuming_takes_the_request_out_of_reach_at_once() {
+    let mut proxy = pausing(
+        "(drop (call $switch (global.get $held)))
+         (drop (call $continue (i32.const 0)))
+         (call $note (call $request_path))
+         (global.set $held (i32.const 0))",
+    );
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(TICK);
+    assert_eq!(said(&proxy, WORKER), ["2"]);
+    assert_eq!(wrongs(&proxy), [Wrong::MapOutOfPhase]);
+    assert!(proxy.outcome(stream).is_forwarded());
+}
+
+#[test]
 fn a_header_that_breaks_the_message_is_a_violation() {
     let text = r#"
       (data (i32.const 1024) "a\0d\0ab: c")

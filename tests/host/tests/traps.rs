@@ -82,6 +82,26 @@ fn reload_makes_a_vm_on_the_next_request_and_not_before() {
 }
 
 #[test]
+fn the_end_of_an_old_stream_is_not_told_to_the_new_vm() {
+    let text = format!(
+        "{FRAGILE} (func (export \"proxy_on_log\") (param $id i32) (call $note (i32.const 500)))"
+    );
+    let builder = Proxy::envoy(module(&text)).failure_policy(FailurePolicy::Reload);
+    let mut proxy = builder.start().unwrap();
+    let old = proxy.request(0, Request::new("PUT", "/"));
+    proxy.request(0, Request::new("DELETE", "/"));
+    let new = proxy.request(0, Request::new("PUT", "/"));
+    proxy.cancel(old);
+    assert_eq!(
+        said(&proxy, WORKER),
+        ["1", "2", "1"],
+        "the same number, another context"
+    );
+    proxy.cancel(new);
+    assert_eq!(said(&proxy, WORKER).last(), Some(&"500"));
+}
+
+#[test]
 fn the_main_threads_vm_is_dead_for_good() {
     let mut proxy = fragile(FailurePolicy::Reload);
     proxy.on_host_call(|call| (call.vm == Vm::Main).then_some(status::TRAP));
