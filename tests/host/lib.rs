@@ -29,6 +29,7 @@
 
 mod abi;
 mod clock;
+mod ends;
 mod events;
 mod flow;
 mod headers;
