@@ -1,1 +1,12 @@
 //! What a Caracal mandate is and when it is accepted.
+//!
+//! Pure: bytes, configuration, key set, revocation view and the time go in, a
+//! verdict comes out. No I/O, no clock, no logging, no host calls.
+
+pub mod claims;
+pub mod json;
+pub mod jws;
+pub mod keys;
+pub mod refusal;
+pub mod revocation;
+pub mod signature;

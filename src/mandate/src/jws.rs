@@ -1,0 +1,352 @@
+//! The credential before any key is known: the bearer token of a request
+//! (RFC 6750) and the unsigned part of a compact JWS (RFC 7515). Nothing in
+//! here decides more than "this can't be a mandate"; rows 2 and the first half
+//! of row 3 of the contract.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::json::{self, InvalidJson, Value};
+use crate::keys::Algorithm;
+use crate::refusal::Refusal;
+
+/// The token of the one `Authorization: Bearer` that a request carries.
+///
+/// `values` are the request's `Authorization` values, in order.
+///
+/// # Errors
+/// `missing_token` when there is none, it is empty or of another scheme;
+/// `invalid_token` when there is more than one, or a comma in it (proxies join
+/// duplicated headers with one, so which of the two the upstream reads is
+/// anybody's guess).
+pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
+    let Some((first, more)) = values.split_first() else {
+        return Err(Refusal::missing_token());
+    };
+    let Some((scheme, rest)) = split_scheme(first) else {
+        return Err(Refusal::missing_token());
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Refusal::missing_token());
+    }
+    if !more.is_empty() || rest.contains(&b',') {
+        return Err(Refusal::invalid_token(
+            "more than one Authorization credential",
+        ));
+    }
+    let token = trim(rest);
+    if token.is_empty() {
+        return Err(Refusal::missing_token());
+    }
+    Ok(token)
+}
+
+/// Splits at the first SP or HTAB. No other white space separates (contract,
+/// "Stricter"): U+00A0 after `Bearer` is part of an unknown scheme.
+fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = value.iter().position(|b| is_space(*b))?;
+    value.split_at_checked(at)
+}
+
+fn is_space(b: u8) -> bool {
+    b == b' ' || b == b'\t'
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    let start = value
+        .iter()
+        .position(|b| !is_space(*b))
+        .unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|b| !is_space(*b))
+        .map_or(start, |last| last.saturating_add(1));
+    value.get(start..end).unwrap_or_default()
+}
+
+/// What an unsigned look at a token may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenLimits<'a> {
+    /// Longest token accepted, in bytes.
+    pub max_bytes: usize,
+    /// Algorithms that the operator allows.
+    pub algorithms: &'a [Algorithm],
+}
+
+/// A token with the shape of a mandate. Nothing in it has been verified, so it
+/// gives out what selects a key and what a key is tried on, and no claim.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnverifiedMandate {
+    token: Box<[u8]>,
+    signing_input_len: usize,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+    algorithm: Algorithm,
+    kid: String,
+}
+
+/// Why a token cannot be a mandate, whatever the keys are (row 3, unsigned part).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidJws {
+    /// Longer than the limit.
+    TooLong,
+    /// Not three parts with dots between them.
+    NotCompact,
+    /// A part is not base64url without padding, canonically encoded.
+    Base64,
+    /// The header is no strict JSON object.
+    Header(InvalidJson),
+    /// `alg` is absent, no string, or not allowed here.
+    Algorithm,
+    /// `kid` is absent, no string, or empty.
+    KeyId,
+    /// `crit` names an extension; none is supported (RFC 7515 section 4.1.11).
+    Critical,
+    /// `b64` is false (RFC 7797): the payload would be read unencoded.
+    UnencodedPayload,
+}
+
+impl fmt::Display for InvalidJws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidJws::TooLong => f.write_str("the token is too long"),
+            InvalidJws::NotCompact => f.write_str("the token is not a compact JWS"),
+            InvalidJws::Base64 => f.write_str("a part of the token is not unpadded base64url"),
+            InvalidJws::Header(why) => write!(f, "the token's header {why}"),
+            InvalidJws::Algorithm => f.write_str("the token's algorithm is not allowed here"),
+            InvalidJws::KeyId => f.write_str("the token names no key (kid)"),
+            InvalidJws::Critical => f.write_str("the token has a critical header extension"),
+            InvalidJws::UnencodedPayload => f.write_str("the token's payload is not encoded (b64)"),
+        }
+    }
+}
+
+impl UnverifiedMandate {
+    /// Reads the unsigned part of row 3: size, base64, header, algorithm, `kid`.
+    ///
+    /// # Errors
+    /// See [`InvalidJws`].
+    pub fn parse(token: &[u8], limits: TokenLimits<'_>) -> Result<Self, InvalidJws> {
+        if token.len() > limits.max_bytes {
+            return Err(InvalidJws::TooLong);
+        }
+        let mut parts = token.split(|b| *b == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(InvalidJws::NotCompact);
+        };
+        let signing_input_len = header.len().saturating_add(payload.len()).saturating_add(1);
+        let decode = |part: &[u8]| URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidJws::Base64);
+        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+
+        let header = json::parse_object(&header).map_err(InvalidJws::Header)?;
+        let text = |name| match json::member(&header, name) {
+            Some(Value::String(s)) => Some(s.as_ref()),
+            _ => None,
+        };
+        let algorithm = text("alg")
+            .and_then(Algorithm::from_jose)
+            .filter(|alg| limits.algorithms.contains(alg))
+            .ok_or(InvalidJws::Algorithm)?;
+        let kid = text("kid")
+            .filter(|kid| !kid.is_empty())
+            .ok_or(InvalidJws::KeyId)?;
+        if json::member(&header, "crit").is_some() {
+            return Err(InvalidJws::Critical);
+        }
+        if json::member(&header, "b64") == Some(&Value::Bool(false)) {
+            return Err(InvalidJws::UnencodedPayload);
+        }
+        let kid = kid.to_owned();
+        Ok(UnverifiedMandate {
+            token: token.into(),
+            signing_input_len,
+            payload,
+            signature,
+            algorithm,
+            kid,
+        })
+    }
+
+    /// `alg` of the header: which of the allowed algorithms the signature claims.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// `kid` of the header: never empty.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The token as it came, for a cache key or a fingerprint. Never log it.
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+
+    pub(crate) fn signing_input(&self) -> &[u8] {
+        self.token.get(..self.signing_input_len).unwrap_or_default()
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// Without the token: a debug print must not leak a credential.
+impl fmt::Debug for UnverifiedMandate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedMandate")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::ErrorCode;
+
+    const BOTH: &[Algorithm] = &[Algorithm::Es256, Algorithm::EdDsa];
+
+    fn limits() -> TokenLimits<'static> {
+        TokenLimits {
+            max_bytes: 8192,
+            algorithms: BOTH,
+        }
+    }
+
+    fn with_header(header: &str) -> Result<UnverifiedMandate, InvalidJws> {
+        let token = format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
+        UnverifiedMandate::parse(token.as_bytes(), limits())
+    }
+
+    #[test]
+    fn one_bearer_credential_counts() {
+        let ok: &[&[u8]] = &[b"Bearer t", b"bearer  t ", b"BEARER\tt\t", b"bEaReR \t t"];
+        for value in ok {
+            assert_eq!(bearer_token(&[value]).ok(), Some(&b"t"[..]), "{value:?}");
+        }
+        let missing: &[&[&[u8]]] = &[
+            &[],
+            &[b""],
+            &[b"Bearer"],
+            &[b"Bearer "],
+            &[b"Bearer \t "],
+            &[b"Basic t"],
+            &[b"Basic a, Bearer t"],
+            &[b"Basic a", b"Bearer t"],
+            &[b"Bearer\xc2\xa0t"],
+            &[b"Bearer\x0bt"],
+            &[b" Bearer t"],
+            &[b",Bearer t"],
+            &[b"", b"Bearer t"],
+        ];
+        for values in missing {
+            assert_eq!(
+                bearer_token(values).unwrap_err().code(),
+                ErrorCode::MissingToken,
+                "{values:?}"
+            );
+        }
+        let invalid: &[&[&[u8]]] = &[
+            &[b"Bearer t", b"Bearer t"],
+            &[b"Bearer t,Bearer t"],
+            &[b"Bearer ,"],
+            &[b"Bearer t", b""],
+        ];
+        for values in invalid {
+            assert_eq!(
+                bearer_token(values).unwrap_err().code(),
+                ErrorCode::InvalidToken,
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn header_rules() {
+        assert!(with_header(r#"{"alg":"ES256","kid":"k"}"#).is_ok());
+        assert!(
+            with_header(r#"{"alg":"EdDSA","kid":"k","typ":7,"jku":"https://x","b64":true}"#)
+                .is_ok()
+        );
+        let cases = [
+            (r#"{"alg":"ES256"}"#, InvalidJws::KeyId),
+            (r#"{"alg":"ES256","kid":""}"#, InvalidJws::KeyId),
+            (r#"{"alg":"ES256","kid":7}"#, InvalidJws::KeyId),
+            (r#"{"alg":"es256","kid":"k"}"#, InvalidJws::Algorithm),
+            (r#"{"alg":"none","kid":"k"}"#, InvalidJws::Algorithm),
+            (r#"{"alg":["ES256"],"kid":"k"}"#, InvalidJws::Algorithm),
+            (r#"{"kid":"k"}"#, InvalidJws::Algorithm),
+            (
+                r#"{"alg":"ES256","kid":"k","crit":[]}"#,
+                InvalidJws::Critical,
+            ),
+            (
+                r#"{"alg":"ES256","kid":"k","crit":null}"#,
+                InvalidJws::Critical,
+            ),
+            (
+                r#"{"alg":"ES256","kid":"k","b64":false}"#,
+                InvalidJws::UnencodedPayload,
+            ),
+            (
+                r#"{"alg":"ES256","kid":"k","kid":"k"}"#,
+                InvalidJws::Header(InvalidJson::DuplicateName),
+            ),
+            (r#"["ES256"]"#, InvalidJws::Header(InvalidJson::NotAnObject)),
+        ];
+        for (header, why) in cases {
+            assert_eq!(with_header(header), Err(why), "{header}");
+        }
+        let es256_only = TokenLimits {
+            max_bytes: 8192,
+            algorithms: &[Algorithm::Es256],
+        };
+        let token = format!(
+            "{}.e30.AAAA",
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#)
+        );
+        assert_eq!(
+            UnverifiedMandate::parse(token.as_bytes(), es256_only),
+            Err(InvalidJws::Algorithm)
+        );
+    }
+
+    #[test]
+    fn compact_serialization_is_canonical() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","kid":"k"}"#);
+        let parse = |token: String| UnverifiedMandate::parse(token.as_bytes(), limits());
+        assert!(parse(format!("{header}.e30.AAAA")).is_ok());
+        assert!(parse(format!("{header}..")).is_ok());
+        for (token, why) in [
+            (format!("{header}.e30"), InvalidJws::NotCompact),
+            (format!("{header}.e30.AAAA.AAAA"), InvalidJws::NotCompact),
+            (format!("{header}.e30.AAA="), InvalidJws::Base64),
+            (format!("{header}.e30.AAB"), InvalidJws::Base64), // trailing bits
+            (format!("{header}.e30.AA+A"), InvalidJws::Base64),
+            (format!("{header}.e3 0.AAAA"), InvalidJws::Base64),
+            (format!("{header}.e30.A"), InvalidJws::Base64),
+        ] {
+            assert_eq!(parse(token.clone()), Err(why), "{token}");
+        }
+        let padding = 8192 - header.len() - 2;
+        let body = "A".repeat(padding - padding % 4);
+        let exact = format!("{header}.{body}.{}", "A".repeat(padding % 4));
+        assert_ne!(parse(exact.clone()), Err(InvalidJws::TooLong));
+        assert_eq!(parse(exact + "A"), Err(InvalidJws::TooLong));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let mandate = with_header(r#"{"alg":"ES256","kid":"secret-kid"}"#).unwrap();
+        assert!(!format!("{mandate:?}").contains("secret-kid"));
+    }
+}

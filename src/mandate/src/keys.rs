@@ -1,0 +1,402 @@
+//! Key sets: which keys of a zone's JWK Set (RFC 7517) may verify a mandate.
+//! Contract, "Key sets".
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::json::{self, InvalidJson, Members, Value};
+use crate::signature::{P256Key, PublicKey};
+
+/// Largest key set document accepted, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+/// Usable keys kept of one set; the rest of the document is not looked at.
+pub const MAX_KEYS: usize = 64;
+/// Keys tried under one `kid`: each costs a signature check.
+pub const MAX_KEYS_PER_KID: usize = 4;
+
+/// A signature algorithm of a mandate (RFC 7518, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Algorithm {
+    /// ECDSA on P-256 with SHA-256.
+    #[cfg_attr(feature = "schema", schemars(rename = "ES256"))]
+    Es256,
+    /// Ed25519.
+    #[cfg_attr(feature = "schema", schemars(rename = "EdDSA"))]
+    EdDsa,
+}
+
+impl Algorithm {
+    /// By its name in a JOSE header; case matters.
+    pub fn from_jose(name: &str) -> Option<Self> {
+        match name {
+            "ES256" => Some(Algorithm::Es256),
+            "EdDSA" => Some(Algorithm::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// The name in a JOSE header.
+    pub fn as_jose(self) -> &'static str {
+        match self {
+            Algorithm::Es256 => "ES256",
+            Algorithm::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// RFC 7638 thumbprint (SHA-256): what identifies a key when its `kid` comes
+/// back with another one.
+pub type Thumbprint = [u8; 32];
+
+/// One usable key.
+#[derive(Clone)]
+pub struct Key {
+    kid: String,
+    algorithm: Algorithm,
+    thumbprint: Thumbprint,
+    public: PublicKey,
+}
+
+/// Why a JWK is not used. It is skipped; its neighbours are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnusableKey {
+    /// No JSON object.
+    NotAnObject,
+    /// `kty`, `crv` and `alg` name no algorithm that the operator allows.
+    Algorithm,
+    /// `kid` is absent, no string, or empty.
+    KeyId,
+    /// `use` is there and not `sig`, or `key_ops` is there without `verify`.
+    Purpose,
+    /// `d` is there: a private key was published, and anyone may sign with it.
+    PrivateKey,
+    /// The coordinates are no 32 bytes of base64url, or no point on the curve.
+    Point,
+}
+
+impl Key {
+    fn parse(jwk: &Value<'_>, allowed: &[Algorithm]) -> Result<Self, UnusableKey> {
+        let Value::Object(jwk) = jwk else {
+            return Err(UnusableKey::NotAnObject);
+        };
+        let algorithm = match (text(jwk, "kty"), text(jwk, "crv"), text(jwk, "alg")) {
+            (Some("EC"), Some("P-256"), Some("ES256")) => Algorithm::Es256,
+            (Some("OKP"), Some("Ed25519"), Some("EdDSA" | "Ed25519")) => Algorithm::EdDsa,
+            _ => return Err(UnusableKey::Algorithm),
+        };
+        if !allowed.contains(&algorithm) {
+            return Err(UnusableKey::Algorithm);
+        }
+        let kid = text(jwk, "kid")
+            .filter(|kid| !kid.is_empty())
+            .ok_or(UnusableKey::KeyId)?;
+        let for_signatures = match json::member(jwk, "use") {
+            None => true,
+            Some(Value::String(purpose)) => purpose == "sig",
+            Some(_) => false,
+        };
+        let may_verify = match json::member(jwk, "key_ops") {
+            None => true,
+            Some(Value::Array(ops)) => {
+                ops.is_empty() || ops.iter().any(|op| *op == Value::String("verify".into()))
+            }
+            Some(_) => false,
+        };
+        if !for_signatures || !may_verify {
+            return Err(UnusableKey::Purpose);
+        }
+        if json::member(jwk, "d").is_some() {
+            return Err(UnusableKey::PrivateKey);
+        }
+        let (public, canonical) = match algorithm {
+            Algorithm::Es256 => {
+                let (x, y) = (coordinate(jwk, "x")?, coordinate(jwk, "y")?);
+                let key = P256Key::from_coordinates(&x, &y).ok_or(UnusableKey::Point)?;
+                let [x, y] = [x, y].map(|c| URL_SAFE_NO_PAD.encode(c));
+                let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+                (PublicKey::P256(key), canonical)
+            }
+            Algorithm::EdDsa => {
+                let x = coordinate(jwk, "x")?;
+                let canonical = format!(
+                    r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
+                    URL_SAFE_NO_PAD.encode(x)
+                );
+                (
+                    PublicKey::Ed25519(ed25519_compact::PublicKey::new(x)),
+                    canonical,
+                )
+            }
+        };
+        Ok(Key {
+            kid: kid.to_owned(),
+            algorithm,
+            thumbprint: Sha256::digest(canonical).into(),
+            public,
+        })
+    }
+
+    /// `kid`: never empty.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The one algorithm that the key verifies.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// RFC 7638 thumbprint.
+    pub fn thumbprint(&self) -> &Thumbprint {
+        &self.thumbprint
+    }
+
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+fn text<'v>(jwk: &'v Members<'_>, name: &str) -> Option<&'v str> {
+    match json::member(jwk, name) {
+        Some(Value::String(s)) => Some(s.as_ref()),
+        _ => None,
+    }
+}
+
+fn coordinate(jwk: &Members<'_>, name: &str) -> Result<[u8; 32], UnusableKey> {
+    text(jwk, name)
+        .and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok())
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(UnusableKey::Point)
+}
+
+/// The usable keys of one zone, at least one and at most [`MAX_KEYS`].
+#[derive(Clone)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    skipped: usize,
+}
+
+/// Why a key set document is a failed fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidKeySet {
+    /// Larger than [`MAX_DOCUMENT_BYTES`].
+    TooLarge,
+    /// Not a strict JSON object.
+    Json(InvalidJson),
+    /// No array `keys`.
+    NoKeys,
+    /// None of the keys is usable.
+    NoUsableKey,
+}
+
+impl fmt::Display for InvalidKeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidKeySet::TooLarge => write!(f, "the key set is over {MAX_DOCUMENT_BYTES} bytes"),
+            InvalidKeySet::Json(why) => write!(f, "the key set {why}"),
+            InvalidKeySet::NoKeys => f.write_str("the key set has no array \"keys\""),
+            InvalidKeySet::NoUsableKey => f.write_str("the key set has no usable key"),
+        }
+    }
+}
+
+impl KeySet {
+    /// Reads a JWK Set document, keeping what is usable with `allowed`.
+    ///
+    /// # Errors
+    /// See [`InvalidKeySet`]; each counts as a failed fetch.
+    pub fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Self, InvalidKeySet> {
+        if document.len() > MAX_DOCUMENT_BYTES {
+            return Err(InvalidKeySet::TooLarge);
+        }
+        let document = json::parse_object(document).map_err(InvalidKeySet::Json)?;
+        let Some(Value::Array(jwks)) = json::member(&document, "keys") else {
+            return Err(InvalidKeySet::NoKeys);
+        };
+        let mut keys = Vec::new();
+        let mut skipped: usize = 0;
+        for jwk in jwks {
+            if keys.len() >= MAX_KEYS {
+                break;
+            }
+            match Key::parse(jwk, allowed) {
+                Ok(key) => keys.push(key),
+                Err(_) => skipped = skipped.saturating_add(1),
+            }
+        }
+        if keys.is_empty() {
+            return Err(InvalidKeySet::NoUsableKey);
+        }
+        Ok(KeySet { keys, skipped })
+    }
+
+    /// The usable keys, in the document's order.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// How many keys of the document were skipped as unusable.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Whether any key has this `kid`.
+    pub fn has_kid(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid == kid)
+    }
+
+    /// Whether this very key is still in the set, under the same `kid`.
+    pub fn has_key(&self, kid: &str, thumbprint: &Thumbprint) -> bool {
+        self.keys
+            .iter()
+            .any(|key| key.kid == kid && key.thumbprint == *thumbprint)
+    }
+
+    /// The keys to try for a token: at most [`MAX_KEYS_PER_KID`] under its `kid`
+    /// that verify its algorithm.
+    pub fn candidates<'a>(
+        &'a self,
+        kid: &'a str,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'a Key> {
+        self.keys
+            .iter()
+            .filter(move |key| key.kid == kid)
+            .take(MAX_KEYS_PER_KID)
+            .filter(move |key| key.algorithm == algorithm)
+    }
+}
+
+/// Kids and counts only; a set can be large.
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field(
+                "kids",
+                &self.keys.iter().map(|key| &key.kid).collect::<Vec<_>>(),
+            )
+            .field("skipped", &self.skipped)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+    const ONLY_ES256: &[Algorithm] = &[Algorithm::Es256];
+    const BOTH: &[Algorithm] = &[Algorithm::Es256, Algorithm::EdDsa];
+
+    fn jwk(extra: &str) -> String {
+        format!(
+            r#"{{"kty":"EC","crv":"P-256","alg":"ES256","kid":"k","x":"{X}","y":"{Y}"{extra}}}"#
+        )
+    }
+
+    fn parse_one(jwk: &str, allowed: &[Algorithm]) -> Result<Key, UnusableKey> {
+        let document = format!(r#"{{"jwk":{jwk}}}"#);
+        let members = json::parse_object(document.as_bytes()).unwrap();
+        Key::parse(&members[0].1, allowed)
+    }
+
+    #[test]
+    fn usable_keys() {
+        for extra in [
+            "",
+            r#","use":"sig""#,
+            r#","key_ops":[]"#,
+            r#","key_ops":["sign","verify"]"#,
+            r#","x5c":["AAAA"],"unknown":{"a":1}"#,
+        ] {
+            assert!(parse_one(&jwk(extra), ONLY_ES256).is_ok(), "{extra}");
+        }
+    }
+
+    #[test]
+    fn unusable_keys() {
+        use UnusableKey as U;
+        let with = |from: &str, to: &str| jwk("").replace(from, to);
+        let off_curve = X.replace("f83O", "f83P");
+        for (jwk, why) in [
+            ("7".to_owned(), U::NotAnObject),
+            (with(r#""kty":"EC""#, r#""kty":"ec""#), U::Algorithm),
+            (with("P-256", "P-384"), U::Algorithm),
+            (with(r#""alg":"ES256","#, ""), U::Algorithm),
+            (with(r#""alg":"ES256""#, r#""alg":"ES384""#), U::Algorithm),
+            (with(r#""kid":"k","#, ""), U::KeyId),
+            (with(r#""kid":"k""#, r#""kid":"""#), U::KeyId),
+            (with(r#""kid":"k""#, r#""kid":1"#), U::KeyId),
+            (jwk(r#","use":"enc""#), U::Purpose),
+            (jwk(r#","use":null"#), U::Purpose),
+            (jwk(r#","key_ops":["sign"]"#), U::Purpose),
+            (jwk(r#","key_ops":"verify""#), U::Purpose),
+            (jwk(r#","d":"AA""#), U::PrivateKey),
+            (jwk(r#","d":null"#), U::PrivateKey),
+            (with(X, &off_curve), U::Point),
+            (with(X, &format!("{X}A")), U::Point),
+            (with(X, &format!("{X}=")), U::Point),
+            (with(X, &X[..42]), U::Point),
+            (
+                with(X, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+                U::Point,
+            ),
+        ] {
+            assert_eq!(parse_one(&jwk, ONLY_ES256).err(), Some(why), "{jwk}");
+        }
+        let okp = r#"{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"e","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        assert_eq!(parse_one(okp, ONLY_ES256).err(), Some(U::Algorithm));
+        assert!(parse_one(okp, BOTH).is_ok());
+        assert!(parse_one(&okp.replace("EdDSA", "Ed25519"), BOTH).is_ok());
+    }
+
+    #[test]
+    fn thumbprints_are_rfc_7638() {
+        // The example key of RFC 8037, appendix A.3.
+        let okp = r#"{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"e","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let thumbprint = *parse_one(okp, BOTH).unwrap().thumbprint();
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(thumbprint),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+
+    #[test]
+    fn sets_are_bounded_and_need_a_usable_key() {
+        let set =
+            |keys: &str| KeySet::parse(format!(r#"{{"keys":[{keys}]}}"#).as_bytes(), ONLY_ES256);
+        let err = |document: &str| KeySet::parse(document.as_bytes(), ONLY_ES256).unwrap_err();
+        assert_eq!(err("{}"), InvalidKeySet::NoKeys);
+        assert_eq!(err(r#"{"keys":{}}"#), InvalidKeySet::NoKeys);
+        assert_eq!(err(r#"{"keys":[]}"#), InvalidKeySet::NoUsableKey);
+        assert_eq!(err("<html>"), InvalidKeySet::Json(InvalidJson::Syntax));
+        let mixed = set(&[jwk(r#","use":"enc""#), "null".into(), jwk("")].join(",")).unwrap();
+        assert_eq!((mixed.keys().len(), mixed.skipped()), (1, 2));
+
+        let same_kid = set(&vec![jwk(""); 6].join(",")).unwrap();
+        assert_eq!(
+            same_kid.candidates("k", Algorithm::Es256).count(),
+            MAX_KEYS_PER_KID
+        );
+        assert_eq!(same_kid.candidates("other", Algorithm::Es256).count(), 0);
+
+        let many: Vec<String> = (0..70)
+            .map(|i| jwk("").replace(r#""kid":"k""#, &format!(r#""kid":"k{i}""#)))
+            .collect();
+        let many = set(&many.join(",")).unwrap();
+        assert!(many.has_kid("k63") && !many.has_kid("k64"));
+
+        let huge = format!(
+            r#"{{"keys":[{}],"pad":"{}"}}"#,
+            jwk(""),
+            "x".repeat(MAX_DOCUMENT_BYTES)
+        );
+        assert_eq!(err(&huge), InvalidKeySet::TooLarge);
+    }
+}

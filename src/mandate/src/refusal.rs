@@ -1,0 +1,373 @@
+//! Refusals: the contract's codes, and the one table from a code to what the
+//! client is answered over HTTP and gRPC.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+/// The `error` of a refusal (contract, "Order of checks").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorCode {
+    /// The path cannot be matched safely.
+    InvalidRequest,
+    /// No bearer credential.
+    MissingToken,
+    /// The credential is not an acceptable mandate.
+    InvalidToken,
+    /// The mandate is of another zone.
+    InvalidZone,
+    /// A required scope is missing.
+    InsufficientScope,
+    /// The route needs an agent session.
+    SessionRequired,
+    /// The route needs delegated authority.
+    DelegationRequired,
+    /// A required application is no hop of the delegation chain.
+    ChainMismatch,
+    /// Delegated through too many hops.
+    HopCountExceeded,
+    /// One of the mandate's anchors is revoked.
+    SessionRevoked,
+    /// The zone's delegation graph changed after the mandate was issued.
+    DelegationStale,
+    /// Something that the decision needs is missing.
+    StsUnavailable,
+}
+
+impl ErrorCode {
+    /// Every code, for metrics and documentation.
+    pub const ALL: [ErrorCode; 12] = [
+        ErrorCode::InvalidRequest,
+        ErrorCode::MissingToken,
+        ErrorCode::InvalidToken,
+        ErrorCode::InvalidZone,
+        ErrorCode::InsufficientScope,
+        ErrorCode::SessionRequired,
+        ErrorCode::DelegationRequired,
+        ErrorCode::ChainMismatch,
+        ErrorCode::HopCountExceeded,
+        ErrorCode::SessionRevoked,
+        ErrorCode::DelegationStale,
+        ErrorCode::StsUnavailable,
+    ];
+
+    /// The value of `error` on the wire.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status.
+    pub fn http_status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The gRPC status code that says the same.
+    pub fn grpc_status(self) -> u8 {
+        self.row().2
+    }
+
+    /// What the caller can do about it.
+    pub fn hint(self) -> &'static str {
+        self.row().3
+    }
+
+    /// The `error` of the `Bearer` challenge (RFC 6750 section 3): `None` where
+    /// there is no challenge, `Some(None)` for one without an error.
+    fn challenge(self) -> Option<Option<&'static str>> {
+        match self {
+            ErrorCode::MissingToken => Some(None),
+            ErrorCode::InsufficientScope => Some(Some("insufficient_scope")),
+            _ if self.http_status() == 401 => Some(Some("invalid_token")),
+            _ => None,
+        }
+    }
+
+    #[rustfmt::skip]
+    fn row(self) -> (&'static str, u16, u8, &'static str) {
+        const INVALID_ARGUMENT: u8 = 3;
+        const PERMISSION_DENIED: u8 = 7;
+        const UNAVAILABLE: u8 = 14;
+        const UNAUTHENTICATED: u8 = 16;
+        match self {
+            ErrorCode::InvalidRequest => ("invalid_request", 400, INVALID_ARGUMENT,
+                "Send a path that every server reads the same way: no encoded or doubled slashes, no dot segments."),
+            ErrorCode::MissingToken => ("missing_token", 401, UNAUTHENTICATED,
+                "Send Authorization: Bearer <Caracal mandate>."),
+            ErrorCode::InvalidToken => ("invalid_token", 401, UNAUTHENTICATED,
+                "Check the mandate's issuer, audience, signature, expiry, use, scopes and targets, and send it once."),
+            ErrorCode::InvalidZone => ("invalid_zone", 401, UNAUTHENTICATED,
+                "Check the zone that this edge is configured with against the mandate's zone_id."),
+            ErrorCode::InsufficientScope => ("insufficient_scope", 403, PERMISSION_DENIED,
+                "Request a mandate that has every scope this route requires."),
+            ErrorCode::SessionRequired => ("session_required", 403, PERMISSION_DENIED,
+                "Use a mandate that was issued for an agent session."),
+            ErrorCode::DelegationRequired => ("delegation_required", 403, PERMISSION_DENIED,
+                "Use a mandate that came from a delegated grant."),
+            ErrorCode::ChainMismatch => ("chain_mismatch", 403, PERMISSION_DENIED,
+                "Check require_chain_contains against the mandate's delegation chain."),
+            ErrorCode::HopCountExceeded => ("hop_count_exceeded", 403, PERMISSION_DENIED,
+                "Delegate through fewer hops, or raise max_hop_count deliberately."),
+            ErrorCode::SessionRevoked => ("session_revoked", 401, UNAUTHENTICATED,
+                "Get a new mandate, or start a new authorized session."),
+            ErrorCode::DelegationStale => ("delegation_stale", 401, UNAUTHENTICATED,
+                "Get a new mandate, issued against the current delegation graph."),
+            ErrorCode::StsUnavailable => ("sts_unavailable", 503, UNAVAILABLE,
+                "Retry; if it lasts, check that the edge reaches the STS and the revocation feed."),
+        }
+    }
+}
+
+/// A refused request: the code, and what was wrong in words that never hold
+/// the token or a value from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: ErrorCode,
+    description: Cow<'static, str>,
+    scope: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with a description.
+    pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Refusal {
+            code,
+            description: description.into(),
+            scope: None,
+        }
+    }
+
+    pub(crate) fn missing_token() -> Self {
+        Refusal::new(ErrorCode::MissingToken, "Missing bearer token")
+    }
+
+    pub(crate) fn invalid_token(why: impl std::fmt::Display) -> Self {
+        Refusal::new(
+            ErrorCode::InvalidToken,
+            format!("Token validation failed: {why}"),
+        )
+    }
+
+    /// The key set or the revocation state that the decision needs is missing.
+    pub fn unavailable(what: &'static str) -> Self {
+        Refusal::new(ErrorCode::StsUnavailable, what)
+    }
+
+    pub(crate) fn insufficient_scope(missing: &str, required: &[String]) -> Self {
+        let mut refusal = Refusal::new(
+            ErrorCode::InsufficientScope,
+            format!("Missing required scope: {missing}"),
+        );
+        // RFC 6750 section 3: scope-token characters only, or the attribute would
+        // break out of its quotes.
+        let token = |s: &String| {
+            s.bytes()
+                .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+                && !s.is_empty()
+        };
+        if required.iter().all(token) {
+            refusal.scope = Some(required.join(" "));
+        }
+        refusal
+    }
+
+    /// The contract's code.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What was wrong.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+}
+
+/// How the client wants to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyFormat {
+    /// JSON over HTTP.
+    Http,
+    /// A gRPC status: the proxy turns the body into `grpc-message`, so the
+    /// body is words.
+    Grpc,
+}
+
+impl ReplyFormat {
+    /// By the request's `content-type`. gRPC-Web clients read plain HTTP errors.
+    pub fn for_content_type(content_type: Option<&[u8]>) -> Self {
+        let grpc = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+        match grpc {
+            Some([] | [b'+' | b';', ..]) => ReplyFormat::Grpc,
+            _ => ReplyFormat::Http,
+        }
+    }
+}
+
+/// What the client is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// gRPC status code, used where the request was gRPC.
+    pub grpc_status: u8,
+    /// Response headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// Response body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The reply to a refusal (contract: body, `WWW-Authenticate`, `Retry-After`).
+    pub fn new(refusal: &Refusal, format: ReplyFormat) -> Self {
+        let code = refusal.code;
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if let Some(error) = code.challenge() {
+            headers.push(("www-authenticate", challenge(error, refusal)));
+        }
+        if code == ErrorCode::StsUnavailable {
+            headers.push(("retry-after", "1".to_owned()));
+        }
+        let body = match format {
+            ReplyFormat::Http => {
+                headers.push(("content-type", "application/json".to_owned()));
+                json!({
+                    "error": code.as_str(),
+                    "error_description": refusal.description,
+                    "error_hint": code.hint(),
+                })
+                .to_string()
+            }
+            ReplyFormat::Grpc => format!("{}: {}", code.as_str(), refusal.description),
+        };
+        Reply {
+            status: code.http_status(),
+            grpc_status: code.grpc_status(),
+            headers,
+            body: body.into_bytes(),
+        }
+    }
+}
+
+fn challenge(error: Option<&str>, refusal: &Refusal) -> String {
+    // RFC 6750 section 3: the scheme needs at least one parameter.
+    let mut value = String::from("Bearer realm=\"caracal\"");
+    if let Some(error) = error {
+        value.push_str(", error=\"");
+        value.push_str(error);
+        value.push('"');
+    }
+    if let Some(scope) = &refusal.scope {
+        value.push_str(", scope=\"");
+        value.push_str(scope);
+        value.push('"');
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+        reply
+            .headers
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.as_str())
+    }
+
+    #[test]
+    fn statuses_are_the_contract_s() {
+        let of = |status: u16| -> Vec<&str> {
+            ErrorCode::ALL
+                .iter()
+                .filter(|c| c.http_status() == status)
+                .map(|c| c.as_str())
+                .collect()
+        };
+        assert_eq!(of(400), ["invalid_request"]);
+        assert_eq!(
+            of(401),
+            [
+                "missing_token",
+                "invalid_token",
+                "invalid_zone",
+                "session_revoked",
+                "delegation_stale"
+            ]
+        );
+        assert_eq!(
+            of(403),
+            [
+                "insufficient_scope",
+                "session_required",
+                "delegation_required",
+                "chain_mismatch",
+                "hop_count_exceeded"
+            ]
+        );
+        assert_eq!(of(503), ["sts_unavailable"]);
+    }
+
+    #[test]
+    fn replies_are_json_and_not_stored() {
+        let refusal =
+            Refusal::insufficient_scope("billing:\"pay\"", &["a".into(), "billing:\"pay\"".into()]);
+        let reply = Reply::new(&refusal, ReplyFormat::Http);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["error"], "insufficient_scope");
+        assert_eq!(
+            body["error_description"],
+            "Missing required scope: billing:\"pay\""
+        );
+        assert!(body["error_hint"].is_string());
+        assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+        assert_eq!(header(&reply, "content-type"), Some("application/json"));
+        // A scope that could break out of the quotes is left out.
+        assert_eq!(
+            header(&reply, "www-authenticate"),
+            Some("Bearer realm=\"caracal\", error=\"insufficient_scope\"")
+        );
+    }
+
+    #[test]
+    fn challenges() {
+        let challenge = |refusal: &Refusal| {
+            let reply = Reply::new(refusal, ReplyFormat::Http);
+            header(&reply, "www-authenticate").map(str::to_owned)
+        };
+        assert_eq!(
+            challenge(&Refusal::missing_token()).unwrap(),
+            "Bearer realm=\"caracal\""
+        );
+        assert_eq!(
+            challenge(&Refusal::insufficient_scope("b", &["a".into(), "b".into()])).unwrap(),
+            "Bearer realm=\"caracal\", error=\"insufficient_scope\", scope=\"a b\""
+        );
+        for code in ErrorCode::ALL {
+            let challenge = challenge(&Refusal::new(code, "x"));
+            let expected = code.http_status() == 401 || code == ErrorCode::InsufficientScope;
+            assert_eq!(challenge.is_some(), expected, "{code:?}");
+        }
+        let unavailable = Reply::new(&Refusal::unavailable("x"), ReplyFormat::Http);
+        assert_eq!(header(&unavailable, "retry-after"), Some("1"));
+    }
+
+    #[test]
+    fn grpc_gets_words() {
+        for (content_type, format) in [
+            ("application/grpc", ReplyFormat::Grpc),
+            ("application/grpc+proto", ReplyFormat::Grpc),
+            ("application/grpc;charset=x", ReplyFormat::Grpc),
+            ("application/grpc-web", ReplyFormat::Http),
+            ("application/json", ReplyFormat::Http),
+        ] {
+            assert_eq!(
+                ReplyFormat::for_content_type(Some(content_type.as_bytes())),
+                format
+            );
+        }
+        let reply = Reply::new(&Refusal::missing_token(), ReplyFormat::Grpc);
+        assert_eq!(reply.body, b"missing_token: Missing bearer token");
+        assert_eq!(reply.grpc_status, 16);
+    }
+}
