@@ -44,9 +44,9 @@ impl fmt::Display for InvalidClaims {
 }
 
 /// `use`: what a mandate was issued for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(rename_all = "lowercase"))]
 pub enum TokenUse {
     /// A session mandate.
     Session,

@@ -18,14 +18,14 @@ pub const MAX_KEYS: usize = 64;
 pub const MAX_KEYS_PER_KID: usize = 4;
 
 /// A signature algorithm of a mandate (RFC 7518, RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256.
-    #[cfg_attr(feature = "schema", schemars(rename = "ES256"))]
+    #[serde(rename = "ES256")]
     Es256,
     /// Ed25519.
-    #[cfg_attr(feature = "schema", schemars(rename = "EdDSA"))]
+    #[serde(rename = "EdDSA")]
     EdDsa,
 }
 

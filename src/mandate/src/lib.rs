@@ -4,9 +4,12 @@
 //! verdict comes out. No I/O, no clock, no logging, no host calls.
 
 pub mod claims;
+pub mod config;
 pub mod json;
 pub mod jws;
 pub mod keys;
+pub mod path;
 pub mod refusal;
+pub mod requirements;
 pub mod revocation;
 pub mod signature;

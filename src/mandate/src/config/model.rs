@@ -1,0 +1,299 @@
+//! What a configuration says. The doc comments here are the descriptions in the
+//! JSON Schema, so they are written for the operator.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+#[cfg(feature = "schema")]
+use super::schema::*;
+use crate::claims::TokenUse;
+use crate::keys::Algorithm;
+use crate::requirements::{DEFAULT_MAX_HOP_COUNT, Requirements};
+
+/// An inclusive range of integers and the default within it.
+pub(super) struct Bounds {
+    pub(super) min: u64,
+    pub(super) max: u64,
+    pub(super) default: u64,
+}
+
+const fn bounds(min: u64, max: u64, default: u64) -> Bounds {
+    Bounds { min, max, default }
+}
+
+pub(super) const JWKS_TIMEOUT_MS: Bounds = bounds(100, 60_000, 5_000);
+pub(super) const JWKS_TTL_S: Bounds = bounds(10, 86_400, 300);
+pub(super) const JWKS_MAX_STALE_S: Bounds = bounds(0, 86_400, 600);
+pub(super) const CLOCK_SKEW_S: Bounds = bounds(0, 300, 60);
+pub(super) const MAX_HOP_COUNT: Bounds = bounds(0, 1_000, DEFAULT_MAX_HOP_COUNT);
+pub(super) const MAX_TOKEN_BYTES: Bounds = bounds(512, 65_536, 8_192);
+pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
+pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
+pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
+
+/// Most entries of one list.
+pub(super) const MAX_LIST: usize = 256;
+/// Most routes, and most excluded prefixes.
+pub(super) const MAX_ROUTES: usize = 1_024;
+/// Longest string, in bytes.
+pub(super) const MAX_STRING: usize = 2_048;
+
+/// Configuration of the Caracal edge filter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// URL of the STS that issues the mandates, compared with `iss` byte for
+    /// byte. https, but for loopback hosts. Default: the environment's
+    /// CARACAL_STS_URL without trailing slashes.
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
+    pub issuer: String,
+    /// The zone whose mandates are accepted (also `expected_zone_id`). Default:
+    /// the environment's CARACAL_ZONE_ID.
+    #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
+    pub zone_id: String,
+    /// Identifier of the protected resource, which a mandate's `aud` must be.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub audience: String,
+    /// Where the zone's key set comes from.
+    pub jwks: Jwks,
+    /// How revoked mandates are found.
+    pub revocation: Revocation,
+    #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(with = "RouteOverrides"))]
+    /// What every route requires, unless `routes` says otherwise.
+    pub requirements: Requirements,
+    /// Path prefix to what is different under it. The longest matching prefix wins.
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_ROUTES)))]
+    pub routes: BTreeMap<String, RouteOverrides>,
+    /// Path prefixes that pass without verification; they win over `routes`.
+    #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
+    pub exclude: Vec<String>,
+    /// The proxy that loads the filter.
+    #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
+    pub host: Host,
+    /// Signature algorithms accepted.
+    #[cfg_attr(feature = "schema", schemars(default = "default_algorithms", length(min = 1), extend("uniqueItems" = true)))]
+    pub algorithms: Vec<Algorithm>,
+    /// How far clocks may differ, in seconds, when `iat` and `nbf` are judged.
+    #[cfg_attr(feature = "schema", schemars(default = "default_clock_skew", range(min = CLOCK_SKEW_S.min, max = CLOCK_SKEW_S.max)))]
+    pub clock_skew_s: u64,
+    /// Accepts an `http` issuer that is not on a loopback host.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub allow_insecure_issuer: bool,
+    /// Bounds on what one proxy worker spends.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub limits: Limits,
+    /// What the upstream is sent.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub forward: Forward,
+}
+
+/// Where the zone's key set comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Jwks {
+    /// The proxy's name for the STS: on Envoy a cluster.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream: String,
+    /// Longest wait for an answer of the STS, in milliseconds.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_timeout", range(min = JWKS_TIMEOUT_MS.min, max = JWKS_TIMEOUT_MS.max)))]
+    pub timeout_ms: u64,
+    /// How long a key set lives, in seconds; it is refreshed at about 80 % of that.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_ttl", range(min = JWKS_TTL_S.min, max = JWKS_TTL_S.max)))]
+    pub ttl_s: u64,
+    /// How much longer, in seconds, a key set that cannot be refreshed is used.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_max_stale", range(min = JWKS_MAX_STALE_S.min, max = JWKS_MAX_STALE_S.max)))]
+    pub max_stale_s: u64,
+}
+
+/// How revoked mandates are found. This version knows one way only: not at all,
+/// said explicitly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Revocation {
+    /// Revocation is not checked: a mandate is accepted until it expires.
+    Disabled,
+}
+
+/// What a route replaces; what it does not name stays as it is outside `routes`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RouteOverrides {
+    /// Scopes that a mandate must all have. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub required_scopes: Option<Vec<String>>,
+    /// Targets that a mandate must all have. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub required_targets: Option<Vec<String>>,
+    /// The `use` that a mandate must have. Default: resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_use: Option<TokenUse>,
+    /// Demands an agent session (also `require_agent`). Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_session: Option<bool>,
+    /// Demands delegated authority. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_delegation: Option<bool>,
+    /// Applications that must all be hops of the delegation chain. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub require_chain_contains: Option<Vec<String>>,
+    /// Most delegation hops; 0 means none at all. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = MAX_HOP_COUNT.min, max = MAX_HOP_COUNT.max)))]
+    pub max_hop_count: Option<u64>,
+}
+
+impl RouteOverrides {
+    /// What is in force where these replace `base`.
+    pub fn over(&self, base: &Requirements) -> Requirements {
+        let list =
+            |own: &Option<Vec<String>>, base: &Vec<String>| own.as_ref().unwrap_or(base).clone();
+        Requirements {
+            required_scopes: list(&self.required_scopes, &base.required_scopes),
+            required_targets: list(&self.required_targets, &base.required_targets),
+            required_use: self.required_use.unwrap_or(base.required_use),
+            require_session: self.require_session.unwrap_or(base.require_session),
+            require_delegation: self.require_delegation.unwrap_or(base.require_delegation),
+            require_chain_contains: list(
+                &self.require_chain_contains,
+                &base.require_chain_contains,
+            ),
+            max_hop_count: self.max_hop_count.unwrap_or(base.max_hop_count),
+        }
+    }
+}
+
+/// The proxies the filter runs in. This version knows Envoy only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// Envoy.
+    Envoy,
+}
+
+/// Bounds on what one proxy worker spends.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Longest token accepted, in bytes.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_token_bytes", range(min = MAX_TOKEN_BYTES.min, max = MAX_TOKEN_BYTES.max)))]
+    pub max_token_bytes: u64,
+    /// Most requests that wait for the key set in one worker; the next gets 503.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_paused", range(min = MAX_PAUSED.min, max = MAX_PAUSED.max)))]
+    pub max_paused: u64,
+    /// Longest wait for the key set, in milliseconds; then 503.
+    #[cfg_attr(feature = "schema", schemars(default = "default_pause_timeout", range(min = PAUSE_TIMEOUT_MS.min, max = PAUSE_TIMEOUT_MS.max)))]
+    pub pause_timeout_ms: u64,
+    /// Most verified mandates that one worker remembers; 0 remembers none.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_cached_mandates", range(min = MAX_CACHED_MANDATES.min, max = MAX_CACHED_MANDATES.max)))]
+    pub max_cached_mandates: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_token_bytes: MAX_TOKEN_BYTES.default,
+            max_paused: MAX_PAUSED.default,
+            pause_timeout_ms: PAUSE_TIMEOUT_MS.default,
+            max_cached_mandates: MAX_CACHED_MANDATES.default,
+        }
+    }
+}
+
+/// What the upstream is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Whether the upstream gets the mandate. False also drops `caracal.*`
+    /// entries from `baggage`.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub authorization: bool,
+    /// Header name to the claim it carries. Replaces the default list; the names
+    /// are stripped from every incoming request.
+    #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
+    pub headers: BTreeMap<String, PrincipalClaim>,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        let header = |(name, claim): &(&str, PrincipalClaim)| ((*name).to_owned(), *claim);
+        Forward {
+            authorization: true,
+            headers: DEFAULT_FORWARD_HEADERS.iter().map(header).collect(),
+        }
+    }
+}
+
+/// A claim that can be sent to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are the claims'")]
+pub enum PrincipalClaim {
+    Sub,
+    ClientId,
+    ZoneId,
+    Scope,
+    Use,
+    SubType,
+    Sid,
+    RootSid,
+    Jti,
+    AgentSessionId,
+    DelegationEdgeId,
+    SourceSessionId,
+    TargetSessionId,
+    HopCount,
+    DelegationGraphEpoch,
+}
+
+impl PrincipalClaim {
+    /// Every claim that can be sent, by its name on the wire.
+    pub const ALL: [(&'static str, PrincipalClaim); 15] = [
+        ("sub", PrincipalClaim::Sub),
+        ("client_id", PrincipalClaim::ClientId),
+        ("zone_id", PrincipalClaim::ZoneId),
+        ("scope", PrincipalClaim::Scope),
+        ("use", PrincipalClaim::Use),
+        ("sub_type", PrincipalClaim::SubType),
+        ("sid", PrincipalClaim::Sid),
+        ("root_sid", PrincipalClaim::RootSid),
+        ("jti", PrincipalClaim::Jti),
+        ("agent_session_id", PrincipalClaim::AgentSessionId),
+        ("delegation_edge_id", PrincipalClaim::DelegationEdgeId),
+        ("source_session_id", PrincipalClaim::SourceSessionId),
+        ("target_session_id", PrincipalClaim::TargetSessionId),
+        ("hop_count", PrincipalClaim::HopCount),
+        (
+            "delegation_graph_epoch",
+            PrincipalClaim::DelegationGraphEpoch,
+        ),
+    ];
+}
+
+/// Headers to the upstream unless `forward.headers` says otherwise (design,
+/// "Headers to the upstream").
+pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
+    ("x-caracal-sub", PrincipalClaim::Sub),
+    ("x-caracal-client-id", PrincipalClaim::ClientId),
+    ("x-caracal-zone-id", PrincipalClaim::ZoneId),
+    ("x-caracal-scope", PrincipalClaim::Scope),
+    ("x-caracal-use", PrincipalClaim::Use),
+    ("x-caracal-sub-type", PrincipalClaim::SubType),
+    ("x-caracal-sid", PrincipalClaim::Sid),
+    ("x-caracal-jti", PrincipalClaim::Jti),
+    ("x-caracal-session-id", PrincipalClaim::AgentSessionId),
+    ("x-caracal-delegation-id", PrincipalClaim::DelegationEdgeId),
+    ("x-caracal-hop-count", PrincipalClaim::HopCount),
+];

@@ -1,0 +1,383 @@
+//! Reads a JSON document into a [`Configuration`].
+
+use std::collections::BTreeMap;
+
+use super::model::{
+    CLOCK_SKEW_S, Configuration, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S,
+    Jwks, Limits, MAX_CACHED_MANDATES, MAX_HOP_COUNT, MAX_PAUSED, MAX_ROUTES, MAX_TOKEN_BYTES,
+    PAUSE_TIMEOUT_MS, PrincipalClaim, Revocation, RouteOverrides,
+};
+use super::reader::{At, ConfigError, Errors, Object, quoted};
+use super::values;
+use crate::claims::TokenUse;
+use crate::json::{self, Duplicates, Value};
+use crate::keys::Algorithm;
+use crate::requirements::{Requirements, Rules};
+
+/// Largest configuration, in bytes.
+const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+impl Configuration {
+    /// Reads a filter configuration. `environment` gives the variables
+    /// `CARACAL_STS_URL` and `CARACAL_ZONE_ID` where the document is silent.
+    ///
+    /// # Errors
+    /// Every error in the document, in its order, each with its key's path.
+    pub fn from_json(
+        document: &[u8],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let errors = Errors::default();
+        let whole = |problem: String| {
+            vec![ConfigError {
+                path: String::new(),
+                problem,
+            }]
+        };
+        if document.len() > MAX_DOCUMENT_BYTES {
+            return Err(whole(format!(
+                "the configuration is over {MAX_DOCUMENT_BYTES} bytes"
+            )));
+        }
+        if document.trim_ascii().is_empty() {
+            return Err(whole(
+                "the configuration is empty; expected a JSON object".to_owned(),
+            ));
+        }
+        let members = json::parse_object_with(document, Duplicates::Keep)
+            .map_err(|why| whole(format!("the configuration {why}; expected a JSON object")))?;
+        let configuration = read(Object::new(&members, &errors), environment);
+        match (configuration, errors.into_vec()) {
+            (Some(configuration), errors) if errors.is_empty() => Ok(configuration),
+            (_, errors) if errors.is_empty() => {
+                Err(whole("the configuration is incomplete".to_owned()))
+            }
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// The rules that the configuration puts in force, one for each prefix.
+    pub fn rules(&self) -> Rules {
+        let routes = self
+            .routes
+            .iter()
+            .map(|(prefix, overrides)| (prefix.clone(), overrides.over(&self.requirements)))
+            .collect();
+        Rules::new(self.requirements.clone(), routes, self.exclude.clone())
+    }
+
+    /// The path and query of the key set request, below the issuer's origin
+    /// (contract, "Key sets").
+    pub fn jwks_target(&self) -> JwksTarget {
+        let issuer = self.issuer.trim_end_matches('/');
+        let uri: http::Uri = issuer.parse().unwrap_or_default();
+        let base = uri.path().trim_end_matches('/');
+        let zone: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair("zone_id", &self.zone_id)
+            .finish();
+        JwksTarget {
+            scheme: uri.scheme_str().unwrap_or("https").to_owned(),
+            authority: uri
+                .authority()
+                .map_or(String::new(), |a| a.as_str().to_owned()),
+            path: format!("{base}/.well-known/jwks.json?{zone}"),
+        }
+    }
+}
+
+/// Where the key set is requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksTarget {
+    /// `https` or `http`.
+    pub scheme: String,
+    /// Host and port of the issuer.
+    pub authority: String,
+    /// Path and query.
+    pub path: String,
+}
+
+fn read(
+    object: Object<'_, '_, '_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Configuration> {
+    // Every key is read before anything is missed, so that all errors are found.
+    let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
+    let issuer = issuer(&object, environment, allow_insecure_issuer);
+    let zone_id = zone_id(&object, environment);
+    let audience = object
+        .require(
+            "audience",
+            "the identifier of the protected resource, which a mandate's aud must be",
+        )
+        .and_then(|at| at.text().map(str::to_owned));
+    let jwks = jwks(&object);
+    let revocation = revocation(&object);
+    let requirements = overrides(&object).over(&Requirements::default());
+    let routes = object
+        .get("routes")
+        .and_then(|at| routes(&at))
+        .unwrap_or_default();
+    let exclude = object
+        .get("exclude")
+        .and_then(|at| exclude(&at))
+        .unwrap_or_default();
+    let host = match object.get("host") {
+        None => Some(Host::Envoy),
+        Some(at) => at.text().and_then(|text| match text {
+            "envoy" => Some(Host::Envoy),
+            other => at.fail(format!(
+                "expected \"envoy\", the only host of this version, found {}",
+                quoted(other)
+            )),
+        }),
+    };
+    let algorithms = match object.get("algorithms") {
+        None => Some(vec![Algorithm::Es256]),
+        Some(at) => algorithms(&at),
+    };
+    let clock_skew_s = object.integer("clock_skew_s", &CLOCK_SKEW_S);
+    let limits = object
+        .get("limits")
+        .and_then(|at| limits(&at))
+        .unwrap_or_default();
+    let forward = object
+        .get("forward")
+        .and_then(|at| forward(&at))
+        .unwrap_or_default();
+    if let Some(at) = object.get("audit") {
+        at.fail::<()>("this version writes no audit events; remove the key");
+    }
+    object.finish();
+    Some(Configuration {
+        issuer: issuer?,
+        zone_id: zone_id?,
+        audience: audience?,
+        jwks: jwks?,
+        revocation: revocation?,
+        requirements,
+        routes,
+        exclude,
+        host: host?,
+        algorithms: algorithms?,
+        clock_skew_s,
+        allow_insecure_issuer,
+        limits,
+        forward,
+    })
+}
+
+fn issuer(
+    object: &Object<'_, '_, '_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    allow_insecure: bool,
+) -> Option<String> {
+    let value =
+        match object.get("issuer") {
+            Some(at) => at.text()?.to_owned(),
+            None if object.has("issuer") => return None,
+            None => match environment("CARACAL_STS_URL").filter(|url| !url.is_empty()) {
+                Some(url) => url.trim_end_matches('/').to_owned(),
+                None => return object.fail(
+                    "issuer",
+                    "missing; the URL of the STS, here or in the environment as CARACAL_STS_URL",
+                ),
+            },
+        };
+    match values::issuer(&value, allow_insecure) {
+        Ok(()) => Some(value),
+        Err(problem) => object.fail("issuer", format!("{} {problem}", quoted(&value))),
+    }
+}
+
+fn zone_id(
+    object: &Object<'_, '_, '_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    match object.get_either("zone_id", "expected_zone_id") {
+        Some(at) => at.text().map(str::to_owned),
+        None if object.has("zone_id") || object.has("expected_zone_id") => None,
+        None => environment("CARACAL_ZONE_ID").filter(|zone| !zone.is_empty()).or_else(|| {
+            object.fail("zone_id", "missing; the zone whose mandates are accepted, here or in the environment as CARACAL_ZONE_ID")
+        }),
+    }
+}
+
+fn jwks(object: &Object<'_, '_, '_>) -> Option<Jwks> {
+    let what = "an object with upstream, the proxy's name for the STS";
+    let jwks = object.require("jwks", what)?.object()?;
+    let upstream = jwks
+        .require(
+            "upstream",
+            "the proxy's name for the STS: on Envoy a cluster",
+        )
+        .and_then(|at| at.text().map(str::to_owned));
+    let (timeout_ms, ttl_s, max_stale_s) = (
+        jwks.integer("timeout_ms", &JWKS_TIMEOUT_MS),
+        jwks.integer("ttl_s", &JWKS_TTL_S),
+        jwks.integer("max_stale_s", &JWKS_MAX_STALE_S),
+    );
+    jwks.finish();
+    Some(Jwks {
+        upstream: upstream?,
+        timeout_ms,
+        ttl_s,
+        max_stale_s,
+    })
+}
+
+fn revocation(object: &Object<'_, '_, '_>) -> Option<Revocation> {
+    let what = "say \"disabled\" to run without checking revocation";
+    let at = object.require("revocation", what)?;
+    match at.value {
+        Value::String(text) if text == "disabled" => Some(Revocation::Disabled),
+        Value::Object(_) => at.fail("this version cannot check revocation; expected \"disabled\""),
+        _ => at.fail("expected \"disabled\""),
+    }
+}
+
+fn overrides(object: &Object<'_, '_, '_>) -> RouteOverrides {
+    let strings = |name| object.get(name).and_then(|at: At<'_, '_, '_>| at.strings());
+    RouteOverrides {
+        required_scopes: object.get("required_scopes").and_then(|at| {
+            let scopes = at.strings()?;
+            let mut fine = true;
+            for (n, scope) in scopes.iter().enumerate() {
+                if let Err(problem) = values::scope(scope) {
+                    at.errors.add(
+                        format!("{}[{n}]", at.path),
+                        format!("{} {problem}", quoted(scope)),
+                    );
+                    fine = false;
+                }
+            }
+            fine.then_some(scopes)
+        }),
+        required_targets: strings("required_targets"),
+        required_use: object.get("required_use").and_then(|at| {
+            let text = at.text()?;
+            TokenUse::from_name(text).or_else(|| {
+                at.fail(format!(
+                    "expected \"resource\" or \"session\", found {}",
+                    quoted(text)
+                ))
+            })
+        }),
+        require_session: object
+            .get_either("require_session", "require_agent")
+            .and_then(|at| at.boolean()),
+        require_delegation: object.get("require_delegation").and_then(|at| at.boolean()),
+        require_chain_contains: strings("require_chain_contains"),
+        max_hop_count: object
+            .get("max_hop_count")
+            .and_then(|at| at.integer(&MAX_HOP_COUNT)),
+    }
+}
+
+fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
+    let mut routes = BTreeMap::new();
+    let mut prefixes = Prefixes::default();
+    for (prefix, route) in at.entries(MAX_ROUTES)? {
+        prefixes.add(prefix, &route);
+        if let Some(object) = route.object() {
+            routes.insert(prefix.to_owned(), overrides(&object));
+            object.finish();
+        }
+    }
+    Some(routes)
+}
+
+fn exclude(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
+    let mut prefixes = Prefixes::default();
+    for item in at.list(MAX_ROUTES)? {
+        let Some(prefix) = item.text() else { continue };
+        if prefix.chars().all(|c| c == '/') {
+            item.fail::<()>("/ would let every request through unverified");
+            continue;
+        }
+        prefixes.add(prefix, &item);
+    }
+    Some(prefixes.0)
+}
+
+/// Prefixes met so far, to find two that are the same without a trailing `/`.
+#[derive(Default)]
+struct Prefixes(Vec<String>);
+
+impl Prefixes {
+    fn add(&mut self, prefix: &str, at: &At<'_, '_, '_>) {
+        if let Err(problem) = values::prefix(prefix) {
+            at.fail::<()>(problem);
+            return;
+        }
+        let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
+        if let Some(same) = self.0.iter().find(|known| cut(known) == cut(prefix)) {
+            at.fail::<()>(format!("is the same prefix as {}", quoted(same)));
+            return;
+        }
+        self.0.push(prefix.to_owned());
+    }
+}
+
+fn algorithms(at: &At<'_, '_, '_>) -> Option<Vec<Algorithm>> {
+    let names = at.strings()?;
+    if names.is_empty() {
+        return at.fail("must name at least one algorithm: \"ES256\", \"EdDSA\"");
+    }
+    let known = names.iter().map(|name| {
+        Algorithm::from_jose(name).or_else(|| {
+            at.fail(format!(
+                "expected \"ES256\" or \"EdDSA\", found {}",
+                quoted(name)
+            ))
+        })
+    });
+    known.collect()
+}
+
+fn limits(at: &At<'_, '_, '_>) -> Option<Limits> {
+    let object = at.object()?;
+    let limits = Limits {
+        max_token_bytes: object.integer("max_token_bytes", &MAX_TOKEN_BYTES),
+        max_paused: object.integer("max_paused", &MAX_PAUSED),
+        pause_timeout_ms: object.integer("pause_timeout_ms", &PAUSE_TIMEOUT_MS),
+        max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
+    };
+    object.finish();
+    Some(limits)
+}
+
+fn forward(at: &At<'_, '_, '_>) -> Option<Forward> {
+    let object = at.object()?;
+    let authorization = object.boolean("authorization", true);
+    let headers = match object.get("headers") {
+        None => Forward::default().headers,
+        Some(at) => forward_headers(&at).unwrap_or_default(),
+    };
+    object.finish();
+    Some(Forward {
+        authorization,
+        headers,
+    })
+}
+
+fn forward_headers(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, PrincipalClaim>> {
+    let mut headers = BTreeMap::new();
+    for (name, claim) in at.entries(64)? {
+        if let Err(problem) = values::forward_header(name) {
+            claim.fail::<()>(format!("{} {problem}", quoted(name)));
+        }
+        let Some(text) = claim.text() else { continue };
+        match PrincipalClaim::ALL.iter().find(|(known, _)| *known == text) {
+            Some((_, known)) => drop(headers.insert(name.to_owned(), *known)),
+            None => {
+                let all: Vec<&str> = PrincipalClaim::ALL.iter().map(|(name, _)| *name).collect();
+                claim.fail::<()>(format!(
+                    "expected a claim ({}), found {}",
+                    all.join(", "),
+                    quoted(text)
+                ));
+            }
+        }
+    }
+    Some(headers)
+}

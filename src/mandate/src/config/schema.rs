@@ -1,0 +1,96 @@
+//! The JSON Schema of the configuration, generated from `model`'s types, and the
+//! defaults by function that schemars asks for.
+
+use std::collections::BTreeMap;
+
+use super::model::*;
+use crate::keys::Algorithm;
+
+macro_rules! defaults {
+    ($($name:ident: $type:ty = $value:expr;)*) => {
+        $(pub(super) fn $name() -> $type { $value })*
+    };
+}
+defaults! {
+    default_host: Host = Host::Envoy;
+    default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
+    default_clock_skew: u64 = CLOCK_SKEW_S.default;
+    default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
+    default_jwks_ttl: u64 = JWKS_TTL_S.default;
+    default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
+    default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
+    default_max_paused: u64 = MAX_PAUSED.default;
+    default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
+    default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
+    default_true: bool = true;
+    default_forward_headers: BTreeMap<String, PrincipalClaim> = Forward::default().headers;
+}
+
+/// The JSON Schema of the configuration (draft 2020-12).
+///
+/// It says everything that a schema can; prefixes, URLs and header names
+/// have rules that only [`Configuration::from_json`] checks. `issuer` and
+/// `zone_id` are not required, because the environment may give them.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Configuration).to_value();
+    without_null(&mut schema);
+    if let Some(properties) = schema
+        .pointer_mut("/properties")
+        .and_then(|p| p.as_object_mut())
+    {
+        for name in ["issuer", "zone_id"] {
+            if let Some(property) = properties.get_mut(name).and_then(|p| p.as_object_mut()) {
+                property.remove("default");
+            }
+        }
+    }
+    alias(&mut schema, "zone_id", "expected_zone_id");
+    alias(&mut schema, "require_session", "require_agent");
+    if let Some(route) = schema.pointer_mut("/$defs/RouteOverrides") {
+        alias(route, "require_session", "require_agent");
+    }
+    schema
+}
+
+/// `null` is no value of any key; an absent one is left out.
+fn without_null(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(members) => {
+            if let Some(serde_json::Value::Array(types)) = members.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(serde_json::Value::Array(any)) = members.get_mut("anyOf") {
+                any.retain(|schema| schema.get("type") != Some(&"null".into()));
+            }
+            members.values_mut().for_each(without_null);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// Allows an older name for a key, and forbids both at once.
+fn alias(schema: &mut serde_json::Value, name: &str, older: &str) {
+    let Some(schema) = schema.as_object_mut() else {
+        return;
+    };
+    let Some(properties) = schema.get_mut("properties").and_then(|p| p.as_object_mut()) else {
+        return;
+    };
+    let Some(property) = properties.get(name).cloned() else {
+        return;
+    };
+    properties.insert(older.to_owned(), property);
+    let both = serde_json::json!({ "not": { "required": [name, older] } });
+    if let Some(all) = schema
+        .entry("allOf")
+        .or_insert_with(|| serde_json::json!([]))
+        .as_array_mut()
+    {
+        all.push(both);
+    }
+}

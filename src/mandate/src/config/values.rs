@@ -1,0 +1,122 @@
+//! Rules for single values that a type cannot say: URLs, prefixes, header names.
+
+use http::Uri;
+
+/// Checks an issuer: an absolute URL that a JWKS address can be made from.
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn issuer(text: &str, allow_insecure: bool) -> Result<(), String> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    let host = uri.host().filter(|host| !host.is_empty());
+    let (Some(scheme), Some(host), Some(authority)) = (uri.scheme_str(), host, uri.authority())
+    else {
+        return Err("must be an absolute URL such as https://sts.example.com".to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err("must not contain user information".to_owned());
+    }
+    if text.contains('?') || text.contains('#') {
+        return Err("must not have a query or a fragment".to_owned());
+    }
+    match scheme {
+        "https" => Ok(()),
+        "http" if allow_insecure || is_loopback(host) => Ok(()),
+        "http" => Err(
+            "must be https (http only for a loopback host, or with allow_insecure_issuer)"
+                .to_owned(),
+        ),
+        _ => Err("must be an https URL".to_owned()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Checks a path prefix (contract, "Routes").
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn prefix(text: &str) -> Result<(), String> {
+    if !text.starts_with('/') {
+        return Err("a path prefix must start with /".to_owned());
+    }
+    for bad in ["?", "#", "%", ";", "//", "\\"] {
+        if text.contains(bad) {
+            return Err(format!("a path prefix must not contain {bad}"));
+        }
+    }
+    if text
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
+        return Err("a path prefix must not have a . or .. segment".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a path prefix must not contain a control character".to_owned());
+    }
+    Ok(())
+}
+
+/// Names that a principal header must not have: what the proxy itself acts on.
+const FORBIDDEN_HEADERS: [&str; 16] = [
+    "authorization",
+    "host",
+    "content-length",
+    "content-type",
+    "cookie",
+    "x-request-id",
+    // RFC 9110 section 7.6.1, hop by hop.
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "expect",
+];
+
+/// Checks the name of a header to the upstream.
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn forward_header(name: &str) -> Result<(), String> {
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err("is not a header name".to_owned());
+    }
+    if name.contains('_') {
+        return Err("must not contain _, which upstreams read as -".to_owned());
+    }
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("must be in lower case".to_owned());
+    }
+    if FORBIDDEN_HEADERS.contains(&name)
+        || name.starts_with("x-envoy-")
+        || name.starts_with("x-forwarded-")
+    {
+        return Err(
+            "is a header that the proxy or the upstream acts on; choose another".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Checks a scope that a route requires: the claim is split at U+0020, so one
+/// with white space in it could never be there.
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn scope(text: &str) -> Result<(), String> {
+    if text.chars().any(char::is_whitespace) {
+        return Err("a scope must not contain white space; list each scope by itself".to_owned());
+    }
+    Ok(())
+}

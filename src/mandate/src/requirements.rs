@@ -1,0 +1,190 @@
+//! What a route requires of a mandate, and which route a path falls under.
+
+use std::collections::BTreeMap;
+
+use crate::claims::TokenUse;
+use crate::path::{InvalidPath, RequestPath};
+
+/// Default of `max_hop_count` (contract, row 10).
+pub const DEFAULT_MAX_HOP_COUNT: u64 = 10;
+
+/// What a mandate has to carry to pass (contract, rows 3 and 5 to 11).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Requirements {
+    /// Scopes that must all be there.
+    pub required_scopes: Vec<String>,
+    /// Targets that must all be there.
+    pub required_targets: Vec<String>,
+    /// The one `use` that is accepted.
+    pub required_use: TokenUse,
+    /// Whether an agent session is demanded.
+    pub require_session: bool,
+    /// Whether a delegation edge is demanded.
+    pub require_delegation: bool,
+    /// Application ids that must all be hops of the delegation chain.
+    pub require_chain_contains: Vec<String>,
+    /// Most hops; 0 means that no delegation hop is allowed at all.
+    pub max_hop_count: u64,
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Requirements {
+            required_scopes: Vec::new(),
+            required_targets: Vec::new(),
+            required_use: TokenUse::Resource,
+            require_session: false,
+            require_delegation: false,
+            require_chain_contains: Vec::new(),
+            max_hop_count: DEFAULT_MAX_HOP_COUNT,
+        }
+    }
+}
+
+/// Which rule a path falls under. Two excluded prefixes are two rules, though
+/// they ask for the same: that way a path between them is never let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleId {
+    /// No prefix matched: the requirements outside `routes`.
+    Default,
+    /// The nth of [`Rules::routes`].
+    Route(usize),
+    /// The nth of [`Rules::exclude`].
+    Excluded(usize),
+}
+
+/// All rules, longest prefix first.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    default: Requirements,
+    /// Prefix without trailing `/` (so `/` is empty), and what holds under it.
+    routes: Vec<(String, Requirements)>,
+    exclude: Vec<String>,
+}
+
+impl Rules {
+    /// Builds the rules. Prefixes must have been checked by the configuration's
+    /// reader; a trailing `/` is cut here.
+    pub fn new(
+        default: Requirements,
+        routes: BTreeMap<String, Requirements>,
+        exclude: Vec<String>,
+    ) -> Self {
+        let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
+        let mut routes: Vec<_> = routes.into_iter().map(|(p, r)| (cut(&p), r)).collect();
+        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        let mut exclude: Vec<_> = exclude.iter().map(|p| cut(p)).collect();
+        exclude.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+        Rules {
+            default,
+            routes,
+            exclude,
+        }
+    }
+
+    /// The rule of a path (row 0 and 1).
+    ///
+    /// # Errors
+    /// See [`InvalidPath`]: the answer is 400 `invalid_request`.
+    pub fn find(&self, target: Option<&[u8]>) -> Result<RuleId, InvalidPath> {
+        RequestPath::parse(target)?.rule(|path| self.find_reading(path))
+    }
+
+    fn find_reading(&self, path: &[u8]) -> RuleId {
+        if let Some(n) = self
+            .exclude
+            .iter()
+            .position(|prefix| is_under(path, prefix))
+        {
+            return RuleId::Excluded(n);
+        }
+        match self
+            .routes
+            .iter()
+            .position(|(prefix, _)| is_under(path, prefix))
+        {
+            Some(n) => RuleId::Route(n),
+            None => RuleId::Default,
+        }
+    }
+
+    /// What a rule requires; `None` where nothing is verified.
+    pub fn requirements(&self, rule: RuleId) -> Option<&Requirements> {
+        match rule {
+            RuleId::Default => Some(&self.default),
+            RuleId::Route(n) => self.routes.get(n).map(|(_, requirements)| requirements),
+            RuleId::Excluded(_) => None,
+        }
+    }
+
+    /// The requirements outside `routes`.
+    pub fn default_requirements(&self) -> &Requirements {
+        &self.default
+    }
+
+    /// Each route's prefix, without trailing `/`, and what is in force under it.
+    pub fn routes(&self) -> &[(String, Requirements)] {
+        &self.routes
+    }
+
+    /// Excluded prefixes, without trailing `/`.
+    pub fn exclude(&self) -> &[String] {
+        &self.exclude
+    }
+}
+
+/// `/payouts` is over `/payouts` and `/payouts/1`, not over `/payoutsx`.
+fn is_under(path: &[u8], prefix: &str) -> bool {
+    match path.strip_prefix(prefix.as_bytes()) {
+        Some(rest) => matches!(rest, [] | [b'/', ..]),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(routes: &[&str], exclude: &[&str]) -> Rules {
+        let routes = routes
+            .iter()
+            .map(|p| ((*p).to_owned(), Requirements::default()))
+            .collect();
+        Rules::new(
+            Requirements::default(),
+            routes,
+            exclude.iter().map(|p| (*p).to_owned()).collect(),
+        )
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_exclude_wins_over_routes() {
+        let rules = rules(&["/a", "/a/b/", "/"], &["/a/b/c", "/h/"]);
+        let find = |path: &str| match rules.find(Some(path.as_bytes())) {
+            Ok(RuleId::Route(n)) => format!("route {}", rules.routes()[n].0),
+            Ok(RuleId::Excluded(n)) => format!("exclude {}", rules.exclude()[n]),
+            Ok(RuleId::Default) => "default".to_owned(),
+            Err(why) => format!("{why:?}"),
+        };
+        for (path, rule) in [
+            ("/a", "route /a"),
+            ("/a/", "route /a"),
+            ("/ab", "route "),
+            ("/a/b", "route /a/b"),
+            ("/a/b/x", "route /a/b"),
+            ("/a/bx", "route /a"),
+            ("/a/b/c/d", "exclude /a/b/c"),
+            ("/h", "exclude /h"),
+            ("/h?x=/a", "exclude /h"),
+            ("/A", "route "),
+            ("/h/../a/b/c", "Ambiguous"),
+        ] {
+            assert_eq!(find(path), rule, "{path}");
+        }
+    }
+
+    #[test]
+    fn without_a_root_route_the_default_holds() {
+        assert_eq!(rules(&["/a"], &[]).find(Some(b"/b")), Ok(RuleId::Default));
+    }
+}
