@@ -13,3 +13,8 @@ pub mod refusal;
 pub mod requirements;
 pub mod revocation;
 pub mod signature;
+pub mod cache;
+pub mod decide;
+pub mod mandate;
+
+pub use mandate::Mandate;

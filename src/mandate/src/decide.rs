@@ -1,0 +1,285 @@
+//! The decision: the contract's order of checks, as a pure function with a name
+//! for each outcome. The adapter owns waiting, timeouts and replies; every rule
+//! is in here.
+
+use std::rc::Rc;
+
+use crate::cache::MandateCache;
+use crate::claims::{Claims, InvalidClaim};
+use crate::config::Configuration;
+use crate::jws::{self, TokenLimits, UnverifiedMandate};
+use crate::keys::{Algorithm, KeySet};
+use crate::mandate::{self, InvalidMandate, Mandate};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::requirements::{Requirements, RuleId, Rules};
+use crate::revocation::RevocationView;
+use crate::signature::SignatureVerifier;
+
+/// What can be said of a request without any dependency (rows 0 to 2 and the
+/// unsigned part of row 3).
+#[derive(Debug)]
+pub enum Screened {
+    /// Under an excluded prefix: continue unverified.
+    Excluded,
+    /// It carries a token that the zone's keys have to judge.
+    Credential(Credential),
+}
+
+/// A token that may be a mandate, and the rule of the request that carries it.
+#[derive(Debug)]
+pub struct Credential {
+    rule: RuleId,
+    token: UnverifiedMandate,
+}
+
+/// Why a decision has to wait for the key set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// There is no usable key set.
+    KeySet,
+    /// The key set has no key of the token's `kid`.
+    Key,
+}
+
+/// The outcome of a decision.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Continue, for this principal.
+    Admitted(Rc<Mandate>),
+    /// Refuse. The mandate is there when it verified and its authority did not do.
+    Refused(Refusal, Option<Rc<Mandate>>),
+    /// A newer key set may decide otherwise; what to do is the adapter's to know.
+    NeedsKeySet(Missing),
+}
+
+/// What a decision depends on, besides the request.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The zone's key set, if there is a usable one.
+    pub keys: Option<&'a KeySet>,
+    /// The revocation state.
+    pub revocation: &'a dyn RevocationView,
+    /// Checks signatures.
+    pub signatures: &'a dyn SignatureVerifier,
+    /// Unix time in whole seconds, floored.
+    pub now: u64,
+}
+
+/// Judges requests by one configuration.
+#[derive(Debug)]
+pub struct Verifier {
+    issuer: String,
+    audience: String,
+    zone_id: String,
+    algorithms: Vec<Algorithm>,
+    clock_skew_s: u64,
+    max_token_bytes: usize,
+    rules: Rules,
+}
+
+impl From<&Configuration> for Verifier {
+    fn from(configuration: &Configuration) -> Self {
+        Verifier {
+            issuer: configuration.issuer.clone(),
+            audience: configuration.audience.clone(),
+            zone_id: configuration.zone_id.clone(),
+            algorithms: configuration.algorithms.clone(),
+            clock_skew_s: configuration.clock_skew_s,
+            max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
+            rules: configuration.rules(),
+        }
+    }
+}
+
+impl Verifier {
+    /// Judges what needs no dependency: `target` is the request target (`:path`),
+    /// `authorization` the values of every `Authorization` header.
+    ///
+    /// # Errors
+    /// 400 or 401, by rows 0, 2 and 3.
+    pub fn screen(&self, target: Option<&[u8]>, authorization: &[&[u8]]) -> Result<Screened, Refusal> {
+        let rule = self
+            .rules
+            .find(target)
+            .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
+        if self.rules.requirements(rule).is_none() {
+            return Ok(Screened::Excluded);
+        }
+        let token = jws::bearer_token(authorization)?;
+        let limits = TokenLimits { max_bytes: self.max_token_bytes, algorithms: &self.algorithms };
+        let token = UnverifiedMandate::parse(token, limits).map_err(Refusal::invalid_token)?;
+        Ok(Screened::Credential(Credential { rule, token }))
+    }
+
+    /// Judges the rest of row 3, and rows 4 to 13.
+    pub fn decide(&self, credential: &Credential, with: Context<'_>, cache: &mut MandateCache) -> Verdict {
+        let Some(keys) = with.keys else {
+            return Verdict::NeedsKeySet(Missing::KeySet);
+        };
+        let token = credential.token.token();
+        let mandate = match cache.get(token, keys) {
+            Some(known) => known,
+            None => match mandate::verify(&credential.token, keys, with.signatures) {
+                Ok(mandate) => {
+                    let mandate = Rc::new(mandate);
+                    cache.insert(token, &mandate);
+                    mandate
+                }
+                Err(InvalidMandate::UnknownKey) => return Verdict::NeedsKeySet(Missing::Key),
+                Err(why) => return Verdict::Refused(Refusal::invalid_token(why), None),
+            },
+        };
+        match self.judge(mandate.claims(), credential.rule, with) {
+            Ok(()) => Verdict::Admitted(mandate),
+            Err(refusal) => Verdict::Refused(refusal, Some(mandate)),
+        }
+    }
+
+    /// The refusal of a token whose key no fetch has brought.
+    pub fn unknown_key() -> Refusal {
+        Refusal::invalid_token(InvalidMandate::UnknownKey)
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn judge(&self, claims: &Claims, rule: RuleId, with: Context<'_>) -> Result<(), Refusal> {
+        // A credential is only made for a rule that verifies.
+        let Some(required) = self.rules.requirements(rule) else {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule"));
+        };
+        self.row_3(claims, required, with.now)?;
+        if claims.zone_id.as_deref() != Some(self.zone_id.as_str()) {
+            return Err(Refusal::new(ErrorCode::InvalidZone, "The mandate is of another zone"));
+        }
+        row_5(claims, required)?;
+        rows_6_to_9(claims, required)?;
+        row_10(claims, required)?;
+        row_11(claims, required)?;
+        row_12(claims, with)?;
+        row_13(claims, &self.zone_id, with.revocation)
+    }
+
+    /// Issuer, audience, times and use. The required claims and their types have
+    /// been judged when the payload was parsed: the same row, and the same answer.
+    fn row_3(&self, claims: &Claims, required: &Requirements, now: u64) -> Result<(), Refusal> {
+        let refuse = |why: &str| Err(Refusal::invalid_token(why));
+        let latest = now.saturating_add(self.clock_skew_s);
+        if claims.iss != self.issuer {
+            return refuse("it is of another issuer");
+        }
+        if !claims.aud.contains(&self.audience) {
+            return refuse("it is for another audience");
+        }
+        // `exp > now - skew`, without a difference that could go below zero.
+        if claims.exp.saturating_add(self.clock_skew_s) <= now {
+            return refuse("it has expired");
+        }
+        if claims.iat > latest {
+            return refuse("it was issued in the future");
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > latest) {
+            return refuse("it is not valid yet");
+        }
+        if claims.token_use != required.required_use {
+            return Err(Refusal::invalid_token(format_args!(
+                "its use is not {}",
+                required.required_use.as_str()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn malformed(why: &InvalidClaim) -> Refusal {
+    Refusal::invalid_token(why)
+}
+
+fn row_5(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
+    let granted = claims.scope.as_deref().unwrap_or_default();
+    let missing =
+        required.required_scopes.iter().find(|scope| !granted.split(' ').any(|one| one == scope.as_str()));
+    match missing {
+        Some(scope) => Err(Refusal::insufficient_scope(scope, &required.required_scopes)),
+        None => Ok(()),
+    }
+}
+
+fn rows_6_to_9(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
+    let session = claims.agent_session_id.as_ref().map_err(malformed)?;
+    let edge = claims.delegation_edge_id.as_ref().map_err(malformed)?;
+    let chain = claims.delegation_chain.as_ref().map_err(malformed)?;
+    if required.require_session && session.is_none() {
+        return Err(Refusal::new(ErrorCode::SessionRequired, "The route needs a mandate of an agent session"));
+    }
+    if required.require_delegation && edge.is_none() {
+        return Err(Refusal::new(ErrorCode::DelegationRequired, "The route needs a delegated mandate"));
+    }
+    let missing = required
+        .require_chain_contains
+        .iter()
+        .find(|application| !chain.iter().any(|hop| hop.application_id == **application));
+    match missing {
+        Some(application) => Err(Refusal::new(
+            ErrorCode::ChainMismatch,
+            format!("Application not in the delegation chain: {application}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn row_10(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
+    let hops = claims.hop_count.as_ref().map_err(malformed)?.unwrap_or(0);
+    if hops > required.max_hop_count {
+        return Err(Refusal::new(
+            ErrorCode::HopCountExceeded,
+            format!("Delegated through more than {} hops", required.max_hop_count),
+        ));
+    }
+    Ok(())
+}
+
+fn row_11(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
+    claims.delegation_path.as_ref().map_err(malformed)?;
+    claims.delegation_graph_epoch.as_ref().map_err(malformed)?;
+    let targets = claims.target.as_ref().map_err(malformed)?;
+    claims.source_session_id.as_ref().map_err(malformed)?;
+    claims.target_session_id.as_ref().map_err(malformed)?;
+    if claims.scope.as_deref() == Some("") {
+        return Err(Refusal::invalid_token("the claim scope is empty"));
+    }
+    match required.required_targets.iter().find(|target| !targets.contains(target)) {
+        Some(target) => Err(Refusal::invalid_token(format_args!("it lacks the required target {target}"))),
+        None => Ok(()),
+    }
+}
+
+fn row_12(claims: &Claims, with: Context<'_>) -> Result<(), Refusal> {
+    if claims.exp <= with.now {
+        return Err(Refusal::invalid_token("it has expired"));
+    }
+    if !with.revocation.available() {
+        return Err(Refusal::unavailable("The revocation state is missing or too old"));
+    }
+    let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
+    let optional = optional.into_iter().filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
+    let anchors = [claims.sid.as_str(), claims.root_sid.as_str()].into_iter().chain(optional);
+    for anchor in anchors {
+        if with.revocation.is_revoked(anchor) {
+            return Err(Refusal::new(ErrorCode::SessionRevoked, "The mandate's session has been revoked"));
+        }
+    }
+    Ok(())
+}
+
+fn row_13(claims: &Claims, zone_id: &str, revocation: &dyn RevocationView) -> Result<(), Refusal> {
+    match claims.delegation_graph_epoch.as_ref().map_err(malformed)? {
+        Some(epoch) if revocation.delegation_epoch(zone_id) > *epoch => Err(Refusal::new(
+            ErrorCode::DelegationStale,
+            "The zone's delegations changed after the mandate was issued",
+        )),
+        _ => Ok(()),
+    }
+}

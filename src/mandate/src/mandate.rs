@@ -1,0 +1,120 @@
+//! A verified mandate: a type that only verification can build, so that code
+//! holding one needs no check to be remembered.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::claims::{Claims, InvalidClaims};
+use crate::jws::UnverifiedMandate;
+use crate::keys::{KeySet, Thumbprint};
+use crate::signature::SignatureVerifier;
+
+/// What logs, metrics and access logs may show of a token: the first 8 bytes of
+/// its SHA-256 (contract, "Audit stream").
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 8]);
+
+impl Fingerprint {
+    /// Of the token as it came.
+    pub fn of(token: &[u8]) -> Self {
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(Sha256::digest(token)) {
+            *to = from;
+        }
+        Fingerprint(first)
+    }
+}
+
+/// Lower-case hex, 16 digits.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A mandate whose signature one of the zone's keys verified and whose claims
+/// are well formed. Whether it is accepted, here and now, is judged by
+/// [`Verifier::decide`](crate::decide::Verifier::decide) on every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mandate {
+    claims: Claims,
+    kid: String,
+    thumbprint: Thumbprint,
+    fingerprint: Fingerprint,
+}
+
+impl Mandate {
+    /// The claims, signed by the zone.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The token's fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether the very key that verified it is still in the key set.
+    pub(crate) fn key_is_in(&self, keys: &KeySet) -> bool {
+        keys.has_key(&self.kid, &self.thumbprint)
+    }
+}
+
+/// Why a token is no mandate of the zone (row 3, signed part).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidMandate {
+    /// The key set has no key under its `kid`: another fetch may bring it.
+    UnknownKey,
+    /// Keys under its `kid` verify other algorithms than its own.
+    KeyAlgorithm,
+    /// No key under its `kid` verifies the signature.
+    Signature,
+    /// The signed payload is no mandate.
+    Claims(InvalidClaims),
+}
+
+impl fmt::Display for InvalidMandate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidMandate::UnknownKey => f.write_str("the zone has no key of the token's kid"),
+            InvalidMandate::KeyAlgorithm => f.write_str("the zone's key of that kid has another algorithm"),
+            InvalidMandate::Signature => f.write_str("the signature does not verify"),
+            InvalidMandate::Claims(why) => why.fmt(f),
+        }
+    }
+}
+
+/// Verifies a token against a key set. No claim is looked at before a signature
+/// has verified: an unverified claim decides nothing.
+///
+/// # Errors
+/// See [`InvalidMandate`].
+pub(crate) fn verify(
+    token: &UnverifiedMandate,
+    keys: &KeySet,
+    verifier: &dyn SignatureVerifier,
+) -> Result<Mandate, InvalidMandate> {
+    if !keys.has_kid(token.kid()) {
+        return Err(InvalidMandate::UnknownKey);
+    }
+    let mut candidates = keys.candidates(token.kid(), token.algorithm()).peekable();
+    if candidates.peek().is_none() {
+        return Err(InvalidMandate::KeyAlgorithm);
+    }
+    let key = candidates
+        .find(|key| verifier.verify(key.public(), token.signing_input(), token.signature()))
+        .ok_or(InvalidMandate::Signature)?;
+    Ok(Mandate {
+        claims: Claims::parse(token.payload()).map_err(InvalidMandate::Claims)?,
+        kid: token.kid().to_owned(),
+        thumbprint: *key.thumbprint(),
+        fingerprint: Fingerprint::of(token.token()),
+    })
+}
