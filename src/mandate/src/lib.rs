@@ -18,3 +18,5 @@ pub mod decide;
 pub mod mandate;
 
 pub use mandate::Mandate;
+pub mod forward;
+pub mod refresh;

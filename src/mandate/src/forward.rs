@@ -1,0 +1,148 @@
+//! What the upstream is sent: which headers are the filter's alone, which carry
+//! the principal, and what is taken away (contract, "Headers of the edge").
+
+use crate::claims::Claims;
+use crate::config::{Forward, PrincipalClaim};
+
+/// Longest value of a principal header, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1024;
+
+/// Headers in the namespace that only the filter speaks in.
+const RESERVED_PREFIX: &str = "x-caracal-";
+
+/// What is done to the headers of a request.
+#[derive(Debug, Clone)]
+pub struct Forwarding {
+    headers: Vec<(String, PrincipalClaim)>,
+    keeps_mandate: bool,
+}
+
+impl From<&Forward> for Forwarding {
+    fn from(forward: &Forward) -> Self {
+        Forwarding {
+            headers: forward.headers.iter().map(|(name, claim)| (name.clone(), *claim)).collect(),
+            keeps_mandate: forward.authorization,
+        }
+    }
+}
+
+/// A principal header: its name, and its value unless that cannot be sent.
+pub type PrincipalHeader<'a> = (&'a str, Option<String>);
+
+impl Forwarding {
+    /// Whether an incoming header is removed before the upstream sees it.
+    ///
+    /// Upstreams fold names: `X_Caracal_Sub` and `x.caracal.sub` reach a CGI
+    /// program as the same variable as `x-caracal-sub`. So case and every
+    /// punctuation count for nothing here.
+    pub fn is_reserved(&self, name: &[u8]) -> bool {
+        let fold = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+        let folded: Vec<u8> = name.iter().map(fold).collect();
+        folded.starts_with(RESERVED_PREFIX.as_bytes())
+            || self.headers.iter().any(|(own, _)| own.bytes().map(|b| fold(&b)).eq(folded.iter().copied()))
+    }
+
+    /// Whether the upstream gets the mandate, and `caracal.*` baggage with it.
+    pub fn keeps_mandate(&self) -> bool {
+        self.keeps_mandate
+    }
+
+    /// The headers for a principal. A header whose claim is absent is not there;
+    /// one whose value cannot be sent has `None`, to be counted.
+    pub fn principal<'a>(&'a self, claims: &'a Claims) -> impl Iterator<Item = PrincipalHeader<'a>> {
+        self.headers.iter().filter_map(|(name, claim)| {
+            let value = value(claims, *claim)?;
+            Some((name.as_str(), is_sendable(&value).then_some(value)))
+        })
+    }
+}
+
+fn value(claims: &Claims, claim: PrincipalClaim) -> Option<String> {
+    let shaped = |shape: &crate::claims::Shape<Option<String>>| shape.as_ref().ok().cloned().flatten();
+    let number = |shape: &crate::claims::Shape<Option<u64>>| {
+        shape.as_ref().ok().copied().flatten().map(|n| n.to_string())
+    };
+    match claim {
+        PrincipalClaim::Sub => Some(claims.sub.clone()),
+        PrincipalClaim::ClientId => Some(claims.client_id.clone()),
+        PrincipalClaim::ZoneId => claims.zone_id.clone(),
+        PrincipalClaim::Scope => claims.scope.clone(),
+        PrincipalClaim::Use => Some(claims.token_use.as_str().to_owned()),
+        PrincipalClaim::SubType => Some(claims.sub_type.as_str().to_owned()),
+        PrincipalClaim::Sid => Some(claims.sid.clone()),
+        PrincipalClaim::RootSid => Some(claims.root_sid.clone()),
+        PrincipalClaim::Jti => Some(claims.jti.clone()),
+        PrincipalClaim::AgentSessionId => shaped(&claims.agent_session_id),
+        PrincipalClaim::DelegationEdgeId => shaped(&claims.delegation_edge_id),
+        PrincipalClaim::SourceSessionId => shaped(&claims.source_session_id),
+        PrincipalClaim::TargetSessionId => shaped(&claims.target_session_id),
+        PrincipalClaim::HopCount => number(&claims.hop_count),
+        PrincipalClaim::DelegationGraphEpoch => number(&claims.delegation_graph_epoch),
+    }
+}
+
+/// Visible ASCII with spaces inside, bounded: nothing that ends a header line or
+/// reads differently in another character set. A signed claim can still be
+/// somebody's chosen name.
+pub fn is_sendable(value: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_graphic());
+    value.len() <= MAX_VALUE_BYTES
+        && edge(value.bytes().next())
+        && edge(value.bytes().last())
+        && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+}
+
+/// A `baggage` value (W3C Baggage) without its `caracal.*` entries: `None` when
+/// there is nothing to remove, an empty value when nothing stays.
+pub fn without_caracal_baggage(value: &[u8]) -> Option<Vec<u8>> {
+    let is_ours = |entry: &&[u8]| {
+        entry.trim_ascii().get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"caracal."))
+    };
+    let entries = value.split(|b| *b == b',');
+    if !entries.clone().any(|entry| is_ours(&entry)) {
+        return None;
+    }
+    let kept: Vec<&[u8]> = entries.filter(|entry| !is_ours(entry)).collect();
+    Some(kept.join(&b','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_FORWARD_HEADERS;
+
+    #[test]
+    fn the_namespace_is_reserved_however_it_is_written() {
+        let mut forward = Forward::default();
+        forward.headers.insert("x-user".to_owned(), PrincipalClaim::Sub);
+        let forwarding = Forwarding::from(&forward);
+        for name in ["x-caracal-sub", "X-Caracal-Resource", "x_caracal_sub", "X-CARACAL_anything", "x.caracal.sub", "x-caracal-", "X-User", "x_user"] {
+            assert!(forwarding.is_reserved(name.as_bytes()), "{name}");
+        }
+        for name in ["x-caracal", "x-caracalx", "caracal-sub", "x-users", "authorization", ":path", ""] {
+            assert!(!forwarding.is_reserved(name.as_bytes()), "{name}");
+        }
+        assert_eq!(DEFAULT_FORWARD_HEADERS.len(), Forward::default().headers.len());
+    }
+
+    #[test]
+    fn values_are_visible_ascii() {
+        for good in ["a", "user:1 2", "~!", &"x".repeat(1024)] {
+            assert!(is_sendable(good), "{good}");
+        }
+        for bad in ["", " a", "a ", "a\tb", "a\r\nb", "é", "a\u{7f}", "a\0", &"x".repeat(1025)] {
+            assert!(!is_sendable(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_caracal_baggage_is_dropped() {
+        let clean = |value: &str| {
+            without_caracal_baggage(value.as_bytes()).map(|v| String::from_utf8(v).unwrap())
+        };
+        assert_eq!(clean("a=1,b=2;p"), None);
+        assert_eq!(clean("xcaracal.a=1"), None);
+        assert_eq!(clean("caracal.zone=z"), Some(String::new()));
+        assert_eq!(clean("a=1, Caracal.zone=z;p=1 ,b=2"), Some("a=1,b=2".to_owned()));
+    }
+}

@@ -1,0 +1,356 @@
+//! When the key set is fetched, and by whom: one record that all VMs of a proxy
+//! share, and the rules by which it changes. A VM reads the record, computes its
+//! successor, and writes it with a compare-and-set; whoever loses reads again.
+//! Times are milliseconds of one monotonic clock.
+
+/// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
+pub const COOLDOWN_MS: u64 = 30_000;
+/// Waits after the first, second, … failed fetch in a row; the last one repeats.
+const BACKOFF_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 10_000];
+/// A failure is logged at most this often, by all VMs together.
+const LOG_EVERY_MS: u64 = 60_000;
+/// Time on top of the callout's own timeout before a lease is taken over: a VM
+/// that trapped never gives it back.
+const LEASE_GRACE_MS: u64 = 1_000;
+
+const MAGIC: [u8; 4] = *b"CRF1";
+const FIELDS: usize = 12;
+const ENCODED_BYTES: usize = MAGIC.len() + FIELDS * 8 + 4;
+
+/// What the key set's life depends on, from the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Longest wait for the STS.
+    pub timeout_ms: u64,
+    /// Life of a key set.
+    pub ttl_ms: u64,
+    /// Longer life of one that cannot be refreshed.
+    pub max_stale_ms: u64,
+}
+
+/// Why a fetch is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// There is no key set yet, or the one there is gets old.
+    Scheduled,
+    /// A request's `kid` is unknown.
+    Forced,
+}
+
+/// A fetch that one VM has under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Number of the lease: no two are alike.
+    pub number: u64,
+    /// Why the fetch is made.
+    pub fetch: Fetch,
+}
+
+/// What a request does whose key is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// A fetch is under way or will be made: wait for it.
+    Wait,
+    /// No fetch has brought the key, and none is due: 401.
+    UnknownKey,
+    /// The STS cannot be reached: 503.
+    Unavailable,
+}
+
+/// What a request that waits has seen of the record when it began to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    forced: u64,
+}
+
+/// The record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Successful fetches; the stored key set carries the same number. 0: none yet.
+    pub generation: u64,
+    /// Completed fetches, good and bad.
+    pub attempts: u64,
+    fetched_at_ms: u64,
+    next_fetch_ms: u64,
+    failures: u64,
+    leases: u64,
+    lease_until_ms: u64,
+    lease_forced: bool,
+    forced: u64,
+    forced_failed: bool,
+    cooldown_until_ms: u64,
+    failure_logged_ms: u64,
+}
+
+impl Control {
+    /// The fetch that is due, if any. `key_wanted` says that a request waits for
+    /// a `kid` that the key set does not have.
+    pub fn due(&self, now_ms: u64, key_wanted: bool) -> Option<Fetch> {
+        if now_ms < self.lease_until_ms {
+            return None;
+        }
+        if key_wanted && now_ms >= self.cooldown_until_ms {
+            return Some(Fetch::Forced);
+        }
+        (now_ms >= self.next_fetch_ms).then_some(Fetch::Scheduled)
+    }
+
+    /// The record with the lease for a fetch taken.
+    pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: Timing) -> (Self, Lease) {
+        self.leases = self.leases.saturating_add(1);
+        self.lease_forced = fetch == Fetch::Forced;
+        self.lease_until_ms = now_ms.saturating_add(timing.timeout_ms).saturating_add(LEASE_GRACE_MS);
+        (self, Lease { number: self.leases, fetch })
+    }
+
+    /// Whether a lease still holds. One that was taken over, or given back, is
+    /// lost: its holder writes nothing.
+    pub fn holds(&self, lease: Lease) -> bool {
+        self.lease_until_ms != 0 && self.leases == lease.number
+    }
+
+    /// The record after a fetch that brought a usable key set, begun at
+    /// `started_ms`: its age counts from then.
+    pub fn succeeded(self, started_ms: u64, now_ms: u64, timing: Timing, jitter: u64) -> Self {
+        let mut next = self.completed(now_ms, false);
+        next.generation = self.generation.saturating_add(1);
+        next.fetched_at_ms = started_ms;
+        next.failures = 0;
+        // 75 to 85 % of the life, so that proxies started together drift apart.
+        let percent = 75_u64.saturating_add(jitter % 11);
+        next.next_fetch_ms = started_ms.saturating_add(timing.ttl_ms.saturating_mul(percent) / 100);
+        next
+    }
+
+    /// The record after a failed fetch, and whether to log the failure.
+    pub fn failed(self, now_ms: u64, jitter: u64) -> (Self, bool) {
+        let mut next = self.completed(now_ms, true);
+        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(BACKOFF_MS.len().saturating_sub(1));
+        let wait = BACKOFF_MS.get(step).copied().unwrap_or(LOG_EVERY_MS);
+        let percent = 90_u64.saturating_add(jitter % 21);
+        next.failures = self.failures.saturating_add(1);
+        next.next_fetch_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
+        let log = self.failure_logged_ms == 0 || now_ms.saturating_sub(self.failure_logged_ms) >= LOG_EVERY_MS;
+        if log {
+            // 0 means never; the clock may stand at 0 when it starts.
+            next.failure_logged_ms = now_ms.max(1);
+        }
+        (next, log)
+    }
+
+    fn completed(mut self, now_ms: u64, failed: bool) -> Self {
+        if self.lease_forced {
+            self.forced = self.forced.saturating_add(1);
+            self.forced_failed = failed;
+            self.cooldown_until_ms = now_ms.saturating_add(COOLDOWN_MS);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.lease_until_ms = 0;
+        self.lease_forced = false;
+        self
+    }
+
+    /// Age of the key set in milliseconds; `None` before the first.
+    pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
+        (self.generation > 0).then(|| now_ms.saturating_sub(self.fetched_at_ms))
+    }
+
+    /// Whether the key set is young enough to decide by: in its life, or in the
+    /// longer one of a set that cannot be refreshed.
+    pub fn is_usable(&self, now_ms: u64, timing: Timing) -> bool {
+        let longest = timing.ttl_ms.saturating_add(timing.max_stale_ms);
+        self.age_ms(now_ms).is_some_and(|age| age <= longest)
+    }
+
+    /// What a request remembers when it begins to wait.
+    pub fn seen(&self) -> Seen {
+        Seen { forced: self.forced }
+    }
+
+    /// What a request does that has no usable key set.
+    pub fn without_key_set(&self) -> Outlook {
+        if self.failures > 0 { Outlook::Unavailable } else { Outlook::Wait }
+    }
+
+    /// What a request does whose `kid` the key set does not have.
+    pub fn without_key(&self, seen: Seen, now_ms: u64) -> Outlook {
+        if self.forced != seen.forced {
+            return if self.forced_failed { Outlook::Unavailable } else { Outlook::UnknownKey };
+        }
+        if now_ms < self.cooldown_until_ms { Outlook::UnknownKey } else { Outlook::Wait }
+    }
+
+    /// The record as bytes: a magic with the format's version, twelve 64-bit
+    /// numbers, and a CRC-32 of all that.
+    pub fn encode(&self) -> Vec<u8> {
+        let fields: [u64; FIELDS] = [
+            self.generation,
+            self.attempts,
+            self.fetched_at_ms,
+            self.next_fetch_ms,
+            self.failures,
+            self.leases,
+            self.lease_until_ms,
+            u64::from(self.lease_forced),
+            self.forced,
+            u64::from(self.forced_failed),
+            self.cooldown_until_ms,
+            self.failure_logged_ms,
+        ];
+        let mut bytes = Vec::with_capacity(ENCODED_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        for field in fields {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        let sum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`Control::encode`] wrote. `None` for anything else: another
+    /// plugin may write under the same key.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, sum) = bytes.split_last_chunk::<4>()?;
+        if bytes.len() != ENCODED_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+            return None;
+        }
+        let (numbers, []) = body.strip_prefix(&MAGIC)?.as_chunks::<8>() else {
+            return None;
+        };
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let mut next = || numbers.next();
+        Some(Control {
+            generation: next()?,
+            attempts: next()?,
+            fetched_at_ms: next()?,
+            next_fetch_ms: next()?,
+            failures: next()?,
+            leases: next()?,
+            lease_until_ms: next()?,
+            lease_forced: next()? != 0,
+            forced: next()?,
+            forced_failed: next()? != 0,
+            cooldown_until_ms: next()?,
+            failure_logged_ms: next()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing { timeout_ms: 5_000, ttl_ms: 300_000, max_stale_ms: 600_000 };
+
+    fn fetch_ok(control: Control, fetch: Fetch, at: u64) -> Control {
+        let (leased, lease) = control.leased(fetch, at, TIMING);
+        assert!(leased.holds(lease));
+        leased.succeeded(at, at + 10, TIMING, 5)
+    }
+
+    fn fetch_fails(control: Control, fetch: Fetch, at: u64) -> Control {
+        control.leased(fetch, at, TIMING).0.failed(at + 10, 10).0
+    }
+
+    #[test]
+    fn the_first_fetch_is_due_at_once_and_made_once() {
+        let cold = Control::default();
+        assert_eq!(cold.due(0, false), Some(Fetch::Scheduled));
+        assert_eq!(cold.without_key_set(), Outlook::Wait);
+        let (leased, _) = cold.leased(Fetch::Scheduled, 0, TIMING);
+        assert_eq!(leased.due(5_999, true), None);
+        assert_eq!(leased.due(6_000, false), Some(Fetch::Scheduled), "a lost lease is taken over");
+    }
+
+    #[test]
+    fn a_key_set_is_refreshed_at_about_80_percent_and_ends_after_max_stale() {
+        let warm = fetch_ok(Control::default(), Fetch::Scheduled, 1_000);
+        assert_eq!(warm.due(240_999, false), None);
+        assert_eq!(warm.due(241_000, false), Some(Fetch::Scheduled));
+        for jitter in 0..30 {
+            let next = Control::default().succeeded(0, 0, TIMING, jitter).next_fetch_ms;
+            assert!((225_000..=255_000).contains(&next), "{next}");
+        }
+        assert!(warm.is_usable(901_000, TIMING));
+        assert!(!warm.is_usable(901_001, TIMING));
+        assert!(!Control::default().is_usable(0, TIMING));
+    }
+
+    #[test]
+    fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
+        let mut control = Control::default();
+        let mut at = 0;
+        for wait in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
+            control = fetch_fails(control, Fetch::Scheduled, at);
+            assert_eq!(control.next_fetch_ms, at + 10 + wait);
+            assert_eq!(control.without_key_set(), Outlook::Unavailable);
+            at = control.next_fetch_ms;
+        }
+        control = fetch_ok(control, Fetch::Scheduled, at);
+        assert_eq!(control.without_key_set(), Outlook::Wait);
+        assert_eq!(fetch_fails(control, Fetch::Scheduled, at).next_fetch_ms, at + 10 + 1_000);
+    }
+
+    #[test]
+    fn an_unknown_kid_forces_one_fetch_in_thirty_seconds() {
+        let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
+        let seen = warm.seen();
+        assert_eq!(warm.without_key(seen, 100), Outlook::Wait);
+        assert_eq!(warm.due(100, true), Some(Fetch::Forced));
+        assert_eq!(warm.due(100, false), None);
+        let forced = fetch_ok(warm, Fetch::Forced, 100);
+        assert_eq!(forced.without_key(seen, 110), Outlook::UnknownKey);
+        assert_eq!(forced.without_key(forced.seen(), 110), Outlook::UnknownKey);
+        assert_eq!(forced.due(30_109, true), None);
+        assert_eq!(forced.due(30_110, true), Some(Fetch::Forced));
+        assert_eq!(forced.without_key(forced.seen(), 30_110), Outlook::Wait);
+    }
+
+    #[test]
+    fn a_forced_fetch_that_fails_answers_503_to_those_who_waited() {
+        let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
+        let failed = fetch_fails(warm, Fetch::Forced, 100);
+        assert_eq!(failed.without_key(warm.seen(), 110), Outlook::Unavailable);
+        assert_eq!(failed.without_key(failed.seen(), 110), Outlook::UnknownKey);
+        assert_eq!(failed.due(110, true), None);
+        assert_eq!(failed.due(1_110, false), Some(Fetch::Scheduled), "it recovers by itself");
+    }
+
+    #[test]
+    fn a_scheduled_fetch_starts_no_cooldown() {
+        let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
+        let again = fetch_ok(warm, Fetch::Scheduled, 240_000);
+        assert_eq!(again.due(240_011, true), Some(Fetch::Forced));
+    }
+
+    #[test]
+    fn a_lease_that_was_taken_over_or_given_back_is_lost() {
+        let (first, lease) = Control::default().leased(Fetch::Scheduled, 0, TIMING);
+        let (second, other) = first.leased(Fetch::Scheduled, 6_000, TIMING);
+        assert!(!second.holds(lease) && second.holds(other));
+        assert!(!second.succeeded(6_000, 6_010, TIMING, 0).holds(other));
+    }
+
+    #[test]
+    fn failures_are_logged_once_a_minute() {
+        let (first, logged) = Control::default().failed(0, 0);
+        assert!(logged);
+        let (second, logged) = first.failed(59_000, 0);
+        assert!(!logged);
+        assert!(second.failed(60_001, 0).1);
+    }
+
+    #[test]
+    fn bytes_that_were_damaged_are_no_record() {
+        let control = fetch_fails(fetch_ok(Control::default(), Fetch::Forced, 77), Fetch::Forced, 99_999);
+        let bytes = control.encode();
+        assert_eq!(Control::decode(&bytes), Some(control));
+        assert_eq!(Control::decode(&[]), None);
+        assert_eq!(Control::decode(&bytes[1..]), None);
+        for n in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[n] ^= 1;
+            assert_eq!(Control::decode(&damaged), None, "{n}");
+        }
+    }
+}
