@@ -1,1 +1,25 @@
-//! The proxy-wasm filter.
+//! The Caracal filter for proxy-wasm hosts: translates between the proxy and
+//! [`caracal_mandate`], and nothing else. Every rule about mandates is there.
+//!
+//! `root` and `stream` are the proxy's callbacks; `engine` is a configuration's
+//! state in one VM; `request` carries verdicts out; `store` is what VMs share;
+//! `host` is the only module that calls the host, but for one call of the SDK's.
+
+mod engine;
+mod host;
+mod metrics;
+mod request;
+mod root;
+mod store;
+mod stream;
+mod wire;
+
+/// The symbols that the host looks for.
+mod entry {
+    #![allow(unsafe_code, reason = "exported symbols")]
+    #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
+    }}
+}

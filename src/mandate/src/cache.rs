@@ -26,7 +26,10 @@ pub struct MandateCache {
 impl MandateCache {
     /// An empty cache for at most `capacity` mandates; 0 remembers none.
     pub fn new(capacity: usize) -> Self {
-        MandateCache { capacity, ..MandateCache::default() }
+        MandateCache {
+            capacity,
+            ..MandateCache::default()
+        }
     }
 
     /// The mandate of a token that verified before, if the key that verified it
@@ -36,7 +39,10 @@ impl MandateCache {
             return None;
         }
         let digest: TokenDigest = Sha256::digest(token).into();
-        self.mandates.get(&digest).filter(|mandate| mandate.key_is_in(keys)).cloned()
+        self.mandates
+            .get(&digest)
+            .filter(|mandate| mandate.key_is_in(keys))
+            .cloned()
     }
 
     pub(crate) fn insert(&mut self, token: &[u8], mandate: &Rc<Mandate>) {

@@ -97,7 +97,11 @@ impl Verifier {
     ///
     /// # Errors
     /// 400 or 401, by rows 0, 2 and 3.
-    pub fn screen(&self, target: Option<&[u8]>, authorization: &[&[u8]]) -> Result<Screened, Refusal> {
+    pub fn screen(
+        &self,
+        target: Option<&[u8]>,
+        authorization: &[&[u8]],
+    ) -> Result<Screened, Refusal> {
         let rule = self
             .rules
             .find(target)
@@ -106,13 +110,21 @@ impl Verifier {
             return Ok(Screened::Excluded);
         }
         let token = jws::bearer_token(authorization)?;
-        let limits = TokenLimits { max_bytes: self.max_token_bytes, algorithms: &self.algorithms };
+        let limits = TokenLimits {
+            max_bytes: self.max_token_bytes,
+            algorithms: &self.algorithms,
+        };
         let token = UnverifiedMandate::parse(token, limits).map_err(Refusal::invalid_token)?;
         Ok(Screened::Credential(Credential { rule, token }))
     }
 
     /// Judges the rest of row 3, and rows 4 to 13.
-    pub fn decide(&self, credential: &Credential, with: Context<'_>, cache: &mut MandateCache) -> Verdict {
+    pub fn decide(
+        &self,
+        credential: &Credential,
+        with: Context<'_>,
+        cache: &mut MandateCache,
+    ) -> Verdict {
         let Some(keys) = with.keys else {
             return Verdict::NeedsKeySet(Missing::KeySet);
         };
@@ -148,11 +160,17 @@ impl Verifier {
     fn judge(&self, claims: &Claims, rule: RuleId, with: Context<'_>) -> Result<(), Refusal> {
         // A credential is only made for a rule that verifies.
         let Some(required) = self.rules.requirements(rule) else {
-            return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule"));
+            return Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "The request has no rule",
+            ));
         };
         self.row_3(claims, required, with.now)?;
         if claims.zone_id.as_deref() != Some(self.zone_id.as_str()) {
-            return Err(Refusal::new(ErrorCode::InvalidZone, "The mandate is of another zone"));
+            return Err(Refusal::new(
+                ErrorCode::InvalidZone,
+                "The mandate is of another zone",
+            ));
         }
         row_5(claims, required)?;
         rows_6_to_9(claims, required)?;
@@ -199,10 +217,15 @@ fn malformed(why: &InvalidClaim) -> Refusal {
 
 fn row_5(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
     let granted = claims.scope.as_deref().unwrap_or_default();
-    let missing =
-        required.required_scopes.iter().find(|scope| !granted.split(' ').any(|one| one == scope.as_str()));
+    let missing = required
+        .required_scopes
+        .iter()
+        .find(|scope| !granted.split(' ').any(|one| one == scope.as_str()));
     match missing {
-        Some(scope) => Err(Refusal::insufficient_scope(scope, &required.required_scopes)),
+        Some(scope) => Err(Refusal::insufficient_scope(
+            scope,
+            &required.required_scopes,
+        )),
         None => Ok(()),
     }
 }
@@ -212,10 +235,16 @@ fn rows_6_to_9(claims: &Claims, required: &Requirements) -> Result<(), Refusal> 
     let edge = claims.delegation_edge_id.as_ref().map_err(malformed)?;
     let chain = claims.delegation_chain.as_ref().map_err(malformed)?;
     if required.require_session && session.is_none() {
-        return Err(Refusal::new(ErrorCode::SessionRequired, "The route needs a mandate of an agent session"));
+        return Err(Refusal::new(
+            ErrorCode::SessionRequired,
+            "The route needs a mandate of an agent session",
+        ));
     }
     if required.require_delegation && edge.is_none() {
-        return Err(Refusal::new(ErrorCode::DelegationRequired, "The route needs a delegated mandate"));
+        return Err(Refusal::new(
+            ErrorCode::DelegationRequired,
+            "The route needs a delegated mandate",
+        ));
     }
     let missing = required
         .require_chain_contains
@@ -235,7 +264,10 @@ fn row_10(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
     if hops > required.max_hop_count {
         return Err(Refusal::new(
             ErrorCode::HopCountExceeded,
-            format!("Delegated through more than {} hops", required.max_hop_count),
+            format!(
+                "Delegated through more than {} hops",
+                required.max_hop_count
+            ),
         ));
     }
     Ok(())
@@ -250,8 +282,14 @@ fn row_11(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
     if claims.scope.as_deref() == Some("") {
         return Err(Refusal::invalid_token("the claim scope is empty"));
     }
-    match required.required_targets.iter().find(|target| !targets.contains(target)) {
-        Some(target) => Err(Refusal::invalid_token(format_args!("it lacks the required target {target}"))),
+    match required
+        .required_targets
+        .iter()
+        .find(|target| !targets.contains(target))
+    {
+        Some(target) => Err(Refusal::invalid_token(format_args!(
+            "it lacks the required target {target}"
+        ))),
         None => Ok(()),
     }
 }
@@ -261,14 +299,23 @@ fn row_12(claims: &Claims, with: Context<'_>) -> Result<(), Refusal> {
         return Err(Refusal::invalid_token("it has expired"));
     }
     if !with.revocation.available() {
-        return Err(Refusal::unavailable("The revocation state is missing or too old"));
+        return Err(Refusal::unavailable(
+            "The revocation state is missing or too old",
+        ));
     }
     let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
-    let optional = optional.into_iter().filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
-    let anchors = [claims.sid.as_str(), claims.root_sid.as_str()].into_iter().chain(optional);
+    let optional = optional
+        .into_iter()
+        .filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
+    let anchors = [claims.sid.as_str(), claims.root_sid.as_str()]
+        .into_iter()
+        .chain(optional);
     for anchor in anchors {
         if with.revocation.is_revoked(anchor) {
-            return Err(Refusal::new(ErrorCode::SessionRevoked, "The mandate's session has been revoked"));
+            return Err(Refusal::new(
+                ErrorCode::SessionRevoked,
+                "The mandate's session has been revoked",
+            ));
         }
     }
     Ok(())

@@ -20,7 +20,11 @@ pub struct Forwarding {
 impl From<&Forward> for Forwarding {
     fn from(forward: &Forward) -> Self {
         Forwarding {
-            headers: forward.headers.iter().map(|(name, claim)| (name.clone(), *claim)).collect(),
+            headers: forward
+                .headers
+                .iter()
+                .map(|(name, claim)| (name.clone(), *claim))
+                .collect(),
             keeps_mandate: forward.authorization,
         }
     }
@@ -36,10 +40,19 @@ impl Forwarding {
     /// program as the same variable as `x-caracal-sub`. So case and every
     /// punctuation count for nothing here.
     pub fn is_reserved(&self, name: &[u8]) -> bool {
-        let fold = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+        let fold = |b: &u8| {
+            if b.is_ascii_alphanumeric() {
+                b.to_ascii_lowercase()
+            } else {
+                b'-'
+            }
+        };
         let folded: Vec<u8> = name.iter().map(fold).collect();
         folded.starts_with(RESERVED_PREFIX.as_bytes())
-            || self.headers.iter().any(|(own, _)| own.bytes().map(|b| fold(&b)).eq(folded.iter().copied()))
+            || self
+                .headers
+                .iter()
+                .any(|(own, _)| own.bytes().map(|b| fold(&b)).eq(folded.iter().copied()))
     }
 
     /// Whether the upstream gets the mandate, and `caracal.*` baggage with it.
@@ -49,7 +62,10 @@ impl Forwarding {
 
     /// The headers for a principal. A header whose claim is absent is not there;
     /// one whose value cannot be sent has `None`, to be counted.
-    pub fn principal<'a>(&'a self, claims: &'a Claims) -> impl Iterator<Item = PrincipalHeader<'a>> {
+    pub fn principal<'a>(
+        &'a self,
+        claims: &'a Claims,
+    ) -> impl Iterator<Item = PrincipalHeader<'a>> {
         self.headers.iter().filter_map(|(name, claim)| {
             let value = value(claims, *claim)?;
             Some((name.as_str(), is_sendable(&value).then_some(value)))
@@ -58,9 +74,15 @@ impl Forwarding {
 }
 
 fn value(claims: &Claims, claim: PrincipalClaim) -> Option<String> {
-    let shaped = |shape: &crate::claims::Shape<Option<String>>| shape.as_ref().ok().cloned().flatten();
+    let shaped =
+        |shape: &crate::claims::Shape<Option<String>>| shape.as_ref().ok().cloned().flatten();
     let number = |shape: &crate::claims::Shape<Option<u64>>| {
-        shape.as_ref().ok().copied().flatten().map(|n| n.to_string())
+        shape
+            .as_ref()
+            .ok()
+            .copied()
+            .flatten()
+            .map(|n| n.to_string())
     };
     match claim {
         PrincipalClaim::Sub => Some(claims.sub.clone()),
@@ -96,7 +118,10 @@ pub fn is_sendable(value: &str) -> bool {
 /// there is nothing to remove, an empty value when nothing stays.
 pub fn without_caracal_baggage(value: &[u8]) -> Option<Vec<u8>> {
     let is_ours = |entry: &&[u8]| {
-        entry.trim_ascii().get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"caracal."))
+        entry
+            .trim_ascii()
+            .get(..8)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"caracal."))
     };
     let entries = value.split(|b| *b == b',');
     if !entries.clone().any(|entry| is_ours(&entry)) {
@@ -114,15 +139,37 @@ mod tests {
     #[test]
     fn the_namespace_is_reserved_however_it_is_written() {
         let mut forward = Forward::default();
-        forward.headers.insert("x-user".to_owned(), PrincipalClaim::Sub);
+        forward
+            .headers
+            .insert("x-user".to_owned(), PrincipalClaim::Sub);
         let forwarding = Forwarding::from(&forward);
-        for name in ["x-caracal-sub", "X-Caracal-Resource", "x_caracal_sub", "X-CARACAL_anything", "x.caracal.sub", "x-caracal-", "X-User", "x_user"] {
+        for name in [
+            "x-caracal-sub",
+            "X-Caracal-Resource",
+            "x_caracal_sub",
+            "X-CARACAL_anything",
+            "x.caracal.sub",
+            "x-caracal-",
+            "X-User",
+            "x_user",
+        ] {
             assert!(forwarding.is_reserved(name.as_bytes()), "{name}");
         }
-        for name in ["x-caracal", "x-caracalx", "caracal-sub", "x-users", "authorization", ":path", ""] {
+        for name in [
+            "x-caracal",
+            "x-caracalx",
+            "caracal-sub",
+            "x-users",
+            "authorization",
+            ":path",
+            "",
+        ] {
             assert!(!forwarding.is_reserved(name.as_bytes()), "{name}");
         }
-        assert_eq!(DEFAULT_FORWARD_HEADERS.len(), Forward::default().headers.len());
+        assert_eq!(
+            DEFAULT_FORWARD_HEADERS.len(),
+            Forward::default().headers.len()
+        );
     }
 
     #[test]
@@ -130,7 +177,17 @@ mod tests {
         for good in ["a", "user:1 2", "~!", &"x".repeat(1024)] {
             assert!(is_sendable(good), "{good}");
         }
-        for bad in ["", " a", "a ", "a\tb", "a\r\nb", "é", "a\u{7f}", "a\0", &"x".repeat(1025)] {
+        for bad in [
+            "",
+            " a",
+            "a ",
+            "a\tb",
+            "a\r\nb",
+            "é",
+            "a\u{7f}",
+            "a\0",
+            &"x".repeat(1025),
+        ] {
             assert!(!is_sendable(bad), "{bad:?}");
         }
     }
@@ -143,6 +200,9 @@ mod tests {
         assert_eq!(clean("a=1,b=2;p"), None);
         assert_eq!(clean("xcaracal.a=1"), None);
         assert_eq!(clean("caracal.zone=z"), Some(String::new()));
-        assert_eq!(clean("a=1, Caracal.zone=z;p=1 ,b=2"), Some("a=1,b=2".to_owned()));
+        assert_eq!(
+            clean("a=1, Caracal.zone=z;p=1 ,b=2"),
+            Some("a=1,b=2".to_owned())
+        );
     }
 }

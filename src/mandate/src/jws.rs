@@ -229,7 +229,13 @@ mod tests {
 
     #[test]
     fn one_bearer_credential_counts() {
-        let ok: &[&[u8]] = &[b"Bearer t", b"bearer  t ", b"BEARER\tt\t", b"bEaReR \t t", b" \tBearer t"];
+        let ok: &[&[u8]] = &[
+            b"Bearer t",
+            b"bearer  t ",
+            b"BEARER\tt\t",
+            b"bEaReR \t t",
+            b" \tBearer t",
+        ];
         for value in ok {
             assert_eq!(bearer_token(&[value]).ok(), Some(&b"t"[..]), "{value:?}");
         }

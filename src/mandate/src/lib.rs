@@ -3,19 +3,19 @@
 //! Pure: bytes, configuration, key set, revocation view and the time go in, a
 //! verdict comes out. No I/O, no clock, no logging, no host calls.
 
+pub mod cache;
 pub mod claims;
 pub mod config;
+pub mod decide;
 pub mod json;
 pub mod jws;
 pub mod keys;
+pub mod mandate;
 pub mod path;
 pub mod refusal;
 pub mod requirements;
 pub mod revocation;
 pub mod signature;
-pub mod cache;
-pub mod decide;
-pub mod mandate;
 
 pub use mandate::Mandate;
 pub mod forward;

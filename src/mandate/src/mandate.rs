@@ -84,7 +84,9 @@ impl fmt::Display for InvalidMandate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InvalidMandate::UnknownKey => f.write_str("the zone has no key of the token's kid"),
-            InvalidMandate::KeyAlgorithm => f.write_str("the zone's key of that kid has another algorithm"),
+            InvalidMandate::KeyAlgorithm => {
+                f.write_str("the zone's key of that kid has another algorithm")
+            }
             InvalidMandate::Signature => f.write_str("the signature does not verify"),
             InvalidMandate::Claims(why) => why.fmt(f),
         }

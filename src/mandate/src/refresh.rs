@@ -86,7 +86,7 @@ impl Control {
     /// The fetch that is due, if any. `key_wanted` says that a request waits for
     /// a `kid` that the key set does not have.
     pub fn due(&self, now_ms: u64, key_wanted: bool) -> Option<Fetch> {
-        if now_ms < self.lease_until_ms {
+        if self.is_leased(now_ms) {
             return None;
         }
         if key_wanted && now_ms >= self.cooldown_until_ms {
@@ -95,12 +95,25 @@ impl Control {
         (now_ms >= self.next_fetch_ms).then_some(Fetch::Scheduled)
     }
 
+    /// Whether a fetch is under way, as far as anyone knows.
+    pub fn is_leased(&self, now_ms: u64) -> bool {
+        now_ms < self.lease_until_ms
+    }
+
     /// The record with the lease for a fetch taken.
     pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: Timing) -> (Self, Lease) {
         self.leases = self.leases.saturating_add(1);
         self.lease_forced = fetch == Fetch::Forced;
-        self.lease_until_ms = now_ms.saturating_add(timing.timeout_ms).saturating_add(LEASE_GRACE_MS);
-        (self, Lease { number: self.leases, fetch })
+        self.lease_until_ms = now_ms
+            .saturating_add(timing.timeout_ms)
+            .saturating_add(LEASE_GRACE_MS);
+        (
+            self,
+            Lease {
+                number: self.leases,
+                fetch,
+            },
+        )
     }
 
     /// Whether a lease still holds. One that was taken over, or given back, is
@@ -125,12 +138,15 @@ impl Control {
     /// The record after a failed fetch, and whether to log the failure.
     pub fn failed(self, now_ms: u64, jitter: u64) -> (Self, bool) {
         let mut next = self.completed(now_ms, true);
-        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(BACKOFF_MS.len().saturating_sub(1));
+        let step = usize::try_from(self.failures)
+            .unwrap_or(usize::MAX)
+            .min(BACKOFF_MS.len().saturating_sub(1));
         let wait = BACKOFF_MS.get(step).copied().unwrap_or(LOG_EVERY_MS);
         let percent = 90_u64.saturating_add(jitter % 21);
         next.failures = self.failures.saturating_add(1);
         next.next_fetch_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
-        let log = self.failure_logged_ms == 0 || now_ms.saturating_sub(self.failure_logged_ms) >= LOG_EVERY_MS;
+        let log = self.failure_logged_ms == 0
+            || now_ms.saturating_sub(self.failure_logged_ms) >= LOG_EVERY_MS;
         if log {
             // 0 means never; the clock may stand at 0 when it starts.
             next.failure_logged_ms = now_ms.max(1);
@@ -150,6 +166,12 @@ impl Control {
         self
     }
 
+    /// What tells one stored key set from another, also after the record was lost
+    /// and its generations began again; `None` before the first.
+    pub fn key_set_id(&self) -> Option<(u64, u64)> {
+        (self.generation > 0).then_some((self.generation, self.fetched_at_ms))
+    }
+
     /// Age of the key set in milliseconds; `None` before the first.
     pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
         (self.generation > 0).then(|| now_ms.saturating_sub(self.fetched_at_ms))
@@ -164,20 +186,34 @@ impl Control {
 
     /// What a request remembers when it begins to wait.
     pub fn seen(&self) -> Seen {
-        Seen { forced: self.forced }
+        Seen {
+            forced: self.forced,
+        }
     }
 
     /// What a request does that has no usable key set.
     pub fn without_key_set(&self) -> Outlook {
-        if self.failures > 0 { Outlook::Unavailable } else { Outlook::Wait }
+        if self.failures > 0 {
+            Outlook::Unavailable
+        } else {
+            Outlook::Wait
+        }
     }
 
     /// What a request does whose `kid` the key set does not have.
     pub fn without_key(&self, seen: Seen, now_ms: u64) -> Outlook {
         if self.forced != seen.forced {
-            return if self.forced_failed { Outlook::Unavailable } else { Outlook::UnknownKey };
+            return if self.forced_failed {
+                Outlook::Unavailable
+            } else {
+                Outlook::UnknownKey
+            };
         }
-        if now_ms < self.cooldown_until_ms { Outlook::UnknownKey } else { Outlook::Wait }
+        if now_ms < self.cooldown_until_ms {
+            Outlook::UnknownKey
+        } else {
+            Outlook::Wait
+        }
     }
 
     /// The record as bytes: a magic with the format's version, twelve 64-bit
@@ -240,7 +276,11 @@ impl Control {
 mod tests {
     use super::*;
 
-    const TIMING: Timing = Timing { timeout_ms: 5_000, ttl_ms: 300_000, max_stale_ms: 600_000 };
+    const TIMING: Timing = Timing {
+        timeout_ms: 5_000,
+        ttl_ms: 300_000,
+        max_stale_ms: 600_000,
+    };
 
     fn fetch_ok(control: Control, fetch: Fetch, at: u64) -> Control {
         let (leased, lease) = control.leased(fetch, at, TIMING);
@@ -259,7 +299,11 @@ mod tests {
         assert_eq!(cold.without_key_set(), Outlook::Wait);
         let (leased, _) = cold.leased(Fetch::Scheduled, 0, TIMING);
         assert_eq!(leased.due(5_999, true), None);
-        assert_eq!(leased.due(6_000, false), Some(Fetch::Scheduled), "a lost lease is taken over");
+        assert_eq!(
+            leased.due(6_000, false),
+            Some(Fetch::Scheduled),
+            "a lost lease is taken over"
+        );
     }
 
     #[test]
@@ -268,7 +312,9 @@ mod tests {
         assert_eq!(warm.due(240_999, false), None);
         assert_eq!(warm.due(241_000, false), Some(Fetch::Scheduled));
         for jitter in 0..30 {
-            let next = Control::default().succeeded(0, 0, TIMING, jitter).next_fetch_ms;
+            let next = Control::default()
+                .succeeded(0, 0, TIMING, jitter)
+                .next_fetch_ms;
             assert!((225_000..=255_000).contains(&next), "{next}");
         }
         assert!(warm.is_usable(901_000, TIMING));
@@ -288,7 +334,10 @@ mod tests {
         }
         control = fetch_ok(control, Fetch::Scheduled, at);
         assert_eq!(control.without_key_set(), Outlook::Wait);
-        assert_eq!(fetch_fails(control, Fetch::Scheduled, at).next_fetch_ms, at + 10 + 1_000);
+        assert_eq!(
+            fetch_fails(control, Fetch::Scheduled, at).next_fetch_ms,
+            at + 10 + 1_000
+        );
     }
 
     #[test]
@@ -313,7 +362,11 @@ mod tests {
         assert_eq!(failed.without_key(warm.seen(), 110), Outlook::Unavailable);
         assert_eq!(failed.without_key(failed.seen(), 110), Outlook::UnknownKey);
         assert_eq!(failed.due(110, true), None);
-        assert_eq!(failed.due(1_110, false), Some(Fetch::Scheduled), "it recovers by itself");
+        assert_eq!(
+            failed.due(1_110, false),
+            Some(Fetch::Scheduled),
+            "it recovers by itself"
+        );
     }
 
     #[test]
@@ -342,7 +395,11 @@ mod tests {
 
     #[test]
     fn bytes_that_were_damaged_are_no_record() {
-        let control = fetch_fails(fetch_ok(Control::default(), Fetch::Forced, 77), Fetch::Forced, 99_999);
+        let control = fetch_fails(
+            fetch_ok(Control::default(), Fetch::Forced, 77),
+            Fetch::Forced,
+            99_999,
+        );
         let bytes = control.encode();
         assert_eq!(Control::decode(&bytes), Some(control));
         assert_eq!(Control::decode(&[]), None);

@@ -1,0 +1,464 @@
+//! One configuration's state in one VM: the parsed key set, the requests that
+//! wait for another, and the part this VM plays in fetching it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use caracal_mandate::cache::MandateCache;
+use caracal_mandate::config::{Configuration, JwksTarget};
+use caracal_mandate::decide::{Context, Credential, Missing, Verdict, Verifier};
+use caracal_mandate::forward::Forwarding;
+use caracal_mandate::keys::{Algorithm, KeySet};
+use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
+use caracal_mandate::refusal::Refusal;
+use caracal_mandate::revocation::Disabled;
+use caracal_mandate::signature::{PublicKey, PureRust, SignatureVerifier};
+
+use crate::host::{self, Failed, Level};
+use crate::metrics::Metrics;
+use crate::request::Request;
+use crate::store::{Store, StoredKeySet};
+
+/// Time that one callback spends on requests that wait; the rest is left to the
+/// next tick, so that the worker's other requests are not held up.
+const SLICE_MS: u64 = 5;
+/// Attempts to write the control record when another VM writes it too.
+const WRITE_ATTEMPTS: usize = 4;
+/// How often the age of the key set is reported, and a damaged one is replaced.
+const EVERY_MS: u64 = 1_000;
+
+/// Where a stream stands. Shared with the stream's context: a request that was
+/// refused or still waits must not go on because a body arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    New,
+    Waiting,
+    Continued,
+    Refused,
+}
+
+/// A request that waits for the key set.
+struct Waiter {
+    request: Request,
+    credential: Credential,
+    phase: Rc<Cell<Phase>>,
+    seen: Seen,
+    missing: Missing,
+    deadline_ms: u64,
+    /// Completed fetches when it was last judged: no need to judge it twice.
+    judged_at: u64,
+}
+
+/// What becomes of a request.
+pub(crate) enum Outcome {
+    Decided(Verdict),
+    Waits,
+}
+
+/// A request that waited and is decided.
+pub(crate) struct Settled {
+    pub(crate) stream: u32,
+    pub(crate) request: Request,
+    pub(crate) phase: Rc<Cell<Phase>>,
+    pub(crate) verdict: Verdict,
+}
+
+/// A fetch that this VM has under way.
+struct Fetching {
+    lease: Lease,
+    started_ms: u64,
+    token: Option<u32>,
+}
+
+/// The key set that this VM decides by, and the record that it came with.
+struct Adopted {
+    control: Control,
+    keys: KeySet,
+}
+
+pub(crate) struct Engine {
+    pub(crate) verifier: Verifier,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) metrics: Metrics,
+    pub(crate) upstream: String,
+    pub(crate) target: JwksTarget,
+    pub(crate) timing: Timing,
+    pub(crate) max_token_bytes: usize,
+    algorithms: Vec<Algorithm>,
+    max_paused: usize,
+    pause_timeout_ms: u64,
+    store: Store,
+    /// The shared record as last read.
+    control: Control,
+    adopted: Option<Adopted>,
+    damaged: bool,
+    cache: MandateCache,
+    waiters: BTreeMap<u32, Waiter>,
+    fetching: Option<Fetching>,
+    reported_ms: u64,
+    store_failed: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(configuration: &Configuration) -> Self {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let limits = &configuration.limits;
+        let jwks = &configuration.jwks;
+        Engine {
+            verifier: Verifier::from(configuration),
+            forwarding: Forwarding::from(&configuration.forward),
+            metrics: Metrics::default(),
+            upstream: jwks.upstream.clone(),
+            target: configuration.jwks_target(),
+            timing: Timing {
+                timeout_ms: jwks.timeout_ms,
+                ttl_ms: jwks.ttl_s.saturating_mul(1_000),
+                max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),
+            },
+            max_token_bytes: size(limits.max_token_bytes),
+            algorithms: configuration.algorithms.clone(),
+            max_paused: size(limits.max_paused),
+            pause_timeout_ms: limits.pause_timeout_ms,
+            store: Store::new(configuration),
+            control: Control::default(),
+            adopted: None,
+            damaged: false,
+            cache: MandateCache::new(size(limits.max_cached_mandates)),
+            waiters: BTreeMap::new(),
+            fetching: None,
+            reported_ms: 0,
+            store_failed: false,
+        }
+    }
+
+    /// Reads the shared record, and the key set when it is another one. Also at
+    /// the start of a VM, which is warm that way where others have fetched.
+    pub(crate) fn sync(&mut self) {
+        match self.read_shared() {
+            Ok(()) => self.store_failed = false,
+            Err(Failed(status)) => {
+                // Once, not at every tick: the next success arms it again.
+                if !std::mem::replace(&mut self.store_failed, true) {
+                    host::log(
+                        Level::Error,
+                        &format!("caracal: shared data cannot be read (status {status})"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn read_shared(&mut self) -> Result<(), Failed> {
+        (self.control, _) = self.store.control()?;
+        let own = self
+            .adopted
+            .as_ref()
+            .and_then(|adopted| adopted.control.key_set_id());
+        // Without an id the record was lost: what this VM holds ages by itself.
+        if self.control.key_set_id().is_none_or(|id| Some(id) == own) {
+            return Ok(());
+        }
+        match self.store.key_set(self.control.generation)? {
+            StoredKeySet::Document(document) => match KeySet::parse(&document, &self.algorithms) {
+                Ok(keys) => self.adopt(keys),
+                Err(_) => self.damaged = true,
+            },
+            StoredKeySet::OtherGeneration => {}
+            StoredKeySet::Damaged => self.damaged = true,
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, keys: KeySet) {
+        self.damaged = false;
+        self.adopted = Some(Adopted {
+            control: self.control,
+            keys,
+        });
+    }
+
+    /// Judges a request at once, or lets it wait.
+    pub(crate) fn judge(
+        &mut self,
+        stream: u32,
+        request: &Request,
+        credential: Credential,
+        phase: &Rc<Cell<Phase>>,
+    ) -> Outcome {
+        let Some(now_ms) = host::monotonic_ms() else {
+            return Outcome::Decided(no_clock());
+        };
+        let verdict = self.decide(&credential, now_ms);
+        let Verdict::NeedsKeySet(missing) = verdict else {
+            return Outcome::Decided(verdict);
+        };
+        let seen = self.control.seen();
+        if let Some(verdict) = self.without(missing, seen, now_ms) {
+            return Outcome::Decided(verdict);
+        }
+        if self.waiters.len() >= self.max_paused {
+            return Outcome::Decided(unavailable("Too many requests wait for the zone's key set"));
+        }
+        let deadline_ms = now_ms.saturating_add(self.pause_timeout_ms);
+        let waiter = Waiter {
+            request: request.clone(),
+            credential,
+            phase: Rc::clone(phase),
+            seen,
+            missing,
+            deadline_ms,
+            judged_at: self.control.attempts,
+        };
+        self.waiters.insert(stream, waiter);
+        self.metrics.paused(1);
+        Outcome::Waits
+    }
+
+    /// A stream has ended. It can do so while its request waits.
+    pub(crate) fn forget(&mut self, stream: u32) {
+        if self.waiters.remove(&stream).is_some() {
+            self.metrics.paused(-1);
+        }
+    }
+
+    fn decide(&mut self, credential: &Credential, now_ms: u64) -> Verdict {
+        let Some(now) = host::unix_time_s() else {
+            return no_clock();
+        };
+        let usable = self
+            .adopted
+            .as_ref()
+            .filter(|adopted| adopted.control.is_usable(now_ms, self.timing));
+        let signatures = Counted::default();
+        let context = Context {
+            keys: usable.map(|adopted| &adopted.keys),
+            revocation: &Disabled,
+            signatures: &signatures,
+            now,
+        };
+        let verdict = self.verifier.decide(credential, context, &mut self.cache);
+        let checks = signatures.checks.into_inner();
+        for valid in &checks {
+            self.metrics.signature_check(*valid);
+        }
+        if let Verdict::Admitted(_) | Verdict::Refused(_, Some(_)) = verdict {
+            self.metrics.cache(checks.is_empty());
+        }
+        verdict
+    }
+
+    /// What a request is answered whose key is missing; `None` when it waits.
+    fn without(&self, missing: Missing, seen: Seen, now_ms: u64) -> Option<Verdict> {
+        let outlook = match missing {
+            Missing::KeySet => self.control.without_key_set(),
+            Missing::Key => self.control.without_key(seen, now_ms),
+        };
+        match outlook {
+            Outlook::Wait => None,
+            Outlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
+            Outlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+        }
+    }
+
+    /// Takes out the requests that can be decided now, as far as the time for one
+    /// callback goes.
+    pub(crate) fn settle(&mut self, now_ms: u64) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        let due: Vec<u32> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| {
+                waiter.judged_at != self.control.attempts || waiter.deadline_ms <= now_ms
+            })
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in due {
+            if host::monotonic_ms().is_none_or(|now| now.saturating_sub(now_ms) > SLICE_MS) {
+                break;
+            }
+            let Some(mut waiter) = self.waiters.remove(&stream) else {
+                continue;
+            };
+            let mut verdict = self.decide(&waiter.credential, now_ms);
+            if let Verdict::NeedsKeySet(missing) = verdict {
+                waiter.missing = missing;
+                waiter.judged_at = self.control.attempts;
+                verdict = match self.without(missing, waiter.seen, now_ms) {
+                    Some(verdict) => verdict,
+                    None if waiter.deadline_ms <= now_ms => {
+                        unavailable("The zone's key set did not come in time")
+                    }
+                    None => {
+                        self.waiters.insert(stream, waiter);
+                        continue;
+                    }
+                };
+            }
+            self.metrics.paused(-1);
+            settled.push(Settled {
+                stream,
+                request: waiter.request,
+                phase: waiter.phase,
+                verdict,
+            });
+        }
+        settled
+    }
+
+    /// Takes the lease for a fetch if one is due. The caller makes the call, and
+    /// says with [`Engine::fetch_ended`] what came of it.
+    pub(crate) fn begin_fetch(&mut self, now_ms: u64) -> bool {
+        let key_wanted = self
+            .waiters
+            .values()
+            .any(|waiter| waiter.missing == Missing::Key);
+        let heal = self.damaged
+            && self
+                .control
+                .age_ms(now_ms)
+                .is_some_and(|age| age > EVERY_MS);
+        if self.control.due(now_ms, key_wanted).is_none() && !heal {
+            return false;
+        }
+        // Once more, with the version to write against.
+        let Ok((control, cas)) = self.store.control() else {
+            return false;
+        };
+        let fetch = match control.due(now_ms, key_wanted) {
+            Some(fetch) => fetch,
+            None if heal && !control.is_leased(now_ms) => Fetch::Scheduled,
+            None => return false,
+        };
+        let (leased, lease) = control.leased(fetch, now_ms, self.timing);
+        match self.store.write_control(&leased, cas) {
+            Ok(true) => {
+                self.control = leased;
+                self.fetching = Some(Fetching {
+                    lease,
+                    started_ms: now_ms,
+                    token: None,
+                });
+                true
+            }
+            // Another VM was faster; its fetch serves this one too.
+            Ok(false) | Err(_) => false,
+        }
+    }
+
+    /// The call's token, by which its answer is known.
+    pub(crate) fn fetch_began(&mut self, token: u32) {
+        if let Some(fetching) = &mut self.fetching {
+            fetching.token = Some(token);
+        }
+    }
+
+    /// Whether an answer is to the fetch under way. A late one, to a lease that
+    /// this VM has lost and taken again, is not.
+    pub(crate) fn is_fetch(&self, token: u32) -> bool {
+        self.fetching
+            .as_ref()
+            .is_some_and(|fetching| fetching.token == Some(token))
+    }
+
+    /// The fetch brought a document, or failed for a reason in words.
+    pub(crate) fn fetch_ended(&mut self, answer: Result<Vec<u8>, String>, now_ms: u64) {
+        let Some(fetching) = self.fetching.take() else {
+            return;
+        };
+        let parsed = answer.and_then(
+            |document| match KeySet::parse(&document, &self.algorithms) {
+                Ok(keys) => Ok((document, keys)),
+                Err(why) => Err(why.to_string()),
+            },
+        );
+        self.metrics
+            .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
+        for _ in 0..WRITE_ATTEMPTS {
+            let Ok((control, cas)) = self.store.control() else {
+                return;
+            };
+            if !control.holds(fetching.lease) {
+                // Another VM took over; what it writes counts.
+                return;
+            }
+            let (next, log) = match &parsed {
+                Ok((document, _)) => {
+                    let next = control.succeeded(fetching.started_ms, now_ms, self.timing, now_ms);
+                    if self.store.write_key_set(next.generation, document) != Ok(true) {
+                        continue;
+                    }
+                    (next, false)
+                }
+                Err(_) => control.failed(now_ms, now_ms),
+            };
+            if self.store.write_control(&next, cas) != Ok(true) {
+                continue;
+            }
+            self.control = next;
+            match parsed {
+                Ok((_, keys)) => {
+                    let (kept, skipped) = (keys.keys().len(), keys.skipped());
+                    host::log(
+                        Level::Info,
+                        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
+                    );
+                    self.adopt(keys);
+                }
+                Err(why) if log => {
+                    let (upstream, path) = (&self.upstream, &self.target.path);
+                    host::log(
+                        Level::Error,
+                        &format!("caracal: key set not fetched from {upstream}{path}: {why}"),
+                    );
+                }
+                Err(_) => {}
+            }
+            return;
+        }
+        host::log(
+            Level::Error,
+            "caracal: the key set that was fetched could not be shared",
+        );
+    }
+
+    /// Reports the age of the key set once a second.
+    pub(crate) fn report(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.reported_ms) < EVERY_MS {
+            return;
+        }
+        self.reported_ms = now_ms;
+        if let Some(age) = self
+            .adopted
+            .as_ref()
+            .and_then(|adopted| adopted.control.age_ms(now_ms))
+        {
+            self.metrics.jwks_age(age / 1_000);
+        }
+    }
+}
+
+/// A mandate is not refused for what the edge lacks: 503, and it can be retried.
+fn unavailable(what: &'static str) -> Verdict {
+    Verdict::Refused(Refusal::unavailable(what), None)
+}
+
+fn no_clock() -> Verdict {
+    unavailable("The edge has no clock")
+}
+
+/// Notes the result of every signature check.
+#[derive(Default)]
+struct Counted {
+    checks: std::cell::RefCell<Vec<bool>>,
+}
+
+impl SignatureVerifier for Counted {
+    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        let valid = PureRust.verify(key, message, signature);
+        if let Ok(mut checks) = self.checks.try_borrow_mut() {
+            checks.push(valid);
+        }
+        valid
+    }
+}

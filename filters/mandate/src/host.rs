@@ -1,0 +1,348 @@
+//! The host's calls, each as a function that returns the host's status as a
+//! value. The SDK's own wrappers panic on statuses that hosts really return
+//! (12 among them) and on header bytes that are no UTF-8, and a panic here is an
+//! outage. This is the only module with `unsafe` in it.
+#![allow(
+    unsafe_code,
+    reason = "raw host calls; every pointer is checked before it is followed"
+)]
+
+use std::time::Duration;
+
+/// A status other than 0, as the host's number (proxy-wasm ABI 0.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failed(pub(crate) u32);
+
+pub(crate) const NOT_FOUND: Failed = Failed(1);
+
+/// A header map, by the ABI's number.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Map {
+    Request = 0,
+    CalloutResponse = 6,
+}
+
+/// A buffer, by the ABI's number.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Buffer {
+    CalloutResponseBody = 4,
+    PluginConfiguration = 7,
+}
+
+/// A log level, by the ABI's number.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
+}
+
+/// A metric's kind, by the ABI's number.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+mod raw {
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            max: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(
+            map: u32,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+            cas: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+            cas: u32,
+        ) -> u32;
+        pub(super) fn proxy_set_property(
+            path: *const u8,
+            path_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_size: usize,
+            body: *const u8,
+            body_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_continue_stream(kind: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_define_metric(
+            kind: u32,
+            name: *const u8,
+            size: usize,
+            id: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+    }
+}
+
+fn status(number: u32) -> Result<(), Failed> {
+    if number == 0 {
+        Ok(())
+    } else {
+        Err(Failed(number))
+    }
+}
+
+/// Takes over bytes that the host allocated in this VM's memory through the
+/// SDK's `proxy_on_memory_allocate`, which makes them a `Vec` of this capacity.
+fn taken(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() || size == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the host wrote `size` bytes to a fresh allocation of that size and
+    // gives it away; nothing else refers to it.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// Writes a line to the proxy's log. A host that refuses it can't be told.
+pub(crate) fn log(level: Level, message: &str) {
+    // SAFETY: the pointer and length are of a live string.
+    let _ = unsafe { raw::proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+pub(crate) fn set_tick_period(period: Duration) -> Result<(), Failed> {
+    let period = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    // SAFETY: no pointers.
+    status(unsafe { raw::proxy_set_tick_period_milliseconds(period) })
+}
+
+/// At most `max` bytes of a buffer. An empty one is empty bytes.
+pub(crate) fn buffer(buffer: Buffer, max: usize) -> Result<Vec<u8>, Failed> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both out-pointers are live.
+    let result =
+        unsafe { raw::proxy_get_buffer_bytes(buffer as u32, 0, max, &raw mut data, &raw mut size) };
+    match status(result) {
+        Ok(()) => Ok(taken(data, size)),
+        Err(NOT_FOUND) => Ok(Vec::new()),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// All headers, in order, values as they came.
+pub(crate) fn headers(map: Map) -> Result<crate::wire::HeaderMap, Failed> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both out-pointers are live.
+    let result =
+        unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
+    status(result)?;
+    // A map that cannot be read is like a call that failed; 3 is "serialization failure".
+    crate::wire::read_map(&taken(data, size)).ok_or(Failed(3))
+}
+
+/// The value of one header; `None` when it is absent.
+pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the name is a live string, both out-pointers are live.
+    let result = unsafe {
+        raw::proxy_get_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    match status(result) {
+        Ok(()) if data.is_null() => Ok(None),
+        Ok(()) => Ok(Some(taken(data, size))),
+        Err(NOT_FOUND) => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}
+
+pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<(), Failed> {
+    // SAFETY: pointers and lengths are of live slices.
+    status(unsafe {
+        raw::proxy_replace_header_map_value(
+            Map::Request as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Removes every header of that name.
+pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), Failed> {
+    // SAFETY: the pointer and length are of a live slice.
+    status(unsafe {
+        raw::proxy_remove_header_map_value(Map::Request as u32, name.as_ptr(), name.len())
+    })
+}
+
+/// A value of the shared data, and the number of its version.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) value: Vec<u8>,
+    pub(crate) cas: u32,
+}
+
+/// `None` when the key was never written.
+pub(crate) fn shared_data(key: &str) -> Result<Option<Shared>, Failed> {
+    let (mut data, mut size, mut cas) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: the key is a live string, the out-pointers are live.
+    let result = unsafe {
+        raw::proxy_get_shared_data(
+            key.as_ptr(),
+            key.len(),
+            &raw mut data,
+            &raw mut size,
+            &raw mut cas,
+        )
+    };
+    match status(result) {
+        Ok(()) => Ok(Some(Shared {
+            value: taken(data, size),
+            cas,
+        })),
+        Err(NOT_FOUND) => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Writes if the key's version is still `cas`; `false` when it is another.
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool, Failed> {
+    const CAS_MISMATCH: Failed = Failed(8);
+    // SAFETY: pointers and lengths are of live slices.
+    let result = unsafe {
+        raw::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
+    };
+    match status(result) {
+        Ok(()) => Ok(true),
+        Err(CAS_MISMATCH) => Ok(false),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Sets filter state: a property of one segment, which access logs can read.
+pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Failed> {
+    // SAFETY: pointers and lengths are of live slices.
+    status(unsafe {
+        raw::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Answers the request of the effective context. `grpc_status` is for gRPC
+/// requests only.
+pub(crate) fn send_local_response(
+    http_status: u16,
+    details: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+    grpc_status: Option<u8>,
+) -> Result<(), Failed> {
+    let headers = crate::wire::write_map(headers).ok_or(Failed(2))?;
+    // SAFETY: pointers and lengths are of live slices.
+    status(unsafe {
+        raw::proxy_send_local_response(
+            u32::from(http_status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status.map_or(-1, i32::from),
+        )
+    })
+}
+
+/// Lets the request of the effective context go on.
+pub(crate) fn continue_request() -> Result<(), Failed> {
+    // SAFETY: no pointers.
+    status(unsafe { raw::proxy_continue_stream(0) })
+}
+
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
+    // SAFETY: no pointers.
+    status(unsafe { raw::proxy_set_effective_context(context) })
+}
+
+pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Failed> {
+    let mut id = 0;
+    // SAFETY: the name is a live string, the out-pointer is live.
+    status(unsafe {
+        raw::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id)
+    })?;
+    Ok(id)
+}
+
+pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Failed> {
+    // SAFETY: no pointers.
+    status(unsafe { raw::proxy_increment_metric(id, by) })
+}
+
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Failed> {
+    // SAFETY: no pointers.
+    status(unsafe { raw::proxy_record_metric(id, value) })
+}
+
+/// Unix time in whole seconds, floored; `None` where there is no clock.
+pub(crate) fn unix_time_s() -> Option<u64> {
+    wasi_clock(wasi::CLOCKID_REALTIME).map(|ns| ns / 1_000_000_000)
+}
+
+/// Milliseconds on a clock that never goes back and is one for all VMs on Envoy.
+pub(crate) fn monotonic_ms() -> Option<u64> {
+    wasi_clock(wasi::CLOCKID_MONOTONIC).map(|ns| ns / 1_000_000)
+}
+
+fn wasi_clock(clock: wasi::Clockid) -> Option<u64> {
+    // SAFETY: no pointers of ours.
+    unsafe { wasi::clock_time_get(clock, 1) }.ok()
+}

@@ -1,0 +1,77 @@
+//! The filter's metrics (design, "Metrics"). Envoy's names are flat: labels are
+//! parts of the name, which `stats_tags` in envoy.yaml turns back into labels.
+
+use std::collections::BTreeMap;
+
+use crate::host::{self, MetricKind};
+
+/// Most names that are ever defined: all labels come from fixed lists.
+const MAX_NAMES: usize = 128;
+
+/// Ids of the metrics defined so far in this VM. A host without metrics loses
+/// them, and nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    ids: BTreeMap<String, Option<u32>>,
+}
+
+impl Metrics {
+    /// A request was decided: `outcome` is `admitted`, `refused` or `excluded`,
+    /// `code` the contract's error or `none`.
+    pub(crate) fn decision(&mut self, outcome: &str, code: &str) {
+        self.count(format!(
+            "caracal_decisions_total.outcome={outcome}.code={code}"
+        ));
+    }
+
+    pub(crate) fn signature_check(&mut self, valid: bool) {
+        let result = if valid { "valid" } else { "invalid" };
+        self.count(format!(
+            "caracal_signature_checks_total.by=wasm.result={result}"
+        ));
+    }
+
+    pub(crate) fn cache(&mut self, hit: bool) {
+        let result = if hit { "hit" } else { "miss" };
+        self.count(format!("caracal_mandate_cache_total.result={result}"));
+    }
+
+    pub(crate) fn jwks_fetch(&mut self, result: &str) {
+        self.count(format!("caracal_jwks_fetches_total.result={result}"));
+    }
+
+    pub(crate) fn header_not_sent(&mut self) {
+        self.count("caracal_headers_not_sent_total".to_owned());
+    }
+
+    /// Requests that wait, in all VMs together.
+    pub(crate) fn paused(&mut self, change: i64) {
+        if let Some(id) = self.id(MetricKind::Gauge, "caracal_paused_requests".to_owned()) {
+            let _ = host::increment_metric(id, change);
+        }
+    }
+
+    pub(crate) fn jwks_age(&mut self, seconds: u64) {
+        if let Some(id) = self.id(MetricKind::Gauge, "caracal_jwks_age_seconds".to_owned()) {
+            let _ = host::record_metric(id, seconds);
+        }
+    }
+
+    fn count(&mut self, name: String) {
+        if let Some(id) = self.id(MetricKind::Counter, name) {
+            let _ = host::increment_metric(id, 1);
+        }
+    }
+
+    fn id(&mut self, kind: MetricKind, name: String) -> Option<u32> {
+        if let Some(id) = self.ids.get(&name) {
+            return *id;
+        }
+        if self.ids.len() >= MAX_NAMES {
+            return None;
+        }
+        let id = host::define_metric(kind, &name).ok();
+        self.ids.insert(name, id);
+        id
+    }
+}

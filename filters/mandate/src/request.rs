@@ -1,0 +1,207 @@
+//! The request-header phase: what the filter reads of a request and takes from
+//! it, and how a verdict is carried out.
+
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::decide::Verdict;
+use caracal_mandate::forward::{self, Forwarding};
+use caracal_mandate::mandate::Fingerprint;
+use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
+
+use crate::engine::{Engine, Phase};
+use crate::host::{self, Failed, Level, Map};
+use crate::wire::HeaderMap;
+
+/// What of a request outlives its header callback.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) format: ReplyFormat,
+    /// Of the bearer token, verified or not; for logs.
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+/// A request's headers as the host gave them.
+pub(crate) struct Headers(HeaderMap);
+
+impl Headers {
+    pub(crate) fn read() -> Result<Self, Failed> {
+        host::headers(Map::Request).map(Headers)
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.0
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.as_slice())
+    }
+
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        self.all(":path").next()
+    }
+
+    pub(crate) fn authorization(&self) -> Vec<&[u8]> {
+        self.all("authorization").collect()
+    }
+
+    pub(crate) fn format(&self) -> ReplyFormat {
+        ReplyFormat::for_content_type(self.all("content-type").next())
+    }
+
+    /// Takes from the request what the upstream must not see, before anything is
+    /// decided: so it is gone whatever the decision is, and however late.
+    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Failed> {
+        let mut removed: Vec<&[u8]> = Vec::new();
+        for (name, _) in &self.0 {
+            if forwarding.is_reserved(name) && !removed.contains(&name.as_slice()) {
+                host::remove_request_header(name)?;
+                removed.push(name);
+            }
+        }
+        if forwarding.keeps_mandate() {
+            return Ok(());
+        }
+        let bearer = |value: &[u8]| {
+            value
+                .trim_ascii_start()
+                .get(..6)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+        };
+        if self.all("authorization").any(bearer) {
+            host::remove_request_header(b"authorization")?;
+        }
+        let baggage: Vec<&[u8]> = self.all("baggage").collect();
+        match forward::without_caracal_baggage(&baggage.join(&b',')) {
+            None => Ok(()),
+            Some(rest) if rest.is_empty() => host::remove_request_header(b"baggage"),
+            Some(rest) => {
+                host::remove_request_header(b"baggage")?;
+                host::set_request_header("baggage", &rest)
+            }
+        }
+    }
+}
+
+/// Carries out a verdict for the request of the effective context, and says
+/// where that leaves it. What cannot be carried out refuses.
+pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict) -> Phase {
+    match verdict {
+        Verdict::Admitted(mandate) => match set_principal(engine, &mandate) {
+            Ok(()) => {
+                note("admitted", None, request, Some(&mandate));
+                engine.metrics.decision("admitted", "none");
+                Phase::Continued
+            }
+            Err(_) => {
+                let refusal =
+                    Refusal::unavailable("The edge could not set the principal's headers");
+                refuse(engine, request, &refusal, Some(&mandate))
+            }
+        },
+        Verdict::Refused(refusal, mandate) => refuse(engine, request, &refusal, mandate.as_ref()),
+        // Whoever calls has found out whether to wait.
+        Verdict::NeedsKeySet(_) => refuse(
+            engine,
+            request,
+            &Refusal::unavailable("The zone's key set is missing"),
+            None,
+        ),
+    }
+}
+
+/// Lets an excluded request through, without a principal.
+pub(crate) fn exclude(engine: &mut Engine) -> Phase {
+    let request = Request {
+        format: ReplyFormat::Http,
+        fingerprint: None,
+    };
+    note("excluded", None, &request, None);
+    engine.metrics.decision("excluded", "none");
+    Phase::Continued
+}
+
+/// Answers a refused request. Nothing may be done to it in the same callback
+/// after this: a second reply would hang the client.
+pub(crate) fn refuse(
+    engine: &mut Engine,
+    request: &Request,
+    refusal: &Refusal,
+    mandate: Option<&Rc<Mandate>>,
+) -> Phase {
+    let code = refusal.code().as_str();
+    note("refused", Some(code), request, mandate);
+    engine.metrics.decision("refused", code);
+    reply(request, refusal);
+    Phase::Refused
+}
+
+/// The reply alone, for where there is no engine to count with.
+pub(crate) fn reply(request: &Request, refusal: &Refusal) {
+    let code = refusal.code().as_str();
+    let fingerprint = request
+        .fingerprint
+        .map(|f| f.to_string())
+        .unwrap_or_default();
+    host::log(
+        Level::Debug,
+        &format!(
+            "caracal: refused: {code}: {} [{fingerprint}]",
+            refusal.description()
+        ),
+    );
+    let reply = Reply::new(refusal, request.format);
+    let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
+    let details = format!("caracal_{code}");
+    let sent = host::send_local_response(
+        reply.status,
+        &details,
+        &reply.headers,
+        &reply.body,
+        grpc_status,
+    );
+    if let Err(Failed(status)) = sent {
+        // The request stays paused: better to hang until the proxy's own timeout
+        // than to go on.
+        host::log(
+            Level::Error,
+            &format!("caracal: a reply could not be sent (status {status})"),
+        );
+    }
+}
+
+fn set_principal(engine: &mut Engine, mandate: &Mandate) -> Result<(), Failed> {
+    for (name, value) in engine.forwarding.principal(mandate.claims()) {
+        match value {
+            Some(value) => host::set_request_header(name, value.as_bytes())?,
+            None => engine.metrics.header_not_sent(),
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the decision in the filter state, for access logs.
+fn note(decision: &str, error: Option<&str>, request: &Request, mandate: Option<&Rc<Mandate>>) {
+    let set = |name: &str, value: &str| {
+        // A host that keeps no state loses a log field, not a decision.
+        let _ = host::set_property(name, value.as_bytes());
+    };
+    set("caracal_decision", decision);
+    if let Some(error) = error {
+        set("caracal_error", error);
+    }
+    if let Some(fingerprint) = request.fingerprint {
+        set("caracal_subject_fingerprint", &fingerprint.to_string());
+    }
+    if let Some(mandate) = mandate {
+        let claims = mandate.claims();
+        for (name, value) in [
+            ("caracal_client_id", &claims.client_id),
+            ("caracal_jti", &claims.jti),
+        ] {
+            // Somebody chose these; a log line must stay one line.
+            if forward::is_sendable(value) {
+                set(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One HTTP request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use caracal_mandate::decide::Screened;
+use caracal_mandate::jws;
+use caracal_mandate::mandate::Fingerprint;
+use caracal_mandate::refusal::{Refusal, ReplyFormat};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::engine::{Engine, Outcome, Phase};
+use crate::request::{self, Headers, Request};
+
+pub(crate) struct Stream {
+    id: u32,
+    engine: Rc<RefCell<Option<Engine>>>,
+    phase: Rc<Cell<Phase>>,
+}
+
+impl Stream {
+    pub(crate) fn new(id: u32, engine: Rc<RefCell<Option<Engine>>>) -> Self {
+        Stream {
+            id,
+            engine,
+            phase: Rc::new(Cell::new(Phase::New)),
+        }
+    }
+
+    fn begin(&self) -> Phase {
+        let unread = Request {
+            format: ReplyFormat::Http,
+            fingerprint: None,
+        };
+        let broken = |why| {
+            request::reply(&unread, &Refusal::unavailable(why));
+            Phase::Refused
+        };
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            return broken("The edge is busy with itself");
+        };
+        let Some(engine) = engine.as_mut() else {
+            return broken("The edge is not configured");
+        };
+        let Ok(headers) = Headers::read() else {
+            return request::refuse(
+                engine,
+                &unread,
+                &Refusal::unavailable("The edge could not read the request"),
+                None,
+            );
+        };
+        let authorization = headers.authorization();
+        let token = jws::bearer_token(&authorization).ok();
+        let request = Request {
+            format: headers.format(),
+            fingerprint: token
+                .filter(|t| t.len() <= engine.max_token_bytes)
+                .map(Fingerprint::of),
+        };
+        if headers.strip(&engine.forwarding).is_err() {
+            return request::refuse(
+                engine,
+                &request,
+                &Refusal::unavailable("The edge could not remove reserved headers"),
+                None,
+            );
+        }
+        match engine.verifier.screen(headers.path(), &authorization) {
+            Err(refusal) => request::refuse(engine, &request, &refusal, None),
+            Ok(Screened::Excluded) => request::exclude(engine),
+            Ok(Screened::Credential(credential)) => {
+                match engine.judge(self.id, &request, credential, &self.phase) {
+                    Outcome::Decided(verdict) => request::carry_out(engine, &request, verdict),
+                    Outcome::Waits => Phase::Waiting,
+                }
+            }
+        }
+    }
+
+    /// What a callback answers after the headers': a body that arrives must not
+    /// carry on a request that waits or was refused.
+    fn action(&self) -> Action {
+        match self.phase.get() {
+            Phase::Continued => Action::Continue,
+            Phase::New | Phase::Waiting | Phase::Refused => Action::Pause,
+        }
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let phase = self.begin();
+        self.phase.set(phase);
+        self.action()
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.action()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.action()
+    }
+
+    fn on_log(&mut self) {
+        if let Ok(mut engine) = self.engine.try_borrow_mut()
+            && let Some(engine) = engine.as_mut()
+        {
+            engine.forget(self.id);
+        }
+    }
+}
