@@ -3,9 +3,9 @@
 //! What may live here: the filter's own replies and what they look like on the
 //! wire, and the last callbacks of a stream. The way before is `flow.rs`.
 
-use crate::streams::{End, Held, grpc_status_of};
-use crate::vm::LocalReply;
-use crate::{Headers, Proxy, Reply};
+use crate::host::streams::{End, Held, grpc_status_of};
+use crate::host::vm::LocalReply;
+use crate::host::{Headers, Proxy, Reply};
 
 impl Proxy {
     /// The filter's own reply takes its way to the client.

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::network::{Arrived, Caller};
-use crate::vm::Called;
-use crate::{Proxy, Vm};
+use crate::host::network::{Arrived, Caller};
+use crate::host::vm::Called;
+use crate::host::{Proxy, Vm};
 
 /// More events than this at one moment are a filter that runs in a circle.
 const MOST_AT_ONCE: usize = 100_000;

@@ -4,10 +4,10 @@
 //! callbacks, and what a filter asked for and happens when its callback has
 //! ended. How a stream ends is `ends.rs`; timers and callouts are `events.rs`.
 
-use crate::streams::{End, Held, Piece, StreamState, Way};
-use crate::vm::{Called, Context, Deferred};
-use crate::world::World;
-use crate::{Forwarded, Headers, Proxy, Reply, Vm, Wrong};
+use crate::host::streams::{End, Held, Piece, StreamState, Way};
+use crate::host::vm::{Called, Context, Deferred};
+use crate::host::world::World;
+use crate::host::{Forwarded, Headers, Proxy, Reply, Vm, Wrong};
 
 const PAUSE: u32 = 1;
 

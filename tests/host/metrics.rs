@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Metric, status};
+use crate::host::{Metric, status};
 
 /// The metrics of the process.
 #[derive(Default)]

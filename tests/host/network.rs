@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Answer, Callout, Headers, Vm, status};
+use crate::host::{Answer, Callout, Headers, Vm, status};
 
 type Handler = Box<dyn FnMut(&Callout) -> Answer>;
 

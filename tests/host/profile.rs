@@ -3,7 +3,7 @@
 //! What may live here: the facts that the code asks for instead of asking
 //! which proxy it plays. A new proxy is a new constant here.
 
-use crate::HostKind;
+use crate::host::HostKind;
 
 /// The facts of one proxy.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::start::Plan;
-use crate::streams::{End, Piece, StreamState, Way};
-use crate::vm::Instantiated;
-use crate::world::World;
-use crate::{
+use crate::host::start::Plan;
+use crate::host::streams::{End, Piece, StreamState, Way};
+use crate::host::vm::Instantiated;
+use crate::host::world::World;
+use crate::host::{
     Answer, Builder, CallbackCost, Callout, FailurePolicy, Forwarded, Headers, HostCall, HostKind,
     Level, LogLine, Metric, Module, Outcome, Request, StartError, Stream, Violation, Vm,
 };
@@ -87,7 +87,7 @@ impl Proxy {
             return stream;
         };
         if self.create_context(stream.0, root) {
-            self.state(stream.0).client = Some(crate::Reply {
+            self.state(stream.0).client = Some(crate::host::Reply {
                 status: 400,
                 headers: Headers::new(),
                 body: Vec::new(),

@@ -1,9 +1,9 @@
 //! What a client sends. What may live here: the request a test describes, up
 //! to the moment the proxy takes it in (`streams.rs`).
 
-use crate::Headers;
+use crate::host::Headers;
 
-/// A request for [`crate::Proxy::request`], built up call by call.
+/// A request for [`crate::host::Proxy::request`], built up call by call.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) headers: Headers,
@@ -77,7 +77,7 @@ impl Request {
         self
     }
 
-    /// The request goes on: more body comes by [`crate::Proxy::send_body`].
+    /// The request goes on: more body comes by [`crate::host::Proxy::send_body`].
     pub fn open(mut self) -> Self {
         self.open = true;
         self

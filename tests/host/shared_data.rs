@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{Vm, status};
+use crate::host::{Vm, status};
 
 /// The key-value store of one `vm_id`.
 #[derive(Default)]

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::profile::Profile;
-use crate::vm::{Context, Instantiated};
-use crate::world::World;
-use crate::{
+use crate::host::profile::Profile;
+use crate::host::vm::{Context, Instantiated};
+use crate::host::world::World;
+use crate::host::{
     Answer, Callout, FailurePolicy, HostCall, HostKind, Level, Module, Proxy, StartError, Vm,
 };
 
@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// A fault hook: a status makes the host call return it and do nothing;
-    /// [`crate::status::TRAP`] makes it trap.
+    /// [`crate::host::status::TRAP`] makes it trap.
     pub fn on_host_call(mut self, hook: impl FnMut(&HostCall) -> Option<u32> + 'static) -> Self {
         self.world.fault = Some(Box::new(hook));
         self
@@ -220,7 +220,7 @@ impl Proxy {
         Ok(())
     }
 
-    fn data(&mut self, vm: Vm) -> &mut crate::vm::VmData {
+    fn data(&mut self, vm: Vm) -> &mut crate::host::vm::VmData {
         let instance = self.vms.get_mut(&vm).expect("the VM was made");
         instance.store.data_mut()
     }

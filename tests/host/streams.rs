@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::{Forwarded, Headers, Outcome, Reply, Request, Vm};
+use crate::host::{Forwarded, Headers, Outcome, Reply, Request, Vm};
 
 /// The way to the upstream, or the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

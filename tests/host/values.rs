@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::Headers;
+use crate::host::Headers;
 
 /// Status numbers of the ABI, as far as Envoy returns them.
 pub mod status {
@@ -266,7 +266,7 @@ pub struct Violation {
 /// A call that the filter made to the network.
 #[derive(Clone, Debug)]
 pub struct Callout {
-    /// Names it in [`crate::Proxy::answer`]. Counts up over all VMs.
+    /// Names it in [`crate::host::Proxy::answer`]. Counts up over all VMs.
     pub id: usize,
     /// The cluster's name.
     pub cluster: String,
@@ -317,14 +317,14 @@ pub enum Answer {
     TimesOut,
     /// The answer is over the host's limit: no headers, no body.
     TooBig,
-    /// No answer until [`crate::Proxy::answer`] gives one; no timeout either.
+    /// No answer until [`crate::host::Proxy::answer`] gives one; no timeout either.
     Never,
     /// The dispatch itself returns this status, and there is no callback.
     DispatchFails(u32),
 }
 
 impl Answer {
-    /// A status and a body, at once (at the next [`crate::Proxy::advance`]).
+    /// A status and a body, at once (at the next [`crate::host::Proxy::advance`]).
     pub fn with(status: u32, body: impl AsRef<[u8]>) -> Self {
         Self::Respond {
             status,

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use wasmtime::{Instance, Linker, Memory, Store, Val};
 
-use crate::clock::Ticks;
-use crate::metrics::MetricIds;
-use crate::module::engine;
-use crate::streams::Way;
-use crate::world::World;
-use crate::{CallbackCost, Headers, Level, Module, Stream, Vm, abi};
+use crate::host::clock::Ticks;
+use crate::host::metrics::MetricIds;
+use crate::host::module::engine;
+use crate::host::streams::Way;
+use crate::host::world::World;
+use crate::host::{CallbackCost, Headers, Level, Module, Stream, Vm, abi};
 
 /// What one VM knows, beside its memory.
 pub(crate) struct VmData {

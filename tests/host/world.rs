@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::metrics::Metrics;
-use crate::network::Network;
-use crate::profile::Profile;
-use crate::shared_data::{Queues, SharedData};
-use crate::streams::StreamState;
-use crate::{CallbackCost, HostCall, Level, LogLine, Stream, Violation, Vm, Wrong};
+use crate::host::clock::Clock;
+use crate::host::metrics::Metrics;
+use crate::host::network::Network;
+use crate::host::profile::Profile;
+use crate::host::shared_data::{Queues, SharedData};
+use crate::host::streams::StreamState;
+use crate::host::{CallbackCost, HostCall, Level, LogLine, Stream, Violation, Vm, Wrong};
 
 pub(crate) type FaultHook = Box<dyn FnMut(&HostCall) -> Option<u32>>;
 

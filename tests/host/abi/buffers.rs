@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::{Level, status};
+use crate::host::{Level, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_log", "iii", log),

@@ -8,7 +8,7 @@ use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::status;
+use crate::host::status;
 
 pub(super) const FUNCTIONS: &[Entry] = &[(
     "proxy_call_foreign_function",

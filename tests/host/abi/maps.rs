@@ -3,7 +3,7 @@
 //! What may live here: the host calls on header and trailer maps.
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::{Headers, Wrong, status};
+use crate::host::{Headers, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_header_map_pairs", "iii", get_pairs),

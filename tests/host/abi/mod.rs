@@ -15,9 +15,9 @@ mod wasi;
 
 use wasmtime::{Caller, ExternType, Linker, Val, ValType};
 
-use crate::status;
-use crate::vm::VmData;
-use crate::{Wrong, world::World};
+use crate::host::status;
+use crate::host::vm::VmData;
+use crate::host::{Wrong, world::World};
 
 /// How a host function ends when it does not end well.
 pub(crate) enum Stop {

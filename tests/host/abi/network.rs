@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::network::Caller;
-use crate::{Callout, Headers, Stream, status};
+use crate::host::network::Caller;
+use crate::host::{Callout, Headers, Stream, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_http_call", "iiiiiiiiii", http_call),

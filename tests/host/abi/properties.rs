@@ -4,8 +4,8 @@
 //! Envoy's attributes that a filter may want.
 
 use super::{Args, Done, Entry, Host};
-use crate::streams::StreamState;
-use crate::{Wrong, status};
+use crate::host::streams::StreamState;
+use crate::host::{Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_property", "iiii", get_property),

@@ -4,7 +4,7 @@
 //! `shared_data.rs` and `metrics.rs`.
 
 use super::{Args, Done, Entry, Host};
-use crate::status;
+use crate::host::status;
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_shared_data", "iiiii", get_shared_data),

@@ -5,9 +5,9 @@
 //! `flow.rs`.
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::streams::Way;
-use crate::vm::{Deferred, LocalReply};
-use crate::{Headers, Wrong, status};
+use crate::host::streams::Way;
+use crate::host::vm::{Deferred, LocalReply};
+use crate::host::{Headers, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_set_effective_context", "i", set_effective_context),

@@ -4,7 +4,7 @@
 //! What may live here: the WASI imports. The errors are WASI's numbers.
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::Level;
+use crate::host::Level;
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("clock_time_get", "iIi", clock_time_get),

@@ -11,7 +11,7 @@ mod time;
 mod traps;
 mod wasi;
 
-use crate::{Headers, Level, Module, Proxy, Vm};
+use crate::host::{Headers, Level, Module, Proxy, Vm};
 
 /// A module with this text in it. Memory below 1024 belongs to the ground,
 /// 1024 to 65535 to the test, the rest to the allocator. `$note` logs a

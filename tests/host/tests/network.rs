@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Answer, Request};
+use crate::host::{Answer, Request};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -58,7 +58,7 @@ fn what_fails_looks_as_in_envoy() {
 
 #[test]
 fn a_dispatch_that_fails_has_no_callback() {
-    let start = |builder: crate::Builder| {
+    let start = |builder: crate::host::Builder| {
         let mut proxy = builder.start().unwrap();
         proxy.advance(200 * MS);
         said(&proxy, WORKER).join(" ")

@@ -1,7 +1,7 @@
 //! What tests can see and disturb: filter state, metrics, costs, faults.
 
 use super::*;
-use crate::{Metric, Request, Wrong};
+use crate::host::{Metric, Request, Wrong};
 
 /// Sets a property of one segment and one of two, then replies.
 const STATEFUL: &str = r#"

@@ -1,7 +1,7 @@
 //! Starting, the VMs there are, and what they share.
 
 use super::*;
-use crate::Request;
+use crate::host::Request;
 
 /// In `on_configure`: the first to come inserts, and everyone says how it went.
 const RACE: &str = r#"

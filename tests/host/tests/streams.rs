@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Outcome, Request, Wrong};
+use crate::host::{Outcome, Request, Wrong};
 
 const TICK: Duration = Duration::from_millis(10);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Answer, FailurePolicy, Outcome, Request, status};
+use crate::host::{Answer, FailurePolicy, Outcome, Request, status};
 
 /// Traps on `DELETE`, pauses on `PUT`, lets the rest through. Ticks, and says
 /// so. Each VM knows how many requests it has seen.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::Request;
+use crate::host::Request;
 
 /// Says one thing of each source on every request.
 const CURIOUS: &str = r#"(module

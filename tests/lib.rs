@@ -1,0 +1,31 @@
+//! What the suites in `suites/` stand on: the in-process proxy host, a real
+//! Envoy with servers around it, and the conformance vectors.
+
+pub mod conformance;
+pub mod envoy;
+pub mod host;
+pub mod mint;
+pub mod servers;
+
+use std::path::PathBuf;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The filter as a proxy loads it: `CARACAL_FILTER_WASM`, or what `make build`
+/// leaves.
+pub fn filter_wasm() -> PathBuf {
+    let path = std::env::var_os("CARACAL_FILTER_WASM")
+        .map_or_else(|| root().join("dist/caracal_filter.wasm"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `make build`",
+        path.display()
+    );
+    path
+}

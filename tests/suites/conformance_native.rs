@@ -1,0 +1,56 @@
+//! The vectors, put to the core natively.
+
+use caracal_mandate::cache::MandateCache;
+use caracal_mandate::config::Configuration;
+use caracal_mandate::decide::{Context, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::keys::KeySet;
+use caracal_mandate::refusal::Refusal;
+use caracal_mandate::revocation::Disabled;
+use caracal_mandate::signature::PureRust;
+use caracal_tests::conformance::{self, Case, File, Observed, Report};
+
+fn main() {
+    let mut report = Report::new("native");
+    for (_, file) in conformance::load() {
+        for case in &file.cases {
+            report.add(case, &observe(&file, case));
+        }
+    }
+    report.finish();
+}
+
+fn observe(file: &File, case: &Case) -> Observed {
+    let document = conformance::complete(&file.configs[&case.config], "sts");
+    let configuration = Configuration::from_json(&document, &|_| None).unwrap();
+    let verifier = Verifier::from(&configuration);
+    let headers = case.request.headers();
+    let authorization: Vec<&[u8]> = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        .map(|(_, value)| value.as_slice())
+        .collect();
+    let refused = |refusal: Refusal| Observed {
+        status: refusal.code().http_status(),
+        error: Some(refusal.code().as_str().to_owned()),
+    };
+    let credential = match verifier.screen(Some(case.request.path.as_bytes()), &authorization) {
+        Ok(Screened::Credential(credential)) => credential,
+        Ok(Screened::Excluded) => return Observed::admitted(),
+        Err(refusal) => return refused(refusal),
+    };
+    let answer = &file.key_sets[&case.key_set];
+    let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
+    let context = Context {
+        keys: keys.as_ref().filter(|_| answer.status == 200),
+        revocation: &Disabled,
+        signatures: &PureRust,
+        now: file.now,
+    };
+    match verifier.decide(&credential, context, &mut MandateCache::new(1)) {
+        Verdict::Admitted(_) => Observed::admitted(),
+        Verdict::Refused(refusal, _) => refused(refusal),
+        // Another fetch brings the same answer, so this is the last word.
+        Verdict::NeedsKeySet(Missing::KeySet) => refused(Refusal::unavailable("no key set")),
+        Verdict::NeedsKeySet(Missing::Key) => refused(Verifier::unknown_key()),
+    }
+}
