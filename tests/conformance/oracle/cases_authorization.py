@@ -3,6 +3,7 @@
 from mint import token
 from model import INVALID, MISSING, OK, Suite
 
+DROPS_EMPTY = "skip: Envoy drops an empty duplicate of a header, so filter and upstream both see one header"
 NO_CODEC = "native-400"  # Envoy refuses control characters in a header value by itself
 
 
@@ -80,7 +81,7 @@ def suite() -> Suite:
     one("bearer-then-basic", "A good mandate, then another scheme", INVALID, f"Bearer {good}", "Basic dTpw",
         stricter="authorization-list")
     one("bearer-then-empty", "A good mandate, then an empty header", INVALID, f"Bearer {good}", "",
-        stricter="authorization-list")
+        stricter="authorization-list", envoy=DROPS_EMPTY)
     one("bad-then-good", "A broken token, then a good mandate", INVALID, "Bearer x.y.z", f"Bearer {good}")
     one("basic-then-bearer", "Another scheme, then a good mandate", MISSING, "Basic dTpw", f"Bearer {good}")
     one("basic-then-basic", "Another scheme twice", MISSING, "Basic dTpw", "Basic dTpw")

@@ -1,0 +1,122 @@
+//! Envoy's bootstrap for a test, as JSON.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::Setup;
+
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const ACCESS_LOG: &str =
+    "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+
+pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
+    let listeners: Vec<Value> = setup
+        .configurations
+        .iter()
+        .enumerate()
+        .map(|(number, configuration)| listener(setup, folder, number, configuration))
+        .collect();
+    let clusters: Vec<Value> = setup
+        .clusters
+        .iter()
+        .map(|(name, address)| cluster(name, *address))
+        .collect();
+    json!({
+        "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name, "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}
+        ]},
+    })
+}
+
+fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) -> Value {
+    let mut manager = json!({
+        "@type": MANAGER,
+        "stat_prefix": "edge",
+        "access_log": [access_log(folder)],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
+        ]}]},
+        "http_filters": [
+            {"name": "caracal", "typed_config": filter(setup, number, configuration)},
+            {"name": "router", "typed_config": {"@type": ROUTER}},
+        ],
+    });
+    if setup.normalize {
+        manager["normalize_path"] = json!(true);
+        manager["merge_slashes"] = json!(true);
+        manager["path_with_escaped_slashes_action"] = json!("REJECT_REQUEST");
+    }
+    json!({
+        "name": number.to_string(),
+        "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    })
+}
+
+fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
+    let environment: Map<String, Value> = setup
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    json!({
+        "@type": WASM,
+        "config": {
+            "name": format!("caracal-{number}"),
+            "failure_policy": "FAIL_RELOAD",
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": configuration,
+            },
+            "vm_config": {
+                "runtime": "envoy.wasm.runtime.v8",
+                "vm_id": "caracal",
+                "code": {"local": {"filename": crate::filter_wasm()}},
+                "environment_variables": {"key_values": environment},
+            },
+        },
+    })
+}
+
+fn access_log(folder: &Path) -> Value {
+    let mut fields = Map::new();
+    fields.insert("path".to_owned(), json!("%REQ(:PATH)%"));
+    fields.insert("status".to_owned(), json!("%RESPONSE_CODE%"));
+    fields.insert("details".to_owned(), json!("%RESPONSE_CODE_DETAILS%"));
+    for name in [
+        "caracal_decision",
+        "caracal_error",
+        "caracal_subject_fingerprint",
+        "caracal_client_id",
+        "caracal_jti",
+    ] {
+        fields.insert(
+            name.to_owned(),
+            json!(format!("%FILTER_STATE(wasm.{name}:PLAIN)%")),
+        );
+    }
+    json!({
+        "name": "file",
+        "typed_config": {
+            "@type": ACCESS_LOG,
+            "path": folder.join("access.log"),
+            "log_format": {"json_format": fields},
+        },
+    })
+}
