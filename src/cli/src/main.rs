@@ -1,2 +1,61 @@
-//! `caracal-edge`.
-fn main() {}
+//! `caracal-edge`: the native program beside the filter. Development STS and
+//! upstream, minting, configuration checks, and the demo.
+
+mod check;
+mod demo;
+mod envoy;
+mod keys;
+mod loopback;
+mod mint;
+mod output;
+mod stack;
+mod sts;
+mod upstream;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "caracal-edge", version, about = "The program beside the Caracal edge filter", long_about = None)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves a development zone: its key set, minting and key rotation.
+    Sts(sts::Arguments),
+    /// Serves an upstream that answers with what reached it.
+    Upstream(upstream::Arguments),
+    /// Mints a mandate with keys from a file, and prints it.
+    Mint(mint::Arguments),
+    /// Checks a filter configuration: every error at once, or what will be in force.
+    Check(check::Arguments),
+    /// Starts STS, upstream and Envoy, sends what an integrator should confirm,
+    /// and prints a table of what was sent, expected and got.
+    Demo(stack::Arguments),
+    /// Starts the same, prints curl lines that work, and runs until it is told
+    /// to stop (SIGTERM or Ctrl-C).
+    Up(stack::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Sts(arguments) => sts::run(arguments).await,
+        Command::Upstream(arguments) => upstream::run(arguments).await,
+        Command::Mint(arguments) => mint::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Up(arguments) => stack::run(arguments).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            output::problem(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

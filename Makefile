@@ -1,0 +1,82 @@
+# Everything is set up in the project's own folder: target/, dist/, .tools/, run/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo up down test lint schema clean envoy wasm cli tools
+
+CARGO ?= cargo
+PYTHON ?= python3
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+INSTALLED := .tools/envoy/envoy/_bin/envoy
+# An Envoy named by ENVOY= is used as it is.
+ENVOY ?= $(CURDIR)/$(INSTALLED)
+export ENVOY
+TARGET := wasm32-wasip1
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: wasm cli ## dist/caracal_filter.wasm and dist/caracal-edge
+
+demo: build envoy ## a real Envoy admits and refuses real mandates
+	dist/caracal-edge demo --run-dir run/demo
+
+up: build envoy ## leave the demo's servers running; prints curl lines
+	@mkdir -p run; rm -f run/ready
+	@if [ -f run/pid ] && kill -0 "$$(cat run/pid)" 2>/dev/null; then echo 'already running: make down'; exit 1; fi
+	@nohup dist/caracal-edge up >run/up.log 2>&1 & echo $$! >run/pid
+	@for _ in $$(seq 300); do \
+	  [ -f run/ready ] && { cat run/ready; echo; exit 0; }; \
+	  kill -0 "$$(cat run/pid)" 2>/dev/null || { cat run/up.log; exit 1; }; \
+	  sleep 0.1; done; cat run/up.log; exit 1
+
+down: ## stop what `make up` started
+	@if [ -f run/pid ]; then kill "$$(cat run/pid)" 2>/dev/null || true; rm -f run/pid run/ready; fi
+
+test: build envoy ## every test: unit, in-process host, real Envoy, conformance
+	$(CARGO) test --locked -p caracal-mandate --features schema
+	$(CARGO) test --locked -p caracal-edge
+	$(CARGO) test --locked -p caracal-tests
+	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
+	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
+	elif [ $$code != 0 ]; then exit $$code; fi
+
+lint: tools ## formatting and lints, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked -p caracal-mandate -p caracal-edge --all-targets --features caracal-mandate/schema -- -D warnings
+	$(CARGO) clippy --locked --profile filter --target $(TARGET) -p caracal-filter -- -D warnings
+
+schema: ## regenerate src/mandate/config.schema.json from the types
+	UPDATE_SCHEMA=1 $(CARGO) test --locked -p caracal-mandate --features schema schema
+
+clean: down ## remove everything that was built or installed here
+	rm -rf target dist .tools run
+
+wasm: tools
+	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter
+	@mkdir -p dist
+	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/
+
+cli: tools
+	$(CARGO) build --locked --release -p caracal-edge
+	@mkdir -p dist
+	cp "$(CARGO_TARGET_DIR)/release/caracal-edge" dist/
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust with rustup'; exit 1; }
+	@[ -d "$$($(CARGO:cargo=rustc) --print sysroot)/lib/rustlib/$(TARGET)" ] || \
+	  { command -v rustup >/dev/null || { echo 'the Rust target $(TARGET) is missing, and there is no rustup to add it'; exit 1; }; \
+	    rustup target add $(TARGET); }
+
+envoy: $(if $(filter $(CURDIR)/$(INSTALLED),$(ENVOY)),$(INSTALLED))
+	@[ -x "$(ENVOY)" ] || { echo 'ENVOY=$(ENVOY) is no program'; exit 1; }
+
+$(INSTALLED): deploy/envoy-requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo 'python3 is missing: install it, or name an Envoy with ENVOY='; exit 1; }
+	@mkdir -p .tools
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then pip='$(PYTHON) -m pip'; \
+	elif $(PYTHON) -m venv .tools/pip >/dev/null 2>&1; then pip=.tools/pip/bin/pip; \
+	else echo 'pip is missing (Debian: python3-venv): install it, or name an Envoy with ENVOY='; exit 1; fi; \
+	rm -rf .tools/envoy; \
+	$$pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target .tools/envoy -r deploy/envoy-requirements.txt
+	@chmod +x $(INSTALLED); touch $(INSTALLED)

@@ -1,0 +1,238 @@
+//! What an integrator is asked to confirm, sent to a real Envoy, as a table.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::output;
+use crate::stack::{Arguments, Stack};
+use crate::sts::Order;
+
+/// Longest wait for any one answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long traffic flows before and after the rotation.
+const TRAFFIC: Duration = Duration::from_millis(1_500);
+
+/// One request and what must come of it.
+struct Step {
+    what: &'static str,
+    path: &'static str,
+    /// How the mandate differs from a good one; none sends no mandate.
+    claims: Option<Value>,
+    status: u16,
+    error: Option<&'static str>,
+}
+
+fn steps() -> Vec<Step> {
+    let step = |what, path, claims, status, error| Step {
+        what,
+        path,
+        claims,
+        status,
+        error,
+    };
+    let payout = json!({"scope": "billing:payout"});
+    let delegated =
+        json!({"scope": "billing:payout", "delegation_edge_id": "edge-1", "hop_count": 1});
+    vec![
+        step("a good mandate", "/invoices", Some(json!({})), 200, None),
+        step("no mandate", "/invoices", None, 401, Some("missing_token")),
+        step(
+            "of another audience",
+            "/invoices",
+            Some(json!({"aud": "resource://other"})),
+            401,
+            Some("invalid_token"),
+        ),
+        step(
+            "of another zone",
+            "/invoices",
+            Some(json!({"zone_id": "zone-other"})),
+            401,
+            Some("invalid_zone"),
+        ),
+        step(
+            "expired",
+            "/invoices",
+            Some(json!({"iat": 1_700_000_000, "exp": 1_700_000_900})),
+            401,
+            Some("invalid_token"),
+        ),
+        step(
+            "without the scope",
+            "/invoices",
+            Some(json!({"scope": "billing:other"})),
+            403,
+            Some("insufficient_scope"),
+        ),
+        step(
+            "not delegated",
+            "/payouts",
+            Some(payout),
+            403,
+            Some("delegation_required"),
+        ),
+        step("delegated", "/payouts", Some(delegated), 200, None),
+        step("an excluded path", "/healthz", None, 200, None),
+    ]
+}
+
+/// A line of the table.
+struct Row {
+    sent: String,
+    expected: String,
+    got: String,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let stack = Stack::start(&arguments).await?;
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .build()?;
+    let mut rows = Vec::new();
+    for step in steps() {
+        rows.push(take(&stack, &client, &step).await?);
+    }
+    rows.push(forged_header(&stack, &client).await?);
+    let seen = what_the_upstream_saw(&stack, &client).await?;
+    rows.extend(rotation(&stack, &client).await?);
+
+    output::line("What the upstream saw of the good mandate:");
+    output::line(&serde_json::to_string_pretty(&seen)?);
+    output::line("");
+    Ok(print(&rows))
+}
+
+async fn take(stack: &Stack, client: &reqwest::Client, step: &Step) -> Result<Row> {
+    let token = step
+        .claims
+        .as_ref()
+        .map(|claims| mint(stack, claims))
+        .transpose()?;
+    let (status, body) = send(stack, client, step.path, token.as_deref()).await?;
+    Ok(Row {
+        sent: format!("{}, {}", step.what, step.path),
+        expected: outcome(step.status, step.error),
+        got: outcome(status, body.get("error").and_then(Value::as_str)),
+    })
+}
+
+fn outcome(status: u16, error: Option<&str>) -> String {
+    format!("{status} {}", error.unwrap_or_default())
+        .trim_end()
+        .to_owned()
+}
+
+fn mint(stack: &Stack, claims: &Value) -> Result<String> {
+    let order: Order = serde_json::from_value(json!({ "claims": claims }))?;
+    stack.zone.mint(&order)
+}
+
+async fn send(
+    stack: &Stack,
+    client: &reqwest::Client,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(u16, Value)> {
+    let mut request = client.get(format!("{}{path}", stack.edge()));
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let answer = request
+        .header("x-caracal-sub", "forged")
+        .send()
+        .await
+        .context("the edge did not answer")?;
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await?;
+    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+/// Every request of the demo carries a forged `x-caracal-sub`; on an excluded path
+/// nothing takes its place.
+async fn forged_header(stack: &Stack, client: &reqwest::Client) -> Result<Row> {
+    let (_, body) = send(stack, client, "/healthz", None).await?;
+    let reached = body.pointer("/headers/x-caracal-sub").is_some();
+    Ok(Row {
+        sent: "a forged x-caracal-sub, /healthz".to_owned(),
+        expected: "removed".to_owned(),
+        got: if reached { "passed on" } else { "removed" }.to_owned(),
+    })
+}
+
+async fn what_the_upstream_saw(stack: &Stack, client: &reqwest::Client) -> Result<Value> {
+    let token = mint(stack, &json!({}))?;
+    let (_, body) = send(stack, client, "/invoices", Some(&token)).await?;
+    Ok(body)
+}
+
+/// Rotates the zone's key while good mandates flow, old and new.
+async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
+    let before = stack.zone.fetches();
+    let (stop, mut stopped) = watch::channel(false);
+    let old = mint(stack, &json!({"jti": "old-key"}))?;
+    let traffic = async {
+        let (mut sent, mut refused) = (0_u64, 0_u64);
+        while !*stopped.borrow_and_update() {
+            let new = mint(stack, &json!({"jti": format!("m-{sent}")}))?;
+            for token in [&old, &new] {
+                let (status, _) = send(stack, client, "/invoices", Some(token)).await?;
+                sent = sent.saturating_add(1);
+                refused = refused.saturating_add(u64::from(status != 200));
+            }
+        }
+        anyhow::Ok((sent, refused))
+    };
+    let rotate = async {
+        tokio::time::sleep(TRAFFIC).await;
+        let rotated = stack.zone.rotate();
+        tokio::time::sleep(TRAFFIC).await;
+        let _ = stop.send(true);
+        rotated
+    };
+    let (counts, rotated) = tokio::join!(traffic, rotate);
+    let ((sent, refused), _) = (counts?, rotated?);
+    let fetches = stack.zone.fetches().saturating_sub(before);
+    let sent = format!("{sent} good mandates, key rotated meanwhile");
+    Ok([
+        Row {
+            sent,
+            expected: "0 refused".to_owned(),
+            got: format!("{refused} refused"),
+        },
+        Row {
+            sent: "fetches of the key set for that".to_owned(),
+            expected: "1".to_owned(),
+            got: fetches.to_string(),
+        },
+    ])
+}
+
+fn print(rows: &[Row]) -> ExitCode {
+    let wide = |get: fn(&Row) -> &str| rows.iter().map(|row| get(row).len()).max().unwrap_or(0);
+    let (a, b) = (wide(|row| &row.sent), wide(|row| &row.expected));
+    output::line(&format!("{:a$}  {:b$}  got", "sent", "expected"));
+    let mut different = 0_usize;
+    for row in rows {
+        let mark = if row.expected == row.got {
+            ""
+        } else {
+            different = different.saturating_add(1);
+            "   <-- DIFFERENT"
+        };
+        output::line(&format!(
+            "{:a$}  {:b$}  {}{mark}",
+            row.sent, row.expected, row.got
+        ));
+    }
+    if different == 0 {
+        output::line(&format!("all {} as expected", rows.len()));
+        return ExitCode::SUCCESS;
+    }
+    output::line(&format!("{different} of {} differ", rows.len()));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,53 @@
+//! Listening, on loopback unless it is said explicitly: the development servers
+//! sign what anybody asks them to.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use axum::Router;
+use tokio::net::TcpListener;
+
+/// Binds an address.
+pub(crate) async fn bind(address: SocketAddr, allow_remote: bool) -> Result<TcpListener> {
+    ensure!(
+        allow_remote || address.ip().is_loopback(),
+        "--listen {address} is not on loopback, and this server is for development: use 127.0.0.1, or add --allow-remote"
+    );
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: is the port taken?"))
+}
+
+/// Serves until SIGTERM or Ctrl-C. The address goes to `address_file`, if any,
+/// once connections are accepted.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    address_file: Option<&Path>,
+) -> Result<()> {
+    let address = listener.local_addr()?;
+    if let Some(file) = address_file {
+        std::fs::write(file, address.to_string())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    crate::output::line(&format!("listening on {address}"));
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(stopped())
+        .await?;
+    Ok(())
+}
+
+/// Comes when the process is told to stop.
+pub(crate) async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
