@@ -1,0 +1,106 @@
+//! Every snippet of the README is run, and what it lists is all there is.
+
+use std::process::Command;
+
+use caracal_mandate::config::Configuration;
+use caracal_mandate::refusal::ErrorCode;
+use caracal_tests::root;
+use serde_json::Value;
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The fenced blocks, by language, in order.
+fn snippets(language: &str) -> Vec<String> {
+    let text = readme();
+    let fence = format!("```{language}\n");
+    text.split(&fence)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn only_known_kinds_of_snippets_stand_there() {
+    let known: usize = ["sh", "yaml", "json"]
+        .map(|l| snippets(l).len())
+        .iter()
+        .sum();
+    assert_eq!(readme().matches("\n```").count(), 2 * known);
+}
+
+/// `make test` is what runs this, and is looked up instead.
+#[test]
+fn the_commands_run() {
+    for script in snippets("sh") {
+        if script == "make test\n" {
+            let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+            assert!(makefile.contains("\ntest:"));
+            continue;
+        }
+        let done = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert!(done.status.success(), "{script}\n{said}");
+        if script.starts_with("make up") {
+            assert!(said.contains(r#""x-caracal-sub":"user-1""#), "{said}");
+            assert!(said.contains("missing_token"), "{said}");
+        }
+        if script.starts_with("make demo") {
+            assert!(said.contains("as expected"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn the_yaml_is_the_one_that_the_demo_runs() {
+    let envoy = std::fs::read_to_string(root().join("envoy.yaml")).unwrap();
+    for snippet in snippets("yaml") {
+        assert!(envoy.contains(&snippet), "{snippet}");
+    }
+}
+
+#[test]
+fn the_configurations_are_taken() {
+    let found = snippets("json");
+    assert!(!found.is_empty());
+    for snippet in found {
+        let taken = Configuration::from_json(snippet.as_bytes(), &|_| None);
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+}
+
+#[test]
+fn every_option_and_every_error_is_in_its_table() {
+    let text = readme();
+    let schema = std::fs::read(root().join("src/mandate/config.schema.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let mut names = Vec::new();
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let target = property["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
+        let members = target.and_then(|t| schema.pointer(t)?["properties"].as_object());
+        match members {
+            Some(members) => names.extend(members.keys().map(|key| format!("{name}.{key}"))),
+            None => names.push(name.clone()),
+        }
+    }
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let alias = ["expected_zone_id", "require_agent"].contains(&name.as_str());
+        let row = format!("\n| `{name}` |");
+        assert!(alias || text.contains(&row), "{name} is not in the table");
+    }
+    for code in ErrorCode::ALL {
+        let (name, http, grpc) = (code.as_str(), code.http_status(), code.grpc_status());
+        let row = format!("\n| `{name}` | {http} | {grpc} |");
+        assert!(text.contains(&row), "{row}");
+    }
+}
