@@ -342,7 +342,7 @@ mod tests {
             (with(X, &off_curve), U::Point),
             (with(X, &format!("{X}A")), U::Point),
             (with(X, &format!("{X}=")), U::Point),
-            (with(X, &X[..42]), U::Point),
+            (with(X, X.get(..42).unwrap()), U::Point),
             (
                 with(X, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
                 U::Point,

@@ -285,11 +285,15 @@ mod tests {
     fn fetch_ok(control: Control, fetch: Fetch, at: u64) -> Control {
         let (leased, lease) = control.leased(fetch, at, TIMING);
         assert!(leased.holds(lease));
-        leased.succeeded(at, at + 10, TIMING, 5)
+        leased.succeeded(at, at.saturating_add(10), TIMING, 5)
     }
 
     fn fetch_fails(control: Control, fetch: Fetch, at: u64) -> Control {
-        control.leased(fetch, at, TIMING).0.failed(at + 10, 10).0
+        control
+            .leased(fetch, at, TIMING)
+            .0
+            .failed(at.saturating_add(10), 10)
+            .0
     }
 
     #[test]
