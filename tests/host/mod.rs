@@ -7,7 +7,7 @@
 //! not do is written down as a [`Violation`], and then has the consequence that
 //! it has in Envoy.
 //!
-//! ```ignore
+//! ```text
 //! let mut proxy = Proxy::envoy(Module::from_file("dist/caracal_filter.wasm")?)
 //!     .configuration(config)          // one listener; call again for more
 //!     .workers(2)
