@@ -31,7 +31,11 @@ up: build envoy ## leave the demo's servers running; prints curl lines
 	  sleep 0.1; done; cat run/up.log; exit 1
 
 down: ## stop what `make up` started
-	@if [ -f run/pid ]; then kill "$$(cat run/pid)" 2>/dev/null || true; rm -f run/pid run/ready; fi
+	@[ -f run/pid ] || exit 0; pid=$$(cat run/pid); rm -f run/pid run/ready; \
+	if [ -d /proc ] && ! grep -qs caracal-edge "/proc/$$pid/cmdline"; then exit 0; fi; \
+	kill "$$pid" 2>/dev/null || exit 0; \
+	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
+	echo "process $$pid does not stop"; exit 1
 
 test: build envoy ## every test: unit, in-process host, real Envoy, conformance
 	$(CARGO) test --locked -p caracal-mandate --features schema

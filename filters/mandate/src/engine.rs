@@ -13,11 +13,11 @@ use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
 use caracal_mandate::refusal::Refusal;
 use caracal_mandate::revocation::Disabled;
-use caracal_mandate::signature::{PublicKey, PureRust, SignatureVerifier};
 
 use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::request::Request;
+use crate::signature::Counted;
 use crate::store::{Store, StoredKeySet};
 
 /// Time that one callback spends on requests that wait; the rest is left to the
@@ -238,7 +238,7 @@ impl Engine {
             now,
         };
         let verdict = self.verifier.decide(credential, context, &mut self.cache);
-        let checks = signatures.checks.into_inner();
+        let checks = signatures.into_results();
         for valid in &checks {
             self.metrics.signature_check(*valid);
         }
@@ -445,20 +445,4 @@ fn unavailable(what: &'static str) -> Verdict {
 
 fn no_clock() -> Verdict {
     unavailable("The edge has no clock")
-}
-
-/// Notes the result of every signature check.
-#[derive(Default)]
-struct Counted {
-    checks: std::cell::RefCell<Vec<bool>>,
-}
-
-impl SignatureVerifier for Counted {
-    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-        let valid = PureRust.verify(key, message, signature);
-        if let Ok(mut checks) = self.checks.try_borrow_mut() {
-            checks.push(valid);
-        }
-        valid
-    }
 }

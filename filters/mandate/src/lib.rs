@@ -10,6 +10,7 @@ mod host;
 mod metrics;
 mod request;
 mod root;
+mod signature;
 mod store;
 mod stream;
 mod wire;
