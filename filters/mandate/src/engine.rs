@@ -1,28 +1,26 @@
 //! One configuration's state in one VM: the parsed key set, the requests that
 //! wait for another, and the part this VM plays in fetching it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
-use caracal_mandate::config::{Configuration, JwksTarget};
+use caracal_mandate::config::{Configuration, JwksTarget, Revocation};
 use caracal_mandate::decide::{Context, Credential, Missing, Verdict, Verifier};
 use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
 use caracal_mandate::refusal::Refusal;
-use caracal_mandate::revocation::Disabled;
+use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
 use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::request::Request;
+use crate::revocation::{Feed, Live, SLICE_MS};
 use crate::signature::Counted;
 use crate::store::{Store, StoredKeySet};
 
-/// Time that one callback spends on requests that wait; the rest is left to the
-/// next tick, so that the worker's other requests are not held up.
-const SLICE_MS: u64 = 5;
 /// Attempts to write the control record when another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
 /// How often the age of the key set is reported, and a damaged one is replaced.
@@ -38,13 +36,20 @@ pub(crate) enum Phase {
     Refused,
 }
 
-/// A request that waits for the key set.
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Keys(Missing),
+    Revocations,
+}
+
+/// A request that waits.
 struct Waiter {
     request: Request,
     credential: Credential,
     phase: Rc<Cell<Phase>>,
     seen: Seen,
-    missing: Missing,
+    awaited: Awaited,
     deadline_ms: u64,
     /// Completed fetches when it was last judged: no need to judge it twice.
     judged_at: u64,
@@ -96,6 +101,8 @@ pub(crate) struct Engine {
     cache: MandateCache,
     waiters: BTreeMap<u32, Waiter>,
     fetching: Option<Fetching>,
+    /// The revocation state; none where revocation is disabled.
+    pub(crate) feed: Option<RefCell<Feed>>,
     reported_ms: u64,
     store_failed: bool,
 }
@@ -127,6 +134,12 @@ impl Engine {
             cache: MandateCache::new(size(limits.max_cached_mandates)),
             waiters: BTreeMap::new(),
             fetching: None,
+            feed: match &configuration.revocation {
+                Revocation::Disabled(_) => None,
+                Revocation::Feed(settings) => {
+                    Some(RefCell::new(Feed::new(configuration, settings)))
+                }
+            },
             reported_ms: 0,
             store_failed: false,
         }
@@ -190,15 +203,17 @@ impl Engine {
             return Outcome::Decided(no_clock());
         };
         let verdict = self.decide(&credential, now_ms);
-        let Verdict::NeedsKeySet(missing) = verdict else {
-            return Outcome::Decided(verdict);
+        let awaited = match verdict {
+            Verdict::NeedsKeySet(missing) => Awaited::Keys(missing),
+            Verdict::NeedsRevocations => Awaited::Revocations,
+            verdict => return Outcome::Decided(verdict),
         };
         let seen = self.control.seen();
-        if let Some(verdict) = self.without(missing, seen, now_ms) {
+        if let Some(verdict) = self.without(awaited, seen, now_ms) {
             return Outcome::Decided(verdict);
         }
         if self.waiters.len() >= self.max_paused {
-            return Outcome::Decided(unavailable("Too many requests wait for the zone's key set"));
+            return Outcome::Decided(unavailable("Too many requests wait at this edge"));
         }
         let deadline_ms = now_ms.saturating_add(self.pause_timeout_ms);
         let waiter = Waiter {
@@ -206,7 +221,7 @@ impl Engine {
             credential,
             phase: Rc::clone(phase),
             seen,
-            missing,
+            awaited,
             deadline_ms,
             judged_at: self.control.attempts,
         };
@@ -231,9 +246,14 @@ impl Engine {
             .as_ref()
             .filter(|adopted| adopted.control.is_usable(now_ms, self.timing));
         let signatures = Counted::default();
+        let live = self.feed.as_ref().map(|feed| Live { feed, now_ms });
+        let revocation: &dyn RevocationView = match &live {
+            Some(live) => live,
+            None => &Disabled,
+        };
         let context = Context {
             keys: usable.map(|adopted| &adopted.keys),
-            revocation: &Disabled,
+            revocation,
             signatures: &signatures,
             now,
         };
@@ -248,11 +268,13 @@ impl Engine {
         verdict
     }
 
-    /// What a request is answered whose key is missing; `None` when it waits.
-    fn without(&self, missing: Missing, seen: Seen, now_ms: u64) -> Option<Verdict> {
-        let outlook = match missing {
-            Missing::KeySet => self.control.without_key_set(),
-            Missing::Key => self.control.without_key(seen, now_ms),
+    /// What a request is answered that lacks something; `None` when it waits.
+    fn without(&self, awaited: Awaited, seen: Seen, now_ms: u64) -> Option<Verdict> {
+        let outlook = match awaited {
+            Awaited::Keys(Missing::KeySet) => self.control.without_key_set(),
+            Awaited::Keys(Missing::Key) => self.control.without_key(seen, now_ms),
+            // Whoever decides finds out whether they will come.
+            Awaited::Revocations => Outlook::Wait,
         };
         match outlook {
             Outlook::Wait => None,
@@ -265,11 +287,19 @@ impl Engine {
     /// callback goes.
     pub(crate) fn settle(&mut self, now_ms: u64) -> Vec<Settled> {
         let mut settled = Vec::new();
+        let revocations_pending = self.feed.as_ref().is_some_and(|feed| {
+            let live = Live { feed, now_ms };
+            !self.waiters.is_empty() && live.availability() == Availability::Pending
+        });
         let due: Vec<u32> = self
             .waiters
             .iter()
             .filter(|(_, waiter)| {
-                waiter.judged_at != self.control.attempts || waiter.deadline_ms <= now_ms
+                let news = match waiter.awaited {
+                    Awaited::Keys(_) => waiter.judged_at != self.control.attempts,
+                    Awaited::Revocations => !revocations_pending,
+                };
+                news || waiter.deadline_ms <= now_ms
             })
             .map(|(stream, _)| *stream)
             .collect();
@@ -281,14 +311,20 @@ impl Engine {
                 continue;
             };
             let mut verdict = self.decide(&waiter.credential, now_ms);
-            if let Verdict::NeedsKeySet(missing) = verdict {
-                waiter.missing = missing;
+            let awaited = match verdict {
+                Verdict::NeedsKeySet(missing) => Some(Awaited::Keys(missing)),
+                Verdict::NeedsRevocations => Some(Awaited::Revocations),
+                Verdict::Admitted(_) | Verdict::Refused(..) => None,
+            };
+            if let Some(awaited) = awaited {
+                waiter.awaited = awaited;
                 waiter.judged_at = self.control.attempts;
-                verdict = match self.without(missing, waiter.seen, now_ms) {
+                verdict = match self.without(awaited, waiter.seen, now_ms) {
                     Some(verdict) => verdict,
-                    None if waiter.deadline_ms <= now_ms => {
-                        unavailable("The zone's key set did not come in time")
-                    }
+                    None if waiter.deadline_ms <= now_ms => unavailable(match awaited {
+                        Awaited::Keys(_) => "The zone's key set did not come in time",
+                        Awaited::Revocations => "The revocation state did not come in time",
+                    }),
                     None => {
                         self.waiters.insert(stream, waiter);
                         continue;
@@ -312,7 +348,7 @@ impl Engine {
         let key_wanted = self
             .waiters
             .values()
-            .any(|waiter| waiter.missing == Missing::Key);
+            .any(|waiter| waiter.awaited == Awaited::Keys(Missing::Key));
         let heal = self.damaged
             && self
                 .control
@@ -422,12 +458,32 @@ impl Engine {
         );
     }
 
-    /// Reports the age of the key set once a second.
+    /// Whether an answer is to a poll of the companion under way.
+    pub(crate) fn is_poll(&self, token: u32) -> bool {
+        self.feed
+            .as_ref()
+            .is_some_and(|feed| feed.try_borrow().is_ok_and(|feed| feed.is_poll(token)))
+    }
+
+    pub(crate) fn poll_ended(&mut self, answer: Result<(u16, Vec<u8>), String>, now_ms: u64) {
+        if let Some(feed) = &self.feed
+            && let Ok(mut feed) = feed.try_borrow_mut()
+        {
+            feed.poll_ended(answer, &mut self.metrics, now_ms);
+        }
+    }
+
+    /// Reports ages and sizes once a second.
     pub(crate) fn report(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.reported_ms) < EVERY_MS {
             return;
         }
         self.reported_ms = now_ms;
+        if let Some(feed) = &self.feed
+            && let Ok(feed) = feed.try_borrow()
+        {
+            feed.report(&mut self.metrics, now_ms);
+        }
         if let Some(age) = self
             .adopted
             .as_ref()

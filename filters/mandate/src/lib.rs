@@ -2,13 +2,16 @@
 //! [`caracal_mandate`], and nothing else. Every rule about mandates is there.
 //!
 //! `root` and `stream` are the proxy's callbacks; `engine` is a configuration's
-//! state in one VM; `request` carries verdicts out; `store` is what VMs share;
+//! state in one VM; `revocation` is its part about revoked mandates, and `publish`
+//! how it shares them; `request` carries verdicts out; `store` is what VMs share;
 //! `host` is the only module that calls the host, but for one call of the SDK's.
 
 mod engine;
 mod host;
 mod metrics;
+mod publish;
 mod request;
+mod revocation;
 mod root;
 mod signature;
 mod store;

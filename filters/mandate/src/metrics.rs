@@ -52,8 +52,27 @@ impl Metrics {
     }
 
     pub(crate) fn jwks_age(&mut self, seconds: u64) {
-        if let Some(id) = self.id(MetricKind::Gauge, "caracal_jwks_age_seconds".to_owned()) {
-            let _ = host::record_metric(id, seconds);
+        self.gauge("caracal_jwks_age_seconds", seconds);
+    }
+
+    pub(crate) fn feed_poll(&mut self, result: &str) {
+        self.count(format!("caracal_feed_polls_total.result={result}"));
+    }
+
+    /// Since the companion last confirmed what it told us.
+    pub(crate) fn revocation_age(&mut self, seconds: u64) {
+        self.gauge("caracal_revocation_age_seconds", seconds);
+    }
+
+    /// Revoked anchors held; every VM holds the same ones.
+    pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
+        let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
+        self.gauge("caracal_revocation_anchors", anchors);
+    }
+
+    fn gauge(&mut self, name: &str, value: u64) {
+        if let Some(id) = self.id(MetricKind::Gauge, name.to_owned()) {
+            let _ = host::record_metric(id, value);
         }
     }
 

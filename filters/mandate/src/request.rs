@@ -100,10 +100,10 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
         },
         Verdict::Refused(refusal, mandate) => refuse(engine, request, &refusal, mandate.as_ref()),
         // Whoever calls has found out whether to wait.
-        Verdict::NeedsKeySet(_) => refuse(
+        Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations => refuse(
             engine,
             request,
-            &Refusal::unavailable("The zone's key set is missing"),
+            &Refusal::unavailable("The key set or the revocation state is missing"),
             None,
         ),
     }

@@ -1,12 +1,13 @@
-//! One configuration in one VM: reads it, ticks, fetches the key set, and answers
-//! or resumes the requests that waited for it.
+//! One configuration in one VM: reads it, ticks, fetches the key set, polls the
+//! companion, and answers or resumes the requests that waited.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
+use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
@@ -20,6 +21,8 @@ use crate::stream::Stream;
 const TICK: Duration = Duration::from_millis(10);
 /// Largest configuration read, in bytes; the reader has its own, smaller bound.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
+
+const NOT_TAKEN: &str = "the proxy did not take the call: is there an upstream of that name?";
 
 pub(crate) struct Root {
     id: u32,
@@ -54,6 +57,9 @@ impl Root {
             .engine
             .try_borrow_mut()
             .map_err(|_| vec!["the filter is busy".to_owned()])? = Some(engine);
+        if matches!(configuration.revocation, Revocation::Feed(_)) {
+            return Ok(());
+        }
         host::log(
             Level::Warn,
             "caracal: REVOCATION IS DISABLED: a revoked mandate is accepted until it expires (configuration key \"revocation\")",
@@ -73,10 +79,34 @@ impl Root {
         let timeout = Duration::from_millis(engine.timing.timeout_ms);
         match self.dispatch_http_call(&engine.upstream, headers, None, vec![], timeout) {
             Ok(token) => engine.fetch_began(token),
-            Err(_) => {
-                let why = "the proxy did not take the call: is there an upstream of that name?";
-                engine.fetch_ended(Err(why.to_owned()), now_ms);
-            }
+            Err(_) => engine.fetch_ended(Err(NOT_TAKEN.to_owned()), now_ms),
+        }
+    }
+
+    /// Asks the companion when it is time to, and goes on with what is under way.
+    fn poll(&self, engine: &mut Engine, now_ms: u64) {
+        let Some(feed) = &engine.feed else { return };
+        let Ok(mut feed) = feed.try_borrow_mut() else {
+            return;
+        };
+        let Some(poll) = feed.tick(&mut engine.metrics, now_ms) else {
+            return;
+        };
+        let mut headers = vec![
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "caracal-edge"),
+            (":path", poll.path.as_str()),
+            ("accept", "application/json"),
+        ];
+        if let Some(authorization) = &feed.authorization {
+            headers.push(("authorization", authorization));
+        }
+        let timeout = Duration::from_millis(poll.timeout_ms);
+        let began = self.dispatch_http_call(&feed.upstream, headers, None, vec![], timeout);
+        match began {
+            Ok(token) => feed.poll_began(token),
+            Err(_) => feed.poll_ended(Err(NOT_TAKEN.to_owned()), &mut engine.metrics, now_ms),
         }
     }
 
@@ -110,8 +140,13 @@ impl Root {
     }
 }
 
-/// The body of a callout's answer, or why it is no key set.
-fn callout_answer(num_headers: usize, body_size: usize) -> Result<Vec<u8>, String> {
+/// The status and the body of a callout's answer, or why there is none. An answer
+/// over `max` bytes is not read.
+fn callout_answer(
+    num_headers: usize,
+    body_size: usize,
+    max: usize,
+) -> Result<(u16, Vec<u8>), String> {
     // An answer that the proxy itself cut short has no headers at all.
     if num_headers == 0 {
         return Err("no answer, or one that is too large".to_owned());
@@ -119,19 +154,16 @@ fn callout_answer(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Strin
     let status = host::header(Map::CalloutResponse, ":status")
         .ok()
         .flatten()
-        .unwrap_or_default();
-    if status != b"200" {
-        let shown: String = String::from_utf8_lossy(&status)
-            .chars()
-            .filter(char::is_ascii_digit)
-            .take(3)
-            .collect();
-        return Err(format!("status {shown}, expected 200"));
+        .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
+        .ok_or_else(|| "an answer without a status".to_owned())?;
+    if status != 200 {
+        return Ok((status, Vec::new()));
     }
-    if body_size > MAX_DOCUMENT_BYTES {
-        return Err(format!("the key set is over {MAX_DOCUMENT_BYTES} bytes"));
+    if body_size > max {
+        return Err(format!("the answer is over {max} bytes"));
     }
     host::buffer(Buffer::CalloutResponseBody, body_size)
+        .map(|body| (status, body))
         .map_err(|failed| format!("the answer cannot be read (status {})", failed.0))
 }
 
@@ -149,10 +181,19 @@ impl Context for Root {
         let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
             return;
         };
-        if !engine.is_fetch(token) {
+        if engine.is_fetch(token) {
+            let answer = match callout_answer(num_headers, body_size, MAX_DOCUMENT_BYTES) {
+                Ok((200, document)) => Ok(document),
+                Ok((status, _)) => Err(format!("status {status}, expected 200")),
+                Err(why) => Err(why),
+            };
+            engine.fetch_ended(answer, now_ms);
+        } else if !engine.is_poll(token) {
             return;
+        } else {
+            let answer = callout_answer(num_headers, body_size, MAX_PAGE_BYTES);
+            engine.poll_ended(answer, now_ms);
         }
-        engine.fetch_ended(callout_answer(num_headers, body_size), now_ms);
         let settled = engine.settle(now_ms);
         self.carry_out(engine, settled);
     }
@@ -183,6 +224,7 @@ impl RootContext for Root {
         if engine.begin_fetch(now_ms) {
             self.fetch(engine, now_ms);
         }
+        self.poll(engine, now_ms);
         engine.report(now_ms);
         self.carry_out(engine, settled);
     }

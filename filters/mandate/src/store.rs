@@ -1,14 +1,16 @@
-//! What all VMs of a proxy share: two values in the host's shared data, the
-//! control record of [`caracal_mandate::refresh`] and the key set as the STS
-//! sent it. A fixed set of keys, each value with a version, a length and a
-//! checksum: any plugin under the same `vm_id` can write there.
+//! What all VMs of a proxy share, in the host's shared data: the control record
+//! of [`caracal_mandate::refresh`], the key set as the STS sent it, and the
+//! revocation state of [`caracal_mandate::revocation`]. A fixed set of keys, each
+//! value with a version, a length and a checksum: any plugin under the same
+//! `vm_id` can write there.
 
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
 use caracal_mandate::refresh::Control;
+use caracal_mandate::revocation::log::ChunkName;
 use sha2::{Digest as _, Sha256};
 
-use crate::host::{self, Failed};
+use crate::host::{self, Failed, Shared};
 
 /// A version number that no key ever has: a write against it inserts a missing
 /// key and fails on an existing one, where 0 would overwrite.
@@ -38,29 +40,14 @@ impl Store {
     /// Names values after everything that makes two key sets different: the
     /// format, who issues, for whom, for which algorithms, and from where.
     pub(crate) fn new(configuration: &Configuration) -> Self {
-        let mut hash = Sha256::new();
-        let mut add = |text: &str| {
-            // The length first, so that no two lists of texts run together.
-            hash.update(text.len().to_le_bytes());
-            hash.update(text);
-        };
-        for text in [
+        let mut texts: Vec<&str> = vec![
             &configuration.issuer,
             &configuration.zone_id,
             &configuration.audience,
             &configuration.jwks.upstream,
-        ] {
-            add(text);
-        }
-        for algorithm in &configuration.algorithms {
-            add(algorithm.as_jose());
-        }
-        let name: String = hash
-            .finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        ];
+        texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
+        let name = digest(&texts);
         Store {
             control: format!("caracal/v1/{name}/control"),
             key_set: format!("caracal/v1/{name}/key_set"),
@@ -103,6 +90,88 @@ impl Store {
         let cas = host::shared_data(&self.key_set)?.map_or(NEVER, |shared| shared.cas);
         host::set_shared_data(&self.key_set, &encode(generation, document), cas)
     }
+}
+
+/// 128 bits in hex that stand for a list of texts.
+fn digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        // The length first, so that no two lists of texts run together.
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    let digest = hash.finalize();
+    let bytes = digest.iter().take(16);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The names of the revocation state. Configurations that ask the same companion
+/// in the same way about the same zone share one.
+#[derive(Debug)]
+pub(crate) struct RevocationStore {
+    prefix: String,
+    head: String,
+}
+
+impl RevocationStore {
+    /// The version of a key that was never written.
+    pub(crate) const NEVER: u32 = NEVER;
+
+    pub(crate) fn new(configuration: &Configuration, feed: &Feed) -> Self {
+        let max_anchors = configuration.limits.max_anchors.to_string();
+        // The token too: one that is wrong must not spoil the state of others.
+        let name = digest(&[
+            &configuration.zone_id,
+            &feed.upstream,
+            feed.token.as_ref().map_or("", |token| token.expose()),
+            &max_anchors,
+        ]);
+        let prefix = format!("caracal/v1/{name}/revocation");
+        RevocationStore {
+            head: format!("{prefix}/head"),
+            prefix,
+        }
+    }
+
+    /// The head's bytes, none when it was never written, and its version.
+    pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Failed> {
+        read(&self.head)
+    }
+
+    /// `false` when another VM wrote meanwhile.
+    pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Failed> {
+        host::set_shared_data(&self.head, bytes, cas)
+    }
+
+    pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<Shared>, Failed> {
+        host::shared_data(&self.key(name))
+    }
+
+    /// What stands where a chunk will be written, and its version.
+    pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Failed> {
+        read(&self.key(name))
+    }
+
+    /// `false` when another VM wrote meanwhile.
+    pub(crate) fn write_chunk(
+        &self,
+        name: ChunkName,
+        bytes: &[u8],
+        cas: u32,
+    ) -> Result<bool, Failed> {
+        host::set_shared_data(&self.key(name), bytes, cas)
+    }
+
+    fn key(&self, name: ChunkName) -> String {
+        format!("{}/{}/{}", self.prefix, name.set, name.index)
+    }
+}
+
+fn read(key: &str) -> Result<(Vec<u8>, u32), Failed> {
+    Ok(match host::shared_data(key)? {
+        Some(shared) => (shared.value, shared.cas),
+        None => (Vec::new(), NEVER),
+    })
 }
 
 fn encode(generation: u64, document: &[u8]) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{Configuration, Revocation};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -95,7 +95,21 @@ fn describe(configuration: &Configuration) -> Result<()> {
         "key set   {}://{}{} through {}",
         target.scheme, target.authority, target.path, configuration.jwks.upstream
     ));
-    output::line("revoked   NOT CHECKED: \"revocation\" is \"disabled\"");
+    output::line(&match &configuration.revocation {
+        Revocation::Disabled(_) => {
+            "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
+        }
+        Revocation::Feed(feed) => format!(
+            "revoked   as the companion behind {} says, at most {} s old, {}",
+            feed.upstream,
+            feed.max_staleness_s,
+            if feed.token.is_some() {
+                "with a token"
+            } else {
+                "without a token"
+            }
+        ),
+    });
     for rule in in_force(configuration)? {
         let prefix = rule
             .get("prefix")

@@ -26,6 +26,16 @@ pub(crate) async fn serve(
     routes: Router,
     address_file: Option<&Path>,
 ) -> Result<()> {
+    serve_until(listener, routes, address_file, stopped()).await
+}
+
+/// The same until `end` comes; requests under way are answered first.
+pub(crate) async fn serve_until(
+    listener: TcpListener,
+    routes: Router,
+    address_file: Option<&Path>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let address = listener.local_addr()?;
     if let Some(file) = address_file {
         std::fs::write(file, address.to_string())
@@ -33,7 +43,7 @@ pub(crate) async fn serve(
     }
     crate::output::line(&format!("listening on {address}"));
     axum::serve(listener, routes)
-        .with_graceful_shutdown(stopped())
+        .with_graceful_shutdown(end)
         .await?;
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! `caracal-edge`: the native program beside the filter. Development STS and
-//! upstream, minting, configuration checks, and the demo.
+//! `caracal-edge`: the native program beside the filter. The companion, revoking,
+//! development STS and upstream, minting, configuration checks, and the demo.
 
 mod check;
 mod demo;
 mod envoy;
+mod feed;
 mod keys;
 mod loopback;
 mod mint;
 mod output;
+mod revoke;
 mod stack;
 mod sts;
 mod upstream;
@@ -25,6 +27,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The companion: consumes the revocation streams and serves them to filters.
+    Feed(feed::Arguments),
+    /// Revokes a session or a delegation edge, or raises a zone's delegation epoch.
+    Revoke(revoke::Arguments),
     /// Serves a development zone: its key set, minting and key rotation.
     Sts(sts::Arguments),
     /// Serves an upstream that answers with what reached it.
@@ -44,6 +50,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Feed(arguments) => feed::run(arguments).await,
+        Command::Revoke(arguments) => revoke::run(arguments).await,
         Command::Sts(arguments) => sts::run(arguments).await,
         Command::Upstream(arguments) => upstream::run(arguments).await,
         Command::Mint(arguments) => mint::run(&arguments),

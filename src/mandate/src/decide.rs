@@ -12,7 +12,7 @@ use crate::keys::{Algorithm, KeySet};
 use crate::mandate::{self, InvalidMandate, Mandate};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::requirements::{Requirements, RuleId, Rules};
-use crate::revocation::RevocationView;
+use crate::revocation::{AnchorId, Availability, RevocationView};
 use crate::signature::SignatureVerifier;
 
 /// What can be said of a request without any dependency (rows 0 to 2 and the
@@ -50,6 +50,8 @@ pub enum Verdict {
     Refused(Refusal, Option<Rc<Mandate>>),
     /// A newer key set may decide otherwise; what to do is the adapter's to know.
     NeedsKeySet(Missing),
+    /// The mandate is good but for its revocation, and that state is being read.
+    NeedsRevocations,
 }
 
 /// What a decision depends on, besides the request.
@@ -141,9 +143,10 @@ impl Verifier {
                 Err(why) => return Verdict::Refused(Refusal::invalid_token(why), None),
             },
         };
-        match self.judge(mandate.claims(), credential.rule, with) {
+        match self.judge(&mandate, credential.rule, with) {
             Ok(()) => Verdict::Admitted(mandate),
-            Err(refusal) => Verdict::Refused(refusal, Some(mandate)),
+            Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
+            Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations,
         }
     }
 
@@ -157,27 +160,24 @@ impl Verifier {
         &self.rules
     }
 
-    fn judge(&self, claims: &Claims, rule: RuleId, with: Context<'_>) -> Result<(), Refusal> {
+    fn judge(&self, mandate: &Mandate, rule: RuleId, with: Context<'_>) -> Result<(), Stop> {
+        let claims = mandate.claims();
         // A credential is only made for a rule that verifies.
         let Some(required) = self.rules.requirements(rule) else {
-            return Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                "The request has no rule",
-            ));
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         self.row_3(claims, required, with.now)?;
         if claims.zone_id.as_deref() != Some(self.zone_id.as_str()) {
-            return Err(Refusal::new(
-                ErrorCode::InvalidZone,
-                "The mandate is of another zone",
-            ));
+            return Err(
+                Refusal::new(ErrorCode::InvalidZone, "The mandate is of another zone").into(),
+            );
         }
         row_5(claims, required)?;
         rows_6_to_9(claims, required)?;
         row_10(claims, required)?;
         row_11(claims, required)?;
-        row_12(claims, with)?;
-        row_13(claims, &self.zone_id, with.revocation)
+        row_12(mandate, with)?;
+        Ok(row_13(claims, with.revocation)?)
     }
 
     /// Issuer, audience, times and use. The required claims and their types have
@@ -294,36 +294,41 @@ fn row_11(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
     }
 }
 
-fn row_12(claims: &Claims, with: Context<'_>) -> Result<(), Refusal> {
-    if claims.exp <= with.now {
-        return Err(Refusal::invalid_token("it has expired"));
+/// Why a mandate is not admitted now.
+enum Stop {
+    Refuse(Refusal),
+    NeedsRevocations,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refuse(refusal)
     }
-    if !with.revocation.available() {
-        return Err(Refusal::unavailable(
-            "The revocation state is missing or too old",
-        ));
+}
+
+fn row_12(mandate: &Mandate, with: Context<'_>) -> Result<(), Stop> {
+    if mandate.claims().exp <= with.now {
+        return Err(Refusal::invalid_token("it has expired").into());
     }
-    let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
-    let optional = optional
-        .into_iter()
-        .filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
-    let anchors = [claims.sid.as_str(), claims.root_sid.as_str()]
-        .into_iter()
-        .chain(optional);
-    for anchor in anchors {
-        if with.revocation.is_revoked(anchor) {
-            return Err(Refusal::new(
-                ErrorCode::SessionRevoked,
-                "The mandate's session has been revoked",
-            ));
-        }
+    match with.revocation.availability() {
+        Availability::Ready => {}
+        Availability::Pending => return Err(Stop::NeedsRevocations),
+        Availability::Unavailable(why) => return Err(Refusal::unavailable(why).into()),
+    }
+    let revoked = |anchor: &AnchorId| with.revocation.is_revoked(*anchor);
+    if mandate.anchors().iter().any(revoked) {
+        return Err(Refusal::new(
+            ErrorCode::SessionRevoked,
+            "The mandate's session has been revoked",
+        )
+        .into());
     }
     Ok(())
 }
 
-fn row_13(claims: &Claims, zone_id: &str, revocation: &dyn RevocationView) -> Result<(), Refusal> {
+fn row_13(claims: &Claims, revocation: &dyn RevocationView) -> Result<(), Refusal> {
     match claims.delegation_graph_epoch.as_ref().map_err(malformed)? {
-        Some(epoch) if revocation.delegation_epoch(zone_id) > *epoch => Err(Refusal::new(
+        Some(epoch) if revocation.delegation_epoch() > *epoch => Err(Refusal::new(
             ErrorCode::DelegationStale,
             "The zone's delegations changed after the mandate was issued",
         )),

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::claims::{Claims, InvalidClaims};
 use crate::jws::UnverifiedMandate;
 use crate::keys::{KeySet, Thumbprint};
+use crate::revocation::AnchorId;
 use crate::signature::SignatureVerifier;
 
 /// What logs, metrics and access logs may show of a token: the first 8 bytes of
@@ -48,6 +49,7 @@ pub struct Mandate {
     kid: String,
     thumbprint: Thumbprint,
     fingerprint: Fingerprint,
+    anchors: Vec<AnchorId>,
 }
 
 impl Mandate {
@@ -59,6 +61,12 @@ impl Mandate {
     /// The token's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// What a revocation can name: `sid`, `root_sid`, `agent_session_id` and
+    /// `delegation_edge_id`, those that are there.
+    pub(crate) fn anchors(&self) -> &[AnchorId] {
+        &self.anchors
     }
 
     /// Whether the very key that verified it is still in the key set.
@@ -113,10 +121,26 @@ pub(crate) fn verify(
     let key = candidates
         .find(|key| verifier.verify(key.public(), token.signing_input(), token.signature()))
         .ok_or(InvalidMandate::Signature)?;
+    let claims = Claims::parse(token.payload()).map_err(InvalidMandate::Claims)?;
     Ok(Mandate {
-        claims: Claims::parse(token.payload()).map_err(InvalidMandate::Claims)?,
+        anchors: anchors(&claims),
+        claims,
         kid: token.kid().to_owned(),
         thumbprint: *key.thumbprint(),
         fingerprint: Fingerprint::of(token.token()),
     })
+}
+
+/// Digested once for each mandate, not once for each request. A claim of a wrong
+/// shape has no anchor; row 6 refuses its mandate before it is asked for.
+fn anchors(claims: &Claims) -> Vec<AnchorId> {
+    let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
+    let optional = optional
+        .into_iter()
+        .filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
+    [claims.sid.as_str(), claims.root_sid.as_str()]
+        .into_iter()
+        .chain(optional)
+        .map(AnchorId::of)
+        .collect()
 }

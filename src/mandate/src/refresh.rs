@@ -3,6 +3,8 @@
 //! successor, and writes it with a compare-and-set; whoever loses reads again.
 //! Times are milliseconds of one monotonic clock.
 
+use crate::record;
+
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
 pub const COOLDOWN_MS: u64 = 30_000;
 /// Waits after the first, second, … failed fetch in a row; the last one repeats.
@@ -15,7 +17,6 @@ const LEASE_GRACE_MS: u64 = 1_000;
 
 const MAGIC: [u8; 4] = *b"CRF1";
 const FIELDS: usize = 12;
-const ENCODED_BYTES: usize = MAGIC.len() + FIELDS * 8 + 4;
 
 /// What the key set's life depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -216,8 +217,7 @@ impl Control {
         }
     }
 
-    /// The record as bytes: a magic with the format's version, twelve 64-bit
-    /// numbers, and a CRC-32 of all that.
+    /// The record as bytes: twelve numbers in the form of [`record`].
     pub fn encode(&self) -> Vec<u8> {
         let fields: [u64; FIELDS] = [
             self.generation,
@@ -233,27 +233,16 @@ impl Control {
             self.cooldown_until_ms,
             self.failure_logged_ms,
         ];
-        let mut bytes = Vec::with_capacity(ENCODED_BYTES);
-        bytes.extend_from_slice(&MAGIC);
-        for field in fields {
-            bytes.extend_from_slice(&field.to_le_bytes());
-        }
-        let sum = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&sum.to_le_bytes());
-        bytes
+        record::encode(MAGIC, &fields, &[])
     }
 
     /// Reads what [`Control::encode`] wrote. `None` for anything else: another
     /// plugin may write under the same key.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (body, sum) = bytes.split_last_chunk::<4>()?;
-        if bytes.len() != ENCODED_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*sum) {
-            return None;
-        }
-        let (numbers, []) = body.strip_prefix(&MAGIC)?.as_chunks::<8>() else {
+        let (numbers, []) = record::decode::<FIELDS>(MAGIC, bytes)? else {
             return None;
         };
-        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let mut numbers = numbers.into_iter();
         let mut next = || numbers.next();
         Some(Control {
             generation: next()?,

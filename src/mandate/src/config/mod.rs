@@ -13,8 +13,8 @@ mod schema;
 mod values;
 
 pub use model::{
-    Configuration, DEFAULT_FORWARD_HEADERS, Forward, Host, Jwks, Limits, PrincipalClaim,
-    Revocation, RouteOverrides,
+    Configuration, DEFAULT_FORWARD_HEADERS, Disabled, Feed, Forward, Host, Jwks, Limits,
+    PrincipalClaim, Revocation, RouteOverrides, Secret,
 };
 pub use parse::JwksTarget;
 pub use reader::ConfigError;

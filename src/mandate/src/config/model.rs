@@ -31,6 +31,9 @@ pub(super) const MAX_TOKEN_BYTES: Bounds = bounds(512, 65_536, 8_192);
 pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
 pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
 pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
+pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);
+pub(super) const MAX_STALENESS_S: Bounds = bounds(1, 3_600, 30);
+pub(super) const POLL_INTERVAL_MS: Bounds = bounds(10, 60_000, 1_000);
 
 /// Most entries of one list.
 pub(super) const MAX_LIST: usize = 256;
@@ -109,14 +112,76 @@ pub struct Jwks {
     pub max_stale_s: u64,
 }
 
-/// How revoked mandates are found. This version knows one way only: not at all,
-/// said explicitly.
+/// How revoked mandates are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Revocation {
+    /// Revocation is not checked: a mandate is accepted until it expires.
+    Disabled(Disabled),
+    /// The companion is asked.
+    Feed(Feed),
+}
+
+/// The one word that stands in place of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Revocation {
-    /// Revocation is not checked: a mandate is accepted until it expires.
+pub enum Disabled {
+    /// Said explicitly, and logged at every start.
     Disabled,
+}
+
+/// The companion that says what is revoked (`caracal-edge feed`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// The proxy's name for the companion: on Envoy a cluster.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream: String,
+    /// The companion's bearer token. Default: the environment's
+    /// `CARACAL_FEED_TOKEN`, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// How old, in seconds, the state may be that is decided by, counted from when
+    /// the companion last had everything that Redis has; then 503.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_staleness", range(min = MAX_STALENESS_S.min, max = MAX_STALENESS_S.max)))]
+    pub max_staleness_s: u64,
+    /// Longest time between two polls of the companion, in milliseconds. News come
+    /// at once, whatever this is.
+    #[cfg_attr(feature = "schema", schemars(default = "default_poll_interval", range(min = POLL_INTERVAL_MS.min, max = POLL_INTERVAL_MS.max)))]
+    pub poll_interval_ms: u64,
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Secret(
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))] String,
+);
+
+impl Secret {
+    pub(super) fn new(text: String) -> Self {
+        Secret(text)
+    }
+
+    /// The text, to be sent to whom it authenticates to.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
 }
 
 /// What a route replaces; what it does not name stays as it is outside `routes`.
@@ -197,6 +262,10 @@ pub struct Limits {
     /// Most verified mandates that one worker remembers; 0 remembers none.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_cached_mandates", range(min = MAX_CACHED_MANDATES.min, max = MAX_CACHED_MANDATES.max)))]
     pub max_cached_mandates: u64,
+    /// Most revoked anchors that are held; beyond it everything that needs them
+    /// is refused with 503.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_anchors", range(min = MAX_ANCHORS.min, max = MAX_ANCHORS.max)))]
+    pub max_anchors: u64,
 }
 
 impl Default for Limits {
@@ -206,6 +275,7 @@ impl Default for Limits {
             max_paused: MAX_PAUSED.default,
             pause_timeout_ms: PAUSE_TIMEOUT_MS.default,
             max_cached_mandates: MAX_CACHED_MANDATES.default,
+            max_anchors: MAX_ANCHORS.default,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    CLOCK_SKEW_S, Configuration, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S,
-    Jwks, Limits, MAX_CACHED_MANDATES, MAX_HOP_COUNT, MAX_PAUSED, MAX_ROUTES, MAX_TOKEN_BYTES,
-    PAUSE_TIMEOUT_MS, PrincipalClaim, Revocation, RouteOverrides,
+    CLOCK_SKEW_S, Configuration, Disabled, Feed, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS,
+    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_HOP_COUNT, MAX_PAUSED,
+    MAX_ROUTES, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
+    PrincipalClaim, Revocation, RouteOverrides, Secret,
 };
 use super::reader::{At, ConfigError, Errors, Object, quoted};
 use super::values;
@@ -19,7 +20,7 @@ const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 impl Configuration {
     /// Reads a filter configuration. `environment` gives the variables
-    /// `CARACAL_STS_URL` and `CARACAL_ZONE_ID` where the document is silent.
+    /// `CARACAL_STS_URL`, `CARACAL_ZONE_ID` and `CARACAL_FEED_TOKEN` where the document is silent.
     ///
     /// # Errors
     /// Every error in the document, in its order, each with its key's path.
@@ -111,7 +112,7 @@ fn read(
         )
         .and_then(|at| at.text().map(str::to_owned));
     let jwks = jwks(&object);
-    let revocation = revocation(&object);
+    let revocation = revocation(&object, environment);
     let requirements = overrides(&object).over(&Requirements::default());
     let routes = object
         .get("routes")
@@ -225,14 +226,53 @@ fn jwks(object: &Object<'_, '_, '_>) -> Option<Jwks> {
     })
 }
 
-fn revocation(object: &Object<'_, '_, '_>) -> Option<Revocation> {
-    let what = "say \"disabled\" to run without checking revocation";
+fn revocation(
+    object: &Object<'_, '_, '_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Revocation> {
+    let what = "an object with upstream, the proxy's name for the companion, or \"disabled\" to run without checking revocation";
     let at = object.require("revocation", what)?;
     match at.value {
-        Value::String(text) if text == "disabled" => Some(Revocation::Disabled),
-        Value::Object(_) => at.fail("this version cannot check revocation; expected \"disabled\""),
-        _ => at.fail("expected \"disabled\""),
+        Value::String(text) if text == "disabled" => Some(Revocation::Disabled(Disabled::Disabled)),
+        Value::Object(_) => feed(at.object()?, environment).map(Revocation::Feed),
+        _ => at.fail(format!("expected {what}")),
     }
+}
+
+fn feed(feed: Object<'_, '_, '_>, environment: &dyn Fn(&str) -> Option<String>) -> Option<Feed> {
+    let upstream = feed
+        .require(
+            "upstream",
+            "the proxy's name for the companion: on Envoy a cluster",
+        )
+        .and_then(|at| at.text().map(str::to_owned));
+    let token = match feed.get("token") {
+        Some(at) => {
+            let text = at.text()?;
+            if let Err(problem) = values::bearer_token(text) {
+                return at.fail(problem);
+            }
+            Some(text.to_owned())
+        }
+        None => {
+            let set = environment("CARACAL_FEED_TOKEN").filter(|token| !token.is_empty());
+            if let Some(Err(problem)) = set.as_deref().map(values::bearer_token) {
+                return feed.fail("token", format!("CARACAL_FEED_TOKEN {problem}"));
+            }
+            set
+        }
+    };
+    let (max_staleness_s, poll_interval_ms) = (
+        feed.integer("max_staleness_s", &MAX_STALENESS_S),
+        feed.integer("poll_interval_ms", &POLL_INTERVAL_MS),
+    );
+    feed.finish();
+    Some(Feed {
+        upstream: upstream?,
+        token: token.map(Secret::new),
+        max_staleness_s,
+        poll_interval_ms,
+    })
 }
 
 fn overrides(object: &Object<'_, '_, '_>) -> RouteOverrides {
@@ -341,6 +381,7 @@ fn limits(at: &At<'_, '_, '_>) -> Option<Limits> {
         max_paused: object.integer("max_paused", &MAX_PAUSED),
         pause_timeout_ms: object.integer("pause_timeout_ms", &PAUSE_TIMEOUT_MS),
         max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
+        max_anchors: object.integer("max_anchors", &MAX_ANCHORS),
     };
     object.finish();
     Some(limits)

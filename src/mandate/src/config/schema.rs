@@ -22,6 +22,9 @@ defaults! {
     default_max_paused: u64 = MAX_PAUSED.default;
     default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
     default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
+    default_max_anchors: u64 = MAX_ANCHORS.default;
+    default_max_staleness: u64 = MAX_STALENESS_S.default;
+    default_poll_interval: u64 = POLL_INTERVAL_MS.default;
     default_true: bool = true;
     default_forward_headers: BTreeMap<String, PrincipalClaim> = Forward::default().headers;
 }

@@ -371,3 +371,58 @@ fn the_schema_and_the_reader_agree() {
         assert_eq!(valid(extra), !schema_says_so, "{extra}");
     }
 }
+
+#[test]
+fn a_feed_is_read_and_its_token_is_shown_nowhere() {
+    let with = |revocation: &str| {
+        let document = LEAST.replace(r#""disabled""#, revocation);
+        let environment =
+            |name: &str| (name == "CARACAL_FEED_TOKEN").then(|| "from-env".to_owned());
+        Configuration::from_json(format!("{{{document}}}").as_bytes(), &environment)
+    };
+    let Ok(read) = with(r#"{"upstream":"feed","token":"secret-1"}"#) else {
+        panic!("refused");
+    };
+    let super::Revocation::Feed(feed) = &read.revocation else {
+        panic!("{read:?}");
+    };
+    assert_eq!((feed.max_staleness_s, feed.poll_interval_ms), (30, 1_000));
+    assert_eq!(
+        feed.token.as_ref().map(|token| token.expose()),
+        Some("secret-1")
+    );
+    let shown = format!("{read:?} {}", serde_json::to_string(&read).unwrap());
+    assert!(!shown.contains("secret-1"), "{shown}");
+    let Ok(read) = with(r#"{"upstream":"feed","max_staleness_s":1}"#) else {
+        panic!("refused");
+    };
+    let super::Revocation::Feed(feed) = &read.revocation else {
+        panic!("{read:?}");
+    };
+    assert_eq!(
+        feed.token.as_ref().map(|token| token.expose()),
+        Some("from-env")
+    );
+    for (bad, path) in [
+        (r#"{}"#, "revocation.upstream"),
+        (r#"{"upstream":"f","token":"a b"}"#, "revocation.token"),
+        (
+            r#"{"upstream":"f","max_staleness_s":0}"#,
+            "revocation.max_staleness_s",
+        ),
+        (
+            r#"{"upstream":"f","poll_interval_ms":9}"#,
+            "revocation.poll_interval_ms",
+        ),
+        (r#"{"upstream":"f","x":9}"#, "revocation.x"),
+        (r#""off""#, "revocation"),
+        ("false", "revocation"),
+    ] {
+        let errors = with(bad).unwrap_err();
+        assert!(
+            errors.iter().any(|error| error.path == path),
+            "{bad}: {errors:?}"
+        );
+        assert!(!format!("{errors:?}").contains("a b"), "{errors:?}");
+    }
+}

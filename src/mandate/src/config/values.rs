@@ -120,3 +120,15 @@ pub(super) fn scope(text: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Checks a bearer token of ours (RFC 6750 section 2.1).
+///
+/// # Errors
+/// What was expected, in words that do not repeat it.
+pub(super) fn bearer_token(text: &str) -> Result<(), String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    if text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err("must consist of letters, digits and - . _ ~ + / =".to_owned())
+}

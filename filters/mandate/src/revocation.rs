@@ -1,0 +1,491 @@
+//! The revocation state in one VM: reads what all VMs share, answers from its
+//! own copy, and, while it holds the lease, polls the companion for all of them.
+
+use std::cell::RefCell;
+
+use caracal_mandate::config::{Configuration, Feed as Settings};
+use caracal_mandate::revocation::head::{Head, Timing};
+use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
+use caracal_mandate::revocation::replica::Replica;
+use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+
+use crate::host::{self, Failed, Level};
+use crate::metrics::Metrics;
+use crate::publish::{Published, Rebuild};
+use crate::store::RevocationStore;
+
+/// Time that one callback spends on reading the log; the rest waits for the next.
+pub(crate) const SLICE_MS: u64 = 5;
+/// Slots of the table that a tick looks at for expired anchors.
+const SWEPT_SLOTS: usize = 4_096;
+/// Times that a head may move on while the log is read.
+const ATTEMPTS: usize = 4;
+
+/// A poll that this VM has under way.
+struct Polling {
+    lease: u64,
+    token: Option<u32>,
+    began_ms: u64,
+    snapshot: bool,
+}
+
+/// A snapshot of which some pages are in the log. Only its last page makes the
+/// cursor valid; what has been read counts at once.
+struct Snapshot {
+    lease: u64,
+    generation: Cursor,
+    /// The companion's head when the first page was made: what came later is
+    /// read from its feed.
+    head: u64,
+    confirmed_at_ms: u64,
+    next: Cursor,
+}
+
+/// What to ask the companion.
+pub(crate) struct Poll {
+    pub(crate) path: String,
+    pub(crate) timeout_ms: u64,
+}
+
+pub(crate) struct Feed {
+    pub(crate) upstream: String,
+    pub(crate) authorization: Option<String>,
+    zone_id: String,
+    timing: Timing,
+    pub(crate) max_anchors: usize,
+    pub(crate) store: RevocationStore,
+    /// The shared record as last read, its bytes, and the version to write against.
+    pub(crate) head: Head,
+    bytes: Vec<u8>,
+    pub(crate) cas: u32,
+    pub(crate) replica: Replica,
+    /// The log did not hold what the head says.
+    damaged: bool,
+    polling: Option<Polling>,
+    snapshot: Option<Snapshot>,
+    pub(crate) rebuild: Option<Rebuild>,
+}
+
+/// Seconds of the monotonic clock, in which expiries in the log are written.
+pub(crate) fn seconds(now_ms: u64) -> u32 {
+    u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
+}
+
+impl Feed {
+    pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
+        Feed {
+            upstream: settings.upstream.clone(),
+            authorization: settings
+                .token
+                .as_ref()
+                .map(|token| format!("Bearer {}", token.expose())),
+            zone_id: configuration.zone_id.clone(),
+            timing: Timing {
+                poll_interval_ms: settings.poll_interval_ms,
+                max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
+            },
+            max_anchors: usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX),
+            store: RevocationStore::new(configuration, settings),
+            head: Head::default(),
+            bytes: Vec::new(),
+            cas: RevocationStore::NEVER,
+            replica: Replica::default(),
+            damaged: false,
+            polling: None,
+            snapshot: None,
+            rebuild: None,
+        }
+    }
+
+    /// Reads the shared record. Whether it is another one than before.
+    pub(crate) fn read_head(&mut self) -> Result<bool, Failed> {
+        let (bytes, cas) = self.store.head()?;
+        self.cas = cas;
+        if bytes == self.bytes {
+            return Ok(false);
+        }
+        // One that is damaged is like none: nothing is confirmed, and whoever
+        // polls next writes a new one.
+        self.head = Head::decode(&bytes).unwrap_or_default();
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    /// Writes the record against the version last read; `false` when another VM
+    /// wrote meanwhile.
+    pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Failed> {
+        let bytes = head.encode();
+        let written = self.store.write_head(&bytes, self.cas)?;
+        if written {
+            self.head = head;
+            self.bytes = bytes;
+        }
+        Ok(written)
+    }
+
+    /// Reads the record, and what of the log this VM lacks, as far as the time for
+    /// one callback goes. Whether it has everything.
+    pub(crate) fn sync(&mut self, now_ms: u64) -> Result<bool, &'static str> {
+        const UNREADABLE: &str = "The revocation state cannot be read";
+        self.read_head().map_err(|_| UNREADABLE)?;
+        for _ in 0..ATTEMPTS {
+            match self.catch_up(now_ms) {
+                Ok(all) => return Ok(all),
+                Err(Some(Failed(_))) => return Err(UNREADABLE),
+                Err(None) => {}
+            }
+            // The log moved on, or it is damaged: the head tells.
+            if !self.read_head().map_err(|_| UNREADABLE)? {
+                self.damaged = true;
+                return Err("The revocation state is damaged");
+            }
+        }
+        Ok(false)
+    }
+
+    /// The error is a status, or none for a chunk that is not what it must be.
+    fn catch_up(&mut self, now_ms: u64) -> Result<bool, Option<Failed>> {
+        while let Some(lacking) = self.replica.lacking(&self.head) {
+            if is_over(now_ms) {
+                return Ok(false);
+            }
+            let chunk = self.store.chunk(lacking.chunk).map_err(Some)?;
+            let bytes = chunk.as_ref().map(|chunk| chunk.value.as_slice());
+            self.replica
+                .take(lacking, bytes, seconds(now_ms))
+                .map_err(|_| None)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether requests can be decided by what this VM knows now.
+    pub(crate) fn availability(&mut self, now_ms: u64) -> Availability {
+        match self.sync(now_ms) {
+            Err(why) => return Availability::Unavailable(why),
+            Ok(false) => return Availability::Pending,
+            Ok(true) => {}
+        }
+        if self.head.over_capacity {
+            return Availability::Unavailable("More is revoked than this edge may hold");
+        }
+        match self.head.age_ms(now_ms) {
+            Some(age) if age <= self.timing.max_staleness_ms => Availability::Ready,
+            Some(_) => Availability::Unavailable("The revocation state is too old"),
+            None if self.head.is_failing() => {
+                Availability::Unavailable("The revocation state has not been read yet")
+            }
+            None => Availability::Pending,
+        }
+    }
+
+    /// The part of a tick that is about revocation: the poll to make, if one is due.
+    pub(crate) fn tick(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<Poll> {
+        let synced = self.sync(now_ms) == Ok(true);
+        if std::mem::take(&mut self.damaged) {
+            self.heal(now_ms);
+            return None;
+        }
+        if !synced {
+            return None;
+        }
+        if self.rebuild.is_some() {
+            self.rebuild_on(now_ms);
+            return None;
+        }
+        self.replica.sweep(seconds(now_ms), SWEPT_SLOTS);
+        self.poll(metrics, now_ms)
+    }
+
+    fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<Poll> {
+        if let Some(polling) = &self.polling {
+            let late = now_ms.saturating_sub(polling.began_ms)
+                > self.timing.timeout_ms().saturating_add(1_000);
+            if !late {
+                return None;
+            }
+            // Some answers never come; the lease has gone by now.
+            self.polling = None;
+            self.snapshot = None;
+            metrics.feed_poll("error");
+        }
+        let goes_on = self
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.lease)
+            .filter(|lease| self.head.holds(*lease));
+        let lease = match goes_on {
+            Some(lease) => lease,
+            None => {
+                self.snapshot = None;
+                if !self.head.is_due(now_ms) {
+                    return None;
+                }
+                let (leased, lease) = self.head.leased(now_ms, self.timing);
+                // Another VM was faster: its poll serves this one too.
+                if !matches!(self.write_head(leased), Ok(true)) {
+                    return None;
+                }
+                lease
+            }
+        };
+        if goes_on.is_none() && Rebuild::is_due(self) {
+            self.rebuild = Some(Rebuild::new(lease, self.head.new_image(now_ms)));
+            return None;
+        }
+        let snapshot = self.head.generation.is_empty();
+        let path = if snapshot {
+            let cursor = self.snapshot.as_ref().map(|snapshot| snapshot.next);
+            match cursor {
+                Some(cursor) => {
+                    format!("/v1/snapshot?cursor={}&max={MAX_ENTRIES}", cursor.as_str())
+                }
+                None => format!("/v1/snapshot?max={MAX_ENTRIES}"),
+            }
+        } else {
+            format!(
+                "/v1/feed?generation={}&after={}&wait_ms={}&max={MAX_ENTRIES}",
+                self.head.generation.as_str(),
+                self.head.cursor,
+                self.timing.wait_ms(),
+            )
+        };
+        self.polling = Some(Polling {
+            lease,
+            token: None,
+            began_ms: now_ms,
+            snapshot,
+        });
+        Some(Poll {
+            path,
+            timeout_ms: self.timing.timeout_ms(),
+        })
+    }
+
+    /// The call's token, by which its answer is known.
+    pub(crate) fn poll_began(&mut self, token: u32) {
+        if let Some(polling) = &mut self.polling {
+            polling.token = Some(token);
+        }
+    }
+
+    /// Whether an answer is to the poll under way.
+    pub(crate) fn is_poll(&self, token: u32) -> bool {
+        self.polling
+            .as_ref()
+            .is_some_and(|polling| polling.token == Some(token))
+    }
+
+    /// The poll was answered with a status and a body, or failed for a reason in
+    /// words.
+    pub(crate) fn poll_ended(
+        &mut self,
+        answer: Result<(u16, Vec<u8>), String>,
+        metrics: &mut Metrics,
+        now_ms: u64,
+    ) {
+        let Some(polling) = self.polling.take() else {
+            return;
+        };
+        let result = match answer {
+            Ok((200, body)) => self.take_page(&polling, &body, now_ms),
+            // The companion has lost that log, or is another one.
+            Ok((410, _)) if !polling.snapshot => {
+                self.settle(polling.lease, now_ms, |head| head.forgotten());
+                Ok("gone")
+            }
+            Ok((401 | 403, _)) => {
+                Err("the companion does not take the token: revocation.token".to_owned())
+            }
+            Ok((503, _)) => Err("the companion is not in touch with Redis yet".to_owned()),
+            Ok((status, _)) => Err(format!("status {status}, expected 200")),
+            Err(why) => Err(why),
+        };
+        match result {
+            Ok(result) => metrics.feed_poll(result),
+            Err(why) => {
+                self.snapshot = None;
+                metrics.feed_poll("error");
+                self.fail(polling.lease, &why, now_ms);
+            }
+        }
+    }
+
+    fn take_page(
+        &mut self,
+        polling: &Polling,
+        body: &[u8],
+        now_ms: u64,
+    ) -> Result<&'static str, String> {
+        let after = if polling.snapshot {
+            0
+        } else {
+            self.head.cursor
+        };
+        let page = Page::parse(body, after, &self.zone_id).map_err(|why| why.to_string())?;
+        // As old as it can be: the companion made it after it was asked.
+        let confirmed_at_ms = polling.began_ms.saturating_sub(page.confirmed_age_ms);
+        if polling.snapshot {
+            return self.take_snapshot(polling, &page, confirmed_at_ms, now_ms);
+        }
+        if page.generation != self.head.generation {
+            self.settle(polling.lease, now_ms, |head| head.forgotten());
+            return Ok("gone");
+        }
+        let published = self.publish(polling.lease, &page, now_ms, |head| {
+            head.cursor = page.last.filter(|_| page.more).unwrap_or(page.head);
+            if !page.more {
+                head.confirm(confirmed_at_ms);
+            }
+            *head = head.answered().released(now_ms);
+        });
+        self.published(published)
+    }
+
+    fn take_snapshot(
+        &mut self,
+        polling: &Polling,
+        page: &Page,
+        confirmed_at_ms: u64,
+        now_ms: u64,
+    ) -> Result<&'static str, String> {
+        let mut snapshot = self.snapshot.take().unwrap_or(Snapshot {
+            lease: polling.lease,
+            generation: page.generation,
+            head: page.head,
+            confirmed_at_ms,
+            next: Cursor::default(),
+        });
+        if snapshot.generation != page.generation {
+            self.settle(polling.lease, now_ms, |head| head);
+            return Ok("gone");
+        }
+        let timing = self.timing;
+        let last = page.next.is_empty();
+        let published = self.publish(polling.lease, page, now_ms, |head| {
+            *head = head.answered();
+            if last {
+                head.generation = snapshot.generation;
+                head.cursor = snapshot.head;
+                head.over_capacity = false;
+                head.confirm(snapshot.confirmed_at_ms);
+                *head = head.released(now_ms);
+            } else {
+                *head = head.renewed(now_ms, timing);
+            }
+        });
+        let went_well = matches!(published, Published::Done);
+        if went_well && last {
+            let held = self.replica.anchors().len();
+            host::log(
+                Level::Info,
+                &format!("caracal: revocations read: {held} anchors held"),
+            );
+        }
+        if went_well && !last {
+            snapshot.next = page.next;
+            self.snapshot = Some(snapshot);
+        }
+        self.published(published)
+    }
+
+    fn published(&self, published: Published) -> Result<&'static str, String> {
+        match published {
+            Published::Done => Ok("ok"),
+            // Another VM took over; what it writes counts.
+            Published::Lost => Ok("lost"),
+            Published::OverCapacity => Err(format!(
+                "more than {} anchors are revoked (limits.max_anchors): every request that needs them is refused",
+                self.max_anchors
+            )),
+            Published::Failed => Err("the state cannot be shared".to_owned()),
+        }
+    }
+
+    /// Gives the lease back, with a change.
+    pub(crate) fn settle(&mut self, lease: u64, now_ms: u64, change: impl Fn(Head) -> Head) {
+        for _ in 0..ATTEMPTS {
+            if self.read_head().is_err() || !self.head.holds(lease) {
+                return;
+            }
+            let next = change(self.head).answered().released(now_ms);
+            match self.write_head(next) {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            }
+        }
+    }
+
+    fn fail(&mut self, lease: u64, why: &str, now_ms: u64) {
+        for _ in 0..ATTEMPTS {
+            if self.read_head().is_err() || !self.head.holds(lease) {
+                break;
+            }
+            let (next, log) = self.head.failed(now_ms, self.timing);
+            match self.write_head(next) {
+                Ok(false) => continue,
+                Ok(true) if log => host::log(
+                    Level::Error,
+                    &format!(
+                        "caracal: revocations not read from {}: {why}",
+                        self.upstream
+                    ),
+                ),
+                Ok(true) | Err(_) => {}
+            }
+            break;
+        }
+    }
+
+    /// Begins a new log in place of one that is damaged. Until the companion's
+    /// whole state is in it, nothing is confirmed and requests are refused.
+    fn heal(&mut self, now_ms: u64) {
+        let reset = self.head.reset(now_ms);
+        if matches!(self.write_head(reset), Ok(true)) {
+            host::log(
+                Level::Error,
+                "caracal: the shared revocation state is damaged and read anew: does another plugin write under this vm_id?",
+            );
+        }
+    }
+
+    pub(crate) fn report(&self, metrics: &mut Metrics, now_ms: u64) {
+        metrics.revocation_anchors(self.replica.anchors().len());
+        if let Some(age) = self.head.age_ms(now_ms) {
+            metrics.revocation_age(age / 1_000);
+        }
+    }
+}
+
+/// Whether a callback that began at `began_ms` has had its time.
+pub(crate) fn is_over(began_ms: u64) -> bool {
+    host::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
+}
+
+/// The state as one decision sees it. It is read when row 12 asks, so that a
+/// request refused before costs nothing and never depends on it.
+pub(crate) struct Live<'a> {
+    pub(crate) feed: &'a RefCell<Feed>,
+    pub(crate) now_ms: u64,
+}
+
+impl RevocationView for Live<'_> {
+    fn availability(&self) -> Availability {
+        match self.feed.try_borrow_mut() {
+            Ok(mut feed) => feed.availability(self.now_ms),
+            Err(_) => Availability::Unavailable("The edge is busy with itself"),
+        }
+    }
+
+    fn is_revoked(&self, anchor: AnchorId) -> bool {
+        let now_s = seconds(self.now_ms);
+        self.feed
+            .try_borrow()
+            .map_or(true, |feed| feed.replica.anchors().contains(anchor, now_s))
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        self.feed
+            .try_borrow()
+            .map_or(u64::MAX, |feed| feed.head.delegation_epoch(self.now_ms))
+    }
+}

@@ -1,0 +1,321 @@
+//! The companion's HTTP API (design, "The companion").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query, Request, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::Companion;
+use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES};
+use crate::memory::Memory;
+use crate::state::{NoPage, Page};
+
+/// Most entries of a page.
+const MAX_ENTRIES: usize = 1_000;
+/// Longest wait for news.
+const MAX_WAIT_MS: u64 = 30_000;
+/// Largest body of a request, in bytes.
+const MAX_BODY: usize = 512 * 1024;
+/// Most anchors in one question or one revocation.
+const MAX_ANCHORS: usize = 100;
+/// State that was confirmed longer ago is not ready, in milliseconds.
+const MAX_READY_AGE_MS: u64 = 10_000;
+
+#[derive(Clone)]
+struct Api {
+    companion: Companion,
+    /// SHA-256 of the bearer token: digests are of one length, so the comparison
+    /// tells nothing about the token's.
+    token: Option<[u8; 32]>,
+    memory: Option<Arc<Memory>>,
+}
+
+/// The routes. `memory` is there when there is no Redis. Without a token `/v1` is
+/// open, which the caller allows on loopback only.
+pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memory>>) -> Router {
+    let api = Api {
+        companion,
+        token: token.map(|token| Sha256::digest(token).into()),
+        memory,
+    };
+    let v1 = Router::new()
+        .route("/v1/feed", get(feed))
+        .route("/v1/snapshot", get(snapshot))
+        .route("/v1/check", post(check))
+        .route("/v1/revocations", post(revoke))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(api.clone(), authenticated));
+    Router::new()
+        .merge(v1)
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(api)
+}
+
+fn failed(status: StatusCode, error: &str, description: &str) -> Response {
+    let body = json!({"error": error, "error_description": description});
+    (status, Json(body)).into_response()
+}
+
+async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -> Response {
+    let Some(expected) = &api.token else {
+        return next.run(request).await;
+    };
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| <[u8; 32]>::from(Sha256::digest(token.trim())));
+    // Compared also when there is none, so that both answers take the same time.
+    let same = given.unwrap_or_default().ct_eq(expected);
+    if given.is_some() && bool::from(same) {
+        return next.run(request).await;
+    }
+    let mut response = failed(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "send the companion's token: Authorization: Bearer",
+    );
+    let challenge = header::HeaderValue::from_static("Bearer");
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn no_page(why: NoPage) -> Response {
+    match why {
+        NoPage::NotReady(why) => {
+            let mut response = failed(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
+            let soon = header::HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+            response
+        }
+        NoPage::Gone(generation) => (
+            StatusCode::GONE,
+            Json(json!({"error": "gone", "generation": generation})),
+        )
+            .into_response(),
+    }
+}
+
+fn bad(why: &str) -> Response {
+    failed(StatusCode::BAD_REQUEST, "invalid_request", why)
+}
+
+#[derive(Deserialize)]
+struct FeedQuery {
+    #[serde(default)]
+    generation: String,
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    wait_ms: u64,
+    max: Option<usize>,
+}
+
+async fn feed(
+    Shared(api): Shared<Api>,
+    query: Result<Query<FeedQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(query)) = query else {
+        return bad("expected generation, after, wait_ms and max");
+    };
+    let max = query.max.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
+    let state = &api.companion.state;
+    // Subscribed before the first look, so that nothing falls between.
+    let mut head = state.head();
+    let read = || state.page(&query.generation, query.after, max);
+    match read() {
+        Ok(page) if page.entries.is_empty() && query.wait_ms > 0 => {}
+        Ok(page) => return Json(page).into_response(),
+        Err(why) => return no_page(why),
+    }
+    let waiting = api.companion.metrics.filter_waits();
+    let wait = Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
+    tokio::select! {
+        _ = head.wait_for(|head| *head > query.after) => {}
+        () = tokio::time::sleep(wait) => {}
+        () = api.companion.stopped() => {}
+    }
+    drop(waiting);
+    match read() {
+        Ok(page) => Json(page).into_response(),
+        Err(why) => no_page(why),
+    }
+}
+
+#[derive(Deserialize)]
+struct SnapshotQuery {
+    #[serde(default)]
+    cursor: String,
+    max: Option<usize>,
+}
+
+/// A cursor is the log's name and a place in it: a snapshot of which some pages
+/// came from another companion would not be whole.
+async fn snapshot(
+    Shared(api): Shared<Api>,
+    query: Result<Query<SnapshotQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(query)) = query else {
+        return bad("expected cursor and max");
+    };
+    let max = query.max.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
+    let state = &api.companion.state;
+    let page = if query.cursor.is_empty() {
+        state.snapshot(0, max)
+    } else {
+        let place = query
+            .cursor
+            .rsplit_once('.')
+            .and_then(|(generation, after)| Some((generation, after.parse().ok()?)));
+        let Some((generation, after)) = place else {
+            return bad("the cursor is none of ours");
+        };
+        state.page(generation, after, max)
+    };
+    match page {
+        Ok(page) => snapshot_page(page),
+        Err(why) => no_page(why),
+    }
+}
+
+fn snapshot_page(page: Page) -> Response {
+    let last = page.entries.last().map(|entry| match entry {
+        crate::state::Entry::Anchor { seq, .. } | crate::state::Entry::Epoch { seq, .. } => *seq,
+    });
+    let next = last
+        .filter(|_| page.more)
+        .map(|last| format!("{}.{last}", page.generation));
+    Json(json!({
+        "generation": page.generation, "head": page.head,
+        "confirmed_age_ms": page.confirmed_age_ms, "entries": page.entries, "next": next,
+    }))
+    .into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckBody {
+    #[serde(default)]
+    anchors: Vec<String>,
+    #[serde(default)]
+    zone: String,
+}
+
+async fn check(Shared(api): Shared<Api>, body: Result<Json<CheckBody>, JsonRejection>) -> Response {
+    let Ok(Json(body)) = body else {
+        return bad("expected {\"anchors\": [...], \"zone\": \"...\"}");
+    };
+    if body.anchors.len() > MAX_ANCHORS {
+        return bad("too many anchors: at most 100");
+    }
+    match api.companion.state.check(&body.anchors, &body.zone) {
+        Ok((revoked, epoch, age)) => {
+            Json(json!({"revoked": revoked, "epoch": epoch, "confirmed_age_ms": age}))
+                .into_response()
+        }
+        Err(why) => no_page(why),
+    }
+}
+
+/// What an event would say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevocationBody {
+    #[serde(default)]
+    pub(crate) anchors: Vec<String>,
+    pub(crate) zone: Option<String>,
+    pub(crate) epoch: Option<u64>,
+}
+
+impl RevocationBody {
+    fn problem(&self) -> Option<&'static str> {
+        let anchor = |a: &String| !a.is_empty() && a.len() <= MAX_ANCHOR_BYTES;
+        if self.anchors.len() > MAX_ANCHORS || !self.anchors.iter().all(anchor) {
+            return Some("expected at most 100 anchors, none empty");
+        }
+        match (&self.zone, self.epoch) {
+            (None, None) if self.anchors.is_empty() => {
+                Some("expected anchors, or a zone and its epoch")
+            }
+            (None, None) => None,
+            (Some(zone), Some(epoch)) => {
+                let fits = !zone.is_empty() && zone.len() <= MAX_ZONE_BYTES;
+                (!fits || i64::try_from(epoch).is_err())
+                    .then_some("expected a zone and an epoch of at most 2^63-1")
+            }
+            _ => Some("a zone and an epoch go together"),
+        }
+    }
+}
+
+async fn revoke(
+    Shared(api): Shared<Api>,
+    body: Result<Json<RevocationBody>, JsonRejection>,
+) -> Response {
+    let Some(memory) = &api.memory else {
+        return failed(
+            StatusCode::CONFLICT,
+            "shared",
+            "revocations come from Redis here: use caracal-edge revoke --redis-url",
+        );
+    };
+    let Ok(Json(body)) = body else {
+        return bad("expected {\"anchors\": [...]} or {\"zone\": \"...\", \"epoch\": 1}");
+    };
+    if let Some(problem) = body.problem() {
+        return bad(problem);
+    }
+    match memory.add(&api.companion.state, &body).await {
+        Ok(()) => Json(json!({"revoked": body.anchors, "zone": body.zone, "epoch": body.epoch}))
+            .into_response(),
+        Err(error) => {
+            tracing::error!(error = %error, "the state file cannot be written");
+            failed(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "not_durable",
+                "it is in force here, but the state file could not be written",
+            )
+        }
+    }
+}
+
+async fn ready(Shared(api): Shared<Api>) -> Response {
+    let state = &api.companion.state;
+    let age = state.confirmed_age_ms();
+    let why = match (state.not_ready(), age) {
+        (Some(why), _) => Some(why),
+        (None, Some(age)) if age > MAX_READY_AGE_MS => Some("out of touch with Redis"),
+        _ => None,
+    };
+    let status = match why {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let body: Value = json!({
+        "ready": why.is_none(), "reason": why, "confirmed_age_ms": age,
+        "anchors": state.len(), "shared": api.memory.is_none(),
+    });
+    (status, Json(body)).into_response()
+}
+
+async fn metrics(Shared(api): Shared<Api>) -> Response {
+    let text = api.companion.metrics.render(&api.companion.state);
+    let kind = "text/plain; version=0.0.4";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}

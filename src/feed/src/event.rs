@@ -1,0 +1,384 @@
+//! One message of a stream: its signature and its meaning (contract,
+//! "Revocation streams").
+
+use std::collections::BTreeMap;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// Longest anchor that is taken in, in bytes: the largest token that a filter can
+/// be told to accept. No mandate can carry a longer one.
+pub const MAX_ANCHOR_BYTES: usize = 65_536;
+/// Longest zone id, in bytes.
+pub const MAX_ZONE_BYTES: usize = 2_048;
+/// Of a refused message's field, what its dead letter keeps, in bytes.
+const MAX_DEAD_FIELD_BYTES: usize = 4_096;
+/// Fields of a refused message that its dead letter keeps.
+const MAX_DEAD_FIELDS: usize = 64;
+const SIGNATURE_FIELD: &[u8] = b"_sig";
+const LEAST_KEY_BYTES: usize = 32;
+
+/// The streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Sessions, agent sessions and delegation edges that ended.
+    Revocations,
+    /// Delegation epochs of zones.
+    Delegations,
+}
+
+impl Stream {
+    /// Both of them.
+    pub const ALL: [Stream; 2] = [Stream::Revocations, Stream::Delegations];
+
+    /// Its key in Redis.
+    pub fn key(self) -> &'static str {
+        match self {
+            Stream::Revocations => "caracal.sessions.revoke",
+            Stream::Delegations => "caracal.delegations.invalidate",
+        }
+    }
+
+    /// The key of its dead letters.
+    pub fn dead_letters(self) -> &'static str {
+        match self {
+            Stream::Revocations => "caracal.sessions.revoke.dead",
+            Stream::Delegations => "caracal.delegations.invalidate.dead",
+        }
+    }
+}
+
+/// Why a message has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// A key is configured, and the message is not signed with it.
+    InvalidSignature,
+    /// It names nothing that could be revoked.
+    MissingRevocationAnchor,
+    /// It has no zone, or no epoch in 0..=2^63-1.
+    InvalidDelegationEpoch,
+}
+
+impl Refused {
+    /// The reason as dead letters and metrics give it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refused::InvalidSignature => "invalid_signature",
+            Refused::MissingRevocationAnchor => "missing_revocation_anchor",
+            Refused::InvalidDelegationEpoch => "invalid_delegation_epoch",
+        }
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These anchors are revoked; each once, none empty.
+    Revoked(Vec<String>),
+    /// A zone's delegation epoch is at least this.
+    Epoch {
+        /// The zone.
+        zone: String,
+        /// Its epoch, 0..=2^63-1.
+        epoch: u64,
+    },
+}
+
+/// A message's fields. One that stands twice counts as its last, as it does for
+/// the connectors.
+pub type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The key that messages are signed with. It is shown nowhere.
+#[derive(Clone)]
+pub struct HmacKey(Vec<u8>);
+
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl HmacKey {
+    /// Reads a key from hex.
+    ///
+    /// # Errors
+    /// What was expected, in words that do not repeat it.
+    pub fn from_hex(text: &str) -> Result<Self, String> {
+        let key = hex::decode(text.trim())
+            .map_err(|_| "expected hexadecimal digits, two for each byte".to_owned())?;
+        if key.len() < LEAST_KEY_BYTES {
+            return Err(format!(
+                "expected at least {LEAST_KEY_BYTES} bytes, found {}",
+                key.len()
+            ));
+        }
+        Ok(HmacKey(key))
+    }
+
+    fn mac(&self, stream: Stream, fields: &Fields) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        mac.update(stream.key().as_bytes());
+        mac.update(b"\n");
+        for (name, value) in fields {
+            if name.as_slice() == SIGNATURE_FIELD {
+                continue;
+            }
+            for part in [name.as_slice(), b"=", value, b"\n"] {
+                mac.update(part);
+            }
+        }
+        Some(mac)
+    }
+
+    /// Signs a message: adds its `_sig`.
+    pub fn sign(&self, stream: Stream, fields: &mut Fields) {
+        if let Some(mac) = self.mac(stream, fields) {
+            let signature = hex::encode(mac.finalize().into_bytes());
+            fields.insert(SIGNATURE_FIELD.to_vec(), signature.into_bytes());
+        }
+    }
+
+    /// Compares in constant time. Upper-case digits are no signature.
+    fn has_signed(&self, stream: Stream, fields: &Fields) -> bool {
+        let Some(given) = fields.get(SIGNATURE_FIELD) else {
+            return false;
+        };
+        if given.iter().any(u8::is_ascii_uppercase) {
+            return false;
+        }
+        let (Ok(given), Some(mac)) = (hex::decode(given), self.mac(stream, fields)) else {
+            return false;
+        };
+        mac.verify_slice(&given).is_ok()
+    }
+}
+
+impl Event {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// Why it has no effect.
+    pub fn read(stream: Stream, fields: &Fields, key: Option<&HmacKey>) -> Result<Self, Refused> {
+        if key.is_some_and(|key| !key.has_signed(stream, fields)) {
+            return Err(Refused::InvalidSignature);
+        }
+        match stream {
+            Stream::Revocations => revoked(fields),
+            Stream::Delegations => epoch(fields),
+        }
+    }
+}
+
+fn text<'a>(fields: &'a Fields, name: &str, max: usize) -> Option<&'a str> {
+    let value = fields.get(name.as_bytes())?;
+    let text = std::str::from_utf8(value).ok()?;
+    (!text.is_empty() && text.len() <= max).then_some(text)
+}
+
+fn revoked(fields: &Fields) -> Result<Event, Refused> {
+    let mut anchors: Vec<String> = Vec::new();
+    for name in [
+        "session_id",
+        "sid",
+        "root_sid",
+        "agent_session_id",
+        "delegation_edge_id",
+        // An older name of the one before.
+        "edge_id",
+    ] {
+        if let Some(anchor) = text(fields, name, MAX_ANCHOR_BYTES)
+            && !anchors.iter().any(|known| known == anchor)
+        {
+            anchors.push(anchor.to_owned());
+        }
+    }
+    if anchors.is_empty() {
+        return Err(Refused::MissingRevocationAnchor);
+    }
+    Ok(Event::Revoked(anchors))
+}
+
+fn epoch(fields: &Fields) -> Result<Event, Refused> {
+    let zone = text(fields, "zone_id", MAX_ZONE_BYTES);
+    let epoch = text(fields, "epoch", 19).and_then(parse_epoch);
+    match (zone, epoch) {
+        (Some(zone), Some(epoch)) => Ok(Event::Epoch {
+            zone: zone.to_owned(),
+            epoch,
+        }),
+        _ => Err(Refused::InvalidDelegationEpoch),
+    }
+}
+
+/// One to nineteen digits, at most 2^63-1.
+pub fn parse_epoch(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.len() <= 19 && text.bytes().all(|b| b.is_ascii_digit());
+    let epoch: i64 = digits.then(|| text.parse().ok())??;
+    u64::try_from(epoch).ok()
+}
+
+/// The fields of a refused message as its dead letter has them: JSON, sorted by
+/// name, with what is no UTF-8 replaced and what is huge cut.
+pub fn dead_payload(fields: &Fields) -> String {
+    let mut payload = serde_json::Map::new();
+    for (name, value) in fields.iter().take(MAX_DEAD_FIELDS) {
+        payload.insert(cut(name), serde_json::Value::String(cut(value)));
+    }
+    serde_json::Value::Object(payload).to_string()
+}
+
+fn cut(bytes: &[u8]) -> String {
+    match bytes.get(..MAX_DEAD_FIELD_BYTES) {
+        None => String::from_utf8_lossy(bytes).into_owned(),
+        Some(kept) => format!("{}… ({} bytes)", String::from_utf8_lossy(kept), bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        pairs.iter().map(|(n, v)| (bytes(n), bytes(v))).collect()
+    }
+
+    fn read(stream: Stream, pairs: &[(&str, &str)]) -> Result<Event, Refused> {
+        Event::read(stream, &fields(pairs), None)
+    }
+
+    #[test]
+    fn anchors_count_once_and_an_older_name_is_read() {
+        let event = read(
+            Stream::Revocations,
+            &[
+                ("zone_id", ""),
+                ("session_id", "a"),
+                ("sid", "a"),
+                ("root_sid", ""),
+                ("edge_id", "e"),
+            ],
+        );
+        assert_eq!(
+            event,
+            Ok(Event::Revoked(vec!["a".to_owned(), "e".to_owned()]))
+        );
+        let none = read(
+            Stream::Revocations,
+            &[("zone_id", "z"), ("reason", "r"), ("sid", "")],
+        );
+        assert_eq!(none, Err(Refused::MissingRevocationAnchor));
+        let long = "x".repeat(MAX_ANCHOR_BYTES + 1);
+        assert_eq!(
+            read(Stream::Revocations, &[("sid", &long)]),
+            Err(Refused::MissingRevocationAnchor)
+        );
+    }
+
+    #[test]
+    fn epochs_are_one_to_nineteen_digits() {
+        let read = |zone, epoch| read(Stream::Delegations, &[("zone_id", zone), ("epoch", epoch)]);
+        for (text, epoch) in [
+            ("0", 0),
+            ("007", 7),
+            ("9223372036854775807", i64::MAX as u64),
+        ] {
+            assert_eq!(
+                read("z", text),
+                Ok(Event::Epoch {
+                    zone: "z".to_owned(),
+                    epoch
+                })
+            );
+        }
+        for text in [
+            "",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1e3",
+            "9223372036854775808",
+            "00000000000000000001",
+            "\u{661}",
+        ] {
+            assert_eq!(
+                read("z", text),
+                Err(Refused::InvalidDelegationEpoch),
+                "{text}"
+            );
+        }
+        assert_eq!(read("", "1"), Err(Refused::InvalidDelegationEpoch));
+    }
+
+    /// The value is of Python's `hmac`, over the contract's canonical form.
+    #[test]
+    fn the_signature_is_over_the_canonical_form() {
+        let key = HmacKey::from_hex(KEY).unwrap();
+        let mut signed = fields(&[("zone_id", "z"), ("sid", "s-1"), ("reason", "logout")]);
+        key.sign(Stream::Revocations, &mut signed);
+        let signature = String::from_utf8(signed[SIGNATURE_FIELD].clone()).unwrap();
+        assert_eq!(
+            signature,
+            "abc4b9091ac732a387669cd51ce88ddb865fb1d80144c898bcd4cf7de3c1daba"
+        );
+        assert!(Event::read(Stream::Revocations, &signed, Some(&key)).is_ok());
+        let refused = |stream, fields: &Fields| {
+            assert_eq!(
+                Event::read(stream, fields, Some(&key)),
+                Err(Refused::InvalidSignature)
+            );
+        };
+        refused(Stream::Delegations, &signed);
+        let mut other = signed.clone();
+        other.insert(b"sid".to_vec(), b"s-2".to_vec());
+        refused(Stream::Revocations, &other);
+        let mut upper = signed.clone();
+        upper.insert(
+            SIGNATURE_FIELD.to_vec(),
+            signature.to_uppercase().into_bytes(),
+        );
+        refused(Stream::Revocations, &upper);
+        for bad in ["", "00", "zz", &signature[..62]] {
+            let mut cut = signed.clone();
+            cut.insert(SIGNATURE_FIELD.to_vec(), bad.as_bytes().to_vec());
+            refused(Stream::Revocations, &cut);
+        }
+        signed.remove(SIGNATURE_FIELD);
+        refused(Stream::Revocations, &signed);
+    }
+
+    #[test]
+    fn a_key_is_hex_of_at_least_thirty_two_bytes_and_is_not_shown() {
+        assert!(HmacKey::from_hex("xyz").is_err());
+        assert!(HmacKey::from_hex(&KEY[..62]).is_err());
+        assert_eq!(format!("{:?}", HmacKey::from_hex(KEY).unwrap()), "(hidden)");
+    }
+
+    #[test]
+    fn a_dead_letter_is_bounded() {
+        let mut huge = fields(&[("b", "x"), ("a", &"y".repeat(1_000_000))]);
+        huge.insert(vec![0xff], vec![0xfe]);
+        let payload = dead_payload(&huge);
+        assert!(payload.len() < 10_000);
+        assert!(payload.starts_with(r#"{"a":"yyy"#), "{}", &payload[..20]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_read_or_refused(
+            pairs in proptest::collection::btree_map(any::<Vec<u8>>(), any::<Vec<u8>>(), 0..8),
+        ) {
+            let key = HmacKey::from_hex(KEY).unwrap();
+            for stream in Stream::ALL {
+                let _ = Event::read(stream, &pairs, None);
+                prop_assert_eq!(Event::read(stream, &pairs, Some(&key)), Err(Refused::InvalidSignature));
+                let _ = dead_payload(&pairs);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Without Redis, for development: revocations come by the API, and an optional
+//! file carries them over a restart. Nothing is shared with anybody.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::RETENTION;
+use crate::api::RevocationBody;
+use crate::state::{Entry, State};
+
+/// Largest state file, in bytes.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// The state file, if any.
+#[derive(Debug, Default)]
+pub struct Memory {
+    file: Option<PathBuf>,
+    /// One writer at a time.
+    writing: Mutex<()>,
+}
+
+/// A line of the file. Its time is the wall clock's: that is what a restart keeps.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    /// Unix time in seconds.
+    expires: u64,
+}
+
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+impl Memory {
+    /// Reads the file, if it is there, into the state.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is none of ours: starting without what it
+    /// held would un-revoke.
+    pub fn open(file: Option<PathBuf>, state: &State) -> Result<Self> {
+        if let Some(path) = &file
+            && path.exists()
+        {
+            let name = path.display();
+            let size = std::fs::metadata(path)?.len();
+            anyhow::ensure!(size <= MAX_FILE, "{name} is over {MAX_FILE} bytes");
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+            let now = unix_s();
+            for (number, line) in text.lines().enumerate() {
+                let line: Line = serde_json::from_str(line)
+                    .with_context(|| format!("{name}, line {}", number.saturating_add(1)))?;
+                // A clock that was set back must not make it live for ever.
+                let left = Duration::from_secs(line.expires.saturating_sub(now)).min(RETENTION);
+                match (line.anchor, line.zone, line.epoch) {
+                    (Some(anchor), None, None) => state.revoke(&anchor, left),
+                    (None, Some(zone), Some(epoch)) => state.raise(&zone, epoch, left),
+                    _ => anyhow::bail!("{name}, line {}: no revocation", number.saturating_add(1)),
+                }
+            }
+        }
+        Ok(Memory {
+            file,
+            writing: Mutex::default(),
+        })
+    }
+
+    /// Puts a revocation in force, and answers once it is in the file.
+    pub(crate) async fn add(&self, state: &State, body: &RevocationBody) -> Result<()> {
+        for anchor in &body.anchors {
+            state.revoke(anchor, RETENTION);
+        }
+        if let (Some(zone), Some(epoch)) = (&body.zone, body.epoch) {
+            state.raise(zone, epoch, RETENTION);
+        }
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let _one = self.writing.lock().await;
+        let now = unix_s();
+        let mut text = String::new();
+        for entry in state.everything() {
+            let line = match entry {
+                Entry::Anchor { anchor, ttl_s, .. } => Line {
+                    anchor: Some(anchor.to_string()),
+                    zone: None,
+                    epoch: None,
+                    expires: now.saturating_add(ttl_s),
+                },
+                Entry::Epoch {
+                    zone, epoch, ttl_s, ..
+                } => Line {
+                    anchor: None,
+                    zone: Some(zone.to_string()),
+                    epoch: Some(epoch),
+                    expires: now.saturating_add(ttl_s),
+                },
+            };
+            text.push_str(&serde_json::to_string(&line)?);
+            text.push('\n');
+        }
+        // Beside it and then in its place, so that it is never half written.
+        let partial = file.with_extension("partial");
+        tokio::fs::write(&partial, text).await?;
+        tokio::fs::File::open(&partial).await?.sync_all().await?;
+        tokio::fs::rename(&partial, file).await?;
+        Ok(())
+    }
+}

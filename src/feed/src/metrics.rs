@@ -1,0 +1,147 @@
+//! What the companion counts, for Prometheus.
+
+use std::sync::Arc;
+
+use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::event::{Refused, Stream};
+use crate::state::State;
+
+/// The companion's metrics, prefix `caracal_feed_`.
+pub struct Metrics {
+    registry: Registry,
+    events: IntCounterVec,
+    refused: IntCounterVec,
+    dead_letters: IntCounterVec,
+    acknowledged: IntCounterVec,
+    reconnects: IntCounterVec,
+    pending: IntGaugeVec,
+    anchors: IntGauge,
+    age: IntGauge,
+    filters: IntGauge,
+}
+
+impl Metrics {
+    /// All of them, at 0.
+    ///
+    /// # Errors
+    /// A name that is taken; there is none.
+    pub fn new() -> anyhow::Result<Arc<Self>> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            anyhow::Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            anyhow::Ok(gauge)
+        };
+        let pending = IntGaugeVec::new(
+            Opts::new(
+                "caracal_feed_pending",
+                "Messages delivered to the consumer group and not acknowledged",
+            ),
+            &["stream"],
+        )?;
+        registry.register(Box::new(pending.clone()))?;
+        Ok(Arc::new(Metrics {
+            events: counter(
+                "caracal_feed_events_total",
+                "Messages applied to this companion's state",
+                &["stream"],
+            )?,
+            refused: counter(
+                "caracal_feed_refused_total",
+                "Messages that changed nothing",
+                &["stream", "reason"],
+            )?,
+            dead_letters: counter(
+                "caracal_feed_dead_letters_total",
+                "Messages copied to the dead letters by this companion",
+                &["stream", "reason"],
+            )?,
+            acknowledged: counter(
+                "caracal_feed_acknowledged_total",
+                "Messages acknowledged by this companion",
+                &["stream"],
+            )?,
+            reconnects: counter(
+                "caracal_feed_reconnects_total",
+                "Times that a task lost Redis",
+                &["task"],
+            )?,
+            pending,
+            anchors: gauge("caracal_feed_anchors", "Revoked anchors held")?,
+            age: gauge(
+                "caracal_feed_confirmed_age_ms",
+                "Milliseconds since the state was known to be complete; -1 when it is not",
+            )?,
+            filters: gauge(
+                "caracal_feed_connected_filters",
+                "Proxies that wait for news",
+            )?,
+            registry,
+        }))
+    }
+
+    pub(crate) fn applied(&self, stream: Stream) {
+        self.events.with_label_values(&[stream.key()]).inc();
+    }
+
+    pub(crate) fn refused(&self, stream: Stream, why: Refused) {
+        self.refused
+            .with_label_values(&[stream.key(), why.as_str()])
+            .inc();
+    }
+
+    pub(crate) fn dead_letter(&self, stream: Stream, why: Refused) {
+        self.dead_letters
+            .with_label_values(&[stream.key(), why.as_str()])
+            .inc();
+    }
+
+    pub(crate) fn acknowledged(&self, stream: Stream, messages: u64) {
+        self.acknowledged
+            .with_label_values(&[stream.key()])
+            .inc_by(messages);
+    }
+
+    pub(crate) fn reconnect(&self, task: &str) {
+        self.reconnects.with_label_values(&[task]).inc();
+    }
+
+    pub(crate) fn pending(&self, stream: Stream, messages: i64) {
+        self.pending
+            .with_label_values(&[stream.key()])
+            .set(messages);
+    }
+
+    pub(crate) fn filter_waits(self: &Arc<Self>) -> Waiting {
+        self.filters.inc();
+        Waiting(Arc::clone(self))
+    }
+
+    /// The exposition format, with what the state says now.
+    pub(crate) fn render(&self, state: &State) -> Vec<u8> {
+        self.anchors
+            .set(i64::try_from(state.len()).unwrap_or(i64::MAX));
+        let age = state.confirmed_age_ms();
+        self.age
+            .set(age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)));
+        let mut text = Vec::new();
+        // Writing to memory does not fail; half an answer would be no answer.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+/// One filter waits for news, as long as this lives.
+pub(crate) struct Waiting(Arc<Metrics>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.filters.dec();
+    }
+}

@@ -1,0 +1,33 @@
+//! Publishes an event as Caracal's control plane does.
+
+use redis::RedisResult;
+
+use super::target::Target;
+use crate::event::{Fields, HmacKey, Stream};
+
+/// About how many messages a stream keeps (contract).
+const MAX_MESSAGES: usize = 10_000;
+
+/// Adds a message, signed if there is a key; its id.
+///
+/// # Errors
+/// Whatever keeps Redis from taking it.
+pub async fn publish(
+    target: &Target,
+    stream: Stream,
+    mut fields: Fields,
+    key: Option<&HmacKey>,
+) -> RedisResult<String> {
+    if let Some(key) = key {
+        key.sign(stream, &mut fields);
+    }
+    let mut connection = target.connect().await?;
+    let mut command = redis::cmd("XADD");
+    command
+        .arg(stream.key())
+        .arg(&["MAXLEN", "~", &MAX_MESSAGES.to_string(), "*"]);
+    for (name, value) in &fields {
+        command.arg(name).arg(value);
+    }
+    command.query_async(&mut connection).await
+}

@@ -1,0 +1,359 @@
+//! The revoked anchors in one VM: a hash table of ids and expiries, 12 bytes for
+//! each, whose lookup costs the same with none and with a million in it.
+//!
+//! It is cut into shards that grow one by one, so that no insertion ever has to
+//! move more than a small part of the table: a callback must not stop a worker.
+//! Ids are digests, so they need no further hashing, and whoever chooses anchors
+//! would have to find SHA-256 prefixes to pile them up in one place.
+
+use super::AnchorId;
+
+/// Shards; an id's top byte says which.
+const SHARDS: usize = 256;
+/// A shard grows beyond this share of its slots in use, in percent.
+const FULL_PERCENT: usize = 85;
+
+/// What an insertion did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// The id was not there.
+    New,
+    /// It was there and would have left sooner.
+    Extended,
+    /// It was there for as long already.
+    Known,
+}
+
+/// Ids with the time they leave, in seconds of the clock that the caller uses.
+#[derive(Debug, Clone)]
+pub struct RevokedAnchors {
+    shards: Vec<Shard>,
+    len: usize,
+    /// Where [`RevokedAnchors::sweep`] goes on.
+    swept: Position,
+}
+
+/// A place in the table, for walks that are made in slices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    shard: usize,
+    slot: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Shard {
+    ids: Vec<u64>,
+    /// 0 marks a free slot.
+    expires: Vec<u32>,
+    used: usize,
+}
+
+impl Default for RevokedAnchors {
+    fn default() -> Self {
+        RevokedAnchors {
+            shards: vec![Shard::default(); SHARDS],
+            len: 0,
+            swept: Position::default(),
+        }
+    }
+}
+
+impl RevokedAnchors {
+    /// How many ids are in the table, expired ones that were not swept included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that the table occupies.
+    pub fn bytes(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.ids.capacity().saturating_mul(12))
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Whether an id is revoked at `now_s`.
+    pub fn contains(&self, id: AnchorId, now_s: u32) -> bool {
+        self.expiry(id).is_some_and(|expires| expires > now_s)
+    }
+
+    /// Whether inserting would change anything.
+    pub fn would_change(&self, id: AnchorId, expires_s: u32) -> bool {
+        self.expiry(id).is_none_or(|known| known < expires_s)
+    }
+
+    fn expiry(&self, id: AnchorId) -> Option<u32> {
+        let shard = self.shards.get(shard_of(id))?;
+        let slot = shard.find(id.0)?;
+        shard.expires.get(slot).copied().filter(|e| *e != 0)
+    }
+
+    /// Puts an id in until `expires_s`, or longer if it is there for longer.
+    pub fn insert(&mut self, id: AnchorId, expires_s: u32) -> Inserted {
+        let Some(shard) = self.shards.get_mut(shard_of(id)) else {
+            return Inserted::Known;
+        };
+        let inserted = shard.insert(id.0, expires_s.max(1));
+        if inserted == Inserted::New {
+            self.len = self.len.saturating_add(1);
+        }
+        inserted
+    }
+
+    /// Removes expired ids among the next `slots` slots.
+    pub fn sweep(&mut self, now_s: u32, slots: usize) {
+        let mut left = slots;
+        while left > 0 {
+            let Some(shard) = self.shards.get_mut(self.swept.shard) else {
+                self.swept = Position::default();
+                return;
+            };
+            let Some(expires) = shard.expires.get(self.swept.slot).copied() else {
+                self.swept = Position {
+                    shard: self.swept.shard.wrapping_add(1),
+                    slot: 0,
+                };
+                // An empty shard costs a step too, so that the loop ends.
+                left = left.saturating_sub(1);
+                continue;
+            };
+            if expires != 0 && expires <= now_s {
+                shard.remove(self.swept.slot);
+                self.len = self.len.saturating_sub(1);
+                // Another id may stand in that slot now: look at it again.
+            } else {
+                self.swept.slot = self.swept.slot.wrapping_add(1);
+            }
+            left = left.saturating_sub(1);
+        }
+    }
+
+    /// The ids that have not expired from a position on, at most about `max`, and
+    /// where to go on; `None` at the end. The table must not change meanwhile.
+    pub fn walk(
+        &self,
+        from: Position,
+        now_s: u32,
+        max: usize,
+    ) -> (Vec<(AnchorId, u32)>, Option<Position>) {
+        let mut found = Vec::with_capacity(max);
+        let mut at = from;
+        while let Some(shard) = self.shards.get(at.shard) {
+            let slots = shard.ids.iter().zip(&shard.expires).skip(at.slot);
+            for (id, expires) in slots {
+                if found.len() >= max {
+                    return (found, Some(at));
+                }
+                if *expires > now_s {
+                    found.push((AnchorId(*id), *expires));
+                }
+                at.slot = at.slot.wrapping_add(1);
+            }
+            at = Position {
+                shard: at.shard.wrapping_add(1),
+                slot: 0,
+            };
+        }
+        (found, None)
+    }
+}
+
+fn shard_of(id: AnchorId) -> usize {
+    usize::from(id.0.to_be_bytes()[0])
+}
+
+impl Shard {
+    /// Where the search for an id begins: bits that the shard does not depend on,
+    /// scaled to the number of slots, which need not be a power of two.
+    fn home(&self, id: u64) -> usize {
+        let bits = (id >> 16) & u64::from(u32::MAX);
+        let slots = u64::try_from(self.ids.len()).unwrap_or(0);
+        usize::try_from(bits.wrapping_mul(slots) >> 32).unwrap_or(0)
+    }
+
+    fn after(&self, slot: usize) -> usize {
+        let next = slot.wrapping_add(1);
+        if next >= self.ids.len() { 0 } else { next }
+    }
+
+    /// The slot that holds an id, or the free one where it would stand. `None`
+    /// only in a shard without slots: a full one is never left.
+    fn find(&self, id: u64) -> Option<usize> {
+        let mut slot = self.home(id);
+        loop {
+            if *self.expires.get(slot)? == 0 || *self.ids.get(slot)? == id {
+                return Some(slot);
+            }
+            slot = self.after(slot);
+        }
+    }
+
+    fn insert(&mut self, id: u64, expires: u32) -> Inserted {
+        if self.used.saturating_mul(100) >= self.ids.len().saturating_mul(FULL_PERCENT) {
+            self.grow();
+        }
+        let Some(slot) = self.find(id) else {
+            return Inserted::Known;
+        };
+        let (Some(to_id), Some(to_expires)) = (self.ids.get_mut(slot), self.expires.get_mut(slot))
+        else {
+            return Inserted::Known;
+        };
+        let known = *to_expires;
+        if known >= expires {
+            return Inserted::Known;
+        }
+        *to_id = id;
+        *to_expires = expires;
+        if known == 0 {
+            self.used = self.used.saturating_add(1);
+            return Inserted::New;
+        }
+        Inserted::Extended
+    }
+
+    /// A quarter more slots: between 14 and 18 bytes for each id.
+    fn grow(&mut self) {
+        let slots = self.ids.len();
+        let slots = slots.saturating_add(slots / 4).saturating_add(8);
+        let grown = Shard {
+            ids: vec![0; slots],
+            expires: vec![0; slots],
+            used: 0,
+        };
+        let old = std::mem::replace(self, grown);
+        for (id, expires) in old.ids.into_iter().zip(old.expires) {
+            if expires == 0 {
+                continue;
+            }
+            if let Some(slot) = self.find(id)
+                && let Some(to_id) = self.ids.get_mut(slot)
+                && let Some(to_expires) = self.expires.get_mut(slot)
+            {
+                *to_id = id;
+                *to_expires = expires;
+                self.used = self.used.saturating_add(1);
+            }
+        }
+    }
+
+    /// Frees a slot, and moves back those behind it that stood further from home
+    /// because of it: a search ends at the first free slot.
+    fn remove(&mut self, slot: usize) {
+        let slots = self.ids.len();
+        let distance = |from: usize, to: usize| {
+            if to >= from {
+                to.wrapping_sub(from)
+            } else {
+                to.wrapping_add(slots).wrapping_sub(from)
+            }
+        };
+        let mut free = slot;
+        let mut next = self.after(slot);
+        while let (Some(id), Some(expires)) =
+            (self.ids.get(next).copied(), self.expires.get(next).copied())
+        {
+            if expires == 0 || next == slot {
+                break;
+            }
+            // It may move back unless its home lies behind the free slot.
+            if distance(self.home(id), next) >= distance(free, next) {
+                if let (Some(to_id), Some(to_expires)) =
+                    (self.ids.get_mut(free), self.expires.get_mut(free))
+                {
+                    *to_id = id;
+                    *to_expires = expires;
+                }
+                free = next;
+            }
+            next = self.after(next);
+        }
+        if let Some(expires) = self.expires.get_mut(free) {
+            *expires = 0;
+        }
+        self.used = self.used.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ids that crowd into two shards and few homes, so that they collide.
+    fn id() -> impl Strategy<Value = AnchorId> {
+        (0_u64..2, 0_u64..40).prop_map(|(shard, n)| AnchorId(shard << 56 | n << 44 | n))
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_with_expiry(
+            steps in proptest::collection::vec((id(), 1_u32..50, any::<bool>()), 0..300),
+        ) {
+            let mut table = RevokedAnchors::default();
+            let mut model: BTreeMap<AnchorId, u32> = BTreeMap::new();
+            let mut now = 0;
+            for (id, ttl, sweep) in steps {
+                let expires = now + ttl;
+                let change = model.get(&id).is_none_or(|known| *known < expires);
+                prop_assert_eq!(table.would_change(id, expires), change);
+                let known = model.entry(id).or_insert(0);
+                let expected = match (*known, change) {
+                    (0, _) => Inserted::New,
+                    (_, true) => Inserted::Extended,
+                    (_, false) => Inserted::Known,
+                };
+                *known = (*known).max(expires);
+                prop_assert_eq!(table.insert(id, expires), expected);
+                if sweep {
+                    now += 1;
+                    table.sweep(now, 1_000);
+                    table.sweep(now, 1_000);
+                    model.retain(|_, expires| *expires > now);
+                    prop_assert_eq!(table.len(), model.len());
+                }
+                for (id, expires) in &model {
+                    prop_assert_eq!(table.contains(*id, now), *expires > now);
+                }
+                let walked: BTreeMap<AnchorId, u32> = walk_all(&table, now, 7).into_iter().collect();
+                let live: BTreeMap<AnchorId, u32> =
+                    model.iter().filter(|(_, e)| **e > now).map(|(i, e)| (*i, *e)).collect();
+                prop_assert_eq!(walked, live);
+            }
+        }
+    }
+
+    fn walk_all(table: &RevokedAnchors, now: u32, max: usize) -> Vec<(AnchorId, u32)> {
+        let (mut all, mut at) = (Vec::new(), Some(Position::default()));
+        while let Some(from) = at {
+            let (found, next) = table.walk(from, now, max);
+            all.extend(found);
+            at = next;
+        }
+        all
+    }
+
+    #[test]
+    fn a_hundred_thousand_take_at_most_eighteen_bytes_each() {
+        let mut table = RevokedAnchors::default();
+        for n in 0..100_000 {
+            table.insert(AnchorId::of(&format!("anchor-{n}")), 1);
+        }
+        assert_eq!(table.len(), 100_000);
+        let bytes = table.bytes() / table.len();
+        assert!((14..=18).contains(&bytes), "{bytes}");
+        assert!(!table.contains(AnchorId::of("anchor-5"), 1), "expired");
+        assert!(table.contains(AnchorId::of("anchor-5"), 0));
+        assert!(!table.contains(AnchorId::of("anchor-x"), 0));
+        table.sweep(1, 1_000_000);
+        assert_eq!(table.len(), 0);
+    }
+}

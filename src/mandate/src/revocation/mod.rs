@@ -1,0 +1,78 @@
+//! What rows 12 and 13 need to know about revocation.
+//!
+//! [`RevocationView`] is what a decision asks. `anchors` is the compact set that
+//! a VM answers from; `page` reads what the companion sends; `log` is how the
+//! anchors stand in the proxy's shared data, `head` the record that says how far
+//! the log goes and how fresh it is, and `replica` what one VM has read of it.
+
+pub mod anchors;
+pub mod head;
+pub mod log;
+pub mod page;
+pub mod replica;
+
+use sha2::{Digest as _, Sha256};
+
+/// An anchor (`sid`, `root_sid`, `agent_session_id` or `delegation_edge_id`) as
+/// the revocation state knows it: the first 64 bits of the SHA-256 of its bytes.
+///
+/// Two anchors can share an id; a good mandate is then refused. With a million
+/// anchors revoked that happens to one mandate in 2^42 (four anchors in 2^64 ids
+/// against 2^20). A revoked one is never missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AnchorId(pub(crate) u64);
+
+impl AnchorId {
+    /// The id of an anchor.
+    pub fn of(anchor: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(anchor.as_bytes()).into();
+        AnchorId(
+            digest
+                .first_chunk()
+                .map_or(0, |first| u64::from_le_bytes(*first)),
+        )
+    }
+}
+
+/// Whether the revocation state can be decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// Whole and fresh enough.
+    Ready,
+    /// It is being read for the first time, or again: soon it can be said.
+    Pending,
+    /// It is missing, too old, damaged or over capacity, in words.
+    Unavailable(&'static str),
+}
+
+/// A view of the revocation state at one moment.
+pub trait RevocationView {
+    /// Whether the state is fresh and whole enough to decide by. It is asked
+    /// first, once for each decision that gets as far as row 12.
+    fn availability(&self) -> Availability;
+
+    /// Whether an anchor is revoked. Anchors share one namespace: a revoked id
+    /// matches whichever claim carries it.
+    fn is_revoked(&self, anchor: AnchorId) -> bool;
+
+    /// The current delegation epoch of the verifier's zone; 0 when none is known.
+    fn delegation_epoch(&self) -> u64;
+}
+
+/// Revocation is switched off (`"revocation": "disabled"`): nothing is revoked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disabled;
+
+impl RevocationView for Disabled {
+    fn availability(&self) -> Availability {
+        Availability::Ready
+    }
+
+    fn is_revoked(&self, _: AnchorId) -> bool {
+        false
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        0
+    }
+}

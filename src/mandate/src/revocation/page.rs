@@ -1,0 +1,309 @@
+//! A page of the companion's feed or snapshot (design, "The companion"):
+//! `{"generation", "head", "confirmed_age_ms", "entries": [{"seq", "anchor",
+//! "ttl_s"} or {"seq", "zone", "epoch", "ttl_s"}], "more"}`; a snapshot's page
+//! has `"next"`, the cursor of the page after it, in place of `"more"`. Members
+//! that are not known are ignored, so that a newer companion can add some.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::AnchorId;
+
+/// Largest page, in bytes.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// Most entries of a page.
+pub const MAX_ENTRIES: usize = 1000;
+/// Longest generation or snapshot cursor, in bytes.
+pub const MAX_CURSOR_BYTES: usize = 64;
+/// Longest life of an entry that is believed, in seconds: a year.
+const MAX_TTL_S: u64 = 31_536_000;
+
+/// What a companion calls one unbroken log; another companion, or the same one
+/// after it lost its state, has another. At most 64 bytes of `A-Z a-z 0-9 - _ .`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    bytes: [u8; MAX_CURSOR_BYTES],
+    len: usize,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Cursor {
+            bytes: [0; MAX_CURSOR_BYTES],
+            len: 0,
+        }
+    }
+}
+
+impl Cursor {
+    /// `None` for a text that is too long, or could not stand in a query as it is.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if !text.bytes().all(fits) {
+            return None;
+        }
+        let mut cursor = Cursor::default();
+        cursor
+            .bytes
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        cursor.len = text.len();
+        Some(cursor)
+    }
+
+    /// The text; empty for the default one.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.len).unwrap_or(&[]);
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A page, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The log it is of.
+    pub generation: Cursor,
+    /// Number of the newest entry when the page was made.
+    pub head: u64,
+    /// How long before that the companion last knew that it had everything, in
+    /// milliseconds.
+    pub confirmed_age_ms: u64,
+    /// Anchors, with the seconds that they stay revoked.
+    pub anchors: Vec<(AnchorId, u32)>,
+    /// The highest epoch of the zone in question, with its life in seconds.
+    pub epoch: Option<(u64, u32)>,
+    /// Number of the last entry, if there is any.
+    pub last: Option<u64>,
+    /// There are more entries after these.
+    pub more: bool,
+    /// Where a snapshot goes on; empty at its end, and in a feed.
+    pub next: Cursor,
+}
+
+/// Why bytes are no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidPage {
+    /// Over [`MAX_PAGE_BYTES`].
+    TooLarge,
+    /// Not JSON, or not of this shape.
+    Shape,
+    /// Over [`MAX_ENTRIES`].
+    TooMany,
+    /// No generation, or one that cannot be sent back.
+    Generation,
+    /// Entries out of order, at or before the cursor, or beyond the head.
+    Order,
+    /// A page that says there is more and has nothing.
+    NoProgress,
+}
+
+impl fmt::Display for InvalidPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidPage::TooLarge => "the page is over 1 MiB",
+            InvalidPage::Shape => "the answer is no page of a revocation feed",
+            InvalidPage::TooMany => "the page has over 1000 entries",
+            InvalidPage::Generation => "the page has no usable generation",
+            InvalidPage::Order => "the page's entries are out of order",
+            InvalidPage::NoProgress => "the page is empty and says that there is more",
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct WirePage<'a> {
+    #[serde(borrow)]
+    generation: Cow<'a, str>,
+    head: u64,
+    confirmed_age_ms: u64,
+    #[serde(borrow)]
+    entries: Vec<WireEntry<'a>>,
+    #[serde(default)]
+    more: bool,
+    #[serde(borrow, default)]
+    next: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct WireEntry<'a> {
+    seq: u64,
+    #[serde(borrow, default)]
+    anchor: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    zone: Option<Cow<'a, str>>,
+    #[serde(default)]
+    epoch: Option<u64>,
+    ttl_s: u64,
+}
+
+impl Page {
+    /// Reads a page of which every entry must come after `after`; epochs of other
+    /// zones than `zone` are left out.
+    ///
+    /// # Errors
+    /// See [`InvalidPage`].
+    pub fn parse(bytes: &[u8], after: u64, zone: &str) -> Result<Self, InvalidPage> {
+        if bytes.len() > MAX_PAGE_BYTES {
+            return Err(InvalidPage::TooLarge);
+        }
+        let wire: WirePage<'_> = serde_json::from_slice(bytes).map_err(|_| InvalidPage::Shape)?;
+        if wire.entries.len() > MAX_ENTRIES {
+            return Err(InvalidPage::TooMany);
+        }
+        let generation = Cursor::new(&wire.generation)
+            .filter(|generation| !generation.is_empty())
+            .ok_or(InvalidPage::Generation)?;
+        let next =
+            Cursor::new(wire.next.as_deref().unwrap_or_default()).ok_or(InvalidPage::Generation)?;
+        let mut page = Page {
+            generation,
+            head: wire.head,
+            confirmed_age_ms: wire.confirmed_age_ms,
+            anchors: Vec::with_capacity(wire.entries.len()),
+            epoch: None,
+            last: None,
+            more: wire.more || !next.is_empty(),
+            next,
+        };
+        for entry in &wire.entries {
+            if entry.seq <= page.last.unwrap_or(after) || entry.seq > wire.head {
+                return Err(InvalidPage::Order);
+            }
+            page.last = Some(entry.seq);
+            page.take(entry, zone)?;
+        }
+        if page.more && page.last.is_none() {
+            return Err(InvalidPage::NoProgress);
+        }
+        Ok(page)
+    }
+
+    fn take(&mut self, entry: &WireEntry<'_>, zone: &str) -> Result<(), InvalidPage> {
+        let ttl_s = u32::try_from(entry.ttl_s.min(MAX_TTL_S)).unwrap_or(u32::MAX);
+        match (&entry.anchor, &entry.zone, entry.epoch) {
+            (Some(anchor), None, None) if !anchor.is_empty() => {
+                self.anchors.push((AnchorId::of(anchor), ttl_s));
+            }
+            (None, Some(of), Some(epoch)) if i64::try_from(epoch).is_ok() => {
+                if of == zone && self.epoch.is_none_or(|(known, _)| known <= epoch) {
+                    self.epoch = Some((epoch, ttl_s));
+                }
+            }
+            _ => return Err(InvalidPage::Shape),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(value: Value, after: u64) -> Result<Page, InvalidPage> {
+        Page::parse(value.to_string().as_bytes(), after, "z")
+    }
+
+    fn page(entries: Value, more: bool) -> Value {
+        json!({"generation": "g-1", "head": 9, "confirmed_age_ms": 5, "entries": entries, "more": more, "x": 1})
+    }
+
+    #[test]
+    fn a_page_is_read() {
+        let entries = json!([
+            {"seq": 3, "anchor": "a\u{e9}\"", "ttl_s": 10},
+            {"seq": 5, "zone": "other", "epoch": 99, "ttl_s": 10},
+            {"seq": 6, "zone": "z", "epoch": 7, "ttl_s": 11},
+            {"seq": 7, "zone": "z", "epoch": 5, "ttl_s": 12},
+            {"seq": 9, "anchor": "b", "ttl_s": 99_999_999_999_u64},
+        ]);
+        let page = parse(page(entries, true), 2).unwrap();
+        assert_eq!(page.generation.as_str(), "g-1");
+        let ids = [
+            (AnchorId::of("a\u{e9}\""), 10),
+            (AnchorId::of("b"), 31_536_000),
+        ];
+        assert_eq!(page.anchors, ids);
+        assert_eq!(page.epoch, Some((7, 11)));
+        assert_eq!((page.head, page.last, page.more), (9, Some(9), true));
+    }
+
+    #[test]
+    fn a_snapshot_says_where_it_goes_on() {
+        let entry = json!([{"seq": 1, "anchor": "a", "ttl_s": 1}]);
+        let mut last = page(entry.clone(), false);
+        last["next"] = json!("s-1");
+        let read = parse(last, 0).unwrap();
+        assert!(read.more);
+        assert_eq!(read.next.as_str(), "s-1");
+    }
+
+    #[test]
+    fn what_is_no_page_is_refused() {
+        let anchor = |seq: u64| json!({"seq": seq, "anchor": "a", "ttl_s": 1});
+        for (entries, why) in [
+            (json!([anchor(2)]), InvalidPage::Order),
+            (json!([anchor(4), anchor(3)]), InvalidPage::Order),
+            (json!([anchor(4), anchor(4)]), InvalidPage::Order),
+            (json!([anchor(10)]), InvalidPage::Order),
+            (
+                json!([{"seq": 3, "anchor": "", "ttl_s": 1}]),
+                InvalidPage::Shape,
+            ),
+            (json!([{"seq": 3, "anchor": "a"}]), InvalidPage::Shape),
+            (json!([{"seq": 3, "ttl_s": 1}]), InvalidPage::Shape),
+            (
+                json!([{"seq": 3, "anchor": "a", "zone": "z", "epoch": 1, "ttl_s": 1}]),
+                InvalidPage::Shape,
+            ),
+            (
+                json!([{"seq": 3, "zone": "z", "epoch": 1_u64 << 63, "ttl_s": 1}]),
+                InvalidPage::Shape,
+            ),
+            (
+                json!([{"seq": -3, "anchor": "a", "ttl_s": 1}]),
+                InvalidPage::Shape,
+            ),
+            (json!({}), InvalidPage::Shape),
+        ] {
+            assert_eq!(
+                parse(page(entries.clone(), false), 2),
+                Err(why),
+                "{entries}"
+            );
+        }
+        assert_eq!(
+            parse(page(json!([]), true), 0),
+            Err(InvalidPage::NoProgress)
+        );
+        let many: Vec<Value> = (1..=1001).map(anchor).collect();
+        let mut many = page(json!(many), false);
+        many["head"] = json!(2000);
+        assert_eq!(parse(many, 0), Err(InvalidPage::TooMany));
+        for generation in [json!(""), json!("a b"), json!("a&b"), json!("x".repeat(65))] {
+            let mut bad = page(json!([]), false);
+            bad["generation"] = generation;
+            assert_eq!(parse(bad, 0), Err(InvalidPage::Generation));
+        }
+        assert_eq!(
+            Page::parse(&vec![b' '; MAX_PAGE_BYTES + 1], 0, "z"),
+            Err(InvalidPage::TooLarge)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Page::parse(&bytes, 0, "z");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What one VM has read of the log in shared data.
+
+use super::anchors::RevokedAnchors;
+use super::head::Head;
+use super::log::{Chunk, ChunkName};
+
+/// A VM's copy: the anchors, and the position in the log up to which they are in
+/// it.
+#[derive(Debug, Default)]
+pub struct Replica {
+    anchors: RevokedAnchors,
+    image: u64,
+    position: u64,
+}
+
+/// A piece of the log that the replica lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lacking {
+    /// The chunk to read.
+    pub chunk: ChunkName,
+    /// The image's entries that count: none beyond is taken.
+    until: u64,
+}
+
+/// A chunk that is not what it must be. The head may have moved on since it was
+/// read; if it has not, the shared data is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damaged;
+
+impl Replica {
+    /// The anchors.
+    pub fn anchors(&self) -> &RevokedAnchors {
+        &self.anchors
+    }
+
+    /// Lets expired anchors leave, among the next `slots` slots of the table.
+    pub fn sweep(&mut self, now_s: u32, slots: usize) {
+        self.anchors.sweep(now_s, slots);
+    }
+
+    /// What has to be read next to be where the head is; `None` when it is there.
+    pub fn lacking(&mut self, head: &Head) -> Option<Lacking> {
+        if self.image != head.image {
+            let follows = self.image != 0 && self.image == head.prev_image;
+            if follows && self.position < head.prev_len {
+                let set = 1_u64.wrapping_sub(head.set.min(1));
+                return Some(Lacking {
+                    chunk: ChunkName::at(self.image, set, self.position),
+                    until: head.prev_len,
+                });
+            }
+            self.image = head.image;
+            if follows {
+                // It holds what the new image began with.
+                self.position = head.base;
+            } else {
+                self.begin_again();
+            }
+        }
+        (self.position < head.len).then(|| Lacking {
+            chunk: ChunkName::at(self.image, head.set, self.position),
+            until: head.len,
+        })
+    }
+
+    /// Takes in a chunk that was lacking. Expired entries are left out.
+    ///
+    /// # Errors
+    /// [`Damaged`], and then nothing of it is taken in.
+    pub fn take(
+        &mut self,
+        lacking: Lacking,
+        bytes: Option<&[u8]>,
+        now_s: u32,
+    ) -> Result<(), Damaged> {
+        let start = lacking.chunk.start();
+        let end = lacking
+            .until
+            .min(start.saturating_add(super::log::CHUNK_ENTRIES));
+        let chunk = bytes
+            .and_then(|bytes| Chunk::decode(lacking.chunk, bytes))
+            .filter(|chunk| chunk.len() >= end.saturating_sub(start));
+        let Some(chunk) = chunk else {
+            // A predecessor's chunks may be gone; the image in force has it all.
+            self.image = 0;
+            self.begin_again();
+            return Err(Damaged);
+        };
+        let from = self.position.saturating_sub(start);
+        for (id, expires) in chunk.entries(from, end.saturating_sub(start)) {
+            if expires > now_s {
+                self.anchors.insert(id, expires);
+            }
+        }
+        self.position = end;
+        Ok(())
+    }
+
+    /// An image that does not follow the one known is read from its beginning,
+    /// and by itself: what a VM answers from is what the image holds.
+    fn begin_again(&mut self) {
+        self.anchors = RevokedAnchors::default();
+        self.position = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::AnchorId;
+    use super::super::log::CHUNK_ENTRIES;
+    use super::*;
+
+    /// Shared data with one image after another in it.
+    #[derive(Default)]
+    struct Shared(BTreeMap<(u64, u64), Vec<u8>>);
+
+    impl Shared {
+        fn append(&mut self, head: &mut Head, ids: std::ops::Range<u64>) {
+            for id in ids {
+                let name = ChunkName::at(head.image, head.set, head.len);
+                let old = self.0.get(&(name.set, name.index));
+                let mut chunk = old
+                    .and_then(|bytes| Chunk::decode(name, bytes))
+                    .unwrap_or_default();
+                assert!(chunk.push(AnchorId(id), 100));
+                self.0.insert((name.set, name.index), chunk.encode(name));
+                head.len += 1;
+            }
+        }
+
+        fn read(&self, replica: &mut Replica, head: &Head) -> Result<usize, Damaged> {
+            let mut chunks = 0;
+            while let Some(lacking) = replica.lacking(head) {
+                let bytes = self.0.get(&(lacking.chunk.set, lacking.chunk.index));
+                replica.take(lacking, bytes.map(Vec::as_slice), 0)?;
+                chunks += 1;
+            }
+            Ok(chunks)
+        }
+    }
+
+    fn image(n: u64) -> Head {
+        let mut head = Head::default();
+        head.image = n;
+        head
+    }
+
+    #[test]
+    fn a_replica_follows_across_chunks_and_images() {
+        let (mut shared, mut head) = (Shared::default(), image(1));
+        let (mut one, mut late) = (Replica::default(), Replica::default());
+        shared.append(&mut head, 0..10);
+        assert_eq!(shared.read(&mut one, &head), Ok(1));
+        assert_eq!(shared.read(&mut late, &head), Ok(1));
+        shared.append(&mut head, 10..CHUNK_ENTRIES + 5);
+        assert_eq!(shared.read(&mut one, &head), Ok(2));
+        assert_eq!(shared.read(&mut one, &head), Ok(0));
+        // A new image, of the first three only; the others have expired, say.
+        let mut next = head.replaced(2, 0);
+        shared.append(&mut next, 0..3);
+        next.base = 3;
+        shared.append(&mut next, 9_000..9_002);
+        assert_eq!(shared.read(&mut one, &next), Ok(1));
+        assert_eq!(
+            one.anchors().len(),
+            usize::try_from(CHUNK_ENTRIES).unwrap() + 7
+        );
+        // One that was behind reads the rest of the predecessor, where it is left.
+        let mut gone = Replica::default();
+        assert_eq!(shared.read(&mut gone, &next), Ok(1));
+        assert_eq!(gone.anchors().len(), 5);
+        assert_eq!(shared.read(&mut late, &next), Ok(3));
+        assert!(late.anchors().contains(AnchorId(CHUNK_ENTRIES + 4), 0));
+        assert!(late.anchors().contains(AnchorId(9_001), 0));
+    }
+
+    #[test]
+    fn what_does_not_count_is_not_read_and_what_is_damaged_is_not_believed() {
+        let (mut shared, mut head) = (Shared::default(), image(1));
+        shared.append(&mut head, 0..10);
+        let mut short = head;
+        short.len = 4;
+        let mut replica = Replica::default();
+        assert_eq!(shared.read(&mut replica, &short), Ok(1));
+        assert_eq!(replica.anchors().len(), 4);
+        let mut beyond = head;
+        beyond.len = 11;
+        assert_eq!(shared.read(&mut replica, &beyond), Err(Damaged));
+        assert_eq!(replica.anchors().len(), 0);
+        assert_eq!(shared.read(&mut replica, &head), Ok(1));
+        if let Some(bytes) = shared.0.get_mut(&(0, 0)) {
+            bytes[30] ^= 1;
+        }
+        assert_eq!(shared.read(&mut Replica::default(), &head), Err(Damaged));
+        assert_eq!(
+            shared.read(&mut replica, &head),
+            Ok(0),
+            "it has read it before"
+        );
+    }
+}
