@@ -1,10 +1,12 @@
 //! What the suites in `suites/` stand on: the in-process proxy host, a real
 //! Envoy with servers around it, and the conformance vectors.
 
+pub mod companion;
 pub mod conformance;
 pub mod envoy;
 pub mod host;
 pub mod mint;
+pub mod processes;
 pub mod servers;
 
 use std::path::PathBuf;

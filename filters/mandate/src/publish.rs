@@ -11,7 +11,7 @@ use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
 use caracal_mandate::revocation::page::Page;
 
 use crate::host::Failed;
-use crate::revocation::{Feed, is_over, seconds};
+use crate::revocation::{Feed, SLICE_CHUNKS, is_over, seconds};
 
 /// Attempts when another VM writes meanwhile.
 const ATTEMPTS: usize = 4;
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 4;
 /// a little later must not be written again.
 const SLACK_S: u32 = 5;
 /// Expired entries that a log may hold besides a quarter of its live ones.
-const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(4);
+const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
 
 /// What came of a page.
 pub(crate) enum Published {
@@ -178,7 +178,10 @@ impl Feed {
         let Some(mut rebuild) = self.rebuild.take() else {
             return;
         };
-        while !is_over(now_ms) {
+        for _ in 0..SLICE_CHUNKS {
+            if is_over(now_ms) {
+                break;
+            }
             match self.rebuild_chunk(&mut rebuild, now_ms) {
                 Ok(Step::Again) => {}
                 // In force, lost to another VM, or not to be written: the log

@@ -16,6 +16,8 @@ use crate::store::RevocationStore;
 
 /// Time that one callback spends on reading the log; the rest waits for the next.
 pub(crate) const SLICE_MS: u64 = 5;
+/// Chunks of the log that one callback reads, whatever the clock says.
+pub(crate) const SLICE_CHUNKS: usize = 32;
 /// Slots of the table that a tick looks at for expired anchors.
 const SWEPT_SLOTS: usize = 4_096;
 /// Times that a head may move on while the log is read.
@@ -145,10 +147,12 @@ impl Feed {
 
     /// The error is a status, or none for a chunk that is not what it must be.
     fn catch_up(&mut self, now_ms: u64) -> Result<bool, Option<Failed>> {
+        let mut chunks = 0;
         while let Some(lacking) = self.replica.lacking(&self.head) {
-            if is_over(now_ms) {
+            if chunks >= SLICE_CHUNKS || is_over(now_ms) {
                 return Ok(false);
             }
+            chunks = chunks.saturating_add(1);
             let chunk = self.store.chunk(lacking.chunk).map_err(Some)?;
             let bytes = chunk.as_ref().map(|chunk| chunk.value.as_slice());
             self.replica

@@ -115,6 +115,8 @@ struct Inner {
     over_capacity: bool,
     tails: BTreeMap<Stream, Instant>,
     scanned: Option<Instant>,
+    /// A reading of the shared store that began before this is not enough.
+    rescan_since: Option<Instant>,
     scan: u64,
     /// Nothing outside this process has to be asked.
     alone: bool,
@@ -281,7 +283,9 @@ impl State {
     /// revoked here until their own expiry.
     pub fn scan_ended(&self, scan: u64, began: Instant) -> usize {
         let mut inner = self.lock();
-        inner.scanned = Some(began);
+        if inner.rescan_since.is_none_or(|since| since <= began) {
+            inner.scanned = Some(began);
+        }
         let margin = began.checked_add(Duration::from_secs(120));
         let before = scan.saturating_sub(1);
         inner
@@ -290,6 +294,14 @@ impl State {
             .filter(|held| held.scan != 0 && held.scan == before)
             .filter(|held| margin.is_none_or(|margin| held.until > margin))
             .count()
+    }
+
+    /// Something may have been missed that is in the shared store: until that has
+    /// been read again, nothing is confirmed.
+    pub fn rescan_needed(&self) {
+        let mut inner = self.lock();
+        inner.scanned = None;
+        inner.rescan_since = Some(Instant::now());
     }
 
     /// Everything in a stream up to `at` has been taken in.

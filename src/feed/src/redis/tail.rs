@@ -22,7 +22,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Position {
     id: (u64, u64),
-    /// Messages ever added to it, as far as Redis counts them.
+    /// Messages ever added to the stream when it was last read to its end, as far
+    /// as Redis counts them.
+    added: u64,
+    /// Messages read since then.
+    read: u64,
+}
+
+/// How a stream stands in Redis.
+#[derive(Debug, Default)]
+struct Found {
+    id: (u64, u64),
     added: u64,
 }
 
@@ -52,6 +62,9 @@ async fn follow(
 ) -> RedisResult<()> {
     let mut connection = consumer.target.connect().await?;
     let state = &consumer.companion.state;
+    // What was trimmed while nobody was connected is in the shared store only.
+    state.rescan_needed();
+    consumer.rescan.notify_one();
     let mut looked = Instant::now();
     look(&mut connection, consumer, stream, position).await?;
     loop {
@@ -78,6 +91,7 @@ async fn follow(
                 Err(why) => consumer.companion.metrics.refused(stream, why),
             }
             position.id = parse_id(&id).unwrap_or(position.id);
+            position.read = position.read.saturating_add(1);
         }
         if !all {
             continue;
@@ -112,7 +126,7 @@ async fn look(
         Err(error) if error.code() == Some("ERR") => Vec::new(),
         Err(error) => return Err(error),
     };
-    let mut found = Position::default();
+    let mut found = Found::default();
     for (name, value) in info {
         match (name.as_str(), value) {
             ("last-generated-id", Value::BulkString(id)) => {
@@ -127,18 +141,38 @@ async fn look(
             _ => {}
         }
     }
-    if found.id >= position.id && found.added >= position.added {
-        position.added = found.added;
-        return Ok(true);
+    let state = &consumer.companion.state;
+    if found.id < position.id || found.added < position.added {
+        tracing::error!(
+            stream = stream.key(),
+            "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
+        );
+        state.unconfirm(stream);
+        state.rescan_needed();
+        consumer.rescan.notify_one();
+        *position = Position::default();
+        return Ok(false);
     }
-    tracing::error!(
-        stream = stream.key(),
-        "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
-    );
-    consumer.companion.state.unconfirm(stream);
-    *position = Position::default();
-    consumer.rescan.notify_one();
-    Ok(false)
+    // Only at its end can the messages be counted against those read.
+    if found.id == position.id {
+        let missed = found
+            .added
+            .saturating_sub(position.added)
+            .saturating_sub(position.read);
+        // The first reading begins with what is left of a trimmed stream.
+        if missed > 0 && position.added > 0 {
+            tracing::warn!(
+                stream = stream.key(),
+                missed,
+                "messages were trimmed before they were read: reading the shared store"
+            );
+            state.rescan_needed();
+            consumer.rescan.notify_one();
+        }
+        position.added = found.added;
+        position.read = 0;
+    }
+    Ok(true)
 }
 
 fn parse_id(text: &str) -> Option<(u64, u64)> {

@@ -31,7 +31,7 @@ pub enum Target {
     /// Whoever Sentinels say is the master.
     Sentinel(Arc<Mutex<SentinelClient>>),
     /// A cluster.
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// What the command line says about Redis.
@@ -105,9 +105,8 @@ impl Address {
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
-            return Ok(Target::Cluster(
-                builder.build().context("the cluster's addresses")?,
-            ));
+            let client = builder.build().context("the cluster's addresses")?;
+            return Ok(Target::Cluster(Box::new(client)));
         }
         ensure!(
             infos.len() == 1,

@@ -12,6 +12,8 @@ use super::AnchorId;
 const SHARDS: usize = 256;
 /// A shard grows beyond this share of its slots in use, in percent.
 const FULL_PERCENT: usize = 85;
+/// Slots that a shard has at least, once it has any.
+const LEAST_SLOTS: usize = 8;
 
 /// What an insertion did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct RevokedAnchors {
     len: usize,
     /// Where [`RevokedAnchors::sweep`] goes on.
     swept: Position,
+    /// Slots that a shard begins with.
+    first_slots: usize,
 }
 
 /// A place in the table, for walks that are made in slices.
@@ -54,11 +58,22 @@ impl Default for RevokedAnchors {
             shards: vec![Shard::default(); SHARDS],
             len: 0,
             swept: Position::default(),
+            first_slots: LEAST_SLOTS,
         }
     }
 }
 
 impl RevokedAnchors {
+    /// An empty table with room for about so many, taken as it fills: to grow to
+    /// a size that is known would move everything several times.
+    pub fn with_room(anchors: usize) -> Self {
+        let slots = (anchors / SHARDS).saturating_mul(125) / 100;
+        RevokedAnchors {
+            first_slots: slots.max(LEAST_SLOTS),
+            ..RevokedAnchors::default()
+        }
+    }
+
     /// How many ids are in the table, expired ones that were not swept included.
     pub fn len(&self) -> usize {
         self.len
@@ -98,7 +113,7 @@ impl RevokedAnchors {
         let Some(shard) = self.shards.get_mut(shard_of(id)) else {
             return Inserted::Known;
         };
-        let inserted = shard.insert(id.0, expires_s.max(1));
+        let inserted = shard.insert(id.0, expires_s.max(1), self.first_slots);
         if inserted == Inserted::New {
             self.len = self.len.saturating_add(1);
         }
@@ -193,9 +208,9 @@ impl Shard {
         }
     }
 
-    fn insert(&mut self, id: u64, expires: u32) -> Inserted {
+    fn insert(&mut self, id: u64, expires: u32, first_slots: usize) -> Inserted {
         if self.used.saturating_mul(100) >= self.ids.len().saturating_mul(FULL_PERCENT) {
-            self.grow();
+            self.grow(first_slots);
         }
         let Some(slot) = self.find(id) else {
             return Inserted::Known;
@@ -218,9 +233,12 @@ impl Shard {
     }
 
     /// A quarter more slots: between 14 and 18 bytes for each id.
-    fn grow(&mut self) {
+    fn grow(&mut self, first_slots: usize) {
         let slots = self.ids.len();
-        let slots = slots.saturating_add(slots / 4).saturating_add(8);
+        let slots = match slots.saturating_add(slots / 4).saturating_add(1) {
+            1 => first_slots,
+            more => more.max(LEAST_SLOTS),
+        };
         let grown = Shard {
             ids: vec![0; slots],
             expires: vec![0; slots],

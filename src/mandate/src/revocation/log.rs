@@ -7,8 +7,8 @@
 
 use super::AnchorId;
 
-/// Entries in a full chunk; 48 KiB.
-pub const CHUNK_ENTRIES: u64 = 4096;
+/// Entries in a full chunk; 24 KiB.
+pub const CHUNK_ENTRIES: u64 = 2048;
 const ENTRY_BYTES: usize = 12;
 const MAGIC: [u8; 4] = *b"CRL1";
 

@@ -54,7 +54,7 @@ impl Replica {
                 // It holds what the new image began with.
                 self.position = head.base;
             } else {
-                self.begin_again();
+                self.begin_again(head.len);
             }
         }
         (self.position < head.len).then(|| Lacking {
@@ -83,7 +83,7 @@ impl Replica {
         let Some(chunk) = chunk else {
             // A predecessor's chunks may be gone; the image in force has it all.
             self.image = 0;
-            self.begin_again();
+            self.begin_again(0);
             return Err(Damaged);
         };
         let from = self.position.saturating_sub(start);
@@ -98,8 +98,8 @@ impl Replica {
 
     /// An image that does not follow the one known is read from its beginning,
     /// and by itself: what a VM answers from is what the image holds.
-    fn begin_again(&mut self) {
-        self.anchors = RevokedAnchors::default();
+    fn begin_again(&mut self, entries: u64) {
+        self.anchors = RevokedAnchors::with_room(usize::try_from(entries).unwrap_or(0));
         self.position = 0;
     }
 }
