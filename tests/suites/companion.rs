@@ -271,7 +271,7 @@ fn a_companion_killed_before_it_acknowledged_finishes_when_it_is_back() {
     wire.set(Mode::Pass);
     companion.start();
     until("acknowledged", SOON, || pending(&redis, SESSIONS) == 0);
-    assert!(companion.has_revoked("s-1"));
+    until("known", SOON, || companion.has_revoked("s-1"));
     assert!(dead_letters(&redis, SESSIONS).is_empty());
 }
 
@@ -342,7 +342,8 @@ fn a_redis_that_is_emptied_un_revokes_nothing_and_is_named() {
     until("noticed", SOON, || {
         companion.log().contains("the stream went backwards")
     });
-    assert!(companion.has_revoked("s-1"));
+    // While it reads again it answers nothing at all.
+    until("still revoked", SOON, || companion.has_revoked("s-1"));
     revoke(&redis, "s-2");
     until("a new one counts", SOON, || companion.has_revoked("s-2"));
     until("its group is there again", SOON, || {
@@ -416,7 +417,13 @@ fn it_is_reached_with_a_password_an_acl_user_tls_sentinel_and_cluster() {
         "--requirepass",
         "secret-pass",
         "--user",
-        "edge on >edge-pass ~caracal* +@all -@dangerous +info",
+        "edge",
+        "on",
+        ">edge-pass",
+        "~caracal*",
+        "+@all",
+        "-@dangerous",
+        "+info",
     ]);
     let port = redis.address.port();
     for user in ["default:secret-pass", "edge:edge-pass"] {

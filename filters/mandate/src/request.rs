@@ -36,6 +36,11 @@ impl Headers {
             .map(|(_, value)| value.as_slice())
     }
 
+    #[cfg(feature = "trap-for-tests")]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
     pub(crate) fn path(&self) -> Option<&[u8]> {
         self.all(":path").next()
     }

@@ -51,6 +51,10 @@ impl Stream {
                 None,
             );
         };
+        #[cfg(feature = "trap-for-tests")]
+        if headers.has("x-test-trap") {
+            core::arch::wasm32::unreachable();
+        }
         let authorization = headers.authorization();
         let token = jws::bearer_token(&authorization).ok();
         let request = Request {

@@ -1,5 +1,7 @@
 //! What an integrator is asked to confirm, sent to a real Envoy, as a table.
 
+mod revocation;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -88,7 +90,7 @@ struct Row {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let stack = Stack::start(&arguments).await?;
+    let mut stack = Stack::start(&arguments).await?;
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .no_proxy()
@@ -100,6 +102,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     rows.push(forged_header(&stack, &client).await?);
     let seen = what_the_upstream_saw(&stack, &client).await?;
     rows.extend(rotation(&stack, &client).await?);
+    rows.extend(revocation::walk(&mut stack, &client).await?);
 
     output::line("What the upstream saw of the good mandate:");
     output::line(&serde_json::to_string_pretty(&seen)?);

@@ -16,6 +16,7 @@ pub(crate) struct Ports {
     pub(crate) listener: u16,
     pub(crate) admin: u16,
     pub(crate) sts: u16,
+    pub(crate) feed: u16,
     pub(crate) upstream: u16,
 }
 
@@ -24,6 +25,7 @@ const WRITTEN: Ports = Ports {
     listener: 10_000,
     admin: 9_901,
     sts: 7_701,
+    feed: 7_700,
     upstream: 7_702,
 };
 
@@ -34,6 +36,7 @@ impl Ports {
             listener: free(WRITTEN.listener)?,
             admin: free(WRITTEN.admin)?,
             sts: free(WRITTEN.sts)?,
+            feed: free(WRITTEN.feed)?,
             upstream: free(WRITTEN.upstream)?,
         })
     }
@@ -114,6 +117,7 @@ fn with_ports(text: &str, ports: &Ports) -> String {
         (WRITTEN.listener, ports.listener),
         (WRITTEN.admin, ports.admin),
         (WRITTEN.sts, ports.sts),
+        (WRITTEN.feed, ports.feed),
         (WRITTEN.upstream, ports.upstream),
     ];
     let mut text = text.to_owned();

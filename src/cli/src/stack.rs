@@ -1,13 +1,14 @@
-//! STS, upstream and Envoy together, on envoy.yaml: what `demo` walks through and
-//! `up` leaves running.
+//! STS, companion, upstream and Envoy together, on envoy.yaml: what `demo` walks
+//! through and `up` leaves running.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use crate::envoy::{self, Ports};
 use crate::mint::DEMO_ZONE;
@@ -27,11 +28,16 @@ pub(crate) struct Arguments {
     run_dir: PathBuf,
 }
 
+/// The companion's state file, in the run's folder.
+const REVOCATIONS: &str = "revocations.jsonl";
+
 /// What runs; it stops when dropped.
 pub(crate) struct Stack {
     pub(crate) zone: Arc<Zone>,
     pub(crate) ports: Ports,
     envoy: Child,
+    companion: Option<Child>,
+    run_dir: PathBuf,
 }
 
 impl Stack {
@@ -46,14 +52,68 @@ impl Stack {
         tokio::spawn(axum::serve(listener, zone.routes()).into_future());
         let listener = loopback::bind(local(ports.upstream), false).await?;
         tokio::spawn(axum::serve(listener, upstream::routes()).into_future());
+        // What an earlier run revoked is no part of this one.
+        let _ = std::fs::remove_file(run.join(REVOCATIONS));
+        let companion = companion(run, ports.feed).await?;
         let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
-        Ok(Stack { zone, ports, envoy })
+        Ok(Stack {
+            zone,
+            ports,
+            envoy,
+            companion: Some(companion),
+            run_dir: run.clone(),
+        })
+    }
+
+    /// Where the companion answers.
+    pub(crate) fn feed(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.feed)
+    }
+
+    /// Ends the companion as a crash would.
+    pub(crate) async fn stop_companion(&mut self) -> Result<()> {
+        if let Some(mut companion) = self.companion.take() {
+            companion.kill().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn start_companion(&mut self) -> Result<()> {
+        self.companion = Some(companion(&self.run_dir, self.ports.feed).await?);
+        Ok(())
     }
 
     /// Where a client of the edge connects.
     pub(crate) fn edge(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.listener)
     }
+}
+
+/// The companion as a program of its own, without Redis, and once it answers.
+async fn companion(run: &Path, port: u16) -> Result<Child> {
+    let log = run.join("feed.log");
+    let child = Command::new(std::env::current_exe()?)
+        .args(["feed", "--listen", &format!("127.0.0.1:{port}")])
+        .arg("--state-file")
+        .arg(run.join(REVOCATIONS))
+        .env_remove("REDIS_URL")
+        .env_remove("CARACAL_FEED_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log)?)
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the companion")?;
+    let url = format!("http://127.0.0.1:{port}/readyz");
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    for _ in 0..200 {
+        let answer = client.get(&url).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(child);
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    anyhow::bail!("the companion did not start: see {}", log.display())
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -91,5 +151,9 @@ fn curl_lines(stack: &Stack, arguments: &Arguments) -> Vec<String> {
         ),
         format!("curl -i {edge}/healthz"),
         format!("curl -s -X POST {issuer}/dev/rotate"),
+        format!(
+            "dist/caracal-edge revoke --session sid-1 --feed {}",
+            stack.feed()
+        ),
     ]
 }

@@ -81,6 +81,11 @@ impl Zone {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The zone's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.zone
+    }
+
     /// Mints with the current key.
     pub(crate) fn mint(&self, order: &Order) -> Result<String> {
         let mut draft = Draft::demo(&self.issuer);

@@ -343,7 +343,7 @@ mod tests {
             signature.to_uppercase().into_bytes(),
         );
         refused(Stream::Revocations, &upper);
-        for bad in ["", "00", "zz", &signature[..62]] {
+        for bad in ["", "00", "zz", signature.get(..62).unwrap()] {
             let mut cut = signed.clone();
             cut.insert(SIGNATURE_FIELD.to_vec(), bad.as_bytes().to_vec());
             refused(Stream::Revocations, &cut);
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_key_is_hex_of_at_least_thirty_two_bytes_and_is_not_shown() {
         assert!(HmacKey::from_hex("xyz").is_err());
-        assert!(HmacKey::from_hex(&KEY[..62]).is_err());
+        assert!(HmacKey::from_hex(KEY.get(..62).unwrap()).is_err());
         assert_eq!(format!("{:?}", HmacKey::from_hex(KEY).unwrap()), "(hidden)");
     }
 
@@ -365,7 +365,7 @@ mod tests {
         huge.insert(vec![0xff], vec![0xfe]);
         let payload = dead_payload(&huge);
         assert!(payload.len() < 10_000);
-        assert!(payload.starts_with(r#"{"a":"yyy"#), "{}", &payload[..20]);
+        assert!(payload.starts_with(r#"{"a":"yyy"#));
     }
 
     proptest! {

@@ -53,8 +53,7 @@ async fn read(consumer: &Consumer) -> RedisResult<()> {
                 .arg("MATCH")
                 .arg(format!("{KEY_PREFIX}*"));
             command.arg("COUNT").arg(COUNT);
-            let (next, keys): (u64, Vec<Vec<u8>>) =
-                connection.ask(master.as_ref(), command).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) = connection.ask(master, command).await?;
             found = found.saturating_add(keys.len());
             take(consumer, &connection, keys, scan).await?;
             if next == 0 {
@@ -132,7 +131,7 @@ async fn warn_of_eviction(connection: &mut Connection) {
     for master in masters {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let info: RedisResult<String> = connection.ask(master.as_ref(), command).await;
+        let info: RedisResult<String> = connection.ask(master, command).await;
         let policy = info.ok().and_then(|info| {
             info.lines()
                 .find_map(|line| line.strip_prefix("maxmemory_policy:"))

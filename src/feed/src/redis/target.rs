@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
@@ -165,30 +165,27 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// The addresses that have to be asked one by one for all keys; none when one
+    /// A slot of each master that has to be asked for its own keys; none when one
     /// server has them all.
     ///
     /// # Errors
     /// Whatever keeps the cluster from answering.
-    pub async fn masters(&mut self) -> RedisResult<Vec<Option<(String, u16)>>> {
+    pub async fn masters(&mut self) -> RedisResult<Vec<Option<u16>>> {
         if matches!(self, Connection::Server(_)) {
             return Ok(vec![None]);
         }
-        let slots: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(self).await?;
-        let mut masters = Vec::new();
-        for range in slots {
-            let Some(Value::Array(master)) = range.into_iter().nth(2) else {
+        let ranges: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(self).await?;
+        let (mut known, mut masters) = (Vec::new(), Vec::new());
+        for range in ranges {
+            // First slot, last slot, master, replicas.
+            let mut range = range.into_iter();
+            let (Some(slot), Some(_), Some(master)) = (range.next(), range.next(), range.next())
+            else {
                 continue;
             };
-            let mut master = master.into_iter();
-            if let (Some(host), Some(port)) = (master.next(), master.next()) {
-                let address: (String, u16) = (
-                    FromRedisValue::from_redis_value(host)?,
-                    FromRedisValue::from_redis_value(port)?,
-                );
-                if !masters.contains(&Some(address.clone())) {
-                    masters.push(Some(address));
-                }
+            if !known.contains(&master) {
+                known.push(master);
+                masters.push(Some(u16::from_redis_value(slot)?));
             }
         }
         Ok(masters)
@@ -200,15 +197,12 @@ impl Connection {
     /// Whatever keeps it from answering.
     pub async fn ask<T: FromRedisValue>(
         &mut self,
-        at: Option<&(String, u16)>,
+        at: Option<u16>,
         command: Cmd,
     ) -> RedisResult<T> {
         match (self, at) {
-            (Connection::Cluster(cluster), Some((host, port))) => {
-                let node = SingleNodeRoutingInfo::ByAddress {
-                    host: host.clone(),
-                    port: *port,
-                };
+            (Connection::Cluster(cluster), Some(slot)) => {
+                let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
                 let value = cluster
                     .route_command(command, RoutingInfo::SingleNode(node))
                     .await?;
