@@ -3,6 +3,7 @@
 
 pub mod companion;
 pub mod conformance;
+pub mod edge;
 pub mod envoy;
 pub mod host;
 pub mod mint;

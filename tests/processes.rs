@@ -34,6 +34,17 @@ pub fn folder(name: &str) -> PathBuf {
     path
 }
 
+/// The filter with a trap in it, which `make test` builds beside the usual one.
+pub fn filter_that_traps() -> PathBuf {
+    let path = crate::root().join("dist/caracal_filter_trap.wasm");
+    assert!(
+        path.is_file(),
+        "{} is missing: run `make test`",
+        path.display()
+    );
+    path
+}
+
 /// Waits until something holds.
 #[track_caller]
 pub fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
@@ -117,6 +128,7 @@ pub struct Redis {
     pub address: SocketAddr,
     pub folder: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Default for Redis {
@@ -127,7 +139,15 @@ impl Default for Redis {
 
 impl Redis {
     pub fn start(arguments: &[&str]) -> Self {
+        Redis::start_with(arguments, &[])
+    }
+
+    pub fn start_with(arguments: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        let environment = environment.iter();
         let mut redis = Redis {
+            environment: environment
+                .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                .collect(),
             process: None,
             address: free_address(),
             folder: folder("redis"),
@@ -167,6 +187,7 @@ impl Redis {
         let saving: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         let mut command = Command::new(program("redis-server"));
         command.args(all).args(saving);
+        command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         self.process = Some(Process::start(&mut command, &self.folder.join("redis.log")));
         until("Redis answers", START, || self.try_connect().is_some());
     }

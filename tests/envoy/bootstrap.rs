@@ -87,7 +87,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
             "vm_config": {
                 "runtime": "envoy.wasm.runtime.v8",
                 "vm_id": "caracal",
-                "code": {"local": {"filename": crate::filter_wasm()}},
+                "code": {"local": {"filename": setup.wasm.clone().unwrap_or_else(crate::filter_wasm)}},
                 "environment_variables": {"key_values": environment},
             },
         },

@@ -1,8 +1,12 @@
-/* Preloaded into Envoy by the conformance suite: the wall clock stands still at
- * CARACAL_FROZEN_AT (Unix seconds), the moment of the vectors. Every other clock
- * runs, so timers, leases and ages work as ever. */
+/* Preloaded into a program under test: the wall clock stands still at
+ * CARACAL_FROZEN_AT (Unix seconds), or is off by as many seconds as the 64-bit
+ * number in the file CARACAL_CLOCK_FILE says, which a test can change at any
+ * time. Every other clock runs, so timers, leases and ages work as ever. */
 #define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -17,13 +21,28 @@ static time_t frozen_at(void) {
   return at;
 }
 
+static int64_t offset(void) {
+  static volatile int64_t *shared;
+  static int looked;
+  if (!looked) {
+    const char *path = getenv("CARACAL_CLOCK_FILE");
+    int file = path ? open(path, O_RDONLY) : -1;
+    void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, 8, PROT_READ, MAP_SHARED, file, 0);
+    if (mapped != MAP_FAILED) shared = mapped;
+    looked = 1;
+  }
+  return shared ? *shared : 0;
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now) {
   if (clock == CLOCK_REALTIME && frozen_at() > 0) {
     now->tv_sec = frozen_at();
     now->tv_nsec = 500000000;
     return 0;
   }
-  return (int)syscall(SYS_clock_gettime, clock, now);
+  int failed = (int)syscall(SYS_clock_gettime, clock, now);
+  if (!failed && clock == CLOCK_REALTIME) now->tv_sec += offset();
+  return failed;
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {

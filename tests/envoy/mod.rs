@@ -5,6 +5,7 @@
 mod bootstrap;
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -33,6 +34,10 @@ pub struct Setup {
     pub normalize: bool,
     /// Wall clock, in seconds, when it is to stand still.
     pub frozen_at: Option<u64>,
+    /// The file that says how far off the wall clock is.
+    pub clock: Option<PathBuf>,
+    /// The filter's file, in place of the usual one.
+    pub wasm: Option<PathBuf>,
 }
 
 impl Setup {
@@ -55,6 +60,16 @@ impl Setup {
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn clock(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.file.clone());
+        self
+    }
+
+    pub fn wasm(mut self, file: PathBuf) -> Self {
+        self.wasm = Some(file);
         self
     }
 
@@ -99,6 +114,11 @@ impl Envoy {
             command
                 .env("LD_PRELOAD", clock_shim())
                 .env("CARACAL_FROZEN_AT", at.to_string());
+        }
+        if let Some(file) = &setup.clock {
+            command
+                .env("LD_PRELOAD", clock_shim())
+                .env("CARACAL_CLOCK_FILE", file);
         }
         let mut envoy = Envoy {
             child: command.spawn().unwrap(),
@@ -198,6 +218,11 @@ impl Envoy {
             .collect()
     }
 
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        crate::processes::resident(self.child.id())
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -227,8 +252,50 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// Builds the library that freezes the wall clock.
-fn clock_shim() -> PathBuf {
+/// A wall clock of its own for the programs that are given it.
+pub struct Clock {
+    file: PathBuf,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        let file = crate::processes::folder("clock").join("offset");
+        let clock = Clock { file };
+        clock.set(0);
+        clock
+    }
+}
+
+impl Clock {
+    /// Sets it off by so many seconds, for every program at once.
+    pub fn set(&self, seconds: i64) {
+        // Written in place: the programs have the file mapped.
+        let mut options = fs::File::options();
+        let mut file = options
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&self.file)
+            .unwrap();
+        file.write_all(&seconds.to_ne_bytes()).unwrap();
+    }
+
+    /// What a program is given to run by this clock.
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("LD_PRELOAD", clock_shim()),
+            ("CARACAL_CLOCK_FILE", self.file.clone()),
+        ]
+    }
+}
+
+/// Builds the library that sets the wall clock, once.
+pub fn clock_shim() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT.get_or_init(build_clock_shim).clone()
+}
+
+fn build_clock_shim() -> PathBuf {
     let library = std::env::temp_dir().join(format!("caracal-clock-{}.so", std::process::id()));
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them.
+"""Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them,
+`run.py redis ...` drives the published Redis connector (redis_connector.py).
 
 Needs only the standard library of any Python from 3.9 on. The published connector itself
 needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
@@ -70,10 +71,13 @@ def environment():
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check"):
-        print("usage: run.py generate | check", file=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis"):
+        print("usage: run.py generate | check | redis ...", file=sys.stderr)
         return 2
-    command = [environment(), "-E", "-s", "-B", os.path.join(HERE, "generate.py")] + sys.argv[1:]
+    script, arguments = "generate.py", sys.argv[1:]
+    if sys.argv[1] == "redis":
+        script, arguments = "redis_connector.py", sys.argv[2:]
+    command = [environment(), "-E", "-s", "-B", os.path.join(HERE, script)] + arguments
     return subprocess.run(command).returncode
 
 

@@ -1,0 +1,144 @@
+//! A whole edge: Redis, companion, Envoy with two workers, an STS and an upstream,
+//! and a client that knows which mandates must never be admitted again.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::envoy::{Envoy, Setup};
+use crate::mint::{Key, configuration, key_set, now};
+use crate::servers::{Client, Reply, Server, get};
+
+/// Connections that are asked one after the other; Envoy spreads them over its
+/// workers.
+const CONNECTIONS: usize = 8;
+
+/// The servers that an Envoy needs besides the companion.
+pub struct Around {
+    sts: Server,
+    upstream: Server,
+    key: Key,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        let key = Key::new("k1", 1);
+        let keys = key_set(&[&key]);
+        Around {
+            sts: Server::start(move |_| Reply::json(&keys)),
+            upstream: Server::start(|_| Reply::new(200, "reached")),
+            key,
+        }
+    }
+}
+
+impl Around {
+    /// An Envoy that asks a companion; state older than two seconds is too old.
+    pub fn setup(&self, companion: SocketAddr, changes: Value) -> Setup {
+        let mut all = json!({
+            "revocation": {"upstream": "feed", "max_staleness_s": 2, "poll_interval_ms": 200},
+            "exclude": ["/open"],
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        Setup::new([configuration(all)])
+            .cluster("sts", self.sts.address())
+            .cluster("upstream", self.upstream.address())
+            .cluster("feed", companion)
+    }
+
+    pub fn envoy(&self, companion: SocketAddr) -> Envoy {
+        let setup = self.setup(companion, json!({}));
+        setup.start().unwrap_or_else(|log| panic!("{log}"))
+    }
+
+    pub fn mandate(&self, claims: Value) -> String {
+        self.key.mandate(now(), claims)
+    }
+
+    pub fn of_session(&self, sid: &str) -> String {
+        self.mandate(json!({"sid": sid, "root_sid": format!("root-of-{sid}")}))
+    }
+}
+
+/// What every worker answers: each distinct status and error.
+pub fn answers(edge: SocketAddr, token: &str) -> Vec<(u16, String)> {
+    let mut all: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let answer = get(edge, "/", Some(token));
+            (answer.status, answer.error())
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// What they all answer alike.
+pub fn all_answer(edge: SocketAddr, token: &str, status: u16, error: &str) -> bool {
+    answers(edge, token) == [(status, error.to_owned())]
+}
+
+/// Sends mandates that were once refused as revoked, all the time, and notes when
+/// one is admitted.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    admitted: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Watch {
+    pub fn start(edge: SocketAddr, token: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let admitted: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (token, ended, noted) = (token.to_owned(), Arc::clone(&stop), Arc::clone(&admitted));
+        let thread = std::thread::spawn(move || {
+            let mut sent = 0;
+            let connect = || Client::try_connect(edge).ok();
+            let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| connect()).collect();
+            let bearer = format!("Bearer {token}");
+            let request = crate::servers::request("GET", "/", &[("authorization", &bearer)]);
+            while !ended.load(Ordering::SeqCst) {
+                for client in &mut clients {
+                    let answer = client.as_mut().and_then(|c| c.exchange(&request).ok());
+                    match answer {
+                        Some(answer) if answer.status < 400 => {
+                            noted
+                                .lock()
+                                .unwrap()
+                                .push(format!("{} after {sent}", answer.status));
+                        }
+                        Some(_) => sent += 1,
+                        None => *client = connect(),
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            sent
+        });
+        Watch {
+            stop,
+            admitted,
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends it; how many were refused. Fails when one was admitted.
+    #[track_caller]
+    pub fn none_was_admitted(mut self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        let sent = self.thread.take().unwrap().join().unwrap();
+        let admitted = self.admitted.lock().unwrap();
+        assert!(
+            admitted.is_empty(),
+            "a revoked mandate was admitted: {admitted:?}"
+        );
+        assert!(sent > 50, "too few were sent to tell: {sent}");
+        sent
+    }
+}
