@@ -133,11 +133,12 @@ fn every_worker_refuses_what_redis_says_and_nothing_else() {
         [(401, "delegation_stale".to_owned())]
     );
     scene.is_admitted("free");
-    let log = scene.envoy.access_log();
-    assert!(
+    // Envoy writes its access log every ten seconds.
+    until("the access log", SOON, || {
+        let log = scene.envoy.access_log();
         log.iter()
             .any(|line| line["caracal_error"] == "session_revoked")
-    );
+    });
     scene.ends();
 }
 

@@ -1,0 +1,252 @@
+//! `make bench`: how soon a revocation bites, and what a million of them cost, with
+//! a real Redis, the companion and an Envoy with two workers. Exits non-zero when
+//! a revocation is slower than promised.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use caracal_tests::edge::Around;
+use caracal_tests::envoy::Envoy;
+use caracal_tests::processes::{Companion, Redis, filter_that_traps, until};
+use caracal_tests::servers::{Client, request};
+use serde_json::json;
+
+const REVOCATIONS: usize = 300;
+const FLOOD: usize = 1_000_000;
+const LOAD_CONNECTIONS: usize = 6;
+/// Connections that ask for a refusal; both workers have some.
+const ASKING: usize = 6;
+const P50: Duration = Duration::from_millis(50);
+const P99: Duration = Duration::from_millis(500);
+const STREAM: &str = "caracal.sessions.revoke";
+
+/// Good mandates, sent until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<Vec<(u16, Duration)>>>,
+}
+
+impl Load {
+    fn start(edge: SocketAddr, around: &Around) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..LOAD_CONNECTIONS)
+            .map(|n| {
+                let stop = Arc::clone(&stop);
+                let token = around.of_session(&format!("load-{n}"));
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(edge);
+                    let mut answers = Vec::new();
+                    while !stop.load(Ordering::SeqCst) {
+                        let since = Instant::now();
+                        let answer = client.get("/", Some(&token), &[]);
+                        answers.push((answer.status, since.elapsed()));
+                        std::thread::sleep(Duration::from_millis(3));
+                    }
+                    answers
+                })
+            })
+            .collect();
+        Load { stop, threads }
+    }
+
+    fn ended(self) -> Vec<(u16, Duration)> {
+        self.stop.store(true, Ordering::SeqCst);
+        let all = self.threads.into_iter();
+        all.flat_map(|thread| thread.join().unwrap()).collect()
+    }
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+struct Scene {
+    around: Around,
+    redis: Redis,
+    companion: Companion,
+    envoy: Envoy,
+    edge: SocketAddr,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let redis = Redis::start(&[]);
+        let companion = Companion::of(&redis.url()).started();
+        let around = Around::default();
+        let changes =
+            json!({"revocation": {"upstream": "feed"}, "limits": {"max_anchors": 2_000_000}});
+        let setup = around
+            .setup(companion.address, changes)
+            .wasm(filter_that_traps());
+        let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
+        let edge = envoy.listener(0);
+        Scene {
+            around,
+            redis,
+            companion,
+            envoy,
+            edge,
+        }
+    }
+}
+
+/// From `XADD` to the first refusal, and to the first on every connection.
+fn latency(scene: &Scene) -> bool {
+    let mut connection = scene.redis.connection();
+    let mut clients: Vec<Client> = (0..ASKING).map(|_| Client::connect(scene.edge)).collect();
+    let load = Load::start(scene.edge, &scene.around);
+    let (mut first, mut every) = (Vec::new(), Vec::new());
+    for n in 0..REVOCATIONS {
+        let sid = format!("revoked-{n}");
+        let bearer = format!("Bearer {}", scene.around.of_session(&sid));
+        let bytes = request("GET", "/", &[("authorization", &bearer)]);
+        for client in &mut clients {
+            assert_eq!(client.exchange(&bytes).unwrap().status, 200);
+        }
+        let since = Instant::now();
+        let _: String = redis::cmd("XADD")
+            .arg(&[STREAM, "MAXLEN", "~", "10000", "*", "session_id", &sid])
+            .query(&mut connection)
+            .unwrap();
+        let mut refused = [false; ASKING];
+        let mut seen = None;
+        while refused.contains(&false) {
+            for (client, refused) in clients.iter_mut().zip(&mut refused) {
+                if client.exchange(&bytes).unwrap().status == 401 {
+                    *refused = true;
+                    seen.get_or_insert_with(|| since.elapsed());
+                } else {
+                    assert!(!*refused, "admitted after it was refused");
+                    assert!(
+                        seen.is_none_or(|s| since.elapsed() - s < P99),
+                        "the workers do not agree"
+                    );
+                }
+            }
+        }
+        first.push(seen.unwrap());
+        every.push(since.elapsed());
+    }
+    let answers = load.ended();
+    first.sort();
+    every.sort();
+    for (what, times) in [
+        ("the first refusal", &first),
+        ("all workers refuse", &every),
+    ] {
+        println!(
+            "XADD to {what}: p50 {:.1?}, p99 {:.1?}, at most {:.1?} ({REVOCATIONS} revocations, {} good requests meanwhile)",
+            percentile(times, 50),
+            percentile(times, 99),
+            times[times.len() - 1],
+            answers.len(),
+        );
+    }
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    percentile(&first, 50) < P50 && percentile(&first, 99) < P99
+}
+
+/// A million revocations as fast as Redis takes them.
+fn flood(scene: &Scene) {
+    let before = (scene.companion.resident(), scene.envoy.resident());
+    let load = Load::start(scene.edge, &scene.around);
+    let since = Instant::now();
+    let mut connection = scene.redis.connection();
+    for thousand in 0..FLOOD / 1_000 {
+        let mut pipeline = redis::pipe();
+        for n in 0..1_000 {
+            let sid = format!("01890a5d-ac96-774b-bcce-{:012}", thousand * 1_000 + n);
+            pipeline
+                .cmd("XADD")
+                .arg(&[STREAM, "*", "session_id", &sid])
+                .ignore();
+        }
+        let () = pipeline.query(&mut connection).unwrap();
+    }
+    let written = since.elapsed();
+    let held = || scene.envoy.metric("caracal_revocation_anchors");
+    until("the flood is in Envoy", Duration::from_secs(300), || {
+        held() >= FLOOD as u64
+    });
+    let absorbed = since.elapsed();
+    let answers = load.ended();
+    let refused = answers.iter().filter(|(status, _)| *status != 200).count();
+    let mut times: Vec<Duration> = answers.iter().map(|(_, time)| *time).collect();
+    times.sort();
+    println!("a flood of {FLOOD}: written in {written:.1?}, in every worker after {absorbed:.1?}");
+    println!(
+        "  {} good requests meanwhile, {refused} refused, p50 {:.1?}, p99 {:.1?}",
+        answers.len(),
+        percentile(&times, 50),
+        percentile(&times, 99),
+    );
+    let after = (scene.companion.resident(), scene.envoy.resident());
+    for (what, before, after) in [
+        ("companion", before.0, after.0),
+        ("Envoy, three VMs and shared data", before.1, after.1),
+    ] {
+        println!(
+            "  {what}: {:.0} MiB before, {:.0} MiB after: {:.0} bytes for each anchor",
+            megabytes(before),
+            megabytes(after),
+            (after.saturating_sub(before)) as f64 / FLOOD as f64,
+        );
+    }
+}
+
+/// From a trap to the first admitted request of the VM made anew.
+fn new_vm(scene: &Scene) {
+    let token = scene.around.of_session("free");
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(scene.edge);
+        // Both requests are of one connection, and so of one worker.
+        assert_eq!(
+            client
+                .get("/", Some(&token), &[("x-test-trap", "1")])
+                .status,
+            503
+        );
+        let mut client = Client::connect(scene.edge);
+        let since = Instant::now();
+        while client.get("/", Some(&token), &[]).status != 200 {
+            assert!(
+                since.elapsed() < Duration::from_secs(5),
+                "not ready within 5 s"
+            );
+        }
+        times.push(since.elapsed());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    times.sort();
+    println!(
+        "a new VM with {FLOOD} anchors in shared data: ready after {:.0?} at most",
+        times[times.len() - 1]
+    );
+}
+
+fn main() -> ExitCode {
+    let scene = Scene::new();
+    until("the edge is ready", Duration::from_secs(20), || {
+        let token = scene.around.of_session("free");
+        Client::connect(scene.edge)
+            .get("/", Some(&token), &[])
+            .status
+            == 200
+    });
+    let fast = latency(&scene);
+    flood(&scene);
+    new_vm(&scene);
+    if fast {
+        return ExitCode::SUCCESS;
+    }
+    println!("slower than promised: p50 under {P50:?}, p99 under {P99:?}");
+    ExitCode::FAILURE
+}
