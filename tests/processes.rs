@@ -58,8 +58,7 @@ pub fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
 /// A program on PATH.
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders =
-        std::env::split_paths(&path).chain([crate::root().join(".tools/redis/usr/bin")]);
+    let mut folders = std::env::split_paths(&path);
     folders
         .find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
         .unwrap_or_else(|| panic!("{name} is missing: run `make redis`"))

@@ -15,7 +15,17 @@ pub struct File {
     pub now: u64,
     pub configs: BTreeMap<String, Value>,
     pub key_sets: BTreeMap<String, KeySetAnswer>,
+    /// What is revoked for every case; none where revocation is disabled.
+    pub revocation: Option<Revocation>,
     pub cases: Vec<Case>,
+}
+
+/// A revocation state.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Revocation {
+    pub anchors: Vec<String>,
+    /// Zone to delegation epoch.
+    pub epochs: BTreeMap<String, u64>,
 }
 
 /// The STS's whole answer.
@@ -117,11 +127,14 @@ pub fn load() -> Vec<(String, File)> {
 }
 
 /// A vector's configuration with what vectors leave to the runner: where the key
-/// set comes from, and that revocation is not checked.
-pub fn complete(config: &Value, cluster: &str) -> Vec<u8> {
+/// set comes from, and who knows what is revoked.
+pub fn complete(config: &Value, cluster: &str, revocation: Option<&Revocation>) -> Vec<u8> {
     let mut config = config.clone();
     config["jwks"]["upstream"] = json!(cluster);
-    config["revocation"] = json!("disabled");
+    config["revocation"] = match revocation {
+        Some(_) => json!({"upstream": "feed"}),
+        None => json!("disabled"),
+    };
     config.to_string().into_bytes()
 }
 

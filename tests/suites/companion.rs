@@ -6,9 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use caracal_feed::event::{Fields, HmacKey, Stream};
-use caracal_tests::processes::{
-    Companion, Mode, Redis, Wire, folder, free_address, program, until,
-};
+use caracal_tests::processes::{Companion, Mode, Redis, Wire, folder, free_address, until};
 use caracal_tests::servers::{Client, request};
 use redis::Value as RedisValue;
 use serde_json::{Value, json};
@@ -734,5 +732,4 @@ fn the_feed_is_paged_waits_and_ends_with_the_companion() {
     assert_eq!(companion.stop(), Some(0));
     assert!(since.elapsed() < Duration::from_secs(5));
     assert_eq!(waiting.join().unwrap()["entries"], json!([]));
-    let _ = program("redis-server");
 }

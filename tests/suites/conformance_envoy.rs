@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use caracal_tests::conformance::{self, Case, File, KeySetAnswer, Observed, Report};
 use caracal_tests::envoy::Setup;
+use caracal_tests::processes::Companion;
 use caracal_tests::servers::{Client, Reply, Server};
+use serde_json::json;
 
 /// A filter of its own for each configuration and key set of a file.
 type Pair<'a> = (&'a str, &'a str, &'a str);
@@ -23,12 +25,26 @@ fn main() {
         }
     }
 
+    let companion = Companion::new(&[]).started();
+    for state in files
+        .iter()
+        .filter_map(|(_, file)| file.revocation.as_ref())
+    {
+        let mut all = vec![json!({"anchors": state.anchors})];
+        let epochs = state.epochs.iter();
+        all.extend(epochs.map(|(zone, epoch)| json!({"zone": zone, "epoch": epoch})));
+        for body in all {
+            let answer = companion.post("/v1/revocations", &body, None);
+            assert_eq!(answer.status, 200);
+        }
+    }
     let upstream = Server::start(|_| Reply::new(200, "reached"));
     let mut setup = Setup {
         frozen_at: Some(now),
         ..Setup::default()
     }
-    .cluster("upstream", upstream.address());
+    .cluster("upstream", upstream.address())
+    .cluster("feed", companion.address);
     let mut stations: Vec<(String, KeySetAnswer, Server)> = Vec::new();
     for (file, config, key_set) in pairs.keys() {
         let file: &File = &files.iter().find(|(name, _)| name == file).unwrap().1;
@@ -44,7 +60,8 @@ fn main() {
                 cluster
             }
         };
-        let complete = conformance::complete(&file.configs[*config], &cluster);
+        let revocation = file.revocation.as_ref();
+        let complete = conformance::complete(&file.configs[*config], &cluster, revocation);
         setup
             .configurations
             .push(String::from_utf8(complete).unwrap());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use caracal_tests::companion::InProcess;
 use caracal_tests::conformance::{self, Case, Observed, Report};
 use caracal_tests::filter_wasm;
 use caracal_tests::host::{Answer, Module, Outcome, Proxy, Request};
@@ -21,12 +22,30 @@ fn main() {
         pairs.sort_unstable();
         pairs.dedup();
         for (config, key_set) in pairs {
+            let companion = InProcess::default();
+            if let Some(state) = &file.revocation {
+                state
+                    .anchors
+                    .iter()
+                    .for_each(|anchor| companion.revoke(anchor));
+                state
+                    .epochs
+                    .iter()
+                    .for_each(|(zone, epoch)| companion.raise(zone, *epoch));
+            }
             let answer = file.key_sets[key_set].clone();
             let mut proxy = Proxy::envoy(module.clone())
-                .configuration(conformance::complete(&file.configs[config], "sts"))
+                .configuration(conformance::complete(
+                    &file.configs[config],
+                    "sts",
+                    file.revocation.as_ref(),
+                ))
                 .wall(Duration::from_secs(file.now))
-                .clusters(["sts"])
-                .on_callout(move |_| Answer::with(u32::from(answer.status), answer.body()))
+                .clusters(["sts", "feed"])
+                .on_callout(move |callout| match callout.cluster.as_str() {
+                    "feed" => companion.answer(callout),
+                    _ => Answer::with(u32::from(answer.status), answer.body()),
+                })
                 .start()
                 .unwrap();
             let cases = file

@@ -5,9 +5,9 @@ use caracal_mandate::config::Configuration;
 use caracal_mandate::decide::{Context, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::refusal::Refusal;
-use caracal_mandate::revocation::Disabled;
+use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::signature::PureRust;
-use caracal_tests::conformance::{self, Case, File, Observed, Report};
+use caracal_tests::conformance::{self, Case, File, Observed, Report, Revocation};
 
 fn main() {
     let mut report = Report::new("native");
@@ -20,7 +20,8 @@ fn main() {
 }
 
 fn observe(file: &File, case: &Case) -> Observed {
-    let document = conformance::complete(&file.configs[&case.config], "sts");
+    let document =
+        conformance::complete(&file.configs[&case.config], "sts", file.revocation.as_ref());
     let configuration = Configuration::from_json(&document, &|_| None).unwrap();
     let verifier = Verifier::from(&configuration);
     let headers = case.request.headers();
@@ -42,7 +43,10 @@ fn observe(file: &File, case: &Case) -> Observed {
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
     let context = Context {
         keys: keys.as_ref().filter(|_| answer.status == 200),
-        revocation: &Disabled,
+        revocation: &View {
+            state: file.revocation.as_ref(),
+            zone: &configuration.zone_id,
+        },
         signatures: &PureRust,
         now: file.now,
     };
@@ -52,5 +56,31 @@ fn observe(file: &File, case: &Case) -> Observed {
         // Another fetch brings the same answer, so this is the last word.
         Verdict::NeedsKeySet(Missing::KeySet) => refused(Refusal::unavailable("no key set")),
         Verdict::NeedsKeySet(Missing::Key) => refused(Verifier::unknown_key()),
+        Verdict::NeedsRevocations => unreachable!("the state is there"),
+    }
+}
+
+/// A file's revocation state; without one nothing is revoked.
+struct View<'a> {
+    state: Option<&'a Revocation>,
+    zone: &'a str,
+}
+
+impl RevocationView for View<'_> {
+    fn availability(&self) -> Availability {
+        Availability::Ready
+    }
+
+    fn is_revoked(&self, anchor: AnchorId) -> bool {
+        let revoked = self.state.map_or(&[][..], |state| &state.anchors);
+        revoked.iter().any(|one| AnchorId::of(one) == anchor)
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        let epochs = self.state.map(|state| &state.epochs);
+        epochs
+            .and_then(|epochs| epochs.get(self.zone))
+            .copied()
+            .unwrap_or(0)
     }
 }

@@ -53,6 +53,7 @@ fn the_commands_run() {
         if script.starts_with("make up") {
             assert!(said.contains(r#""x-caracal-sub":"user-1""#), "{said}");
             assert!(said.contains("missing_token"), "{said}");
+            assert!(said.contains("session_revoked"), "{said}");
         }
         if script.starts_with("make demo") {
             assert!(said.contains("as expected"), "{said}");
@@ -86,17 +87,47 @@ fn every_option_and_every_error_is_in_its_table() {
     let mut names = Vec::new();
     for (name, property) in schema["properties"].as_object().unwrap() {
         let target = property["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
-        let members = target.and_then(|t| schema.pointer(t)?["properties"].as_object());
-        match members {
-            Some(members) => names.extend(members.keys().map(|key| format!("{name}.{key}"))),
-            None => names.push(name.clone()),
+        let target = target.and_then(|t| schema.pointer(t));
+        // What can be one of several things has a row of its own, and the keys of each.
+        let variants = target.and_then(|t| t["anyOf"].as_array());
+        let several = variants
+            .into_iter()
+            .flatten()
+            .filter_map(|variant| schema.pointer(variant["$ref"].as_str()?.strip_prefix('#')?));
+        let mut plain = true;
+        for members in target.into_iter().chain(several) {
+            let Some(members) = members["properties"].as_object() else {
+                continue;
+            };
+            names.extend(members.keys().map(|key| format!("{name}.{key}")));
+            plain = false;
+        }
+        if plain || variants.is_some() {
+            names.push(name.clone());
         }
     }
-    assert!(names.len() > 20, "{names:?}");
+    assert!(
+        names.contains(&"revocation.upstream".to_owned()),
+        "{names:?}"
+    );
     for name in names {
         let alias = ["expected_zone_id", "require_agent"].contains(&name.as_str());
         let row = format!("\n| `{name}` |");
         assert!(alias || text.contains(&row), "{name} is not in the table");
+    }
+    let help = Command::new(root().join("dist/caracal-edge"))
+        .args(["feed", "--help"])
+        .output();
+    let help = String::from_utf8(help.unwrap().stdout).unwrap();
+    let options = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    for option in options.filter(|o| !["--address-file", "--help"].contains(o)) {
+        let option = option.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        assert!(
+            text.contains(&format!("`{option}`")),
+            "{option} is not in the table"
+        );
     }
     for code in ErrorCode::ALL {
         let (name, http, grpc) = (code.as_str(), code.http_status(), code.grpc_status());

@@ -82,7 +82,17 @@ def key_server(config: dict, key_set: dict) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.MockTransport(answer))
 
 
-async def answer(config: dict, key_set: dict, request: dict) -> tuple:
+def revocations(state: dict) -> InMemoryRevocationStore:
+    """A store with the revoked anchors and the zones' epochs of a state in it."""
+    store = InMemoryRevocationStore()
+    for anchor in state.get("anchors", ()):
+        store.mark_revoked(anchor)
+    for zone, epoch in state.get("epochs", {}).items():
+        store.mark_delegation_epoch(zone, epoch)
+    return store
+
+
+async def answer(config: dict, key_set: dict, request: dict, state: dict) -> tuple:
     known = ("issuer", "zone_id", "audience") + REQUIREMENTS + EDGE_ONLY
     if set(config) - set(known):
         raise SystemExit("the connector has no such option: %s" % (set(config) - set(known)))
@@ -91,7 +101,7 @@ async def answer(config: dict, key_set: dict, request: dict) -> tuple:
         issuer=config["issuer"],
         expected_zone_id=config["zone_id"],
         audience=config["audience"],
-        revocations=InMemoryRevocationStore(),
+        revocations=revocations(state),
         **{name: config[name] for name in REQUIREMENTS if name in config},
     )
     sent = []
@@ -113,10 +123,10 @@ async def answer(config: dict, key_set: dict, request: dict) -> tuple:
     return status, json.loads(sent[1]["body"])["error"]
 
 
-def ask(config: dict, key_set: dict, request: dict) -> tuple:
+def ask(config: dict, key_set: dict, request: dict, state: dict) -> tuple:
     """(status, error) of the connector: (200, None) is admitted, (500, None) an exception."""
     with FakeTime():
-        return asyncio.run(answer(config, key_set, request))
+        return asyncio.run(answer(config, key_set, request, state))
 
 
 class _PyJwkWithEd25519:
@@ -143,9 +153,9 @@ class _JwtWithEdDsa:
         return jwt.decode(token, key, algorithms=[*algorithms, "EdDSA"], **rest)
 
 
-def ask_with_eddsa(config: dict, key_set: dict, request: dict) -> tuple:
+def ask_with_eddsa(config: dict, key_set: dict, request: dict, state: dict) -> tuple:
     """As `ask`, but the signature is PyJWT's with EdDSA allowed where the configuration does."""
     if "EdDSA" not in config.get("algorithms", ()):
-        return ask(config, key_set, request)
+        return ask(config, key_set, request, state)
     with mock.patch.object(identity, "jwt", _JwtWithEdDsa()):
-        return ask(config, key_set, request)
+        return ask(config, key_set, request, state)

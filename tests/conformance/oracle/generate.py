@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import connector
+from cases_revocation import STATE as REVOCATIONS
 from configs import CONFIGS
 from key_sets import KEY_SETS, content
 from mint import AUDIENCE, ISSUER, NOW, ZONE
@@ -19,7 +20,8 @@ from model import RULES, Contradiction, judge
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 README = Path(__file__).resolve().parent.parent / "README.md"
 MODULES = ("cases_authorization", "cases_header", "cases_json", "cases_signature", "cases_claims",
-           "cases_times", "cases_authority", "cases_order", "cases_routes", "cases_keys", "cases_eddsa")
+           "cases_times", "cases_authority", "cases_order", "cases_routes", "cases_keys", "cases_eddsa",
+           "cases_revocation")
 CONNECTOR = "caracalai-asgi 1.0.0"
 WITH_EDDSA = ("caracalai-asgi 1.0.0, in which PyJWT is told to take EdDSA as well where a configuration's "
               "`algorithms` has it (the connector itself refuses EdDSA), and reads a key's alg Ed25519 as EdDSA")
@@ -38,7 +40,12 @@ def suites() -> list:
 def ask(suite, case) -> tuple:
     key_set = dict(KEY_SETS[case.key_set], content=content(KEY_SETS[case.key_set]))
     drive = connector.ask_with_eddsa if suite.name == "eddsa" else connector.ask
-    return drive(CONFIGS[case.config], key_set, case.request())
+    return drive(CONFIGS[case.config], key_set, case.request(), state_of(suite))
+
+
+def state_of(suite) -> dict:
+    """The revocation state that the cases of a file meet; empty where nothing is revoked."""
+    return REVOCATIONS if suite.name == "revocation" else {}
 
 
 def header_of(name: str, value: bytes):
@@ -86,6 +93,8 @@ def file_text(suite) -> str:
         "format": 1, "oracle_of": WITH_EDDSA if suite.name == "eddsa" else CONNECTOR,
         "now": NOW, "issuer": ISSUER, "zone_id": ZONE, "audience": AUDIENCE,
     }
+    if state_of(suite):
+        top["revocation"] = state_of(suite)
     out = ["{"] + [f" {json.dumps(name)}: {compact(value)}," for name, value in top.items()]
     out += lines("configs", named(CONFIGS, {case.config for case in suite.cases}), "{}")
     out[-1] += ","

@@ -12,6 +12,8 @@ SESSION = (403, "session_required")
 DELEGATION = (403, "delegation_required")
 CHAIN = (403, "chain_mismatch")
 HOPS = (403, "hop_count_exceeded")
+REVOKED = (401, "session_revoked")
+STALE = (401, "delegation_stale")
 UNAVAILABLE = (503, "sts_unavailable")
 
 # Every rule in which the filter is stricter than the connector, with the contract's words.
