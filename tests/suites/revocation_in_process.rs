@@ -455,6 +455,31 @@ fn damaged_shared_data_is_never_believed_and_heals() {
     }
 }
 
+/// Every VM has read the chunk before it is spoiled: the next news find it out.
+#[test]
+fn a_chunk_spoiled_behind_every_ones_back_heals_with_the_next_news() {
+    let world = World::new();
+    world.revoke("sid-1");
+    let mut proxy = start(&world, json!({}));
+    assert_eq!(judged(&mut proxy, json!({})), revoked());
+    let shared = proxy.shared_data().keys();
+    let chunks: Vec<Vec<u8>> = shared
+        .filter(|key| key.ends_with(b"/0/0") || key.ends_with(b"/1/0"))
+        .cloned()
+        .collect();
+    assert_eq!(chunks.len(), 1);
+    proxy.corrupt_shared(&chunks[0], |bytes| bytes[20] ^= 1);
+    world.revoke("news");
+    for _ in 0..100 {
+        let stream = send(&mut proxy, 0, json!({}));
+        assert!(proxy.upstream(stream).is_none());
+        proxy.advance(Duration::from_millis(20));
+    }
+    assert_eq!(judged(&mut proxy, json!({"sid": "news"})), revoked());
+    assert_eq!(judged(&mut proxy, json!({})), revoked());
+    assert_eq!(judged(&mut proxy, json!({"sid": "free"})), admitted());
+}
+
 #[test]
 fn a_token_is_sent_and_a_wrong_one_is_named_and_not_shown() {
     let world = World::new();

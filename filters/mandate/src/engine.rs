@@ -51,8 +51,10 @@ struct Waiter {
     seen: Seen,
     awaited: Awaited,
     deadline_ms: u64,
-    /// Completed fetches when it was last judged: no need to judge it twice.
+    /// Completed fetches when it was last judged, and the key set it was judged
+    /// by: no need to judge it twice.
     judged_at: u64,
+    key_set: Option<(u64, u64)>,
 }
 
 /// What becomes of a request.
@@ -164,10 +166,7 @@ impl Engine {
 
     fn read_shared(&mut self) -> Result<(), Failed> {
         (self.control, _) = self.store.control()?;
-        let own = self
-            .adopted
-            .as_ref()
-            .and_then(|adopted| adopted.control.key_set_id());
+        let own = self.key_set_id();
         // Without an id the record was lost: what this VM holds ages by itself.
         if self.control.key_set_id().is_none_or(|id| Some(id) == own) {
             return Ok(());
@@ -177,7 +176,11 @@ impl Engine {
                 Ok(keys) => self.adopt(keys),
                 Err(_) => self.damaged = true,
             },
-            StoredKeySet::OtherGeneration => {}
+            // A write is under way, or whoever made it is gone.
+            StoredKeySet::OtherGeneration => {
+                self.damaged |=
+                    host::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
+            }
             StoredKeySet::Damaged => self.damaged = true,
         }
         Ok(())
@@ -189,6 +192,13 @@ impl Engine {
             control: self.control,
             keys,
         });
+    }
+
+    /// The key set that this VM decides by.
+    fn key_set_id(&self) -> Option<(u64, u64)> {
+        self.adopted
+            .as_ref()
+            .and_then(|adopted| adopted.control.key_set_id())
     }
 
     /// Judges a request at once, or lets it wait.
@@ -224,6 +234,7 @@ impl Engine {
             awaited,
             deadline_ms,
             judged_at: self.control.attempts,
+            key_set: self.key_set_id(),
         };
         self.waiters.insert(stream, waiter);
         self.metrics.paused(1);
@@ -291,12 +302,15 @@ impl Engine {
             let live = Live { feed, now_ms };
             !self.waiters.is_empty() && live.availability() == Availability::Pending
         });
+        let key_set = self.key_set_id();
         let due: Vec<u32> = self
             .waiters
             .iter()
             .filter(|(_, waiter)| {
                 let news = match waiter.awaited {
-                    Awaited::Keys(_) => waiter.judged_at != self.control.attempts,
+                    Awaited::Keys(_) => {
+                        waiter.judged_at != self.control.attempts || waiter.key_set != key_set
+                    }
                     Awaited::Revocations => !revocations_pending,
                 };
                 news || waiter.deadline_ms <= now_ms
@@ -319,6 +333,7 @@ impl Engine {
             if let Some(awaited) = awaited {
                 waiter.awaited = awaited;
                 waiter.judged_at = self.control.attempts;
+                waiter.key_set = key_set;
                 verdict = match self.without(awaited, waiter.seen, now_ms) {
                     Some(verdict) => verdict,
                     None if waiter.deadline_ms <= now_ms => unavailable(match awaited {
@@ -411,7 +426,9 @@ impl Engine {
         self.metrics
             .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {
-            let Ok((control, cas)) = self.store.control() else {
+            let (Ok(version), Ok((control, cas))) =
+                (self.store.key_set_version(), self.store.control())
+            else {
                 return;
             };
             if !control.holds(fetching.lease) {
@@ -421,7 +438,7 @@ impl Engine {
             let (next, log) = match &parsed {
                 Ok((document, _)) => {
                     let next = control.succeeded(fetching.started_ms, now_ms, self.timing, now_ms);
-                    if self.store.write_key_set(next.generation, document) != Ok(true) {
+                    if self.store.write_key_set(next.generation, document, version) != Ok(true) {
                         continue;
                     }
                     (next, false)

@@ -20,6 +20,7 @@ pub(crate) const NOT_FOUND: Failed = Failed(1);
 #[repr(u32)]
 pub(crate) enum Map {
     Request = 0,
+    RequestTrailers = 1,
     CalloutResponse = 6,
 }
 
@@ -218,11 +219,9 @@ pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<(), Failed>
 }
 
 /// Removes every header of that name.
-pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), Failed> {
+pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Failed> {
     // SAFETY: the pointer and length are of a live slice.
-    status(unsafe {
-        raw::proxy_remove_header_map_value(Map::Request as u32, name.as_ptr(), name.len())
-    })
+    status(unsafe { raw::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// A value of the shared data, and the number of its version.

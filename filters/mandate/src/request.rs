@@ -53,16 +53,28 @@ impl Headers {
         ReplyFormat::for_content_type(self.all("content-type").next())
     }
 
-    /// Takes from the request what the upstream must not see, before anything is
-    /// decided: so it is gone whatever the decision is, and however late.
-    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Failed> {
+    /// Takes reserved names from a request's trailers: some upstreams read them as
+    /// headers.
+    pub(crate) fn strip_trailers(forwarding: &Forwarding) -> Result<(), Failed> {
+        let trailers = Headers(host::headers(Map::RequestTrailers)?);
+        trailers.strip_reserved(Map::RequestTrailers, forwarding)
+    }
+
+    fn strip_reserved(&self, map: Map, forwarding: &Forwarding) -> Result<(), Failed> {
         let mut removed: Vec<&[u8]> = Vec::new();
         for (name, _) in &self.0 {
             if forwarding.is_reserved(name) && !removed.contains(&name.as_slice()) {
-                host::remove_request_header(name)?;
+                host::remove_header(map, name)?;
                 removed.push(name);
             }
         }
+        Ok(())
+    }
+
+    /// Takes from the request what the upstream must not see, before anything is
+    /// decided: so it is gone whatever the decision is, and however late.
+    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Failed> {
+        self.strip_reserved(Map::Request, forwarding)?;
         if forwarding.keeps_mandate() {
             return Ok(());
         }
@@ -73,14 +85,14 @@ impl Headers {
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
         };
         if self.all("authorization").any(bearer) {
-            host::remove_request_header(b"authorization")?;
+            host::remove_header(Map::Request, b"authorization")?;
         }
         let baggage: Vec<&[u8]> = self.all("baggage").collect();
         match forward::without_caracal_baggage(&baggage.join(&b',')) {
             None => Ok(()),
-            Some(rest) if rest.is_empty() => host::remove_request_header(b"baggage"),
+            Some(rest) if rest.is_empty() => host::remove_header(Map::Request, b"baggage"),
             Some(rest) => {
-                host::remove_request_header(b"baggage")?;
+                host::remove_header(Map::Request, b"baggage")?;
                 host::set_request_header("baggage", &rest)
             }
         }

@@ -43,6 +43,14 @@ struct Snapshot {
     next: Cursor,
 }
 
+/// Why a piece of the log could not be taken in.
+enum Unread {
+    /// The host said so.
+    Status,
+    /// The chunk is not what it must be; it should belong to this image.
+    NotAsNamed(u64),
+}
+
 /// What to ask the companion.
 pub(crate) struct Poll {
     pub(crate) path: String,
@@ -53,7 +61,7 @@ pub(crate) struct Feed {
     pub(crate) upstream: String,
     pub(crate) authorization: Option<String>,
     zone_id: String,
-    timing: Timing,
+    pub(crate) timing: Timing,
     pub(crate) max_anchors: usize,
     pub(crate) store: RevocationStore,
     /// The shared record as last read, its bytes, and the version to write against.
@@ -66,6 +74,8 @@ pub(crate) struct Feed {
     polling: Option<Polling>,
     snapshot: Option<Snapshot>,
     pub(crate) rebuild: Option<Rebuild>,
+    /// A rebuild was begun since the last poll.
+    rebuilding: bool,
 }
 
 /// Seconds of the monotonic clock, in which expiries in the log are written.
@@ -96,6 +106,7 @@ impl Feed {
             polling: None,
             snapshot: None,
             rebuild: None,
+            rebuilding: false,
         }
     }
 
@@ -131,13 +142,15 @@ impl Feed {
         const UNREADABLE: &str = "The revocation state cannot be read";
         self.read_head().map_err(|_| UNREADABLE)?;
         for _ in 0..ATTEMPTS {
-            match self.catch_up(now_ms) {
+            let bad = match self.catch_up(now_ms) {
                 Ok(all) => return Ok(all),
-                Err(Some(Failed(_))) => return Err(UNREADABLE),
-                Err(None) => {}
-            }
-            // The log moved on, or it is damaged: the head tells.
-            if !self.read_head().map_err(|_| UNREADABLE)? {
+                Err(Unread::Status) => return Err(UNREADABLE),
+                Err(Unread::NotAsNamed(image)) => image,
+            };
+            // The log moved on, or it is damaged: the head tells. A predecessor's
+            // chunks may be gone for good; then the image in force is read instead.
+            let moved = self.read_head().map_err(|_| UNREADABLE)?;
+            if !moved && bad == self.head.image {
                 self.damaged = true;
                 return Err("The revocation state is damaged");
             }
@@ -145,21 +158,26 @@ impl Feed {
         Ok(false)
     }
 
-    /// The error is a status, or none for a chunk that is not what it must be.
-    fn catch_up(&mut self, now_ms: u64) -> Result<bool, Option<Failed>> {
+    fn catch_up(&mut self, now_ms: u64) -> Result<bool, Unread> {
         let mut chunks = 0;
         while let Some(lacking) = self.replica.lacking(&self.head) {
             if chunks >= SLICE_CHUNKS || is_over(now_ms) {
                 return Ok(false);
             }
             chunks = chunks.saturating_add(1);
-            let chunk = self.store.chunk(lacking.chunk).map_err(Some)?;
+            let chunk = self.store.chunk(lacking.chunk);
+            let chunk = chunk.map_err(|_| Unread::Status)?;
             let bytes = chunk.as_ref().map(|chunk| chunk.value.as_slice());
             self.replica
                 .take(lacking, bytes, seconds(now_ms))
-                .map_err(|_| None)?;
+                .map_err(|_| Unread::NotAsNamed(lacking.chunk.image))?;
         }
         Ok(true)
+    }
+
+    /// The log was found to be not what the head says: it is begun anew.
+    pub(crate) fn is_damaged(&mut self) {
+        self.damaged = true;
     }
 
     /// Whether requests can be decided by what this VM knows now.
@@ -232,7 +250,11 @@ impl Feed {
                 lease
             }
         };
-        if goes_on.is_none() && Rebuild::is_due(self) {
+        // After one that came to nothing the companion is asked first: polls must
+        // not stop because rebuilding does not succeed.
+        let again = std::mem::take(&mut self.rebuilding);
+        if goes_on.is_none() && !again && Rebuild::is_due(self) {
+            self.rebuilding = true;
             self.rebuild = Some(Rebuild::new(lease, self.head.new_image(now_ms)));
             return None;
         }
@@ -294,7 +316,7 @@ impl Feed {
             Ok((200, body)) => self.take_page(&polling, &body, now_ms),
             // The companion has lost that log, or is another one.
             Ok((410, _)) if !polling.snapshot => {
-                self.settle(polling.lease, now_ms, |head| head.forgotten());
+                self.give_up(polling.lease, now_ms);
                 Ok("gone")
             }
             Ok((401 | 403, _)) => {
@@ -332,7 +354,7 @@ impl Feed {
             return self.take_snapshot(polling, &page, confirmed_at_ms, now_ms);
         }
         if page.generation != self.head.generation {
-            self.settle(polling.lease, now_ms, |head| head.forgotten());
+            self.give_up(polling.lease, now_ms);
             return Ok("gone");
         }
         let published = self.publish(polling.lease, &page, now_ms, |head| {
@@ -360,8 +382,11 @@ impl Feed {
             next: Cursor::default(),
         });
         if snapshot.generation != page.generation {
-            self.settle(polling.lease, now_ms, |head| head);
+            self.give_up(polling.lease, now_ms);
             return Ok("gone");
+        }
+        if page.more && page.next.is_empty() {
+            return Err("the snapshot says that there is more, and not where".to_owned());
         }
         let timing = self.timing;
         let last = page.next.is_empty();
@@ -405,14 +430,13 @@ impl Feed {
         }
     }
 
-    /// Gives the lease back, with a change.
-    pub(crate) fn settle(&mut self, lease: u64, now_ms: u64, change: impl Fn(Head) -> Head) {
+    /// Forgets the companion's log, and gives the lease back.
+    fn give_up(&mut self, lease: u64, now_ms: u64) {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() || !self.head.holds(lease) {
                 return;
             }
-            let next = change(self.head).answered().released(now_ms);
-            match self.write_head(next) {
+            match self.write_head(self.head.gone(now_ms)) {
                 Ok(false) => {}
                 Ok(true) | Err(_) => return,
             }

@@ -38,14 +38,19 @@ pub(crate) enum StoredKeySet {
 
 impl Store {
     /// Names values after everything that makes two key sets different: the
-    /// format, who issues, for whom, for which algorithms, and from where.
+    /// format, who issues, for whom, for which algorithms, from where, and when
+    /// it is fetched: one that fetches seldom must not decide for one that must
+    /// fetch often.
     pub(crate) fn new(configuration: &Configuration) -> Self {
-        let mut texts: Vec<&str> = vec![
-            &configuration.issuer,
+        let jwks = &configuration.jwks;
+        let timing = [jwks.timeout_ms, jwks.ttl_s, jwks.max_stale_s].map(|n| n.to_string());
+        let mut texts: Vec<&str> = timing.iter().map(String::as_str).collect();
+        texts.extend([
+            configuration.issuer.as_str(),
             &configuration.zone_id,
             &configuration.audience,
-            &configuration.jwks.upstream,
-        ];
+            &jwks.upstream,
+        ]);
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
         let name = digest(&texts);
         Store {
@@ -84,10 +89,20 @@ impl Store {
         })
     }
 
+    /// The version to write the key set against. It is read before the lease is
+    /// looked at: a holder that was overtaken in between changes nothing then.
+    pub(crate) fn key_set_version(&self) -> Result<u32, Failed> {
+        Ok(host::shared_data(&self.key_set)?.map_or(NEVER, |shared| shared.cas))
+    }
+
     /// Writes the key set of a generation. Only the holder of a lease does; the
     /// record that makes it valid is written after it.
-    pub(crate) fn write_key_set(&self, generation: u64, document: &[u8]) -> Result<bool, Failed> {
-        let cas = host::shared_data(&self.key_set)?.map_or(NEVER, |shared| shared.cas);
+    pub(crate) fn write_key_set(
+        &self,
+        generation: u64,
+        document: &[u8],
+        cas: u32,
+    ) -> Result<bool, Failed> {
         host::set_shared_data(&self.key_set, &encode(generation, document), cas)
     }
 }
@@ -118,14 +133,20 @@ impl RevocationStore {
     pub(crate) const NEVER: u32 = NEVER;
 
     pub(crate) fn new(configuration: &Configuration, feed: &Feed) -> Self {
-        let max_anchors = configuration.limits.max_anchors.to_string();
+        let numbers = [
+            configuration.limits.max_anchors,
+            feed.max_staleness_s,
+            feed.poll_interval_ms,
+        ];
+        let numbers = numbers.map(|n| n.to_string());
         // The token too: one that is wrong must not spoil the state of others.
-        let name = digest(&[
+        let mut texts: Vec<&str> = vec![
             &configuration.zone_id,
             &feed.upstream,
             feed.token.as_ref().map_or("", |token| token.expose()),
-            &max_anchors,
-        ]);
+        ];
+        texts.extend(numbers.iter().map(String::as_str));
+        let name = digest(&texts);
         let prefix = format!("caracal/v1/{name}/revocation");
         RevocationStore {
             head: format!("{prefix}/head"),

@@ -11,6 +11,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::engine::{Engine, Outcome, Phase};
+use crate::host::{self, Level};
 use crate::request::{self, Headers, Request};
 
 pub(crate) struct Stream {
@@ -107,6 +108,18 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let stripped = self.engine.try_borrow().is_ok_and(|engine| {
+            engine
+                .as_ref()
+                .is_some_and(|engine| Headers::strip_trailers(&engine.forwarding).is_ok())
+        });
+        if !stripped {
+            host::log(
+                Level::Error,
+                "caracal: reserved names could not be removed from trailers: the request is held",
+            );
+            return Action::Pause;
+        }
         self.action()
     }
 

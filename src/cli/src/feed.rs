@@ -195,7 +195,9 @@ async fn expire(companion: Companion) {
     let mut every = tokio::time::interval(EXPIRE_EVERY);
     loop {
         every.tick().await;
-        companion.state.expire();
+        while companion.state.expire() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

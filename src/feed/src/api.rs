@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 
 use crate::Companion;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES};
@@ -24,6 +25,8 @@ use crate::state::{NoPage, Page};
 const MAX_ENTRIES: usize = 1_000;
 /// Longest wait for news.
 const MAX_WAIT_MS: u64 = 30_000;
+/// Most requests that wait for news at once.
+const MAX_WAITS: usize = 1_024;
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 512 * 1024;
 /// Most anchors in one question or one revocation.
@@ -38,6 +41,7 @@ struct Api {
     /// tells nothing about the token's.
     token: Option<[u8; 32]>,
     memory: Option<Arc<Memory>>,
+    waits: Arc<Semaphore>,
 }
 
 /// The routes. `memory` is there when there is no Redis. Without a token `/v1` is
@@ -47,6 +51,7 @@ pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memo
         companion,
         token: token.map(|token| Sha256::digest(token).into()),
         memory,
+        waits: Arc::new(Semaphore::new(MAX_WAITS)),
     };
     let v1 = Router::new()
         .route("/v1/feed", get(feed))
@@ -144,6 +149,9 @@ async fn feed(
         Ok(page) => return Json(page).into_response(),
         Err(why) => return no_page(why),
     }
+    let Ok(_place) = api.waits.try_acquire() else {
+        return no_page(NoPage::NotReady("too many wait for news"));
+    };
     let waiting = api.companion.metrics.filter_waits();
     let wait = Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
     tokio::select! {

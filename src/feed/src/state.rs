@@ -19,6 +19,8 @@ use crate::event::{Event, Stream};
 const ANCHOR_BYTES: usize = 256;
 /// Zones whose epochs are kept.
 const MAX_ZONES: usize = 100_000;
+/// Entries that one call lets go of.
+const EXPIRED_AT_ONCE: usize = 10_000;
 /// A re-read that makes something live this much longer is no news.
 const SLACK: Duration = Duration::from_secs(1);
 /// How old the last reading of the shared store may be before the state counts
@@ -319,14 +321,18 @@ impl State {
         self.lock().alone = true;
     }
 
-    /// Lets go of what has expired.
-    pub fn expire(&self) {
+    /// Lets go of what has expired, a part at a time: nobody waits long for the
+    /// lock. Whether there is more.
+    pub fn expire(&self) -> bool {
         let now = Instant::now();
         let mut inner = self.lock();
         let inner = &mut *inner;
-        while let Some((until, seq)) = inner.expiries.first().copied() {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((until, seq)) = inner.expiries.first().copied() else {
+                return false;
+            };
             if until > now {
-                break;
+                return false;
             }
             inner.expiries.pop_first();
             match inner.log.remove(&seq) {
@@ -338,6 +344,7 @@ impl State {
                 None => {}
             }
         }
+        true
     }
 
     /// Milliseconds since everything was known to be here; `None` when it never
@@ -528,6 +535,10 @@ impl Inner {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small numbers of the test's own"
+)]
 mod tests {
     use super::*;
 

@@ -2,7 +2,6 @@
 //! reads a strange path, so a rule is found only when every reading of the path
 //! falls under the same one (contract, "Routes").
 
-use std::borrow::Cow;
 use std::fmt;
 
 /// Longest path that is looked at, in bytes without the query.
@@ -43,36 +42,53 @@ impl fmt::Display for InvalidPath {
     }
 }
 
-/// One thing that a reader may do to a path, in the order in which readers do it.
-const STEPS: [Step; 4] = [
-    Step {
-        does: backslashes,
-        when: |path| path.contains(&b'\\'),
-    },
-    Step {
-        does: parameters,
-        when: |path| path.contains(&b';'),
-    },
-    Step {
-        does: merge_slashes,
-        when: |path| path.windows(2).any(|two| two == b"//"),
-    },
-    Step {
-        does: dot_segments,
-        when: has_dot_segment,
-    },
+/// Most readings that a path may have; a path with more is refused.
+const MAX_READINGS: usize = 64;
+/// Most bytes of all readings of a path together: a long path with much in it to
+/// read is a way to keep a worker busy.
+const MAX_READ_BYTES: usize = 256 * 1024;
+
+/// What a reader may do to a path; `None` where it changes nothing.
+const STEPS: [fn(&Reading) -> Option<Reading>; 6] = [
+    |it| (!it.decoded).then(|| it.decode())?,
+    |it| (!it.decoded).then(|| it.changed(decode_unreserved(&it.path)))?,
+    |it| it.changed(backslashes(&it.path)),
+    |it| it.changed(parameters(&it.path)),
+    |it| it.changed(merge_slashes(&it.path)),
+    |it| it.changed(dot_segments(&it.path)),
 ];
 
-struct Step {
-    does: fn(&[u8]) -> Vec<u8>,
-    when: fn(&[u8]) -> bool,
+/// A path after some steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reading {
+    path: Vec<u8>,
+    /// It was percent-decoded; nobody does that twice.
+    decoded: bool,
+}
+
+impl Reading {
+    fn changed(&self, path: Vec<u8>) -> Option<Reading> {
+        (path != self.path).then_some(Reading {
+            path,
+            decoded: self.decoded,
+        })
+    }
+
+    fn decode(&self) -> Option<Reading> {
+        // It was decoded before, so it can be; a cut may have gone through a
+        // sequence, and then what is left has no such reading.
+        let path = percent_decode(&self.path).ok()?;
+        (path != self.path).then_some(Reading {
+            path,
+            decoded: true,
+        })
+    }
 }
 
 /// A path without its query, checked for what makes it unreadable.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct RequestPath<'a> {
     raw: &'a [u8],
-    decoded: Option<Vec<u8>>,
 }
 
 impl<'a> RequestPath<'a> {
@@ -102,22 +118,42 @@ impl<'a> RequestPath<'a> {
             return Err(InvalidPath::Nul);
         }
         std::str::from_utf8(readable).map_err(|_| InvalidPath::NotUtf8)?;
-        Ok(RequestPath { raw, decoded })
+        Ok(RequestPath { raw })
     }
 
     /// Finds the rule that every reading of the path falls under.
     ///
-    /// Readers combine: a server may decode, then cut parameters, then resolve
-    /// dots, or do any part of that. So every subset of the steps is tried, at
-    /// most 32 readings, and one where the path has nothing strange in it.
+    /// A request passes several readers, and each may do any of the steps in any
+    /// order: one decodes and then resolves dots, the next one cuts parameters
+    /// first. So every path that can be reached by steps is a reading. One where
+    /// the path has nothing strange in it.
     ///
     /// # Errors
-    /// [`InvalidPath::Ambiguous`] when two readings fall under different rules.
+    /// [`InvalidPath::Ambiguous`] when two readings fall under different rules, or
+    /// when there are too many to try.
     pub fn rule<R: PartialEq>(&self, find: impl Fn(&[u8]) -> R) -> Result<R, InvalidPath> {
         let rule = find(self.raw);
-        let decoded = self.decoded.as_deref();
-        for start in [Some(self.raw), decoded].into_iter().flatten() {
-            if !agree(Cow::Borrowed(start), &STEPS, &rule, &find) {
+        if !is_strange(self.raw) {
+            return Ok(rule);
+        }
+        let mut readings = vec![Reading {
+            path: self.raw.to_vec(),
+            decoded: false,
+        }];
+        let (mut tried, mut bytes) = (0, 0_usize);
+        while let Some(reading) = readings.get(tried).cloned() {
+            tried = tried.saturating_add(1);
+            bytes = bytes.saturating_add(reading.path.len());
+            let different = find(&reading.path) != rule;
+            if different || bytes > MAX_READ_BYTES {
+                return Err(InvalidPath::Ambiguous);
+            }
+            for next in STEPS.iter().filter_map(|step| step(&reading)) {
+                if !readings.contains(&next) {
+                    readings.push(next);
+                }
+            }
+            if readings.len() > MAX_READINGS {
                 return Err(InvalidPath::Ambiguous);
             }
         }
@@ -125,20 +161,33 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// Whether the path, with each subset of `steps` done to it, falls under `rule`.
-fn agree<R: PartialEq>(
-    path: Cow<'_, [u8]>,
-    steps: &[Step],
-    rule: &R,
-    find: &impl Fn(&[u8]) -> R,
-) -> bool {
-    let Some((step, rest)) = steps.split_first() else {
-        return find(&path) == *rule;
-    };
-    if (step.when)(&path) && !agree(Cow::Owned((step.does)(&path)), rest, rule, find) {
-        return false;
+/// Whether any step would change a path.
+fn is_strange(path: &[u8]) -> bool {
+    path.iter().any(|b| matches!(b, b'%' | b'\\' | b';'))
+        || path.windows(2).any(|two| two == b"//")
+        || has_dot_segment(path)
+}
+
+/// Decodes what never needed encoding (RFC 3986 section 6.2.2.2), as normalisers
+/// do that leave an encoded `/` alone.
+fn decode_unreserved(path: &[u8]) -> Vec<u8> {
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        if *byte == b'%'
+            && let (Some(high), Some(low)) = (digit(behind.first()), digit(behind.get(1)))
+            && let Ok(decoded) = u8::try_from(high << 4 | low)
+            && (decoded.is_ascii_alphanumeric() || b"-._~".contains(&decoded))
+        {
+            out.push(decoded);
+            rest = behind.get(2..).unwrap_or_default();
+            continue;
+        }
+        out.push(*byte);
     }
-    agree(path, rest, rule, find)
+    out
 }
 
 fn percent_decode(path: &[u8]) -> Result<Vec<u8>, InvalidPath> {
@@ -240,6 +289,42 @@ mod tests {
         seen.sort();
         seen.dedup();
         seen
+    }
+
+    /// Each reads as /admin to some chain of readers: dots by RFC 3986 with an
+    /// encoded slash kept, parameters cut before decoding, dots resolved twice.
+    #[test]
+    fn steps_in_any_order_are_readings() {
+        for path in [
+            "/pub/a%2fb/%2e%2e/%2e%2e/admin",
+            "/pub/%2e%2e;%2fpub/admin",
+            "/pub/a%2fb/../%2e%2e/admin",
+            "/pub/\\..;\\pub/admin",
+            "/pub//%2e%2e//a//../pub/./.",
+        ] {
+            let parsed = RequestPath::parse(Some(path.as_bytes())).unwrap();
+            let is_public = |path: &[u8]| path == b"/pub" || path.starts_with(b"/pub/");
+            assert_eq!(
+                parsed.rule(is_public),
+                Err(InvalidPath::Ambiguous),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn too_much_to_read_is_refused() {
+        let many = "/a;b/%2e\\//".repeat(40);
+        let long = format!("/a{}//b", "/a".repeat(16_000));
+        let rule = |path: &str| {
+            RequestPath::parse(Some(path.as_bytes()))
+                .unwrap()
+                .rule(|_| 0)
+        };
+        assert_eq!(rule(&long), Ok(0), "long, and two readings");
+        let longer = format!("{}/%61;b//c/./%62", "/a".repeat(15_000));
+        assert_eq!(rule(&longer), Err(InvalidPath::Ambiguous));
+        let _ = rule(&many);
     }
 
     #[test]

@@ -34,6 +34,7 @@ struct Position {
 struct Found {
     id: (u64, u64),
     added: u64,
+    length: u64,
 }
 
 pub(super) async fn run(consumer: Consumer, stream: Stream) {
@@ -138,6 +139,9 @@ async fn look(
             ("entries-added", Value::Int(added)) => {
                 found.added = u64::try_from(added).unwrap_or(0);
             }
+            ("length", Value::Int(length)) => {
+                found.length = u64::try_from(length).unwrap_or(0);
+            }
             _ => {}
         }
     }
@@ -153,14 +157,17 @@ async fn look(
         *position = Position::default();
         return Ok(false);
     }
+    if position.id == (0, 0) && position.read == 0 {
+        // What is left of a trimmed stream is what will be read.
+        position.added = found.added.saturating_sub(found.length);
+    }
     // Only at its end can the messages be counted against those read.
     if found.id == position.id {
         let missed = found
             .added
             .saturating_sub(position.added)
             .saturating_sub(position.read);
-        // The first reading begins with what is left of a trimmed stream.
-        if missed > 0 && position.added > 0 {
+        if missed > 0 {
             tracing::warn!(
                 stream = stream.key(),
                 missed,

@@ -186,6 +186,8 @@ fn issuer(
         };
     match values::issuer(&value, allow_insecure) {
         Ok(()) => Some(value),
+        // What may hold a password is not repeated.
+        Err(problem) if value.contains('@') => object.fail("issuer", problem),
         Err(problem) => object.fail("issuer", format!("{} {problem}", quoted(&value))),
     }
 }

@@ -97,6 +97,11 @@ impl RevokedAnchors {
         self.expiry(id).is_some_and(|expires| expires > now_s)
     }
 
+    /// Whether an id takes a place in the table, expired or not.
+    pub fn is_known(&self, id: AnchorId) -> bool {
+        self.expiry(id).is_some()
+    }
+
     /// Whether inserting would change anything.
     pub fn would_change(&self, id: AnchorId, expires_s: u32) -> bool {
         self.expiry(id).is_none_or(|known| known < expires_s)
@@ -299,6 +304,10 @@ impl Shard {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small numbers of the test's own"
+)]
 mod tests {
     use std::collections::BTreeMap;
 

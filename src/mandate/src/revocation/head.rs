@@ -18,6 +18,8 @@ const LEASE_GRACE_MS: u64 = 500;
 const MAX_BACKOFF_MS: u64 = 5_000;
 /// A failure is logged at most this often, by all VMs together.
 const LOG_EVERY_MS: u64 = 60_000;
+/// Wait before the whole state of a companion is asked for that lost its log.
+const GONE_PAUSE_MS: u64 = 50;
 /// Wait before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
@@ -173,6 +175,14 @@ impl Head {
         next
     }
 
+    /// The record with the lease given back after the companion lost its log; not
+    /// due at once: one that does so every time must not be asked without end.
+    pub fn gone(self, now_ms: u64) -> Self {
+        let mut next = self.forgotten().answered().released(now_ms);
+        next.next_poll_ms = now_ms.saturating_add(GONE_PAUSE_MS);
+        next
+    }
+
     /// The record of a state found damaged: a new, empty log, nothing confirmed.
     pub fn reset(self, now_ms: u64) -> Self {
         let mut next = self.forgotten().released(now_ms);
@@ -219,12 +229,16 @@ impl Head {
         };
         let until = now_ms.saturating_add(u64::from(ttl_s).saturating_mul(1_000));
         let known = self.delegation_epoch(now_ms);
-        if epoch > known || known == 0 {
-            self.epoch_until_ms = until;
-        } else if epoch == known {
-            self.epoch_until_ms = self.epoch_until_ms.max(until);
+        if epoch < known {
+            return;
         }
-        self.epoch = known.max(epoch);
+        // A higher one must not end sooner than the lower one would have: then
+        // none would be known where both forbid.
+        self.epoch_until_ms = match known {
+            0 => until,
+            _ => self.epoch_until_ms.max(until),
+        };
+        self.epoch = epoch;
     }
 
     /// The zone's delegation epoch; 0 when none is known.
@@ -376,7 +390,11 @@ mod tests {
         head.raise(&page(5, 20), 3_000);
         assert_eq!(head.delegation_epoch(22_999), 5);
         head.raise(&page(9, 1), 4_000);
-        assert_eq!(head.delegation_epoch(4_999), 9);
+        assert_eq!(
+            head.delegation_epoch(22_999),
+            9,
+            "no sooner than the lower one"
+        );
         head.raise(&page(3, 1), 30_000);
         assert_eq!(head.delegation_epoch(30_000), 3);
     }

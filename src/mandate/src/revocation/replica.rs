@@ -105,6 +105,10 @@ impl Replica {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small numbers of the test's own"
+)]
 mod tests {
     use std::collections::BTreeMap;
 
