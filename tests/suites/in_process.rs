@@ -82,6 +82,22 @@ fn a_body_does_not_carry_on_a_request_that_waits_or_was_refused() {
 }
 
 #[test]
+fn reserved_names_are_removed_from_trailers_too() {
+    let mut proxy = answering(json!({}), Duration::ZERO);
+    proxy.advance(FIRST_TICK);
+    let trailers = [
+        ("x-caracal-sub", "forged"),
+        ("X_Caracal.Zone-Id", "forged"),
+        ("x-checksum", "kept"),
+    ];
+    let request = Request::post("/", "body").bearer(good()).trailers(trailers);
+    let stream = proxy.request(0, request);
+    let reached = proxy.upstream(stream).unwrap().trailers.clone().unwrap();
+    assert_eq!(reached.names(), ["x-checksum"]);
+    proxy.assert_clean();
+}
+
+#[test]
 fn a_client_that_leaves_while_it_waits_is_forgotten() {
     let mut proxy = answering(json!({}), Duration::from_millis(100));
     let stream = send(&mut proxy, 0);

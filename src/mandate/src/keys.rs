@@ -155,7 +155,8 @@ impl Key {
         &self.thumbprint
     }
 
-    pub(crate) fn public(&self) -> &PublicKey {
+    /// The public key, checked and prepared.
+    pub fn public(&self) -> &PublicKey {
         &self.public
     }
 }

@@ -133,6 +133,9 @@ DISAGREE = {
     # parameters
     "parameters": "/payouts;v=1", "parameters-exclude": "/health;v=1", "parameters-longer": "/payouts/admin;v=1", "parameters-parent": "/health/..;/payouts",
     "parameters-parent-value": "/health/..;x=1/payouts", "parameters-empty": "/payouts;", "parameters-middle": "/payouts;v=1/admin",
+    # several readers one after the other, each with an order of its own
+    "chain-dots-kept-slash": "/health/a%2fb/%2e%2e/%2e%2e/payouts", "chain-cut-then-decode": "/health/%2e%2e;%2fhealth/payouts",
+    "chain-dots-twice": "/health/a%2fb/../%2e%2e/payouts", "chain-cut-then-backslash": "/health/\\..;\\health/payouts",
     "encoded-parameters": "/payouts%3bv=1", "parameters-dot": "/.;/payouts", "encoded-parameters-parent": "/health/..%3b/payouts",
 }
 

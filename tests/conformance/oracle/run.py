@@ -9,6 +9,7 @@ packages of requirements.txt, and starts generate.py in it.
 Exit status: 0 done, 1 the vectors differ or a case contradicts the oracle, 3 no Python >= 3.12.
 """
 
+import fcntl
 import glob
 import hashlib
 import os
@@ -56,6 +57,10 @@ def environment():
     place = os.path.join(PROJECT, ".tools", "oracle", "%s-cp%d%d" % ((digest,) + version))
     inside = os.path.join(place, "bin", "python")
     ready = os.path.join(place, "ready")
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    # Tests run at the same time; one of them makes it, the others wait.
+    lock = open(os.path.join(os.path.dirname(place), "lock"), "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if not os.path.exists(ready):
         print("oracle: making %s" % os.path.relpath(place, PROJECT), file=sys.stderr)
         shutil.rmtree(place, ignore_errors=True)
@@ -67,6 +72,7 @@ def environment():
         )
         with open(ready, "w") as file:
             file.write("ok\n")
+    lock.close()
     return inside
 
 
