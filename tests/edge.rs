@@ -2,7 +2,7 @@
 //! and a client that knows which mandates must never be admitted again.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, Setup};
 use crate::mint::{Key, configuration, key_set, now};
+use crate::processes::until;
 use crate::servers::{Client, Reply, Server, get};
 
 /// Connections that are asked one after the other; Envoy spreads them over its
@@ -89,7 +90,8 @@ pub fn all_answer(edge: SocketAddr, token: &str, status: u16, error: &str) -> bo
 pub struct Watch {
     stop: Arc<AtomicBool>,
     admitted: Arc<Mutex<Vec<String>>>,
-    thread: Option<JoinHandle<u64>>,
+    sent: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
@@ -97,8 +99,9 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let admitted: Arc<Mutex<Vec<String>>> = Arc::default();
         let (token, ended, noted) = (token.to_owned(), Arc::clone(&stop), Arc::clone(&admitted));
+        let sent: Arc<AtomicU64> = Arc::default();
+        let count = Arc::clone(&sent);
         let thread = std::thread::spawn(move || {
-            let mut sent = 0;
             let connect = || Client::try_connect(edge).ok();
             let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| connect()).collect();
             let bearer = format!("Bearer {token}");
@@ -108,22 +111,19 @@ impl Watch {
                     let answer = client.as_mut().and_then(|c| c.exchange(&request).ok());
                     match answer {
                         Some(answer) if answer.status < 400 => {
-                            noted
-                                .lock()
-                                .unwrap()
-                                .push(format!("{} after {sent}", answer.status));
+                            noted.lock().unwrap().push(answer.status.to_string());
                         }
-                        Some(_) => sent += 1,
+                        Some(_) => drop(count.fetch_add(1, Ordering::SeqCst)),
                         None => *client = connect(),
                     }
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
-            sent
         });
         Watch {
             stop,
             admitted,
+            sent,
             thread: Some(thread),
         }
     }
@@ -131,14 +131,16 @@ impl Watch {
     /// Ends it; how many were refused. Fails when one was admitted.
     #[track_caller]
     pub fn none_was_admitted(mut self) -> u64 {
+        let sent = || self.sent.load(Ordering::SeqCst);
+        let enough = sent() + 50;
+        until("more are sent", Duration::from_secs(30), || sent() > enough);
         self.stop.store(true, Ordering::SeqCst);
-        let sent = self.thread.take().unwrap().join().unwrap();
+        self.thread.take().unwrap().join().unwrap();
         let admitted = self.admitted.lock().unwrap();
         assert!(
             admitted.is_empty(),
             "a revoked mandate was admitted: {admitted:?}"
         );
-        assert!(sent > 50, "too few were sent to tell: {sent}");
-        sent
+        sent()
     }
 }
