@@ -43,6 +43,31 @@ fn only_known_calls_are_imported() {
     }
 }
 
+/// Every import and export, against the list beside this file: a change of what
+/// the file asks of a host, or offers it, is seen in review.
+#[test]
+fn imports_and_exports_are_the_listed_ones() {
+    let module = Module::from_file(&Engine::default(), filter_wasm()).unwrap();
+    let imports = module
+        .imports()
+        .map(|i| format!("import {}.{}", i.module(), i.name()));
+    let exports = module
+        .exports()
+        .map(|export| format!("export {}", export.name()));
+    let mut found: Vec<String> = imports.chain(exports).collect();
+    found.sort();
+    let found = found.join("\n") + "\n";
+    let file = caracal_tests::root().join("tests/suites/wasm_file.txt");
+    if std::env::var_os("UPDATE_WASM_FILE").is_some() {
+        std::fs::write(&file, &found).unwrap();
+    }
+    let listed = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(
+        found, listed,
+        "if it is meant: UPDATE_WASM_FILE=1 cargo test -p caracal-tests --test wasm_file"
+    );
+}
+
 #[test]
 fn the_abi_is_the_one_all_hosts_speak() {
     let module = Module::from_file(&Engine::default(), filter_wasm()).unwrap();
