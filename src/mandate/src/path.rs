@@ -43,47 +43,24 @@ impl fmt::Display for InvalidPath {
 }
 
 /// Most readings that a path may have; a path with more is refused.
-const MAX_READINGS: usize = 64;
+const MAX_READINGS: usize = 256;
 /// Most bytes of all readings of a path together: a long path with much in it to
 /// read is a way to keep a worker busy.
 const MAX_READ_BYTES: usize = 256 * 1024;
 
-/// What a reader may do to a path; `None` where it changes nothing.
-const STEPS: [fn(&Reading) -> Option<Reading>; 6] = [
-    |it| (!it.decoded).then(|| it.decode())?,
-    |it| (!it.decoded).then(|| it.changed(decode_unreserved(&it.path)))?,
-    |it| it.changed(backslashes(&it.path)),
-    |it| it.changed(parameters(&it.path)),
-    |it| it.changed(merge_slashes(&it.path)),
-    |it| it.changed(dot_segments(&it.path)),
+/// What a reader may do to a path; `None` where it cannot. Decoding can happen
+/// again: each of two readers in a row decodes once.
+const STEPS: [fn(&[u8]) -> Option<Vec<u8>>; 9] = [
+    |path| percent_decode(path).ok(),
+    |path| Some(decode_unreserved(path)),
+    |path| Some(backslashes(path)),
+    |path| Some(parameters(path)),
+    |path| Some(merge_slashes(path)),
+    |path| Some(dot_segments(path)),
+    |path| Some(until_delimiter(path)),
+    |path| Some(without_line_breaks(path)),
+    |path| Some(without_trailing_dots(path)),
 ];
-
-/// A path after some steps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Reading {
-    path: Vec<u8>,
-    /// It was percent-decoded; nobody does that twice.
-    decoded: bool,
-}
-
-impl Reading {
-    fn changed(&self, path: Vec<u8>) -> Option<Reading> {
-        (path != self.path).then_some(Reading {
-            path,
-            decoded: self.decoded,
-        })
-    }
-
-    fn decode(&self) -> Option<Reading> {
-        // It was decoded before, so it can be; a cut may have gone through a
-        // sequence, and then what is left has no such reading.
-        let path = percent_decode(&self.path).ok()?;
-        (path != self.path).then_some(Reading {
-            path,
-            decoded: true,
-        })
-    }
-}
 
 /// A path without its query, checked for what makes it unreadable.
 #[derive(Debug, Clone, Copy)]
@@ -136,15 +113,12 @@ impl<'a> RequestPath<'a> {
         if !is_strange(self.raw) {
             return Ok(rule);
         }
-        let mut readings = vec![Reading {
-            path: self.raw.to_vec(),
-            decoded: false,
-        }];
+        let mut readings = vec![self.raw.to_vec()];
         let (mut tried, mut bytes) = (0, 0_usize);
         while let Some(reading) = readings.get(tried).cloned() {
             tried = tried.saturating_add(1);
-            bytes = bytes.saturating_add(reading.path.len());
-            let different = find(&reading.path) != rule;
+            bytes = bytes.saturating_add(reading.len());
+            let different = find(&reading) != rule;
             if different || bytes > MAX_READ_BYTES {
                 return Err(InvalidPath::Ambiguous);
             }
@@ -163,9 +137,54 @@ impl<'a> RequestPath<'a> {
 
 /// Whether any step would change a path.
 fn is_strange(path: &[u8]) -> bool {
-    path.iter().any(|b| matches!(b, b'%' | b'\\' | b';'))
+    path.iter()
+        .any(|b| matches!(b, b'%' | b'\\' | b';') || is_line_break(b))
         || path.windows(2).any(|two| two == b"//")
-        || has_dot_segment(path)
+        || path
+            .split(|b| *b == b'/')
+            .any(|segment| is_dots(segment) || trimmed(segment) != segment)
+}
+
+fn is_dots(segment: &[u8]) -> bool {
+    matches!(segment, b"." | b"..")
+}
+
+/// The path as one reads it that decodes first and then parses a URL: a decoded
+/// `?` or `#` ends it there, and a NUL does for some.
+fn until_delimiter(path: &[u8]) -> Vec<u8> {
+    let end = |b: &u8| matches!(b, b'?' | b'#' | 0);
+    path.split(end).next().unwrap_or_default().to_vec()
+}
+
+fn is_line_break(b: &u8) -> bool {
+    matches!(b, b'\t' | b'\n' | b'\r')
+}
+
+/// URL parsers drop these wherever they stand (WHATWG URL, section 4.4).
+fn without_line_breaks(path: &[u8]) -> Vec<u8> {
+    path.iter().copied().filter(|b| !is_line_break(b)).collect()
+}
+
+/// Segments without the spaces and dots at their ends, as some file systems name
+/// files; URL parsers drop spaces at the very end.
+fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|b| *b == b'/').map(trimmed);
+    segments.collect::<Vec<_>>().join(&b'/')
+}
+
+fn without_suffix<'a>(segment: &'a [u8], of: &[u8]) -> &'a [u8] {
+    let last = segment.iter().rposition(|b| !of.contains(b));
+    let len = last.map_or(0, |last| last.saturating_add(1));
+    segment.get(..len).unwrap_or_default()
+}
+
+fn trimmed(segment: &[u8]) -> &[u8] {
+    let spaceless = without_suffix(segment, b" ");
+    match without_suffix(spaceless, b". ") {
+        // Dots only: what they mean is not a name's.
+        [] => spaceless,
+        name => name,
+    }
 }
 
 /// Decodes what never needed encoding (RFC 3986 section 6.2.2.2), as normalisers
@@ -236,11 +255,6 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn has_dot_segment(path: &[u8]) -> bool {
-    path.split(|b| *b == b'/')
-        .any(|segment| matches!(segment, b"." | b".."))
-}
-
 /// RFC 3986 section 5.2.4, for a path that starts with `/`.
 fn dot_segments(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
@@ -301,6 +315,17 @@ mod tests {
             "/pub/a%2fb/../%2e%2e/admin",
             "/pub/\\..;\\pub/admin",
             "/pub//%2e%2e//a//../pub/./.",
+            "/pub/%252e%252e/admin",
+            "/pub/%2525252e./admin",
+            "/pub%252f..%252fadmin",
+            "/pub/..%3f/pub/x",
+            "/pub/..%23",
+            "/pub/..%2500/pub",
+            "/pub/.%09./admin",
+            "/pub/%2e%0d%0a%2e/admin",
+            "/pub/..%20/admin",
+            "/pub./x",
+            "/x/..%20./pub",
         ] {
             let parsed = RequestPath::parse(Some(path.as_bytes())).unwrap();
             let is_public = |path: &[u8]| path == b"/pub" || path.starts_with(b"/pub/");
@@ -341,8 +366,10 @@ mod tests {
         assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
         assert!(readings("/a\\..;x\\b").contains(&"/b".to_owned()));
         assert!(readings("/a%5c..%3bx%5cb").contains(&"/b".to_owned()));
-        // Decoded once only.
-        assert!(!readings("/a/%252e%252e/b").contains(&"/b".to_owned()));
+        // Each of two readers decodes once.
+        assert!(readings("/a/%252e%252e/b").contains(&"/b".to_owned()));
+        // What cannot be decoded again has no such reading.
+        assert_eq!(readings("/100%25"), ["/100%", "/100%25"]);
     }
 
     #[test]

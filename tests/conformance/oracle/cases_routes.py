@@ -106,6 +106,7 @@ AGREE = {
     "parameters-two": "/payouts/a;v=1;w=2/b;x", "encoded-semicolon": "/payouts/a%3bb", "backslash-below": "/payouts/a\\b",
     "encoded-backslash-below": "/payouts/a%5cb", "plus": "/payouts/a+b", "sub-delims": "/payouts/a!$&'()*,=:@~_-",
     "encoded-control": "/payouts/a%0ab", "long": "/payouts/" + "a/" * 1000, "encoded-noncharacter": "/payouts/%EF%BF%BF",
+    "trailing-dot-below": "/payouts/a.", "trailing-space-below": "/payouts/a%20", "double-encoded-space": "/payouts/a%2520b",
     "encoded-astral": "/payouts/%F0%9F%98%80",
 }
 
@@ -136,6 +137,14 @@ DISAGREE = {
     # several readers one after the other, each with an order of its own
     "chain-dots-kept-slash": "/health/a%2fb/%2e%2e/%2e%2e/payouts", "chain-cut-then-decode": "/health/%2e%2e;%2fhealth/payouts",
     "chain-dots-twice": "/health/a%2fb/../%2e%2e/payouts", "chain-cut-then-backslash": "/health/\\..;\\health/payouts",
+    # each of two readers decodes once
+    "double-encoded-parent": "/health/%252e%252e/payouts", "double-encoded-slash": "/payouts%252fadmin", "triple-encoded-dot": "/health/%25252e./payouts",
+    "double-encoded-backslash": "/health%255c..%255cpayouts",
+    # decoded, and then parsed as a URL: delimiters end it, line breaks and trailing spaces are dropped
+    "decoded-question": "/health/..%3f", "decoded-hash": "/payouts%23x", "decoded-tab": "/health/.%09./payouts", "decoded-crlf": "/health/.%0d%0a./payouts",
+    "decoded-space": "/health/..%20/payouts", "double-encoded-nul": "/payouts%2500",
+    # names as file systems with other rules read them
+    "trailing-dot": "/payouts.", "trailing-dot-below": "/health./live", "trailing-dots": "/payouts..", "trailing-space": "/payouts%20/admin",
     "encoded-parameters": "/payouts%3bv=1", "parameters-dot": "/.;/payouts", "encoded-parameters-parent": "/health/..%3b/payouts",
 }
 
@@ -167,8 +176,6 @@ def readings(s: Suite) -> None:
         s.add(f"unreadable-{name}-no-rules", 0, "The path cannot be read; one rule for all does not help", BAD_PATH, full, path="/" + UNREADABLE[name], stricter="path-readings")
         s.add(f"unreadable-{name}-excluded", 0, "The path cannot be read, under an excluded prefix", BAD_PATH, path="/health/" + UNREADABLE[name],
               config="routes", stricter="path-readings")
-    s.add("double-encoded-parent", 1, "Decoded once there are no dots: the path is excluded", OK, path="/health/%252e%252e/payouts", config="routes")
-    s.add("double-encoded-slash", 5, "Decoded once there is no slash: no rule", OK, READ, path="/payouts%252fadmin", config="routes")
     s.add("parameters-open", 5, "Parameters under the root route's longer neighbour", BAD_PATH, full, path="/open;x", config="routes-root", stricter="path-readings")
 
 
