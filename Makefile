@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench lint schema clean envoy redis wasm trap cli tools
+.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm trap cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -41,6 +41,7 @@ test: trap build envoy redis ## every test: unit, in-process host, real Envoy an
 	$(CARGO) test --locked -p caracal-mandate --features schema
 	$(CARGO) test --locked -p caracal-feed
 	$(CARGO) test --locked -p caracal-edge
+	$(CARGO) test --locked -p caracal-fuzz
 	$(CARGO) test --locked -p caracal-tests
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
@@ -48,6 +49,35 @@ test: trap build envoy redis ## every test: unit, in-process host, real Envoy an
 
 bench: trap build envoy redis ## how soon a revocation bites, what a million of them cost
 	$(CARGO) bench --locked -p caracal-tests
+
+# Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
+# run/fuzz/found, and new inputs in run/fuzz/TARGET.
+FUZZ_SECONDS ?= 3600
+FUZZ_JOBS ?= $(shell nproc)
+FUZZ_TARGETS ?= configuration event headers key_set page paths shared_data token
+FUZZERS := $(CARGO_TARGET_DIR)/fuzz/x86_64-unknown-linux-gnu/release
+
+fuzz: fuzzers ## looks for inputs that break a guarantee; FUZZ_SECONDS=3600 for each target
+	@mkdir -p run/fuzz/found $(addprefix run/fuzz/,$(FUZZ_TARGETS))
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I TARGET sh -c '\
+	  "$(FUZZERS)/TARGET" run/fuzz/TARGET tests/fuzz/corpus/TARGET -dict=tests/fuzz/dictionary.txt -max_len=4096 \
+	    -timeout=20 -rss_limit_mb=2048 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	    -artifact_prefix=run/fuzz/found/TARGET- >run/fuzz/TARGET.log 2>&1 || echo "TARGET: found something, see run/fuzz/TARGET.log"; \
+	  echo "TARGET: $$(sed -n "s/^stat::number_of_executed_units: *//p" run/fuzz/TARGET.log) executions"'
+	@[ -z "$$(ls run/fuzz/found)" ]
+
+corpus: fuzzers ## takes what `make fuzz` found worth keeping into tests/fuzz/corpus
+	@for target in $(FUZZ_TARGETS); do mkdir -p run/fuzz/$$target run/fuzz/merged/$$target; \
+	  "$(FUZZERS)/$$target" -set_cover_merge=1 -use_counters=0 -max_len=2048 run/fuzz/merged/$$target tests/fuzz/corpus/$$target run/fuzz/$$target >/dev/null 2>&1; \
+	  rm -rf tests/fuzz/corpus/$$target; mv run/fuzz/merged/$$target tests/fuzz/corpus/; \
+	  echo "$$target: $$(ls tests/fuzz/corpus/$$target | wc -l) inputs"; done
+
+# Without the link-time optimisation of releases: there are eight programs to link.
+fuzzers:
+	@rustup run nightly rustc --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
+	@[ -x .tools/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root .tools cargo-fuzz --version 0.13.2
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 PATH="$(CURDIR)/.tools/bin:$$PATH" \
+	  rustup run nightly cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none --features libfuzzer --target-dir "$(CARGO_TARGET_DIR)/fuzz"
 
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check

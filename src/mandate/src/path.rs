@@ -48,18 +48,18 @@ const MAX_READINGS: usize = 256;
 /// read is a way to keep a worker busy.
 const MAX_READ_BYTES: usize = 256 * 1024;
 
-/// What a reader may do to a path; `None` where it cannot. Decoding can happen
-/// again: each of two readers in a row decodes once.
-const STEPS: [fn(&[u8]) -> Option<Vec<u8>>; 9] = [
-    |path| percent_decode(path).ok(),
-    |path| Some(decode_unreserved(path)),
-    |path| Some(backslashes(path)),
-    |path| Some(parameters(path)),
-    |path| Some(merge_slashes(path)),
-    |path| Some(dot_segments(path)),
-    |path| Some(until_delimiter(path)),
-    |path| Some(without_line_breaks(path)),
-    |path| Some(without_trailing_dots(path)),
+/// What a reader may do to a path. Any of it can happen again: each of two readers
+/// in a row decodes once.
+const STEPS: [fn(&[u8]) -> Vec<u8>; 9] = [
+    |path| decode(path, |_| true),
+    |path| decode(path, is_unreserved),
+    backslashes,
+    parameters,
+    merge_slashes,
+    dot_segments,
+    until_delimiter,
+    without_line_breaks,
+    without_trailing_dots,
 ];
 
 /// A path without its query, checked for what makes it unreadable.
@@ -85,11 +85,10 @@ impl<'a> RequestPath<'a> {
         if raw.contains(&b'#') {
             return Err(InvalidPath::Fragment);
         }
-        let decoded = if raw.contains(&b'%') {
-            Some(percent_decode(raw)?)
-        } else {
-            None
-        };
+        if !is_decodable(raw) {
+            return Err(InvalidPath::Encoding);
+        }
+        let decoded = raw.contains(&b'%').then(|| decode(raw, |_| true));
         let readable = decoded.as_deref().unwrap_or(raw);
         if readable.contains(&0) {
             return Err(InvalidPath::Nul);
@@ -122,7 +121,7 @@ impl<'a> RequestPath<'a> {
             if different || bytes > MAX_READ_BYTES {
                 return Err(InvalidPath::Ambiguous);
             }
-            for next in STEPS.iter().filter_map(|step| step(&reading)) {
+            for next in STEPS.iter().map(|step| step(&reading)) {
                 if !readings.contains(&next) {
                     readings.push(next);
                 }
@@ -166,64 +165,60 @@ fn without_line_breaks(path: &[u8]) -> Vec<u8> {
 }
 
 /// Segments without the spaces and dots at their ends, as some file systems name
-/// files; URL parsers drop spaces at the very end.
+/// files; URL parsers drop spaces and control characters at the very end.
 fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
     let segments = path.split(|b| *b == b'/').map(trimmed);
     segments.collect::<Vec<_>>().join(&b'/')
 }
 
-fn without_suffix<'a>(segment: &'a [u8], of: &[u8]) -> &'a [u8] {
-    let last = segment.iter().rposition(|b| !of.contains(b));
-    let len = last.map_or(0, |last| last.saturating_add(1));
-    segment.get(..len).unwrap_or_default()
-}
-
 fn trimmed(segment: &[u8]) -> &[u8] {
-    let spaceless = without_suffix(segment, b" ");
-    match without_suffix(spaceless, b". ") {
-        // Dots only: what they mean is not a name's.
-        [] => spaceless,
-        name => name,
-    }
+    let blank = |b: &u8| *b <= b' ';
+    let until = |last: Option<usize>| segment.get(..last.map_or(0, |last| last.saturating_add(1)));
+    let spaceless = until(segment.iter().rposition(|b| !blank(b)));
+    // Dots only: what they mean is not a name's.
+    until(segment.iter().rposition(|b| !blank(b) && *b != b'.'))
+        .filter(|name| !name.is_empty())
+        .or(spaceless)
+        .unwrap_or_default()
 }
 
-/// Decodes what never needed encoding (RFC 3986 section 6.2.2.2), as normalisers
-/// do that leave an encoded `/` alone.
-fn decode_unreserved(path: &[u8]) -> Vec<u8> {
-    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+/// Decodes the percent-encoded bytes that `which` names. What is no encoding
+/// stays: after the first decoding there are readers that are as lenient.
+fn decode(path: &[u8], which: fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        if *byte == b'%'
-            && let (Some(high), Some(low)) = (digit(behind.first()), digit(behind.get(1)))
-            && let Ok(decoded) = u8::try_from(high << 4 | low)
-            && (decoded.is_ascii_alphanumeric() || b"-._~".contains(&decoded))
-        {
-            out.push(decoded);
-            rest = behind.get(2..).unwrap_or_default();
-            continue;
-        }
-        out.push(*byte);
+        let (byte, after) = match encoded(rest) {
+            Some((decoded, after)) if which(decoded) => (decoded, after),
+            _ => (*byte, behind),
+        };
+        out.push(byte);
+        rest = after;
     }
     out
 }
 
-fn percent_decode(path: &[u8]) -> Result<Vec<u8>, InvalidPath> {
-    let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
-    let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else {
-            return Err(InvalidPath::Encoding);
-        };
-        out.push(u8::try_from(high << 4 | low).map_err(|_| InvalidPath::Encoding)?);
-    }
-    Ok(out)
+/// The byte that an encoding at the start stands for, and what is behind it.
+fn encoded(path: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'%', high, low, rest @ ..] = path else {
+        return None;
+    };
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
+    Some((byte, rest))
+}
+
+/// What never needed encoding (RFC 3986 section 6.2.2.2): normalisers decode that
+/// and leave an encoded `/` alone.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// Whether every `%` begins an encoding.
+fn is_decodable(path: &[u8]) -> bool {
+    let mut parts = path.split(|b| *b == b'%');
+    parts.next();
+    parts.all(|part| matches!(part, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 fn backslashes(path: &[u8]) -> Vec<u8> {
@@ -317,6 +312,7 @@ mod tests {
             "/pub//%2e%2e//a//../pub/./.",
             "/pub/%252e%252e/admin",
             "/pub/%2525252e./admin",
+            "/pub%255c..%25admin/../admin",
             "/pub%252f..%252fadmin",
             "/pub/..%3f/pub/x",
             "/pub/..%23",
@@ -368,7 +364,7 @@ mod tests {
         assert!(readings("/a%5c..%3bx%5cb").contains(&"/b".to_owned()));
         // Each of two readers decodes once.
         assert!(readings("/a/%252e%252e/b").contains(&"/b".to_owned()));
-        // What cannot be decoded again has no such reading.
+        // What is no encoding is left as it is.
         assert_eq!(readings("/100%25"), ["/100%", "/100%25"]);
     }
 

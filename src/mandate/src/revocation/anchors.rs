@@ -12,6 +12,9 @@ use super::AnchorId;
 const SHARDS: usize = 256;
 /// A shard grows beyond this share of its slots in use, in percent.
 const FULL_PERCENT: usize = 85;
+/// Most anchors that room is made for before they come: their number stands in
+/// shared data, where anybody may have written it.
+const MOST_ROOM: usize = 1 << 20;
 /// Slots that a shard has at least, once it has any.
 const LEAST_SLOTS: usize = 8;
 
@@ -67,7 +70,7 @@ impl RevokedAnchors {
     /// An empty table with room for about so many, taken as it fills: to grow to
     /// a size that is known would move everything several times.
     pub fn with_room(anchors: usize) -> Self {
-        let slots = (anchors / SHARDS).saturating_mul(125) / 100;
+        let slots = (anchors.min(MOST_ROOM) / SHARDS).saturating_mul(125) / 100;
         RevokedAnchors {
             first_slots: slots.max(LEAST_SLOTS),
             ..RevokedAnchors::default()

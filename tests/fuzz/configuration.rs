@@ -1,0 +1,96 @@
+//! Input: whether the environment says something, then a configuration. What is
+//! accepted is valid by the committed schema and is read again as the same; its
+//! prefixes can be compared, its addresses can be sent; what is refused says where
+//! and shows no secret.
+
+use std::sync::LazyLock;
+
+use caracal_mandate::config::{Configuration, Revocation, schema};
+use serde_json::Value;
+
+use crate::byte;
+
+static SCHEMA: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&schema()).unwrap());
+
+const SECRET: &str = "environment-secret";
+
+pub fn check(data: &[u8]) {
+    let mut data = data;
+    // A document that has the same word elsewhere may show it.
+    if String::from_utf8_lossy(data).contains(SECRET) {
+        return;
+    }
+    let known = byte(&mut data) & 1 == 1;
+    let environment = |name: &str| {
+        let value = match name {
+            "CARACAL_STS_URL" => "https://sts.example.test/",
+            "CARACAL_ZONE_ID" => "zone-1",
+            "CARACAL_FEED_TOKEN" => SECRET,
+            _ => return None,
+        };
+        known.then(|| value.to_owned())
+    };
+    let configuration = match Configuration::from_json(data, &environment) {
+        Ok(configuration) => configuration,
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            for error in &errors {
+                let text = error.to_string();
+                assert!(!text.is_empty() && !text.contains(SECRET), "{text}");
+            }
+            return;
+        }
+    };
+    if let Ok(document) = serde_json::from_slice::<Value>(data) {
+        assert!(
+            SCHEMA.is_valid(&document),
+            "accepted, and not by the schema"
+        );
+    }
+    assert!(!format!("{configuration:?}").contains(SECRET));
+    again(&configuration);
+    for prefix in configuration.routes.keys().chain(&configuration.exclude) {
+        assert!(prefix.starts_with('/') && !prefix.contains("//"));
+        assert!(!prefix.contains(['?', '#', '%', ';', '\\', '\0', '\n', '\r']));
+        assert!(
+            !prefix
+                .split('/')
+                .any(|segment| segment == "." || segment == "..")
+        );
+    }
+    assert!(
+        !configuration
+            .exclude
+            .iter()
+            .any(|prefix| prefix.trim_end_matches('/').is_empty())
+    );
+    let target = configuration.jwks_target();
+    for text in [&target.path, &target.authority] {
+        assert!(text.bytes().all(|b| b.is_ascii_graphic()), "{text:?}");
+    }
+    assert!(target.path.starts_with('/') && !target.authority.is_empty());
+    assert!(!target.authority.contains('@'));
+    for name in configuration.forward.headers.keys() {
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_graphic() && b != b':' && b != b'_')
+        );
+        assert!(
+            !["authorization", "host", "connection", "content-length"].contains(&name.as_str())
+        );
+    }
+}
+
+/// What was understood, written down and read again.
+fn again(configuration: &Configuration) {
+    if let Revocation::Feed(feed) = &configuration.revocation
+        && feed.token.is_some()
+    {
+        // A secret is not written down.
+        return;
+    }
+    let written = serde_json::to_vec(configuration).unwrap();
+    let read = Configuration::from_json(&written, &|_| None);
+    assert_eq!(read.as_ref(), Ok(configuration));
+}
