@@ -50,7 +50,7 @@ const MAX_READ_BYTES: usize = 256 * 1024;
 
 /// What a reader may do to a path. Any of it can happen again: each of two readers
 /// in a row decodes once.
-const STEPS: [fn(&[u8]) -> Vec<u8>; 9] = [
+const STEPS: [fn(&[u8]) -> Vec<u8>; 10] = [
     |path| decode(path, |_| true),
     |path| decode(path, is_unreserved),
     backslashes,
@@ -59,6 +59,7 @@ const STEPS: [fn(&[u8]) -> Vec<u8>; 9] = [
     dot_segments,
     until_delimiter,
     without_line_breaks,
+    without_trailing_blanks,
     without_trailing_dots,
 ];
 
@@ -139,13 +140,15 @@ fn is_strange(path: &[u8]) -> bool {
     path.iter()
         .any(|b| matches!(b, b'%' | b'\\' | b';') || is_line_break(b))
         || path.windows(2).any(|two| two == b"//")
-        || path
-            .split(|b| *b == b'/')
-            .any(|segment| is_dots(segment) || trimmed(segment) != segment)
+        || path.split(|b| *b == b'/').any(is_strange_segment)
 }
 
-fn is_dots(segment: &[u8]) -> bool {
-    matches!(segment, b"." | b"..")
+fn is_strange_segment(segment: &[u8]) -> bool {
+    match segment {
+        b"." | b".." | [.., 0..=b' '] => true,
+        [.., b'.'] => segment.iter().any(|b| *b != b'.'),
+        _ => false,
+    }
 }
 
 /// The path as one reads it that decodes first and then parses a URL: a decoded
@@ -164,22 +167,32 @@ fn without_line_breaks(path: &[u8]) -> Vec<u8> {
     path.iter().copied().filter(|b| !is_line_break(b)).collect()
 }
 
-/// Segments without the spaces and dots at their ends, as some file systems name
-/// files; URL parsers drop spaces and control characters at the very end.
+/// Segments without the blanks at their ends: URL parsers drop spaces and control
+/// characters at the very end, some file systems spaces anywhere.
+fn without_trailing_blanks(path: &[u8]) -> Vec<u8> {
+    each_segment(path, |segment| without_suffix(segment, |b| b <= b' '))
+}
+
+/// Segments without the dots at their ends, as some file systems name files. A
+/// segment of nothing but dots is no name.
 fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
-    let segments = path.split(|b| *b == b'/').map(trimmed);
+    each_segment(path, |segment| {
+        match without_suffix(segment, |b| b == b'.') {
+            [] => segment,
+            name => name,
+        }
+    })
+}
+
+fn each_segment(path: &[u8], change: fn(&[u8]) -> &[u8]) -> Vec<u8> {
+    let segments = path.split(|b| *b == b'/').map(change);
     segments.collect::<Vec<_>>().join(&b'/')
 }
 
-fn trimmed(segment: &[u8]) -> &[u8] {
-    let blank = |b: &u8| *b <= b' ';
-    let until = |last: Option<usize>| segment.get(..last.map_or(0, |last| last.saturating_add(1)));
-    let spaceless = until(segment.iter().rposition(|b| !blank(b)));
-    // Dots only: what they mean is not a name's.
-    until(segment.iter().rposition(|b| !blank(b) && *b != b'.'))
-        .filter(|name| !name.is_empty())
-        .or(spaceless)
-        .unwrap_or_default()
+fn without_suffix(segment: &[u8], of: fn(u8) -> bool) -> &[u8] {
+    let last = segment.iter().rposition(|b| !of(*b));
+    let len = last.map_or(0, |last| last.saturating_add(1));
+    segment.get(..len).unwrap_or_default()
 }
 
 /// Decodes the percent-encoded bytes that `which` names. What is no encoding
@@ -321,6 +334,7 @@ mod tests {
             "/pub/%2e%0d%0a%2e/admin",
             "/pub/..%20/admin",
             "/pub./x",
+            "/pub/..%09./../admin",
             "/x/..%20./pub",
         ] {
             let parsed = RequestPath::parse(Some(path.as_bytes())).unwrap();

@@ -237,6 +237,7 @@ fn issuers() {
         "ftp://sts",
         "",
         "https://s ts",
+        "https://sts/\u{e9}",
     ] {
         assert!(!with(bad, false), "{bad}");
     }

@@ -16,6 +16,10 @@ pub(super) fn issuer(text: &str, allow_insecure: bool) -> Result<(), String> {
     if authority.as_str().contains('@') {
         return Err("must not contain user information".to_owned());
     }
+    // A path may hold any other byte to the parser, and is sent as it is.
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("must be visible ASCII".to_owned());
+    }
     if text.contains('?') || text.contains('#') {
         return Err("must not have a query or a fragment".to_owned());
     }
