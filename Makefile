@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm trap cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm hooks cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -37,7 +37,7 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-test: trap build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
+test: hooks build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked -p caracal-mandate --features schema
 	$(CARGO) test --locked -p caracal-feed
 	$(CARGO) test --locked -p caracal-edge
@@ -47,7 +47,7 @@ test: trap build envoy redis ## every test: unit, in-process host, real Envoy an
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: trap build envoy redis ## how soon a revocation bites, what a million of them cost
+bench: hooks build envoy redis ## how soon a revocation bites, what a million of them cost
 	$(CARGO) bench --locked -p caracal-tests
 
 # Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
@@ -95,11 +95,11 @@ wasm: tools
 	@mkdir -p dist
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/
 
-# The filter with a header that traps it. Never to deploy.
-trap: tools
-	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features trap-for-tests
+# The filter with headers that trap it and that ask its primitives. Never to deploy.
+hooks: tools
+	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features test-hooks
 	@mkdir -p dist
-	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_trap.wasm
+	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_hooks.wasm
 
 cli: tools
 	$(CARGO) build --locked --release -p caracal-edge

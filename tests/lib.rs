@@ -9,6 +9,7 @@ pub mod host;
 pub mod mint;
 pub mod processes;
 pub mod servers;
+pub mod signature_cases;
 
 use std::path::PathBuf;
 

@@ -34,9 +34,9 @@ pub fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// The filter with a trap in it, which `make test` builds beside the usual one.
-pub fn filter_that_traps() -> PathBuf {
-    let path = crate::root().join("dist/caracal_filter_trap.wasm");
+/// The filter with the hooks of `test-hooks` in it, which `make test` builds beside the usual one.
+pub fn filter_with_hooks() -> PathBuf {
+    let path = crate::root().join("dist/caracal_filter_hooks.wasm");
     assert!(
         path.is_file(),
         "{} is missing: run `make test`",

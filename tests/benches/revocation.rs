@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use caracal_tests::edge::Around;
 use caracal_tests::envoy::Envoy;
-use caracal_tests::processes::{Companion, Redis, filter_that_traps, until};
+use caracal_tests::processes::{Companion, Redis, filter_with_hooks, until};
 use caracal_tests::servers::{Client, request};
 use serde_json::json;
 
@@ -84,7 +84,7 @@ impl Scene {
             json!({"revocation": {"upstream": "feed"}, "limits": {"max_anchors": 2_000_000}});
         let setup = around
             .setup(companion.address, changes)
-            .wasm(filter_that_traps());
+            .wasm(filter_with_hooks());
         let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
         let edge = envoy.listener(0);
         Scene {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use caracal_tests::edge::{Around, Watch, all_answer, answers};
 use caracal_tests::envoy::{Clock, Envoy};
-use caracal_tests::processes::{Companion, Mode, Redis, Wire, filter_that_traps, until};
+use caracal_tests::processes::{Companion, Mode, Redis, Wire, filter_with_hooks, until};
 use caracal_tests::servers::{Client, get};
 use serde_json::json;
 
@@ -242,7 +242,7 @@ fn vms_made_anew_know_what_is_revoked() {
     let around = Around::default();
     let setup = around
         .setup(companion.address, json!({}))
-        .wasm(filter_that_traps());
+        .wasm(filter_with_hooks());
     let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
     let edge = envoy.listener(0);
     for n in 0..5_000 {

@@ -118,6 +118,15 @@ mod raw {
         ) -> u32;
         pub(super) fn proxy_continue_stream(kind: u32) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        #[cfg(feature = "test-hooks")]
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_size: usize,
+            argument: *const u8,
+            argument_size: usize,
+            result: *mut *mut u8,
+            result_size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_define_metric(
             kind: u32,
             name: *const u8,
@@ -310,6 +319,24 @@ pub(crate) fn continue_request() -> Result<(), Failed> {
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_set_effective_context(context) })
+}
+
+/// Calls a function that only this host has.
+#[cfg(feature = "test-hooks")]
+pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, Failed> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: pointers and lengths are of live slices, both out-pointers are live.
+    status(unsafe {
+        raw::proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            argument.as_ptr(),
+            argument.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    })?;
+    Ok(taken(data, size))
 }
 
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Failed> {

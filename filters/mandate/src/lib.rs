@@ -7,6 +7,8 @@
 //! `host` is the only module that calls the host, but for one call of the SDK's.
 
 mod engine;
+#[cfg(feature = "test-hooks")]
+mod hooks;
 mod host;
 mod metrics;
 mod publish;

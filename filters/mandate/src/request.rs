@@ -36,9 +36,9 @@ impl Headers {
             .map(|(_, value)| value.as_slice())
     }
 
-    #[cfg(feature = "trap-for-tests")]
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.all(name).next().is_some()
+    #[cfg(feature = "test-hooks")]
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
     }
 
     pub(crate) fn path(&self) -> Option<&[u8]> {
