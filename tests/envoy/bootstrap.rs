@@ -57,10 +57,10 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
             {"name": "router", "typed_config": {"@type": ROUTER}},
         ],
     });
-    if setup.normalize {
-        manager["normalize_path"] = json!(true);
-        manager["merge_slashes"] = json!(true);
-        manager["path_with_escaped_slashes_action"] = json!("REJECT_REQUEST");
+    if let Some(paths) = setup.paths.get(number) {
+        manager["normalize_path"] = json!(paths.normalize_path);
+        manager["merge_slashes"] = json!(paths.merge_slashes);
+        manager["path_with_escaped_slashes_action"] = json!(paths.escaped_slashes);
     }
     json!({
         "name": number.to_string(),

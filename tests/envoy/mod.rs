@@ -29,9 +29,9 @@ pub struct Setup {
     pub clusters: Vec<(String, SocketAddr)>,
     /// The VM's environment.
     pub environment: Vec<(String, String)>,
-    /// What is set on the connection manager as envoy.yaml does: paths
-    /// normalised, escaped slashes refused.
-    pub normalize: bool,
+    /// What each listener does to paths before the filter sees them; without any,
+    /// none does anything.
+    pub paths: Vec<Paths>,
     /// Wall clock, in seconds, when it is to stand still.
     pub frozen_at: Option<u64>,
     /// The file that says how far off the wall clock is.
@@ -53,8 +53,8 @@ impl Setup {
         self
     }
 
-    pub fn normalize(mut self) -> Self {
-        self.normalize = true;
+    pub fn paths(mut self, paths: impl IntoIterator<Item = Paths>) -> Self {
+        self.paths = paths.into_iter().collect();
         self
     }
 
@@ -77,6 +77,46 @@ impl Setup {
     /// instead of serving.
     pub fn start(&self) -> Result<Envoy, String> {
         Envoy::start(self)
+    }
+}
+
+/// The connection manager's options about paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paths {
+    pub normalize_path: bool,
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`
+    pub escaped_slashes: &'static str,
+}
+
+impl Paths {
+    /// As envoy.yaml has it.
+    pub const SHIPPED: Paths = Paths {
+        normalize_path: true,
+        merge_slashes: true,
+        escaped_slashes: "REJECT_REQUEST",
+    };
+
+    /// Every combination.
+    pub fn all() -> Vec<Paths> {
+        let mut all = Vec::new();
+        for normalize_path in [false, true] {
+            for merge_slashes in [false, true] {
+                for escaped_slashes in [
+                    "KEEP_UNCHANGED",
+                    "REJECT_REQUEST",
+                    "UNESCAPE_AND_REDIRECT",
+                    "UNESCAPE_AND_FORWARD",
+                ] {
+                    all.push(Paths {
+                        normalize_path,
+                        merge_slashes,
+                        escaped_slashes,
+                    });
+                }
+            }
+        }
+        all
     }
 }
 

@@ -39,23 +39,27 @@ pub fn check(data: &[u8]) {
         RuleId::Route(n) => rules.routes()[n].0.as_str(),
         RuleId::Excluded(n) => rules.exclude()[n].as_str(),
     };
-    let path = data.split(|b| *b == b'?').next().unwrap().to_vec();
+    for reading in readings(data) {
+        assert_eq!(
+            name,
+            rule(&reading, routes, exclude),
+            "{:?} can be read as {:?}",
+            data.escape_ascii().to_string(),
+            reading.escape_ascii().to_string()
+        );
+    }
+}
+
+/// What a request target can be read as by a chain of readers.
+pub fn readings(target: &[u8]) -> Vec<Vec<u8>> {
+    let path = target.split(|b| *b == b'?').next().unwrap().to_vec();
     let mut readings = vec![path];
     let mut from = 0;
-    for _ in 0..=CHAIN {
+    for _ in 0..CHAIN {
         let until = readings.len();
         for at in from..until {
-            let reading = readings[at].clone();
-            let read = rule(&reading, routes, exclude);
-            assert_eq!(
-                name,
-                read,
-                "{:?} can be read as {:?}",
-                data.escape_ascii().to_string(),
-                reading.escape_ascii().to_string()
-            );
             for reader in READERS {
-                if let Some(next) = reader(&reading)
+                if let Some(next) = reader(&readings[at])
                     && !readings.contains(&next)
                 {
                     readings.push(next);
@@ -64,10 +68,12 @@ pub fn check(data: &[u8]) {
         }
         from = until;
     }
+    readings
 }
 
-/// The rule of a path, by its segments.
-fn rule<'a>(path: &[u8], routes: &[&'a str], exclude: &[&'a str]) -> &'a str {
+/// The rule of a path, by its segments: the longest prefix, cut of its trailing
+/// slash, excluded ones before routes; `none` when there is none.
+pub fn rule<'a>(path: &[u8], routes: &[&'a str], exclude: &[&'a str]) -> &'a str {
     let under = |prefix: &str| {
         let prefix = prefix.trim_end_matches('/').as_bytes();
         path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/'))

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use caracal_tests::envoy::{Envoy, Setup};
+use caracal_tests::envoy::{Envoy, Paths, Setup};
 use caracal_tests::mint::{Key, configuration, key_set, now};
 use caracal_tests::servers::{Client, Incoming, Reply, Server, request};
 use serde_json::{Value, json};
@@ -29,7 +29,9 @@ impl Edge {
         let mut setup = Setup::new([configuration(changes)])
             .cluster("sts", sts.address())
             .cluster("upstream", upstream.address());
-        setup.normalize = normalize;
+        if normalize {
+            setup.paths = vec![Paths::SHIPPED];
+        }
         let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
         Edge {
             envoy,
