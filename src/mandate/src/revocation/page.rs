@@ -6,8 +6,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 
 use super::AnchorId;
 
@@ -124,7 +127,7 @@ struct WirePage<'a> {
     head: u64,
     confirmed_age_ms: u64,
     #[serde(borrow)]
-    entries: Vec<WireEntry<'a>>,
+    entries: Vec<Object<WireEntry<'a>>>,
     #[serde(default)]
     more: bool,
     #[serde(borrow, default)]
@@ -143,6 +146,30 @@ struct WireEntry<'a> {
     ttl_s: u64,
 }
 
+/// A struct that is written as an object: serde takes an array of its members'
+/// values as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
 impl Page {
     /// Reads a page of which every entry must come after `after`; epochs of other
     /// zones than `zone` are left out.
@@ -153,7 +180,8 @@ impl Page {
         if bytes.len() > MAX_PAGE_BYTES {
             return Err(InvalidPage::TooLarge);
         }
-        let wire: WirePage<'_> = serde_json::from_slice(bytes).map_err(|_| InvalidPage::Shape)?;
+        let Object(wire): Object<WirePage<'_>> =
+            serde_json::from_slice(bytes).map_err(|_| InvalidPage::Shape)?;
         if wire.entries.len() > MAX_ENTRIES {
             return Err(InvalidPage::TooMany);
         }
@@ -172,7 +200,7 @@ impl Page {
             more: wire.more || !next.is_empty(),
             next,
         };
-        for entry in &wire.entries {
+        for Object(entry) in &wire.entries {
             if entry.seq <= page.last.unwrap_or(after) || entry.seq > wire.head {
                 return Err(InvalidPage::Order);
             }
@@ -274,6 +302,8 @@ mod tests {
                 InvalidPage::Shape,
             ),
             (json!({}), InvalidPage::Shape),
+            // The members' values without their names.
+            (json!([[3, "a", null, null, 1]]), InvalidPage::Shape),
         ] {
             assert_eq!(
                 parse(page(entries.clone(), false), 2),
