@@ -79,6 +79,8 @@ impl Proxy {
             .as_ref()
             .map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
         data.answer = what;
+        let lie = self.world().network.lie;
+        let (headers, body) = lie.map_or((headers, body), |(h, b)| (h as usize, b as usize));
         let args = [to.root, to.token, headers as u32, body as u32, 0];
         let called = self.call(to.vm, "proxy_on_http_call_response", &args);
         if called == Called::Trapped {

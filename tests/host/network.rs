@@ -17,6 +17,10 @@ pub(crate) struct Network {
     /// Requests on the way to one cluster at the same time.
     pub(crate) limit: usize,
     pub(crate) log: Vec<Callout>,
+    /// Sizes that callbacks are told in place of the true ones: headers, body.
+    pub(crate) lie: Option<(u32, u32)>,
+    /// Who made each logged callout.
+    callers: Vec<(usize, Caller)>,
     open: Vec<Open>,
     made: usize,
     tokens: u32,
@@ -47,6 +51,8 @@ impl Network {
             clusters: None,
             limit,
             log: Vec::new(),
+            lie: None,
+            callers: Vec::new(),
             open: Vec::new(),
             made: 0,
             tokens: 0,
@@ -89,6 +95,7 @@ impl Network {
         to.token = self.tokens;
         let due = arrival(&callout, answer, callout.at);
         self.log.push(callout.clone());
+        self.callers.push((callout.id, to));
         if to.vm != Vm::Canary {
             self.open.push(Open { callout, to, due });
         }
@@ -104,6 +111,19 @@ impl Network {
             }
             None => false,
         }
+    }
+
+    /// Answers one that has been answered; false when it is not known.
+    pub(crate) fn answer_again(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
+        let callout = self.log.iter().find(|callout| callout.id == id);
+        let caller = self.callers.iter().find(|(made, _)| *made == id);
+        let (Some(callout), Some((_, to))) = (callout, caller) else {
+            return false;
+        };
+        let (callout, to) = (callout.clone(), *to);
+        let due = arrival(&callout, answer, now);
+        self.open.push(Open { callout, to, due });
+        true
     }
 
     /// When the next answer arrives.
@@ -134,6 +154,7 @@ impl Network {
     pub(crate) fn forget(&mut self) {
         let open: Vec<usize> = self.open().map(|c| c.id).collect();
         self.log.retain(|c| open.contains(&c.id));
+        self.callers.retain(|(id, _)| open.contains(id));
     }
 }
 

@@ -288,6 +288,19 @@ impl Proxy {
         self.world_mut().network.answer(callout, answer, now)
     }
 
+    /// Answers a callout once more, which Envoy never does; false when it is not
+    /// known.
+    pub fn answer_again(&mut self, callout: usize, answer: Answer) -> bool {
+        let now = self.now();
+        self.world_mut().network.answer_again(callout, answer, now)
+    }
+
+    /// Sizes that callbacks are told from now on in place of the true ones, which
+    /// Envoy never does: how many headers, how long a body.
+    pub fn lie_about_sizes(&mut self, lie: Option<(u32, u32)>) {
+        self.world_mut().network.lie = lie;
+    }
+
     // ---- What can be seen
 
     /// Every log line so far.
