@@ -37,7 +37,7 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-test: hooks build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
+test: deny hooks build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked -p caracal-mandate --features schema
 	$(CARGO) test --locked -p caracal-feed
 	$(CARGO) test --locked -p caracal-edge
@@ -78,6 +78,13 @@ fuzzers:
 	@[ -x .tools/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root .tools cargo-fuzz --version 0.13.2
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 PATH="$(CURDIR)/.tools/bin:$$PATH" \
 	  rustup run nightly cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none --features libfuzzer --target-dir "$(CARGO_TARGET_DIR)/fuzz"
+
+deny: ## licences, sources, banned and doubled crates; advisories where they can be fetched
+	@[ -x .tools/bin/cargo-deny ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-deny --version 0.20.2
+	$(CARGO) fetch --locked --quiet
+	.tools/bin/cargo-deny --offline check --hide-inclusion-graph licenses bans sources
+	@if .tools/bin/cargo-deny fetch db >/dev/null 2>&1; then .tools/bin/cargo-deny check --disable-fetch advisories; \
+	else echo 'advisories skipped: the database cannot be fetched from here'; fi
 
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check
