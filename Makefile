@@ -48,7 +48,10 @@ test: deny hooks build envoy redis ## every test: unit, in-process host, real En
 	elif [ $$code != 0 ]; then exit $$code; fi
 
 bench: hooks build envoy redis ## how soon a revocation bites, what a million of them cost
-	$(CARGO) bench --locked -p caracal-tests
+	$(CARGO) bench --locked -p caracal-tests --bench revocation
+
+soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
+	$(CARGO) bench --locked -p caracal-tests --bench soak
 
 # Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
 # run/fuzz/found, and new inputs in run/fuzz/TARGET.

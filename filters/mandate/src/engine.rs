@@ -496,6 +496,7 @@ impl Engine {
             return;
         }
         self.reported_ms = now_ms;
+        self.metrics.memory();
         if let Some(feed) = &self.feed
             && let Ok(feed) = feed.try_borrow()
         {

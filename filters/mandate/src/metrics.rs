@@ -1,9 +1,15 @@
 //! The filter's metrics (design, "Metrics"). Envoy's names are flat: labels are
 //! parts of the name, which `stats_tags` in envoy.yaml turns back into labels.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::host::{self, MetricKind};
+
+thread_local! {
+    /// The VM's linear memory as far as the gauge has it: one for all configurations.
+    static COUNTED_MEMORY: Cell<i64> = const { Cell::new(0) };
+}
 
 /// Most names that are ever defined: all labels come from fixed lists.
 const MAX_NAMES: usize = 128;
@@ -68,6 +74,20 @@ impl Metrics {
     pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
         let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
         self.gauge("caracal_revocation_anchors", anchors);
+    }
+
+    /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
+    pub(crate) fn memory(&mut self) {
+        const PAGE_BYTES: usize = 65_536;
+        let pages = core::arch::wasm32::memory_size::<0>();
+        let size = i64::try_from(pages.saturating_mul(PAGE_BYTES)).unwrap_or(i64::MAX);
+        let grown = size.saturating_sub(COUNTED_MEMORY.get());
+        if grown > 0
+            && let Some(id) = self.id(MetricKind::Gauge, "caracal_vm_memory_bytes".to_owned())
+            && host::increment_metric(id, grown).is_ok()
+        {
+            COUNTED_MEMORY.set(size);
+        }
     }
 
     fn gauge(&mut self, name: &str, value: u64) {
