@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let total: usize = std::env::var("SOAK_REQUESTS").map_or(1_000_000, |n| n.parse().unwrap());
     let redis = Redis::start(&[]);
     let companion = Companion::of(&redis.url()).started();
-    let keys = Arc::new(Mutex::new(vec![rotated(1)]));
+    let keys = Arc::new(Mutex::new(vec![rotated(1), rotated(2)]));
     let served = Arc::clone(&keys);
     let sts = Server::start(move |_| {
         let keys = served.lock().unwrap();
@@ -134,8 +134,9 @@ fn main() -> ExitCode {
             rotated_at = Instant::now();
             let next = round.fetch_add(1, Ordering::SeqCst) + 1;
             let key = rotated(next);
-            // The new key and the one before, as the STS does.
-            *keys.lock().unwrap() = vec![rotated(next - 1), key.clone()];
+            // The key, the one before, and the next one: strangers' key ids use up the
+            // forced fetches, so a key must be known before it signs.
+            *keys.lock().unwrap() = vec![rotated(next - 1), key.clone(), rotated(next + 1)];
             *live.write().unwrap() = tokens(&key, next);
         }
         // A good mandate that is used and then revoked, some each second.

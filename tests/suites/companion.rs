@@ -659,6 +659,38 @@ fn revoke_publishes_a_signed_event() {
 }
 
 #[test]
+fn questions_that_are_too_large_are_refused() {
+    let companion = Companion::new(&["--zone", "z"]).started();
+    let anchors = |n: usize| json!((0..n).map(|n| n.to_string()).collect::<Vec<_>>());
+    for (path, body, status) in [
+        (
+            "/v1/check",
+            json!({"zone": "z", "anchors": anchors(100)}),
+            200,
+        ),
+        (
+            "/v1/check",
+            json!({"zone": "z", "anchors": anchors(101)}),
+            400,
+        ),
+        ("/v1/revocations", json!({"anchors": anchors(101)}), 400),
+        (
+            "/v1/revocations",
+            json!({"anchors": ["a".repeat(65_537)]}),
+            400,
+        ),
+        (
+            "/v1/revocations",
+            json!({"anchors": ["a".repeat(600_000)]}),
+            400,
+        ),
+    ] {
+        assert_eq!(companion.post(path, &body, None).status, status, "{path}");
+    }
+    assert!(!companion.has_revoked("0"));
+}
+
+#[test]
 fn the_feed_is_paged_waits_and_ends_with_the_companion() {
     let mut companion = Companion::new(&["--zone", "z"]).started();
     for n in 0..25 {

@@ -127,6 +127,25 @@ fn waiting_is_bounded_in_number_and_time() {
 }
 
 #[test]
+fn the_oldest_mandate_leaves_a_full_cache() {
+    let mut proxy = answering(json!({"limits": {"max_cached_mandates": 2}}), FIRST_TICK);
+    proxy.advance(4 * FIRST_TICK);
+    let tokens: Vec<String> = ["a", "b", "c"]
+        .iter()
+        .map(|jti| key().mandate(START, json!({"jti": jti})))
+        .collect();
+    let mut send = |n: usize| {
+        let stream = proxy.request(0, Request::get("/").bearer(&tokens[n]));
+        assert_eq!(status(&proxy, stream), 200);
+        proxy.metric_value("caracal_mandate_cache_total.result=hit")
+    };
+    assert_eq!([send(0), send(1), send(1), send(2)], [0, 0, 1, 1]);
+    // The first one was dropped, the others are there.
+    assert_eq!([send(1), send(2), send(0)], [2, 3, 3]);
+    proxy.assert_clean();
+}
+
+#[test]
 fn a_stale_key_set_serves_for_its_time_and_not_longer() {
     let keys = key_set(&[&key()]).to_string();
     let mut calls = 0;

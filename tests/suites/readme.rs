@@ -21,6 +21,44 @@ fn snippets(language: &str) -> Vec<String> {
         .collect()
 }
 
+/// Every test that the bounds name is one.
+#[test]
+fn the_bounds_are_driven() {
+    let bounds = std::fs::read_to_string(root().join("deploy/BOUNDS.md")).unwrap();
+    let sources = Command::new("git")
+        .args([
+            "grep",
+            "-h",
+            "-E",
+            "^ *(async )?fn [a-z0-9_]+\\(",
+            "--",
+            "src",
+            "tests",
+            "filters",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let sources = String::from_utf8(sources.stdout).unwrap();
+    let mut named = 0;
+    for row in bounds.lines().filter(|line| line.starts_with("| ")) {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for test in cell
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|test| test.contains('_'))
+        {
+            named += 1;
+            assert!(
+                sources.contains(&format!("fn {test}(")),
+                "{test} is no test"
+            );
+        }
+    }
+    assert!(named > 30, "{named}");
+}
+
 #[test]
 fn only_known_kinds_of_snippets_stand_there() {
     let known: usize = ["sh", "yaml", "json"]

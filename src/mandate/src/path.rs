@@ -48,9 +48,11 @@ const MAX_READINGS: usize = 256;
 /// read is a way to keep a worker busy.
 const MAX_READ_BYTES: usize = 256 * 1024;
 
+type Step = fn(&[u8]) -> Vec<u8>;
+
 /// What a reader may do to a path. Any of it can happen again: each of two readers
 /// in a row decodes once.
-const STEPS: [fn(&[u8]) -> Vec<u8>; 10] = [
+const STEPS: [Step; 10] = [
     |path| decode(path, |_| true),
     |path| decode(path, is_unreserved),
     backslashes,

@@ -207,6 +207,34 @@ fn what_is_no_object_is_refused() {
 }
 
 #[test]
+fn sizes_are_bounded() {
+    let list = |n: usize| {
+        let scopes: Vec<String> = (0..n).map(|n| format!("\"s{n}\"")).collect();
+        format!(r#""required_scopes":[{}]"#, scopes.join(","))
+    };
+    let routes = |n: usize| {
+        let routes: Vec<String> = (0..n).map(|n| format!("\"/r{n}\":{{}}")).collect();
+        format!(r#""routes":{{{}}}"#, routes.join(","))
+    };
+    let text = |n: usize| format!(r#""required_scopes":["{}"]"#, "s".repeat(n));
+    for (fits, does_not, path) in [
+        (list(256), list(257), "required_scopes"),
+        (routes(1_024), routes(1_025), "routes"),
+        (text(2_048), text(2_049), "required_scopes[0]"),
+    ] {
+        assert!(parse(&fits).is_ok(), "{path}");
+        assert_eq!(paths(parse(&does_not)), [path]);
+    }
+    let padded = |size: usize| {
+        let mut document = format!("{{{LEAST}}}").into_bytes();
+        document.resize(size, b' ');
+        Configuration::from_json(&document, &nothing)
+    };
+    assert!(padded(1 << 20).is_ok());
+    assert_eq!(paths(padded((1 << 20) + 1)), [""]);
+}
+
+#[test]
 fn issuers() {
     let with = |issuer: &str, insecure: bool| {
         let document = format!(
