@@ -45,8 +45,8 @@ impl fmt::Display for InvalidPath {
 /// Most readings that a path may have; a path with more is refused.
 const MAX_READINGS: usize = 256;
 /// Most bytes of all readings of a path together: a long path with much in it to
-/// read is a way to keep a worker busy.
-const MAX_READ_BYTES: usize = 256 * 1024;
+/// read is a way to keep a worker busy. This much takes as long as a signature.
+const MAX_READ_BYTES: usize = 128 * 1024;
 
 type Step = fn(&[u8]) -> Vec<u8>;
 
