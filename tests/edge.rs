@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::envoy::{Envoy, Setup};
+use crate::envoy::{Envoy, Paths, Setup};
 use crate::mint::{Key, configuration, key_set, now};
 use crate::processes::until;
-use crate::servers::{Client, Reply, Server, get};
+use crate::servers::{Client, Incoming, Reply, Server, get};
 
 /// Connections that are asked one after the other; Envoy spreads them over its
 /// workers.
@@ -64,6 +64,49 @@ impl Around {
 
     pub fn of_session(&self, sid: &str) -> String {
         self.mandate(json!({"sid": sid, "root_sid": format!("root-of-{sid}")}))
+    }
+}
+
+/// An Envoy without a companion, whose upstream remembers what reached it.
+pub struct Recording {
+    pub envoy: Envoy,
+    pub key: Key,
+    seen: Arc<Mutex<Vec<Incoming>>>,
+    _servers: [Server; 2],
+}
+
+impl Recording {
+    pub fn start(changes: Value, paths: &[Paths]) -> Self {
+        let key = Key::new("k1", 1);
+        let keys = key_set(&[&key]);
+        let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
+        let record = Arc::clone(&seen);
+        let sts = Server::start(move |_| Reply::json(&keys));
+        let upstream = Server::start(move |request| {
+            record.lock().unwrap().push(request.clone());
+            Reply::new(200, "reached")
+        });
+        let envoy = Setup::new([configuration(changes)])
+            .cluster("sts", sts.address())
+            .cluster("upstream", upstream.address())
+            .paths(paths.iter().copied())
+            .start()
+            .unwrap_or_else(|log| panic!("{log}"));
+        Recording {
+            envoy,
+            key,
+            seen,
+            _servers: [sts, upstream],
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.envoy.listener(0))
+    }
+
+    /// What reached the upstream since this was last asked.
+    pub fn reached(&self) -> Vec<Incoming> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 

@@ -1,59 +1,23 @@
 //! Headers that attack, in a real Envoy: what the upstream sees of them, and the logs.
 
-use std::sync::{Arc, Mutex};
-
-use caracal_tests::envoy::{Envoy, Setup};
-use caracal_tests::mint::{Key, configuration, key_set, now};
-use caracal_tests::servers::{Client, Incoming, Reply, Server, request};
+use caracal_tests::edge::Recording;
+use caracal_tests::mint::now;
+use caracal_tests::servers::request;
 use serde_json::{Value, json};
 
-struct Edge {
-    envoy: Envoy,
-    key: Key,
-    seen: Arc<Mutex<Vec<Incoming>>>,
-    _servers: [Server; 2],
-}
-
-fn edge() -> Edge {
-    let key = Key::new("k1", 1);
-    let keys = key_set(&[&key]);
-    let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
-    let record = Arc::clone(&seen);
-    let sts = Server::start(move |_| Reply::json(&keys));
-    let upstream = Server::start(move |request| {
-        record.lock().unwrap().push(request.clone());
-        Reply::new(200, "reached")
-    });
+fn edge() -> Recording {
     let changes = json!({"exclude": ["/open"], "limits": {"max_token_bytes": 65_536}});
-    let envoy = Setup::new([configuration(changes)])
-        .cluster("sts", sts.address())
-        .cluster("upstream", upstream.address())
-        .start()
-        .unwrap_or_else(|log| panic!("{log}"));
-    Edge {
-        envoy,
-        key,
-        seen,
-        _servers: [sts, upstream],
-    }
+    Recording::start(changes, &[])
 }
 
-impl Edge {
-    /// Status and error of raw bytes on a connection of their own.
-    fn send(&self, bytes: &[u8]) -> (u16, String) {
-        let answer = Client::connect(self.envoy.listener(0))
-            .exchange(bytes)
-            .unwrap();
-        (answer.status, answer.error())
-    }
+/// Status and error of raw bytes on a connection of their own.
+fn send(edge: &Recording, bytes: &[u8]) -> (u16, String) {
+    let answer = edge.client().exchange(bytes).unwrap();
+    (answer.status, answer.error())
+}
 
-    fn reached(&self) -> Vec<Incoming> {
-        std::mem::take(&mut *self.seen.lock().unwrap())
-    }
-
-    fn with_claims(&self, changes: Value) -> String {
-        format!("Bearer {}", self.key.mandate(now(), changes))
-    }
+fn with_claims(edge: &Recording, changes: Value) -> String {
+    format!("Bearer {}", edge.key.mandate(now(), changes))
 }
 
 /// A request with one header as bytes.
@@ -65,7 +29,7 @@ fn raw(name: &[u8], value: &[u8]) -> Vec<u8> {
 #[test]
 fn credentials_that_are_none() {
     let edge = edge();
-    let good = edge.with_claims(json!({}));
+    let good = with_claims(&edge, json!({}));
     let token = good.strip_prefix("Bearer ").unwrap();
     let long = |size: usize| format!("Bearer {}", "a".repeat(size));
     let cases: Vec<(Vec<u8>, u16)> = vec![
@@ -103,10 +67,10 @@ fn credentials_that_are_none() {
     ];
     for (bytes, status) in cases {
         let shown = String::from_utf8_lossy(&bytes[32..bytes.len().min(60)]).into_owned();
-        assert_eq!(edge.send(&bytes).0, status, "{shown:?}");
+        assert_eq!(send(&edge, &bytes).0, status, "{shown:?}");
     }
     assert!(edge.reached().is_empty());
-    assert_eq!(edge.send(&raw(b"AUTHORIZATION", good.as_bytes())).0, 200);
+    assert_eq!(send(&edge, &raw(b"AUTHORIZATION", good.as_bytes())).0, 200);
 }
 
 #[test]
@@ -126,16 +90,16 @@ fn nobody_else_speaks_in_our_namespace() {
     ];
     for name in names {
         let forged = [(name, "forged"), ("x-other", "kept")];
-        let good = edge.with_claims(json!({}));
+        let good = with_claims(&edge, json!({}));
         let mut with_mandate = forged.to_vec();
         with_mandate.push(("authorization", &good));
         assert_eq!(
-            edge.send(&request("GET", "/open", &forged)).0,
+            send(&edge, &request("GET", "/open", &forged)).0,
             200,
             "{name}"
         );
         assert_eq!(
-            edge.send(&request("GET", "/", &with_mandate)).0,
+            send(&edge, &request("GET", "/", &with_mandate)).0,
             200,
             "{name}"
         );
@@ -157,7 +121,7 @@ fn nobody_else_speaks_in_our_namespace() {
 #[test]
 fn connection_does_not_name_our_headers_away() {
     let edge = edge();
-    let good = edge.with_claims(json!({}));
+    let good = with_claims(&edge, json!({}));
     for value in [
         "x-caracal-sub",
         "X-Caracal-Sub, authorization",
@@ -169,7 +133,7 @@ fn connection_does_not_name_our_headers_away() {
             ("authorization", good.as_str()),
             ("x-caracal-sub", "forged"),
         ];
-        let (status, _) = edge.send(&request("GET", "/", &headers));
+        let (status, _) = send(&edge, &request("GET", "/", &headers));
         let reached = edge.reached();
         if status == 200 {
             assert_eq!(reached[0].all("x-caracal-sub"), ["user-1"], "{value}");
@@ -219,17 +183,19 @@ fn claims_become_no_headers_and_no_log_lines() {
     let mut sent = 0;
     for text in hostile {
         for claim in claims {
-            let good = edge.with_claims(json!({claim: text}));
-            let (status, error) = edge.send(&request("GET", "/", &[("authorization", &good)]));
+            let good = with_claims(&edge, json!({claim: text}));
+            let (status, error) = send(&edge, &request("GET", "/", &[("authorization", &good)]));
             assert_eq!((status, error.as_str()), (200, ""), "{claim} {text:?}");
             sent += 1;
         }
     }
     let quotes = "a\"b\\c'd{}[]%{}";
-    let good = edge.with_claims(json!({"sub": quotes, "jti": quotes, "client_id": quotes}));
+    let good = with_claims(
+        &edge,
+        json!({"sub": quotes, "jti": quotes, "client_id": quotes}),
+    );
     assert_eq!(
-        edge.send(&request("GET", "/", &[("authorization", &good)]))
-            .0,
+        send(&edge, &request("GET", "/", &[("authorization", &good)])).0,
         200
     );
     let reached = edge.reached();
@@ -275,12 +241,12 @@ fn claims_become_no_headers_and_no_log_lines() {
 #[test]
 fn trailers_bring_no_names_of_ours() {
     let edge = edge();
-    let good = edge.with_claims(json!({}));
+    let good = with_claims(&edge, json!({}));
     let bytes = format!(
         "POST / HTTP/1.1\r\nhost: edge.test\r\nauthorization: {good}\r\ntransfer-encoding: chunked\r\n\
          trailer: x-caracal-sub\r\n\r\n0\r\nx-caracal-sub: forged\r\n\r\n"
     );
-    let mut client = Client::connect(edge.envoy.listener(0));
+    let mut client = edge.client();
     // The upstream of this suite reads no chunks: it sees the head, and that is enough.
     let _ = client.exchange(bytes.as_bytes());
     let reached = edge.reached();

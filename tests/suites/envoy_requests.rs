@@ -1,56 +1,30 @@
 //! What a request meets in a real Envoy beside its verdict: headers, replies,
 //! paths, logs and metrics.
 
-use std::sync::{Arc, Mutex};
-
-use caracal_tests::envoy::{Envoy, Paths, Setup};
-use caracal_tests::mint::{Key, configuration, key_set, now};
-use caracal_tests::servers::{Client, Incoming, Reply, Server, request};
+use caracal_tests::edge::Recording;
+use caracal_tests::envoy::Paths;
+use caracal_tests::mint::now;
+use caracal_tests::servers::request;
 use serde_json::{Value, json};
 
-struct Edge {
-    envoy: Envoy,
-    key: Key,
-    seen: Arc<Mutex<Vec<Incoming>>>,
-    _servers: [Server; 2],
+struct Edge(Recording);
+
+impl std::ops::Deref for Edge {
+    type Target = Recording;
+
+    fn deref(&self) -> &Recording {
+        &self.0
+    }
 }
 
 impl Edge {
     fn start(changes: Value, normalize: bool) -> Self {
-        let key = Key::new("k1", 1);
-        let keys = key_set(&[&key]);
-        let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
-        let record = Arc::clone(&seen);
-        let sts = Server::start(move |_| Reply::json(&keys));
-        let upstream = Server::start(move |request| {
-            record.lock().unwrap().push(request.clone());
-            Reply::new(200, "reached")
-        });
-        let mut setup = Setup::new([configuration(changes)])
-            .cluster("sts", sts.address())
-            .cluster("upstream", upstream.address());
-        if normalize {
-            setup.paths = vec![Paths::SHIPPED];
-        }
-        let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
-        Edge {
-            envoy,
-            key,
-            seen,
-            _servers: [sts, upstream],
-        }
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.envoy.listener(0))
+        let paths = normalize.then_some(Paths::SHIPPED);
+        Edge(Recording::start(changes, paths.as_slice()))
     }
 
     fn good(&self) -> String {
         self.key.mandate(now(), json!({}))
-    }
-
-    fn reached(&self) -> Vec<Incoming> {
-        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
