@@ -34,11 +34,13 @@ fn observe(file: &File, case: &Case) -> Observed {
         status: refusal.code().http_status(),
         error: Some(refusal.code().as_str().to_owned()),
     };
-    let credential = match verifier.screen(Some(case.request.path.as_bytes()), &authorization) {
-        Ok(Screened::Credential(credential)) => credential,
-        Ok(Screened::Excluded) => return Observed::admitted(),
-        Err(refusal) => return refused(refusal),
-    };
+    let mut cache = MandateCache::new(1);
+    let credential =
+        match verifier.screen(Some(case.request.path.as_bytes()), &authorization, &cache) {
+            Ok(Screened::Credential(credential)) => credential,
+            Ok(Screened::Excluded) => return Observed::admitted(),
+            Err(refusal) => return refused(refusal),
+        };
     let answer = &file.key_sets[&case.key_set];
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
     let context = Context {
@@ -50,7 +52,7 @@ fn observe(file: &File, case: &Case) -> Observed {
         signatures: &PureRust,
         now: file.now,
     };
-    match verifier.decide(&credential, context, &mut MandateCache::new(1)) {
+    match verifier.decide(&credential, context, &mut cache) {
         Verdict::Admitted(_) => Observed::admitted(),
         Verdict::Refused(refusal, _) => refused(refusal),
         // Another fetch brings the same answer, so this is the last word.

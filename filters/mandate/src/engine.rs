@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
-use caracal_mandate::config::{Configuration, JwksTarget, Revocation};
-use caracal_mandate::decide::{Context, Credential, Missing, Verdict, Verifier};
+use caracal_mandate::config::{Configuration, Host, JwksTarget, Revocation};
+use caracal_mandate::decide::{Context, Credential, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
@@ -18,7 +18,7 @@ use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::request::Request;
 use crate::revocation::{Feed, Live, SLICE_MS};
-use crate::signature::Counted;
+use crate::signature::Signatures;
 use crate::store::{Store, StoredKeySet};
 
 /// Attempts to write the control record when another VM writes it too.
@@ -46,7 +46,7 @@ enum Awaited {
 /// A request that waits.
 struct Waiter {
     request: Request,
-    credential: Credential,
+    credential: Credential<'static>,
     phase: Rc<Cell<Phase>>,
     seen: Seen,
     awaited: Awaited,
@@ -85,7 +85,7 @@ struct Adopted {
 }
 
 pub(crate) struct Engine {
-    pub(crate) verifier: Verifier,
+    verifier: Verifier,
     pub(crate) forwarding: Forwarding,
     pub(crate) metrics: Metrics,
     pub(crate) upstream: String,
@@ -101,6 +101,7 @@ pub(crate) struct Engine {
     adopted: Option<Adopted>,
     damaged: bool,
     cache: MandateCache,
+    signatures: Signatures,
     waiters: BTreeMap<u32, Waiter>,
     fetching: Option<Fetching>,
     /// The revocation state; none where revocation is disabled.
@@ -134,6 +135,9 @@ impl Engine {
             adopted: None,
             damaged: false,
             cache: MandateCache::new(size(limits.max_cached_mandates)),
+            signatures: match configuration.host {
+                Host::Envoy => Signatures::of_host(),
+            },
             waiters: BTreeMap::new(),
             fetching: None,
             feed: match &configuration.revocation {
@@ -201,12 +205,21 @@ impl Engine {
             .and_then(|adopted| adopted.control.key_set_id())
     }
 
+    /// Judges what needs no dependency.
+    pub(crate) fn screen<'t>(
+        &self,
+        target: Option<&[u8]>,
+        authorization: &[&'t [u8]],
+    ) -> Result<Screened<'t>, Refusal> {
+        self.verifier.screen(target, authorization, &self.cache)
+    }
+
     /// Judges a request at once, or lets it wait.
     pub(crate) fn judge(
         &mut self,
         stream: u32,
         request: &Request,
-        credential: Credential,
+        credential: Credential<'_>,
         phase: &Rc<Cell<Phase>>,
     ) -> Outcome {
         let Some(now_ms) = host::monotonic_ms() else {
@@ -228,7 +241,7 @@ impl Engine {
         let deadline_ms = now_ms.saturating_add(self.pause_timeout_ms);
         let waiter = Waiter {
             request: request.clone(),
-            credential,
+            credential: credential.into_owned(),
             phase: Rc::clone(phase),
             seen,
             awaited,
@@ -248,7 +261,7 @@ impl Engine {
         }
     }
 
-    fn decide(&mut self, credential: &Credential, now_ms: u64) -> Verdict {
+    fn decide(&mut self, credential: &Credential<'_>, now_ms: u64) -> Verdict {
         let Some(now) = host::unix_time_s() else {
             return no_clock();
         };
@@ -256,7 +269,7 @@ impl Engine {
             .adopted
             .as_ref()
             .filter(|adopted| adopted.control.is_usable(now_ms, self.timing));
-        let signatures = Counted::default();
+        let signatures = self.signatures.counted();
         let live = self.feed.as_ref().map(|feed| Live { feed, now_ms });
         let revocation: &dyn RevocationView = match &live {
             Some(live) => live,
@@ -270,8 +283,8 @@ impl Engine {
         };
         let verdict = self.verifier.decide(credential, context, &mut self.cache);
         let checks = signatures.into_results();
-        for valid in &checks {
-            self.metrics.signature_check(*valid);
+        for (by, valid) in &checks {
+            self.metrics.signature_check(*by, *valid);
         }
         if let Verdict::Admitted(_) | Verdict::Refused(_, Some(_)) = verdict {
             self.metrics.cache(checks.is_empty());

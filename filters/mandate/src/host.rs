@@ -118,7 +118,6 @@ mod raw {
         ) -> u32;
         pub(super) fn proxy_continue_stream(kind: u32) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
-        #[cfg(feature = "test-hooks")]
         pub(super) fn proxy_call_foreign_function(
             name: *const u8,
             name_size: usize,
@@ -190,7 +189,7 @@ pub(crate) fn headers(map: Map) -> Result<crate::wire::HeaderMap, Failed> {
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
     // A map that cannot be read is like a call that failed; 3 is "serialization failure".
-    crate::wire::read_map(&taken(data, size)).ok_or(Failed(3))
+    crate::wire::HeaderMap::new(taken(data, size)).ok_or(Failed(3))
 }
 
 /// The value of one header; `None` when it is absent.
@@ -322,7 +321,6 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
 }
 
 /// Calls a function that only this host has.
-#[cfg(feature = "test-hooks")]
 pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, Failed> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: pointers and lengths are of live slices, both out-pointers are live.

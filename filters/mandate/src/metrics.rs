@@ -4,7 +4,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use caracal_mandate::refusal::ErrorCode;
+
 use crate::host::{self, MetricKind};
+use crate::signature::By;
 
 thread_local! {
     /// The VM's linear memory as far as the gauge has it: one for all configurations.
@@ -19,27 +22,75 @@ const MAX_NAMES: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     ids: BTreeMap<String, Option<u32>>,
+    /// Of those that every request counts, so that none of them is looked up by name.
+    frequent: BTreeMap<Frequent, Option<u32>>,
+}
+
+/// What is counted for every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Frequent {
+    Admitted,
+    Excluded,
+    Refused(ErrorCode),
+    Cache { hit: bool },
+    Signature { by_host: bool, valid: bool },
+}
+
+impl Frequent {
+    fn name(self) -> String {
+        let decision =
+            |outcome, code| format!("caracal_decisions_total.outcome={outcome}.code={code}");
+        match self {
+            Frequent::Admitted => decision("admitted", "none"),
+            Frequent::Excluded => decision("excluded", "none"),
+            Frequent::Refused(code) => decision("refused", code.as_str()),
+            Frequent::Cache { hit } => {
+                let result = if hit { "hit" } else { "miss" };
+                format!("caracal_mandate_cache_total.result={result}")
+            }
+            Frequent::Signature { by_host, valid } => {
+                let by = if by_host { "host" } else { "wasm" };
+                let result = if valid { "valid" } else { "invalid" };
+                format!("caracal_signature_checks_total.by={by}.result={result}")
+            }
+        }
+    }
 }
 
 impl Metrics {
-    /// A request was decided: `outcome` is `admitted`, `refused` or `excluded`,
-    /// `code` the contract's error or `none`.
-    pub(crate) fn decision(&mut self, outcome: &str, code: &str) {
-        self.count(format!(
-            "caracal_decisions_total.outcome={outcome}.code={code}"
-        ));
+    pub(crate) fn admitted(&mut self) {
+        self.frequent(Frequent::Admitted);
     }
 
-    pub(crate) fn signature_check(&mut self, valid: bool) {
-        let result = if valid { "valid" } else { "invalid" };
-        self.count(format!(
-            "caracal_signature_checks_total.by=wasm.result={result}"
-        ));
+    pub(crate) fn excluded(&mut self) {
+        self.frequent(Frequent::Excluded);
+    }
+
+    pub(crate) fn refused(&mut self, code: ErrorCode) {
+        self.frequent(Frequent::Refused(code));
+    }
+
+    pub(crate) fn signature_check(&mut self, by: By, valid: bool) {
+        let by_host = by == By::Host;
+        self.frequent(Frequent::Signature { by_host, valid });
     }
 
     pub(crate) fn cache(&mut self, hit: bool) {
-        let result = if hit { "hit" } else { "miss" };
-        self.count(format!("caracal_mandate_cache_total.result={result}"));
+        self.frequent(Frequent::Cache { hit });
+    }
+
+    fn frequent(&mut self, which: Frequent) {
+        let id = match self.frequent.get(&which) {
+            Some(id) => *id,
+            None => {
+                let id = self.id(MetricKind::Counter, which.name());
+                self.frequent.insert(which, id);
+                id
+            }
+        };
+        if let Some(id) = id {
+            let _ = host::increment_metric(id, 1);
+        }
     }
 
     pub(crate) fn jwks_fetch(&mut self, result: &str) {

@@ -33,7 +33,7 @@ impl Headers {
         self.0
             .iter()
             .filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value.as_slice())
+            .map(|(_, value)| value)
     }
 
     #[cfg(feature = "test-hooks")]
@@ -62,8 +62,8 @@ impl Headers {
 
     fn strip_reserved(&self, map: Map, forwarding: &Forwarding) -> Result<(), Failed> {
         let mut removed: Vec<&[u8]> = Vec::new();
-        for (name, _) in &self.0 {
-            if forwarding.is_reserved(name) && !removed.contains(&name.as_slice()) {
+        for (name, _) in self.0.iter() {
+            if forwarding.is_reserved(name) && !removed.contains(&name) {
                 host::remove_header(map, name)?;
                 removed.push(name);
             }
@@ -106,7 +106,7 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
         Verdict::Admitted(mandate) => match set_principal(engine, &mandate) {
             Ok(()) => {
                 note("admitted", None, request, Some(&mandate));
-                engine.metrics.decision("admitted", "none");
+                engine.metrics.admitted();
                 Phase::Continued
             }
             Err(_) => {
@@ -133,7 +133,7 @@ pub(crate) fn exclude(engine: &mut Engine) -> Phase {
         fingerprint: None,
     };
     note("excluded", None, &request, None);
-    engine.metrics.decision("excluded", "none");
+    engine.metrics.excluded();
     Phase::Continued
 }
 
@@ -145,9 +145,8 @@ pub(crate) fn refuse(
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> Phase {
-    let code = refusal.code().as_str();
-    note("refused", Some(code), request, mandate);
-    engine.metrics.decision("refused", code);
+    note("refused", Some(refusal.code().as_str()), request, mandate);
+    engine.metrics.refused(refusal.code());
     reply(request, refusal);
     Phase::Refused
 }
@@ -207,7 +206,11 @@ fn note(decision: &str, error: Option<&str>, request: &Request, mandate: Option<
         set("caracal_error", error);
     }
     if let Some(fingerprint) = request.fingerprint {
-        set("caracal_subject_fingerprint", &fingerprint.to_string());
+        let hex = fingerprint.to_hex();
+        set(
+            "caracal_subject_fingerprint",
+            std::str::from_utf8(&hex).unwrap_or_default(),
+        );
     }
     if let Some(mandate) = mandate {
         let claims = mandate.claims();

@@ -57,12 +57,9 @@ impl Stream {
             return Phase::Refused;
         }
         let authorization = headers.authorization();
-        let token = jws::bearer_token(&authorization).ok();
-        let request = Request {
+        let mut request = Request {
             format: headers.format(),
-            fingerprint: token
-                .filter(|t| t.len() <= engine.max_token_bytes)
-                .map(Fingerprint::of),
+            fingerprint: None,
         };
         if headers.strip(&engine.forwarding).is_err() {
             return request::refuse(
@@ -72,10 +69,17 @@ impl Stream {
                 None,
             );
         }
-        match engine.verifier.screen(headers.path(), &authorization) {
-            Err(refusal) => request::refuse(engine, &request, &refusal, None),
+        match engine.screen(headers.path(), &authorization) {
+            Err(refusal) => {
+                request.fingerprint = jws::bearer_token(&authorization)
+                    .ok()
+                    .filter(|token| token.len() <= engine.max_token_bytes)
+                    .map(Fingerprint::of);
+                request::refuse(engine, &request, &refusal, None)
+            }
             Ok(Screened::Excluded) => request::exclude(engine),
             Ok(Screened::Credential(credential)) => {
+                request.fingerprint = Some(credential.fingerprint());
                 match engine.judge(self.id, &request, credential, &self.phase) {
                     Outcome::Decided(verdict) => request::carry_out(engine, &request, verdict),
                     Outcome::Waits => Phase::Waiting,

@@ -1,40 +1,68 @@
 //! The ABI's form of a header map: a count, the lengths of every name and
 //! value, then each with a NUL behind it; 32-bit little-endian numbers.
 
-/// Names and values in the order they came, as bytes: they need not be UTF-8.
-pub(crate) type HeaderMap = Vec<(Vec<u8>, Vec<u8>)>;
+/// A header map as the host wrote it, read where it lies: a string for each header
+/// would cost more than everything else that is done to a request.
+pub(crate) struct HeaderMap {
+    bytes: Vec<u8>,
+    count: usize,
+}
 
-/// Reads a map that the host wrote. `None` when it is not one.
-pub(crate) fn read_map(bytes: &[u8]) -> Option<HeaderMap> {
-    if bytes.is_empty() {
-        return Some(Vec::new());
+impl HeaderMap {
+    /// Takes a map that the host wrote. `None` when it is not one.
+    pub(crate) fn new(bytes: Vec<u8>) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(HeaderMap { bytes, count: 0 });
+        }
+        let (count, _) = number(&bytes)?;
+        let map = HeaderMap { bytes, count };
+        // Every length once, so that reading it later cannot fail half way.
+        (map.pairs().count() == count).then_some(map)
     }
-    let (count, rest) = number(bytes)?;
-    let lengths_size = count.checked_mul(8)?;
-    let (lengths, mut texts) = rest.split_at_checked(lengths_size)?;
-    let (lengths, []) = lengths.as_chunks::<8>() else {
-        return None;
-    };
-    let mut map = Vec::with_capacity(count);
-    for pair in lengths {
-        let (name_size, rest) = number(pair)?;
-        let (value_size, _) = number(rest)?;
-        let name = text(&mut texts, name_size)?;
-        let value = text(&mut texts, value_size)?;
-        map.push((name, value));
+
+    /// Names and values in the order they came, as bytes: they need not be UTF-8.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs()
     }
-    Some(map)
+
+    fn pairs(&self) -> Pairs<'_> {
+        let lengths_size = self.count.checked_mul(8);
+        let parts = self
+            .bytes
+            .get(4..)
+            .and_then(|rest| rest.split_at_checked(lengths_size?));
+        let (lengths, texts) = parts.unwrap_or_default();
+        Pairs { lengths, texts }
+    }
+}
+
+struct Pairs<'b> {
+    lengths: &'b [u8],
+    texts: &'b [u8],
+}
+
+impl<'b> Iterator for Pairs<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name_size, rest) = number(self.lengths)?;
+        let (value_size, rest) = number(rest)?;
+        self.lengths = rest;
+        Some((self.text(name_size)?, self.text(value_size)?))
+    }
+}
+
+impl<'b> Pairs<'b> {
+    fn text(&mut self, size: usize) -> Option<&'b [u8]> {
+        let (text, rest) = self.texts.split_at_checked(size)?;
+        self.texts = rest.strip_prefix(&[0])?;
+        Some(text)
+    }
 }
 
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<4>()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn text(from: &mut &[u8], size: usize) -> Option<Vec<u8>> {
-    let (text, rest) = from.split_at_checked(size)?;
-    *from = rest.strip_prefix(&[0])?;
-    Some(text.to_vec())
 }
 
 /// Writes a map for the host. `None` when a length does not fit.

@@ -2,24 +2,63 @@
 //! cryptography. Bounded; the oldest leaves first. What can change (time, route,
 //! revocation, the key set) is no part of it and is judged on every request.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::keys::KeySet;
-use crate::mandate::Mandate;
+use crate::mandate::{Fingerprint, Mandate};
 
 /// SHA-256 of the whole token, signature included: a token is never kept, and
 /// one with another signature is another token.
-type TokenDigest = [u8; 32];
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(crate) fn of(token: &[u8]) -> Self {
+        TokenDigest(Sha256::digest(token).into())
+    }
+
+    /// The token's fingerprint, which is the digest's beginning.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::from_digest(&self.0)
+    }
+}
+
+impl std::hash::Hash for TokenDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)));
+    }
+}
+
+/// Takes the number it is given: keys are digests of tokens that the zone signed,
+/// so nobody can choose where they fall, and the filter has no random source to
+/// seed another hash with.
+#[derive(Debug, Default)]
+struct FromDigest(u64);
+
+impl Hasher for FromDigest {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 /// A bounded map from token to verified mandate.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MandateCache {
     capacity: usize,
-    // Ordered, not hashed: no random source in the filter to seed a hash with.
-    mandates: BTreeMap<TokenDigest, Rc<Mandate>>,
+    mandates: HashMap<TokenDigest, Rc<Mandate>, BuildHasherDefault<FromDigest>>,
     oldest_first: VecDeque<TokenDigest>,
 }
 
@@ -32,28 +71,20 @@ impl MandateCache {
         }
     }
 
-    /// The mandate of a token that verified before, if the key that verified it
-    /// is still in the key set under the same `kid`.
-    pub(crate) fn get(&self, token: &[u8], keys: &KeySet) -> Option<Rc<Mandate>> {
-        if self.mandates.is_empty() {
-            return None;
-        }
-        let digest: TokenDigest = Sha256::digest(token).into();
-        self.mandates
-            .get(&digest)
-            .filter(|mandate| mandate.key_is_in(keys))
-            .cloned()
+    /// The mandate of a token that verified before. Whether the key that verified
+    /// it is still the zone's is the caller's to ask.
+    pub(crate) fn get(&self, token: &TokenDigest) -> Option<&Rc<Mandate>> {
+        self.mandates.get(token)
     }
 
-    pub(crate) fn insert(&mut self, token: &[u8], mandate: &Rc<Mandate>) {
+    pub(crate) fn insert(&mut self, token: TokenDigest, mandate: &Rc<Mandate>) {
         if self.capacity == 0 {
             return;
         }
-        let digest: TokenDigest = Sha256::digest(token).into();
-        if self.mandates.insert(digest, Rc::clone(mandate)).is_some() {
+        if self.mandates.insert(token, Rc::clone(mandate)).is_some() {
             return;
         }
-        self.oldest_first.push_back(digest);
+        self.oldest_first.push_back(token);
         while self.mandates.len() > self.capacity {
             match self.oldest_first.pop_front() {
                 Some(oldest) => drop(self.mandates.remove(&oldest)),

@@ -2,14 +2,15 @@
 //! for each outcome. The adapter owns waiting, timeouts and replies; every rule
 //! is in here.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::cache::MandateCache;
+use crate::cache::{MandateCache, TokenDigest};
 use crate::claims::{Claims, InvalidClaim};
 use crate::config::Configuration;
-use crate::jws::{self, TokenLimits, UnverifiedMandate};
+use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::keys::{Algorithm, KeySet};
-use crate::mandate::{self, InvalidMandate, Mandate};
+use crate::mandate::{self, Fingerprint, InvalidMandate, Mandate};
 use crate::refusal::{ErrorCode, Refusal};
 use crate::requirements::{Requirements, RuleId, Rules};
 use crate::revocation::{AnchorId, Availability, RevocationView};
@@ -18,18 +19,55 @@ use crate::signature::SignatureVerifier;
 /// What can be said of a request without any dependency (rows 0 to 2 and the
 /// unsigned part of row 3).
 #[derive(Debug)]
-pub enum Screened {
+pub enum Screened<'t> {
     /// Under an excluded prefix: continue unverified.
     Excluded,
     /// It carries a token that the zone's keys have to judge.
-    Credential(Credential),
+    Credential(Credential<'t>),
 }
 
 /// A token that may be a mandate, and the rule of the request that carries it.
-#[derive(Debug)]
-pub struct Credential {
+pub struct Credential<'t> {
     rule: RuleId,
-    token: UnverifiedMandate,
+    digest: TokenDigest,
+    token: Token<'t>,
+}
+
+enum Token<'t> {
+    /// Verified before, and its unsigned part read then: it reads the same today.
+    Known(Cow<'t, [u8]>, Rc<Mandate>),
+    New(UnverifiedMandate),
+}
+
+impl Credential<'_> {
+    /// The token's fingerprint, verified or not.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.digest.fingerprint()
+    }
+
+    /// The same, for longer than the request's headers last.
+    pub fn into_owned(self) -> Credential<'static> {
+        Credential {
+            rule: self.rule,
+            digest: self.digest,
+            token: match self.token {
+                Token::Known(token, mandate) => {
+                    Token::Known(Cow::Owned(token.into_owned()), mandate)
+                }
+                Token::New(token) => Token::New(token),
+            },
+        }
+    }
+}
+
+/// Without the token: a debug print must not leak a credential.
+impl std::fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential")
+            .field("rule", &self.rule)
+            .field("fingerprint", &self.fingerprint())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a decision has to wait for the key set.
@@ -95,15 +133,17 @@ impl From<&Configuration> for Verifier {
 
 impl Verifier {
     /// Judges what needs no dependency: `target` is the request target (`:path`),
-    /// `authorization` the values of every `Authorization` header.
+    /// `authorization` the values of every `Authorization` header. A token that
+    /// `cache` knows is not read again: it was read under the same configuration.
     ///
     /// # Errors
     /// 400 or 401, by rows 0, 2 and 3.
-    pub fn screen(
+    pub fn screen<'t>(
         &self,
         target: Option<&[u8]>,
-        authorization: &[&[u8]],
-    ) -> Result<Screened, Refusal> {
+        authorization: &[&'t [u8]],
+        cache: &MandateCache,
+    ) -> Result<Screened<'t>, Refusal> {
         let rule = self
             .rules
             .find(target)
@@ -112,41 +152,84 @@ impl Verifier {
             return Ok(Screened::Excluded);
         }
         let token = jws::bearer_token(authorization)?;
+        // Before it is digested: what is too long costs nothing.
+        if token.len() > self.max_token_bytes {
+            return Err(Refusal::invalid_token(InvalidJws::TooLong));
+        }
+        let digest = TokenDigest::of(token);
+        let token = match cache.get(&digest) {
+            Some(mandate) => Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
+            None => Token::New(self.read(token).map_err(Refusal::invalid_token)?),
+        };
+        Ok(Screened::Credential(Credential {
+            rule,
+            digest,
+            token,
+        }))
+    }
+
+    fn read(&self, token: &[u8]) -> Result<UnverifiedMandate, InvalidJws> {
         let limits = TokenLimits {
             max_bytes: self.max_token_bytes,
             algorithms: &self.algorithms,
         };
-        let token = UnverifiedMandate::parse(token, limits).map_err(Refusal::invalid_token)?;
-        Ok(Screened::Credential(Credential { rule, token }))
+        UnverifiedMandate::parse(token, limits)
     }
 
     /// Judges the rest of row 3, and rows 4 to 13.
     pub fn decide(
         &self,
-        credential: &Credential,
+        credential: &Credential<'_>,
         with: Context<'_>,
         cache: &mut MandateCache,
     ) -> Verdict {
         let Some(keys) = with.keys else {
             return Verdict::NeedsKeySet(Missing::KeySet);
         };
-        let token = credential.token.token();
-        let mandate = match cache.get(token, keys) {
-            Some(known) => known,
-            None => match mandate::verify(&credential.token, keys, with.signatures) {
-                Ok(mandate) => {
-                    let mandate = Rc::new(mandate);
-                    cache.insert(token, &mandate);
-                    mandate
-                }
-                Err(InvalidMandate::UnknownKey) => return Verdict::NeedsKeySet(Missing::Key),
-                Err(why) => return Verdict::Refused(Refusal::invalid_token(why), None),
-            },
+        let mandate = match self.mandate(credential, keys, with.signatures, cache) {
+            Ok(mandate) => mandate,
+            Err(verdict) => return verdict,
         };
         match self.judge(&mandate, credential.rule, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations,
+        }
+    }
+
+    /// The verified mandate of a credential: known, if the very key that verified
+    /// it is still in the key set, or verified now.
+    fn mandate(
+        &self,
+        credential: &Credential<'_>,
+        keys: &KeySet,
+        signatures: &dyn SignatureVerifier,
+        cache: &mut MandateCache,
+    ) -> Result<Rc<Mandate>, Verdict> {
+        let refuse =
+            |why: &dyn std::fmt::Display| Verdict::Refused(Refusal::invalid_token(why), None);
+        let again;
+        let token = match &credential.token {
+            Token::Known(_, mandate) if mandate.key_is_in(keys) => return Ok(Rc::clone(mandate)),
+            // Its key has gone, or its kid has another one: that one judges.
+            Token::Known(token, _) => {
+                again = self.read(token).map_err(|why| refuse(&why))?;
+                &again
+            }
+            Token::New(token) => match cache.get(&credential.digest) {
+                // It waited, and another request brought the same token meanwhile.
+                Some(known) if known.key_is_in(keys) => return Ok(Rc::clone(known)),
+                _ => token,
+            },
+        };
+        match mandate::verify(token, credential.fingerprint(), keys, signatures) {
+            Ok(mandate) => {
+                let mandate = Rc::new(mandate);
+                cache.insert(credential.digest, &mandate);
+                Ok(mandate)
+            }
+            Err(InvalidMandate::UnknownKey) => Err(Verdict::NeedsKeySet(Missing::Key)),
+            Err(why) => Err(refuse(&why)),
         }
     }
 

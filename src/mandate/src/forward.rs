@@ -1,25 +1,34 @@
 //! What the upstream is sent: which headers are the filter's alone, which carry
 //! the principal, and what is taken away (contract, "Headers of the edge").
 
-use crate::claims::Claims;
+use std::borrow::Cow;
+
+use crate::claims::{Claims, Shape};
 use crate::config::{Forward, PrincipalClaim};
 
 /// Longest value of a principal header, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1024;
 
 /// Headers in the namespace that only the filter speaks in.
-const RESERVED_PREFIX: &str = "x-caracal-";
+const RESERVED_PREFIX: &[u8] = b"x-caracal-";
 
 /// What is done to the headers of a request.
 #[derive(Debug, Clone)]
 pub struct Forwarding {
     headers: Vec<(String, PrincipalClaim)>,
+    /// Those of the names that are not reserved by their prefix, folded.
+    reserved: Vec<Vec<u8>>,
     keeps_mandate: bool,
 }
 
 impl From<&Forward> for Forwarding {
     fn from(forward: &Forward) -> Self {
+        let names = forward.headers.keys().map(|name| folded(name.as_bytes()));
         Forwarding {
+            reserved: names
+                .map(Iterator::collect::<Vec<u8>>)
+                .filter(|name| !name.starts_with(RESERVED_PREFIX))
+                .collect(),
             headers: forward
                 .headers
                 .iter()
@@ -31,7 +40,18 @@ impl From<&Forward> for Forwarding {
 }
 
 /// A principal header: its name, and its value unless that cannot be sent.
-pub type PrincipalHeader<'a> = (&'a str, Option<String>);
+pub type PrincipalHeader<'a> = (&'a str, Option<Cow<'a, str>>);
+
+/// A name as upstreams may fold it.
+fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    name.iter().map(|b| {
+        if b.is_ascii_alphanumeric() {
+            b.to_ascii_lowercase()
+        } else {
+            b'-'
+        }
+    })
+}
 
 impl Forwarding {
     /// Whether an incoming header is removed before the upstream sees it.
@@ -40,19 +60,12 @@ impl Forwarding {
     /// program as the same variable as `x-caracal-sub`. So case and every
     /// punctuation count for nothing here.
     pub fn is_reserved(&self, name: &[u8]) -> bool {
-        let fold = |b: &u8| {
-            if b.is_ascii_alphanumeric() {
-                b.to_ascii_lowercase()
-            } else {
-                b'-'
-            }
-        };
-        let folded: Vec<u8> = name.iter().map(fold).collect();
-        folded.starts_with(RESERVED_PREFIX.as_bytes())
+        let beginning = name.get(..RESERVED_PREFIX.len());
+        beginning.is_some_and(|start| folded(start).eq(RESERVED_PREFIX.iter().copied()))
             || self
-                .headers
+                .reserved
                 .iter()
-                .any(|(own, _)| own.bytes().map(|b| fold(&b)).eq(folded.iter().copied()))
+                .any(|own| own.len() == name.len() && folded(name).eq(own.iter().copied()))
     }
 
     /// Whether the upstream gets the mandate, and `caracal.*` baggage with it.
@@ -73,34 +86,36 @@ impl Forwarding {
     }
 }
 
-fn value(claims: &Claims, claim: PrincipalClaim) -> Option<String> {
-    let shaped =
-        |shape: &crate::claims::Shape<Option<String>>| shape.as_ref().ok().cloned().flatten();
-    let number = |shape: &crate::claims::Shape<Option<u64>>| {
-        shape
-            .as_ref()
-            .ok()
-            .copied()
-            .flatten()
-            .map(|n| n.to_string())
-    };
+fn value(claims: &Claims, claim: PrincipalClaim) -> Option<Cow<'_, str>> {
     match claim {
-        PrincipalClaim::Sub => Some(claims.sub.clone()),
-        PrincipalClaim::ClientId => Some(claims.client_id.clone()),
-        PrincipalClaim::ZoneId => claims.zone_id.clone(),
-        PrincipalClaim::Scope => claims.scope.clone(),
-        PrincipalClaim::Use => Some(claims.token_use.as_str().to_owned()),
-        PrincipalClaim::SubType => Some(claims.sub_type.as_str().to_owned()),
-        PrincipalClaim::Sid => Some(claims.sid.clone()),
-        PrincipalClaim::RootSid => Some(claims.root_sid.clone()),
-        PrincipalClaim::Jti => Some(claims.jti.clone()),
-        PrincipalClaim::AgentSessionId => shaped(&claims.agent_session_id),
-        PrincipalClaim::DelegationEdgeId => shaped(&claims.delegation_edge_id),
-        PrincipalClaim::SourceSessionId => shaped(&claims.source_session_id),
-        PrincipalClaim::TargetSessionId => shaped(&claims.target_session_id),
+        PrincipalClaim::Sub => Some(claims.sub.as_str().into()),
+        PrincipalClaim::ClientId => Some(claims.client_id.as_str().into()),
+        PrincipalClaim::ZoneId => claims.zone_id.as_deref().map(Cow::from),
+        PrincipalClaim::Scope => claims.scope.as_deref().map(Cow::from),
+        PrincipalClaim::Use => Some(claims.token_use.as_str().into()),
+        PrincipalClaim::SubType => Some(claims.sub_type.as_str().into()),
+        PrincipalClaim::Sid => Some(claims.sid.as_str().into()),
+        PrincipalClaim::RootSid => Some(claims.root_sid.as_str().into()),
+        PrincipalClaim::Jti => Some(claims.jti.as_str().into()),
+        PrincipalClaim::AgentSessionId => text(&claims.agent_session_id),
+        PrincipalClaim::DelegationEdgeId => text(&claims.delegation_edge_id),
+        PrincipalClaim::SourceSessionId => text(&claims.source_session_id),
+        PrincipalClaim::TargetSessionId => text(&claims.target_session_id),
         PrincipalClaim::HopCount => number(&claims.hop_count),
         PrincipalClaim::DelegationGraphEpoch => number(&claims.delegation_graph_epoch),
     }
+}
+
+fn text(claim: &Shape<Option<String>>) -> Option<Cow<'_, str>> {
+    claim.as_ref().ok()?.as_deref().map(Cow::from)
+}
+
+fn number(claim: &Shape<Option<u64>>) -> Option<Cow<'_, str>> {
+    // Most mandates are one or two hops long, which needs no allocation.
+    const SMALL: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+    let number = claim.as_ref().ok().copied().flatten()?;
+    let small = usize::try_from(number).ok().and_then(|n| SMALL.get(n));
+    Some(small.map_or_else(|| number.to_string().into(), |text| Cow::from(*text)))
 }
 
 /// Visible ASCII with spaces inside, bounded: nothing that ends a header line or

@@ -19,18 +19,32 @@ pub struct Fingerprint([u8; 8]);
 impl Fingerprint {
     /// Of the token as it came.
     pub fn of(token: &[u8]) -> Self {
-        let mut first = [0; 8];
-        for (to, from) in first.iter_mut().zip(Sha256::digest(token)) {
-            *to = from;
+        Fingerprint::from_digest(&Sha256::digest(token).into())
+    }
+
+    pub(crate) fn from_digest(digest: &[u8; 32]) -> Self {
+        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Lower-case hex digits, as they are shown.
+    pub fn to_hex(self) -> [u8; 16] {
+        let mut hex = [0; 16];
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (to, digit) in hex.iter_mut().zip(digits) {
+            *to = match digit {
+                0..=9 => b'0' | digit,
+                // 10 is the first letter, which stands at 0x61.
+                _ => digit.wrapping_add(b'a' - 10),
+            };
         }
-        Fingerprint(first)
+        hex
     }
 }
 
 /// Lower-case hex, 16 digits.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
     }
 }
 
@@ -108,6 +122,7 @@ impl fmt::Display for InvalidMandate {
 /// See [`InvalidMandate`].
 pub(crate) fn verify(
     token: &UnverifiedMandate,
+    fingerprint: Fingerprint,
     keys: &KeySet,
     verifier: &dyn SignatureVerifier,
 ) -> Result<Mandate, InvalidMandate> {
@@ -127,7 +142,7 @@ pub(crate) fn verify(
         claims,
         kid: token.kid().to_owned(),
         thumbprint: *key.thumbprint(),
-        fingerprint: Fingerprint::of(token.token()),
+        fingerprint,
     })
 }
 

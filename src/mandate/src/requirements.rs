@@ -60,6 +60,45 @@ pub struct Rules {
     /// Prefix without trailing `/` (so `/` is empty), and what holds under it.
     routes: Vec<(String, Requirements)>,
     exclude: Vec<String>,
+    routes_by_prefix: Prefixes,
+    exclude_by_prefix: Prefixes,
+}
+
+/// Prefixes to look up: one search for each length that occurs, not one comparison
+/// for each prefix.
+#[derive(Debug, Clone, Default)]
+struct Prefixes {
+    /// Longest first.
+    lengths: Vec<usize>,
+    /// Prefix to its place in the list it came from.
+    places: BTreeMap<Vec<u8>, usize>,
+}
+
+impl Prefixes {
+    /// From prefixes without trailing `/`, longest first.
+    fn new<'p>(prefixes: impl Iterator<Item = &'p str>) -> Self {
+        let mut all = Prefixes::default();
+        for (place, prefix) in prefixes.enumerate() {
+            if all.lengths.last() != Some(&prefix.len()) {
+                all.lengths.push(prefix.len());
+            }
+            all.places
+                .entry(prefix.as_bytes().to_vec())
+                .or_insert(place);
+        }
+        all
+    }
+
+    /// The place of the longest prefix that a path is under: `/payouts` is over
+    /// `/payouts` and `/payouts/1`, not over `/payoutsx`.
+    fn find(&self, path: &[u8]) -> Option<usize> {
+        self.lengths.iter().find_map(|length| {
+            let (prefix, rest) = path.split_at_checked(*length)?;
+            matches!(rest, [] | [b'/', ..])
+                .then(|| self.places.get(prefix).copied())
+                .flatten()
+        })
+    }
 }
 
 impl Rules {
@@ -77,6 +116,8 @@ impl Rules {
         exclude.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
         Rules {
             default,
+            routes_by_prefix: Prefixes::new(routes.iter().map(|(prefix, _)| prefix.as_str())),
+            exclude_by_prefix: Prefixes::new(exclude.iter().map(String::as_str)),
             routes,
             exclude,
         }
@@ -91,18 +132,10 @@ impl Rules {
     }
 
     fn find_reading(&self, path: &[u8]) -> RuleId {
-        if let Some(n) = self
-            .exclude
-            .iter()
-            .position(|prefix| is_under(path, prefix))
-        {
+        if let Some(n) = self.exclude_by_prefix.find(path) {
             return RuleId::Excluded(n);
         }
-        match self
-            .routes
-            .iter()
-            .position(|(prefix, _)| is_under(path, prefix))
-        {
+        match self.routes_by_prefix.find(path) {
             Some(n) => RuleId::Route(n),
             None => RuleId::Default,
         }
@@ -130,14 +163,6 @@ impl Rules {
     /// Excluded prefixes, without trailing `/`.
     pub fn exclude(&self) -> &[String] {
         &self.exclude
-    }
-}
-
-/// `/payouts` is over `/payouts` and `/payouts/1`, not over `/payoutsx`.
-fn is_under(path: &[u8], prefix: &str) -> bool {
-    match path.strip_prefix(prefix.as_bytes()) {
-        Some(rest) => matches!(rest, [] | [b'/', ..]),
-        None => false,
     }
 }
 

@@ -18,10 +18,17 @@ pub enum PublicKey {
     Ed25519(ed25519::PublicKey),
 }
 
-/// A P-256 point in the two forms that verifiers want.
+/// DER of a P-256 `SubjectPublicKeyInfo` (RFC 5480) up to the point.
+const SPKI_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// A P-256 point in the forms that verifiers want.
 #[derive(Clone)]
 pub struct P256Key {
     sec1: [u8; 65],
+    spki: Vec<u8>,
     prepared: ES256PublicKey,
 }
 
@@ -36,7 +43,17 @@ impl P256Key {
         x_out.copy_from_slice(x);
         y_out.copy_from_slice(y);
         let prepared = ES256PublicKey::from_bytes(&sec1).ok()?;
-        Some(P256Key { sec1, prepared })
+        let spki = [SPKI_PREFIX.as_slice(), &sec1].concat();
+        Some(P256Key {
+            sec1,
+            spki,
+            prepared,
+        })
+    }
+
+    /// The DER encoding of its `SubjectPublicKeyInfo` (RFC 5480).
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
     }
 
     /// The uncompressed SEC 1 encoding: `04 || x || y`.
