@@ -12,6 +12,8 @@ INSTALLED := .tools/envoy/envoy/_bin/envoy
 ENVOY ?= $(CURDIR)/$(INSTALLED)
 export ENVOY
 TARGET := wasm32-wasip1
+# Takes callbacks that the filter does not use out of its file.
+TRIM := $(CARGO) run --quiet --locked -p caracal-trim --
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -92,7 +94,7 @@ deny: ## licences, sources, banned and doubled crates; advisories where they can
 
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge --all-targets --features caracal-mandate/schema -- -D warnings
+	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) clippy --locked --profile filter --target $(TARGET) -p caracal-filter -- -D warnings
 
 schema: ## regenerate src/mandate/config.schema.json from the types
@@ -104,13 +106,13 @@ clean: down ## remove everything that was built or installed here
 wasm: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter
 	@mkdir -p dist
-	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/
+	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter.wasm
 
 # The filter with headers that trap it and that ask its primitives. Never to deploy.
 hooks: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features test-hooks
 	@mkdir -p dist
-	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_hooks.wasm
+	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_hooks.wasm
 
 # A filter that does nothing, to measure against.
 noop: tools

@@ -223,7 +223,7 @@ fn decisions_are_counted_by_name() {
         1
     );
     assert_eq!(
-        metric("caracal_signature_checks_total.by=wasm.result=valid"),
+        metric("caracal_signature_checks_total.by=host.result=valid"),
         1
     );
     assert_eq!(metric("caracal_mandate_cache_total.result=hit"), 2);

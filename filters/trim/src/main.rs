@@ -1,0 +1,60 @@
+//! A step of the build: `caracal-trim IN OUT`.
+//!
+//! The SDK exports a function for every callback that there is, and a proxy enters
+//! the VM for each one that is exported, several times in every request, to be told
+//! that there is nothing to do. What is named here is left; the rest goes, with all
+//! code and all imports that only it needed.
+
+use anyhow::{Context as _, bail};
+
+/// What a host must find in the file (proxy-wasm ABI 0.2.1), and the callbacks that
+/// the filter has something to do in.
+const KEPT: [&str; 14] = [
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_log",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(input), Some(output), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        bail!("caracal-trim IN OUT");
+    };
+    let mut config = walrus::ModuleConfig::new();
+    config
+        .generate_name_section(false)
+        .generate_producers_section(false);
+    let mut module = config
+        .parse_file(&input)
+        .context("the file cannot be read")?;
+    for name in KEPT {
+        if !module.exports.iter().any(|export| export.name == name) {
+            bail!("the file does not export {name}");
+        }
+    }
+    let unused: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !KEPT.contains(&export.name.as_str()))
+        .map(walrus::Export::id)
+        .collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(&mut module);
+    module
+        .emit_wasm_file(&output)
+        .context("the file cannot be written")
+}

@@ -1,0 +1,150 @@
+//! What a request costs, counted exactly: units of work (about a wasm instruction
+//! each) and host calls, over all callbacks of one stream. Fails when a count grows
+//! by more than 5 % over the committed one, so that nobody makes requests dearer
+//! without saying so.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use caracal_tests::companion::InProcess;
+use caracal_tests::filter_wasm;
+use caracal_tests::host::{Answer, Module, Outcome, Proxy, Request};
+use caracal_tests::mint::{Key, configuration, key_set};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+const START: u64 = 1_767_225_600;
+/// A count may be this much over the committed one, in percent.
+const TOLERANCE: u64 = 5;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
+    work: u64,
+    host_calls: BTreeMap<String, u64>,
+}
+
+struct Edge {
+    proxy: Proxy,
+    key: Key,
+}
+
+impl Edge {
+    fn start() -> Self {
+        let companion = Rc::new(InProcess::default());
+        companion.revoke("revoked-session");
+        let feed = json!({"revocation": {"upstream": "feed", "max_staleness_s": 3600}});
+        let mut proxy = Proxy::envoy(Module::from_file(filter_wasm()).unwrap())
+            .configuration(configuration(feed).to_string())
+            .wall(Duration::from_secs(START))
+            .workers(1)
+            .clusters(["sts", "feed"])
+            .on_callout(move |callout| match callout.cluster.as_str() {
+                "sts" => Answer::json(&key_set(&[&Key::new("k1", 1)])),
+                _ => companion.answer(callout),
+            })
+            .start()
+            .unwrap();
+        proxy.advance(Duration::from_secs(1));
+        Edge {
+            proxy,
+            key: Key::new("k1", 1),
+        }
+    }
+
+    fn send(&mut self, token: Option<&str>, expected: u32) -> Counts {
+        let request = Request::get("/payouts/1?page=2");
+        let request = match token {
+            Some(token) => request.bearer(token),
+            None => request,
+        };
+        let stream = self.proxy.request(0, request);
+        let status = match self.proxy.outcome(stream) {
+            Outcome::Forwarded(_) => 200,
+            Outcome::Replied(reply) => reply.status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status, expected);
+        let (work, calls) = self.proxy.cost(stream);
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+        Counts {
+            work,
+            host_calls: calls.into_iter().map(named).collect(),
+        }
+    }
+
+    /// The second time, when metrics are defined and memory has been taken.
+    fn settled(&mut self, tokens: [Option<&str>; 2], expected: u32) -> Counts {
+        self.send(tokens[0], expected);
+        self.send(tokens[1], expected)
+    }
+}
+
+fn measured() -> BTreeMap<String, Counts> {
+    let mut edge = Edge::start();
+    let mandate = |edge: &Edge, claims| edge.key.mandate(START, claims);
+    let [first, second] = ["a", "b"].map(|jti| mandate(&edge, json!({"jti": jti})));
+    let bad = [&first, &second].map(|token| token[..token.len() - 4].to_owned() + "AAAA");
+    let revoked = mandate(&edge, json!({"sid": "revoked-session"}));
+    let expired = mandate(&edge, json!({"exp": START - 600, "iat": START - 900}));
+    BTreeMap::from([
+        (
+            "cold".to_owned(),
+            edge.settled([Some(&first), Some(&second)], 200),
+        ),
+        (
+            "warm".to_owned(),
+            edge.settled([Some(&first), Some(&first)], 200),
+        ),
+        ("no token".to_owned(), edge.settled([None, None], 401)),
+        (
+            "bad signature".to_owned(),
+            edge.settled([Some(&bad[0]), Some(&bad[1])], 401),
+        ),
+        (
+            "revoked".to_owned(),
+            edge.settled([Some(&revoked), Some(&revoked)], 401),
+        ),
+        (
+            "expired".to_owned(),
+            edge.settled([Some(&expired), Some(&expired)], 401),
+        ),
+    ])
+}
+
+#[test]
+fn no_request_costs_more_than_was_committed() {
+    let found = measured();
+    let file = caracal_tests::root().join("tests/suites/counts.json");
+    if std::env::var_os("UPDATE_COUNTS").is_some() {
+        let text = serde_json::to_string_pretty(&found).unwrap();
+        std::fs::write(&file, text + "\n").unwrap();
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let committed: BTreeMap<String, Counts> = serde_json::from_str(&text).unwrap();
+    assert!(found.keys().eq(committed.keys()));
+    for (what, counts) in &found {
+        let before = &committed[what];
+        println!(
+            "{what}: {} units of work, {} committed",
+            counts.work, before.work
+        );
+        assert!(
+            counts.work * 100 <= before.work * (100 + TOLERANCE),
+            "{what}: {} units of work, {} committed; if it is meant: UPDATE_COUNTS=1 cargo test -p caracal-tests --test counts",
+            counts.work,
+            before.work
+        );
+        assert_eq!(counts.host_calls, before.host_calls, "{what}: host calls");
+    }
+}
+
+/// A known mandate is verified once: no foreign function, and one look at shared data.
+#[test]
+fn a_warm_request_asks_the_host_little() {
+    let warm = &measured()["warm"];
+    assert!(!warm.host_calls.contains_key("proxy_call_foreign_function"));
+    assert_eq!(warm.host_calls.get("proxy_get_shared_data"), Some(&1));
+    assert_eq!(warm.host_calls.get("proxy_get_header_map_pairs"), Some(&1));
+    assert_eq!(warm.host_calls.get("proxy_get_header_map_value"), None);
+}
