@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them,
-`run.py redis ...` drives the published Redis connector (redis_connector.py).
+`run.py redis ...` drives the published Redis connector (redis_connector.py), `run.py serve ...`
+serves the connector over HTTP (serve.py).
 
 Needs only the standard library of any Python from 3.9 on. The published connector itself
 needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
@@ -20,6 +21,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 REQUIREMENTS = os.path.join(HERE, "requirements.txt")
+SERVER_REQUIREMENTS = os.path.join(HERE, "server-requirements.txt")
 NEWEST = (3, 14)  # requirements.txt holds wheels for CPython 3.12 to 3.14
 OLDEST = (3, 12)
 
@@ -45,16 +47,19 @@ def find_python():
     return None, None
 
 
-def environment():
-    """The path of the environment's Python; the environment is made when it is not there."""
+def environment(*requirements):
+    """The Python of an environment with these files' packages, which is made when not there."""
     python, version = find_python()
     if python is None:
         print("oracle: no Python 3.12, 3.13 or 3.14 found (the connector needs one); "
               "install it or set ORACLE_PYTHON", file=sys.stderr)
         sys.exit(3)
-    with open(REQUIREMENTS, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()[:16]
-    place = os.path.join(PROJECT, ".tools", "oracle", "%s-cp%d%d" % ((digest,) + version))
+    digest = hashlib.sha256()
+    for name in requirements:
+        with open(name, "rb") as file:
+            digest.update(file.read())
+    place = os.path.join(PROJECT, ".tools", "oracle",
+                         "%s-cp%d%d" % ((digest.hexdigest()[:16],) + version))
     inside = os.path.join(place, "bin", "python")
     ready = os.path.join(place, "ready")
     os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -67,7 +72,8 @@ def environment():
         subprocess.run([python, "-m", "venv", place], check=True)
         subprocess.run(
             [inside, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps",
-             "--only-binary=:all:", "--require-hashes", "-r", REQUIREMENTS],
+             "--only-binary=:all:", "--require-hashes"]
+            + [word for name in requirements for word in ("-r", name)],
             check=True,
         )
         with open(ready, "w") as file:
@@ -77,14 +83,20 @@ def environment():
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis"):
-        print("usage: run.py generate | check | redis ...", file=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve"):
+        print("usage: run.py generate | check | redis ... | serve ...", file=sys.stderr)
         return 2
     script, arguments = "generate.py", sys.argv[1:]
     if sys.argv[1] == "redis":
         script, arguments = "redis_connector.py", sys.argv[2:]
-    command = [environment(), "-E", "-s", "-B", os.path.join(HERE, script)] + arguments
-    return subprocess.run(command).returncode
+    elif sys.argv[1] == "serve":
+        script, arguments = "serve.py", sys.argv[2:]
+    options = ["-E", "-s", "-B", os.path.join(HERE, script)] + arguments
+    if sys.argv[1] == "serve":
+        # In place of this process: who started it stops the server by the same process id.
+        python = environment(REQUIREMENTS, SERVER_REQUIREMENTS)
+        os.execv(python, [python] + options)
+    return subprocess.run([environment(REQUIREMENTS)] + options).returncode
 
 
 if __name__ == "__main__":
