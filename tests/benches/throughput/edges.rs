@@ -1,24 +1,32 @@
 //! The Envoys that are measured, one for each filter, and what they need.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use caracal_tests::mint::{AUDIENCE, ISSUER, Key, configuration, key_set};
-use caracal_tests::processes::{Companion, Redis, until};
-use caracal_tests::servers::{Reply, Server};
+use caracal_tests::mint::{Key, configuration, key_set};
+use caracal_tests::processes::{Companion, Redis, free_address, until};
+use caracal_tests::servers::{Client, Reply, Server, request};
 use serde_json::{Value, json};
+
+use super::bootstrap::{bootstrap, ext_authz, jwt_authn, wasm};
+use super::connector::Connector;
+use super::loads::mandate;
 
 /// A session that is revoked.
 pub const REVOKED: &str = "revoked-session";
-
-const TYPES: &str = "type.googleapis.com/envoy.extensions";
+/// Connections on which an edge has to admit before it is measured: each worker
+/// has some.
+const CONNECTIONS: usize = 8;
+const START: Duration = Duration::from_secs(300);
 
 /// An Envoy with one worker on core 0.
 pub struct Edge {
     pub name: &'static str,
     pub address: SocketAddr,
+    /// What it was started with.
+    pub bootstrap: Value,
     process: Child,
 }
 
@@ -39,6 +47,17 @@ impl Edge {
             .sum::<f64>()
             * 10_000.0
     }
+
+    /// Whether a good mandate is admitted on every one of some new connections.
+    fn admits(&self, token: &str) -> bool {
+        let bearer = format!("Bearer {token}");
+        let bytes = request("GET", "/direct", &[("authorization", &bearer)]);
+        (0..CONNECTIONS).all(|_| {
+            let answer =
+                Client::try_connect(self.address).and_then(|mut client| client.exchange(&bytes));
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+    }
 }
 
 impl Drop for Edge {
@@ -48,14 +67,43 @@ impl Drop for Edge {
     }
 }
 
+/// A Redis and a companion that reads it.
+struct Revocations {
+    companion: Companion,
+    redis: Redis,
+}
+
+impl Revocations {
+    fn start() -> Self {
+        let redis = Redis::start(&[]);
+        let companion = Companion::of(&redis.url()).started();
+        Revocations { companion, redis }
+    }
+
+    fn few() -> Self {
+        let few = Revocations::start();
+        let _: String = few.redis.ask(&[
+            "XADD",
+            "caracal.sessions.revoke",
+            "*",
+            "session_id",
+            REVOKED,
+        ]);
+        until("the companion knows", START, || {
+            few.companion.has_revoked(REVOKED)
+        });
+        few
+    }
+}
+
 /// All of them, and the servers around.
 pub struct Edges {
     pub key: Key,
     edges: Vec<Edge>,
-    _upstream: Edge,
+    upstream: Edge,
     _sts: Server,
-    _companion: Companion,
-    _redis: Redis,
+    _revocations: Revocations,
+    _connector: Option<Connector>,
 }
 
 /// The filter's file; `CARACAL_WASM` names another.
@@ -69,148 +117,104 @@ impl Edges {
         let keys = key_set(&[&key]);
         let document = keys.clone();
         let sts = Server::start(move |_| Reply::json(&document));
-        let redis = Redis::start(&[]);
-        let companion = Companion::of(&redis.url()).started();
-        let _: String = redis::cmd("XADD")
-            .arg(&["caracal.sessions.revoke", "*", "session_id", REVOKED])
-            .query(&mut redis.connection())
-            .unwrap();
-        let upstream = envoy("upstream", "1", &[], &[]);
-        let clusters = [
+        let token = mandate(&key, json!({}));
+        let few = Revocations::few();
+        let upstream = Edge::start("upstream", "1", &[], &[]);
+        let mut clusters = vec![
             ("upstream", upstream.address),
             ("sts", sts.address()),
-            ("feed", companion.address),
+            ("feed", few.companion.address),
         ];
+
         let feed = json!({"upstream": "feed"});
-        let noop = caracal_tests::root().join("dist/noop.wasm");
-        let filters = [
+        let noop = wasm(&caracal_tests::root().join("dist/noop.wasm"), &Value::Null);
+        let caracal = |changes: Value| wasm(&filter(), &configuration(changes));
+        let usual = caracal(json!({"revocation": feed}));
+        let bare = caracal(json!({"revocation": feed, "forward": {"headers": {}}}));
+        let cached = jwt_authn(&keys, true);
+        let mut filters = vec![
             ("none", vec![]),
-            ("noop", vec![wasm(noop, &Value::Null)]),
-            ("jwt_authn", vec![jwt_authn(&keys, true)]),
+            ("noop", vec![noop]),
+            ("jwt_authn", vec![cached]),
             ("jwt_authn_uncached", vec![jwt_authn(&keys, false)]),
-            (
-                "caracal",
-                vec![wasm(filter(), &configuration(json!({"revocation": feed})))],
-            ),
-            (
-                "caracal_bare",
-                vec![wasm(
-                    filter(),
-                    &configuration(json!({"revocation": feed, "forward": {"headers": {}}})),
-                )],
-            ),
+            ("caracal", vec![usual]),
+            ("caracal_bare", vec![bare]),
         ];
-        let edges = filters
+        let connector = chosen("ext_authz")
+            .then(|| Connector::start(&keys, &token))
+            .flatten();
+        match &connector {
+            Some(connector) => {
+                clusters.push(("connector", connector.address));
+                filters.push(("ext_authz", vec![ext_authz(connector.address)]));
+            }
+            None if chosen("ext_authz") => {
+                println!("ext_authz: skipped, there is no Python 3.12 or later");
+            }
+            None => {}
+        }
+        let edges: Vec<Edge> = filters
             .into_iter()
             .filter(|(name, _)| chosen(name))
-            .map(|(name, filters)| envoy(name, "0", &filters, &clusters))
+            .map(|(name, filters)| Edge::start(name, "0", &filters, &clusters))
             .collect();
-        // Key sets and revocations are there before anything is measured.
-        std::thread::sleep(Duration::from_secs(2));
+        // Key sets and revocations are there before anything is measured: the filter
+        // admits nobody until it has read them all.
+        for edge in &edges {
+            until(edge.name, START, || edge.admits(&token));
+        }
         Edges {
             key,
             edges,
-            _upstream: upstream,
+            upstream,
             _sts: sts,
-            _companion: companion,
-            _redis: redis,
+            _revocations: few,
+            _connector: connector,
         }
     }
 
     pub fn all(&self) -> &[Edge] {
         &self.edges
     }
-}
 
-fn wasm(file: PathBuf, configuration: &Value) -> Value {
-    json!({"name": "wasm", "typed_config": {
-        "@type": format!("{TYPES}.filters.http.wasm.v3.Wasm"),
-        "config": {
-            "failure_policy": "FAIL_RELOAD",
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration.to_string()},
-            "vm_config": {"runtime": "envoy.wasm.runtime.v8", "vm_id": "bench", "code": {"local": {"filename": file}}},
-        },
-    }})
-}
-
-fn jwt_authn(keys: &Value, cached: bool) -> Value {
-    let mut provider = json!({
-        "issuer": ISSUER, "audiences": [AUDIENCE], "forward": true,
-        "local_jwks": {"inline_string": keys.to_string()},
-    });
-    if cached {
-        provider["jwt_cache_config"] = json!({"jwt_cache_size": 20_000});
+    /// What each Envoy was started with. The only key in there is the public key set.
+    pub fn configurations(&self) -> Value {
+        let all = self.edges.iter().chain([&self.upstream]);
+        all.map(|edge| (edge.name.to_owned(), edge.bootstrap.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
-    json!({"name": "jwt", "typed_config": {
-        "@type": format!("{TYPES}.filters.http.jwt_authn.v3.JwtAuthentication"),
-        "providers": {"zone": provider},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "zone"}}],
-    }})
 }
 
-fn socket(address: SocketAddr) -> Value {
-    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
-}
-
-/// Starts an Envoy on one core and waits until it listens.
-fn envoy(
-    name: &'static str,
-    core: &str,
-    filters: &[Value],
-    clusters: &[(&str, SocketAddr)],
-) -> Edge {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let mut filters = filters.to_vec();
-    filters.push(json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}}));
-    let answer = json!({"status": 200, "body": {"inline_string": "ok"}});
-    let mut routes = vec![json!({"match": {"prefix": "/direct"}, "direct_response": answer})];
-    routes.push(match clusters {
-        [] => json!({"match": {"prefix": "/"}, "direct_response": answer}),
-        _ => json!({"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}),
-    });
-    let clusters: Vec<Value> = clusters
-        .iter()
-        .map(|(name, address)| {
-            let endpoint = json!({"endpoint": {"address": socket(*address)}});
-            json!({"name": name, "type": "STATIC", "connect_timeout": "1s",
-                "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}})
-        })
-        .collect();
-    let manager = json!({
-        "@type": format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": "edge", "http_filters": filters,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-    });
-    let bootstrap = json!({"static_resources": {
-        "listeners": [{"name": "edge", "address": socket(address), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],
-        "clusters": clusters,
-    }});
-    let process = Command::new("taskset")
-        .args(["-c", core])
-        .arg(caracal_tests::envoy::binary())
-        .args([
-            "--concurrency",
-            "1",
-            "--use-dynamic-base-id",
-            "--log-level",
-            "error",
-            "--config-yaml",
-            &bootstrap.to_string(),
-        ])
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let edge = Edge {
-        name,
-        address,
-        process,
-    };
-    until("an Envoy listens", Duration::from_secs(30), || {
-        TcpStream::connect(address).is_ok()
-    });
-    edge
+impl Edge {
+    /// Starts an Envoy with one worker on a core and waits until it listens.
+    fn start(
+        name: &'static str,
+        core: &str,
+        filters: &[Value],
+        clusters: &[(&str, SocketAddr)],
+    ) -> Self {
+        let address = free_address();
+        let bootstrap = bootstrap(address, filters, clusters);
+        let process = Command::new("taskset")
+            .args(["-c", core])
+            .arg(caracal_tests::envoy::binary())
+            .args(["--concurrency", "1", "--use-dynamic-base-id"])
+            .args(["--log-level", "error"])
+            .args(["--config-yaml", &bootstrap.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("taskset");
+        let edge = Edge {
+            name,
+            address,
+            bootstrap,
+            process,
+        };
+        until("an Envoy listens", Duration::from_secs(30), || {
+            Client::try_connect(address).is_ok()
+        });
+        edge
+    }
 }
