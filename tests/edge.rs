@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, Paths, Setup};
 use crate::mint::{Key, configuration, key_set, now};
-use crate::processes::until;
+use crate::processes::{Redis, until};
 use crate::servers::{Client, Incoming, Reply, Server, get};
 
 /// Connections that are asked one after the other; Envoy spreads them over its
@@ -108,6 +108,26 @@ impl Recording {
     pub fn reached(&self) -> Vec<Incoming> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
+}
+
+/// Revokes so many sessions as fast as Redis takes them.
+pub fn flood(redis: &Redis, sessions: usize) {
+    let mut connection = redis.connection();
+    for first in (0..sessions).step_by(1_000) {
+        let mut pipeline = redis::pipe();
+        for n in first..sessions.min(first + 1_000) {
+            pipeline
+                .cmd("XADD")
+                .arg(&["caracal.sessions.revoke", "*", "session_id", &flooded(n)])
+                .ignore();
+        }
+        let () = pipeline.query(&mut connection).unwrap();
+    }
+}
+
+/// A session of the flood.
+pub fn flooded(number: usize) -> String {
+    format!("01890a5d-ac96-774b-bcce-{number:012}")
 }
 
 /// What every worker answers: each distinct status and error.

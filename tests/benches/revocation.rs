@@ -158,18 +158,7 @@ fn flood(scene: &Scene) {
     let before = (scene.companion.resident(), scene.envoy.resident());
     let load = Load::start(scene.edge, &scene.around);
     let since = Instant::now();
-    let mut connection = scene.redis.connection();
-    for thousand in 0..FLOOD / 1_000 {
-        let mut pipeline = redis::pipe();
-        for n in 0..1_000 {
-            let sid = format!("01890a5d-ac96-774b-bcce-{:012}", thousand * 1_000 + n);
-            pipeline
-                .cmd("XADD")
-                .arg(&[STREAM, "*", "session_id", &sid])
-                .ignore();
-        }
-        let () = pipeline.query(&mut connection).unwrap();
-    }
+    caracal_tests::edge::flood(&scene.redis, FLOOD);
     let written = since.elapsed();
     let held = || scene.envoy.metric("caracal_revocation_anchors");
     until("the flood is in Envoy", Duration::from_secs(300), || {

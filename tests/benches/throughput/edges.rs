@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use caracal_tests::edge::{flood, flooded};
 use caracal_tests::mint::{Key, configuration, key_set};
 use caracal_tests::processes::{Companion, Redis, free_address, until};
 use caracal_tests::servers::{Client, Reply, Server, request};
@@ -16,6 +17,8 @@ use super::loads::mandate;
 
 /// A session that is revoked.
 pub const REVOKED: &str = "revoked-session";
+/// Sessions that are revoked for `caracal_1M`.
+const MANY: usize = 1_000_000;
 /// Connections on which an edge has to admit before it is measured: each worker
 /// has some.
 const CONNECTIONS: usize = 8;
@@ -94,6 +97,15 @@ impl Revocations {
         });
         few
     }
+
+    fn many() -> Self {
+        let many = Revocations::start();
+        flood(&many.redis, MANY);
+        until("the companion holds them all", START, || {
+            many.companion.metric("caracal_feed_anchors") >= MANY as f64
+        });
+        many
+    }
 }
 
 /// All of them, and the servers around.
@@ -102,7 +114,7 @@ pub struct Edges {
     edges: Vec<Edge>,
     upstream: Edge,
     _sts: Server,
-    _revocations: Revocations,
+    _revocations: Vec<Revocations>,
     _connector: Option<Connector>,
 }
 
@@ -140,6 +152,15 @@ impl Edges {
             ("caracal", vec![usual]),
             ("caracal_bare", vec![bare]),
         ];
+        let mut revocations = vec![few];
+        if chosen("caracal_1M") {
+            let many = Revocations::many();
+            clusters.push(("feed_1M", many.companion.address));
+            revocations.push(many);
+            let changes =
+                json!({"revocation": {"upstream": "feed_1M"}, "limits": {"max_anchors": 2 * MANY}});
+            filters.push(("caracal_1M", vec![caracal(changes)]));
+        }
         let connector = chosen("ext_authz")
             .then(|| Connector::start(&keys, &token))
             .flatten();
@@ -162,13 +183,17 @@ impl Edges {
         // admits nobody until it has read them all.
         for edge in &edges {
             until(edge.name, START, || edge.admits(&token));
+            if edge.name == "caracal_1M" {
+                let last = mandate(&key, json!({"sid": flooded(MANY - 1)}));
+                assert!(!edge.admits(&last), "the last of a million is revoked");
+            }
         }
         Edges {
             key,
             edges,
             upstream,
             _sts: sts,
-            _revocations: few,
+            _revocations: revocations,
             _connector: connector,
         }
     }

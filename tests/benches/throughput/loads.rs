@@ -13,7 +13,8 @@ const LIVE: usize = 10_000;
 const FRESH: usize = 40_000;
 
 /// Who gets the warm load.
-const WARM: &str = "none,noop,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare";
+const WARM: &str = "none,noop,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare,\
+    caracal_1M";
 
 /// A load, and the edges that it is for.
 pub struct Planned {

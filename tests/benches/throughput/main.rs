@@ -1,8 +1,8 @@
 //! Requests a second through one Envoy worker, side by side: no filter, a filter
 //! that does nothing, Envoy's own `jwt_authn`, a service behind the published
-//! connector that is asked by `ext_authz`, and this filter.
-//! Interleaved rounds, medians and ratios; the machine only has to stay as busy as
-//! it is.
+//! connector that is asked by `ext_authz`, and this filter; with a million
+//! revocations too. Interleaved rounds, medians and ratios; the machine only has to
+//! stay as busy as it is.
 //!
 //! The Envoy that is measured has one core, everything else the other. The processor
 //! time is the Envoy's alone.

@@ -35,11 +35,12 @@ struct Ratio {
 type Side = (&'static str, &'static str);
 
 /// Numerator, denominator and the promise.
-const RATIOS: [(Side, Side, Option<f64>); 11] = [
+const RATIOS: [(Side, Side, Option<f64>); 12] = [
     (("caracal", "warm"), ("noop", "warm"), Some(0.85)),
     (("caracal_bare", "warm"), ("noop", "warm"), Some(0.93)),
     (("noop", "warm"), ("jwt_authn", "warm"), Some(0.9)),
     (("caracal", "warm"), ("ext_authz", "warm"), Some(13.0)),
+    (("caracal_1M", "warm"), ("caracal", "warm"), Some(0.97)),
     (
         ("caracal", "cold"),
         ("jwt_authn_uncached", "cold"),
