@@ -24,12 +24,17 @@ const MANY: usize = 1_000_000;
 const CONNECTIONS: usize = 8;
 const START: Duration = Duration::from_secs(300);
 
-/// An Envoy with one worker on core 0.
+/// Cores of one worker, and of two.
+const ONE: &str = "0";
+const BOTH: &str = "0,1";
+
+/// An Envoy with one worker on core 0, or with two on both cores.
 pub struct Edge {
     pub name: &'static str,
     pub address: SocketAddr,
     /// What it was started with.
     pub bootstrap: Value,
+    cores: &'static str,
     process: Child,
 }
 
@@ -49,6 +54,11 @@ impl Edge {
             .iter()
             .sum::<f64>()
             * 10_000.0
+    }
+
+    /// The cores that its clients run on: the other one, while there is one.
+    pub fn clients(&self) -> &'static str {
+        if self.cores == ONE { "1" } else { BOTH }
     }
 
     /// Whether a good mandate is admitted on every one of some new connections.
@@ -145,12 +155,16 @@ impl Edges {
         let bare = caracal(json!({"revocation": feed, "forward": {"headers": {}}}));
         let cached = jwt_authn(&keys, true);
         let mut filters = vec![
-            ("none", vec![]),
-            ("noop", vec![noop]),
-            ("jwt_authn", vec![cached]),
-            ("jwt_authn_uncached", vec![jwt_authn(&keys, false)]),
-            ("caracal", vec![usual]),
-            ("caracal_bare", vec![bare]),
+            ("none", ONE, vec![]),
+            ("noop", ONE, vec![noop.clone()]),
+            ("jwt_authn", ONE, vec![cached.clone()]),
+            ("jwt_authn_uncached", ONE, vec![jwt_authn(&keys, false)]),
+            ("caracal", ONE, vec![usual.clone()]),
+            ("caracal_bare", ONE, vec![bare]),
+            ("none+2w", BOTH, vec![]),
+            ("noop+2w", BOTH, vec![noop]),
+            ("jwt_authn+2w", BOTH, vec![cached]),
+            ("caracal+2w", BOTH, vec![usual]),
         ];
         let mut revocations = vec![few];
         if chosen("caracal_1M") {
@@ -159,7 +173,7 @@ impl Edges {
             revocations.push(many);
             let changes =
                 json!({"revocation": {"upstream": "feed_1M"}, "limits": {"max_anchors": 2 * MANY}});
-            filters.push(("caracal_1M", vec![caracal(changes)]));
+            filters.push(("caracal_1M", ONE, vec![caracal(changes)]));
         }
         let connector = chosen("ext_authz")
             .then(|| Connector::start(&keys, &token))
@@ -167,7 +181,7 @@ impl Edges {
         match &connector {
             Some(connector) => {
                 clusters.push(("connector", connector.address));
-                filters.push(("ext_authz", vec![ext_authz(connector.address)]));
+                filters.push(("ext_authz", ONE, vec![ext_authz(connector.address)]));
             }
             None if chosen("ext_authz") => {
                 println!("ext_authz: skipped, there is no Python 3.12 or later");
@@ -176,8 +190,8 @@ impl Edges {
         }
         let edges: Vec<Edge> = filters
             .into_iter()
-            .filter(|(name, _)| chosen(name))
-            .map(|(name, filters)| Edge::start(name, "0", &filters, &clusters))
+            .filter(|(name, ..)| chosen(name))
+            .map(|(name, cores, filters)| Edge::start(name, cores, &filters, &clusters))
             .collect();
         // Key sets and revocations are there before anything is measured: the filter
         // admits nobody until it has read them all.
@@ -212,19 +226,21 @@ impl Edges {
 }
 
 impl Edge {
-    /// Starts an Envoy with one worker on a core and waits until it listens.
+    /// Starts an Envoy with a worker for each of its cores and waits until it
+    /// listens.
     fn start(
         name: &'static str,
-        core: &str,
+        cores: &'static str,
         filters: &[Value],
         clusters: &[(&str, SocketAddr)],
     ) -> Self {
         let address = free_address();
         let bootstrap = bootstrap(address, filters, clusters);
+        let workers = cores.split(',').count().to_string();
         let process = Command::new("taskset")
-            .args(["-c", core])
+            .args(["-c", cores])
             .arg(caracal_tests::envoy::binary())
-            .args(["--concurrency", "1", "--use-dynamic-base-id"])
+            .args(["--concurrency", &workers, "--use-dynamic-base-id"])
             .args(["--log-level", "error"])
             .args(["--config-yaml", &bootstrap.to_string()])
             .stdout(Stdio::null())
@@ -235,6 +251,7 @@ impl Edge {
             name,
             address,
             bootstrap,
+            cores,
             process,
         };
         until("an Envoy listens", Duration::from_secs(30), || {

@@ -1,11 +1,11 @@
 //! Requests a second through one Envoy worker, side by side: no filter, a filter
 //! that does nothing, Envoy's own `jwt_authn`, a service behind the published
 //! connector that is asked by `ext_authz`, and this filter; with a million
-//! revocations too. Interleaved rounds, medians and ratios; the machine only has to
-//! stay as busy as it is.
+//! revocations too, and some of them with two workers. Interleaved rounds, medians
+//! and ratios; the machine only has to stay as busy as it is.
 //!
-//! The Envoy that is measured has one core, everything else the other. The processor
-//! time is the Envoy's alone.
+//! The Envoy that is measured has one core, everything else the other; one with two
+//! workers shares both with its clients. The processor time is the Envoy's alone.
 //! `BENCH_ROUNDS` (7), `BENCH_SECONDS` (2), `BENCH_ONLY` and `BENCH_LOADS` (lists
 //! with commas) choose; the figures are left in run/bench/throughput.json, with
 //! what each Envoy was configured to.
@@ -38,6 +38,7 @@ fn main() {
         "{rounds} rounds of {seconds} s, one worker on core 0, clients and upstream on core 1, the filter {} KiB",
         size / 1024
     );
+    println!("+2w: two workers on both cores, which they share with clients and upstream");
     let mut figures = Figures::default();
     for round in 0..rounds {
         for planned in loads::of_round(&edges.key, round) {

@@ -35,7 +35,7 @@ struct Ratio {
 type Side = (&'static str, &'static str);
 
 /// Numerator, denominator and the promise.
-const RATIOS: [(Side, Side, Option<f64>); 12] = [
+const RATIOS: [(Side, Side, Option<f64>); 15] = [
     (("caracal", "warm"), ("noop", "warm"), Some(0.85)),
     (("caracal_bare", "warm"), ("noop", "warm"), Some(0.93)),
     (("noop", "warm"), ("jwt_authn", "warm"), Some(0.9)),
@@ -52,6 +52,9 @@ const RATIOS: [(Side, Side, Option<f64>); 12] = [
     (("caracal", "expired"), ("caracal", "warm"), Some(1.0)),
     (("caracal", "revoked"), ("caracal", "warm"), Some(1.0)),
     (("caracal", "bad_signature"), ("caracal", "cold"), Some(1.0)),
+    (("caracal+2w", "warm"), ("noop+2w", "warm"), None),
+    (("caracal+2w", "warm"), ("jwt_authn+2w", "warm"), None),
+    (("caracal+2w", "warm"), ("caracal", "warm"), None),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {

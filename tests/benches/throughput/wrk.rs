@@ -72,7 +72,14 @@ end
     pub fn send(&self, edge: &Edge, path: &str, seconds: u64) -> Measured {
         let before = edge.cpu_us();
         let output = Command::new("taskset")
-            .args(["-c", "1", "wrk", "-t1", "-c", &CONNECTIONS.to_string()])
+            .args([
+                "-c",
+                edge.clients(),
+                "wrk",
+                "-t1",
+                "-c",
+                &CONNECTIONS.to_string(),
+            ])
             .args(["-d", &format!("{seconds}s"), "-s"])
             .arg(&self.script)
             .arg(format!("http://{}{path}", edge.address))
