@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use caracal_tests::edge::{flood, flooded};
@@ -147,6 +148,7 @@ impl Edges {
             ("sts", sts.address()),
             ("feed", few.companion.address),
         ];
+        all_headers_arrive(&token, &clusters);
 
         let feed = json!({"upstream": "feed"});
         let noop = wasm(&caracal_tests::root().join("dist/noop.wasm"), &Value::Null);
@@ -223,6 +225,32 @@ impl Edges {
             .collect::<serde_json::Map<_, _>>()
             .into()
     }
+}
+
+/// The filter does all its work on this mandate: an upstream gets every header
+/// that is sent by default.
+fn all_headers_arrive(token: &str, clusters: &[(&'static str, SocketAddr)]) {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let record = Arc::clone(&seen);
+    let echo = Server::start(move |request| {
+        let names = request.headers.iter().map(|(name, _)| name.clone());
+        *record.lock().unwrap() = names
+            .filter(|name| name.starts_with("x-caracal-"))
+            .collect();
+        Reply::new(200, "reached")
+    });
+    let mut clusters = clusters.to_vec();
+    clusters[0].1 = echo.address();
+    let filter = wasm(
+        &filter(),
+        &configuration(json!({"revocation": {"upstream": "feed"}})),
+    );
+    let edge = Edge::start("echo", ONE, &[filter], &clusters);
+    until("the filter is ready", START, || edge.admits(token));
+    let answer = Client::connect(edge.address).get("/", Some(token), &[]);
+    assert_eq!(answer.status, 200);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 11, "the upstream got {seen:?}");
 }
 
 impl Edge {

@@ -33,9 +33,15 @@ impl Planned {
     }
 }
 
-/// A good mandate, changed.
+/// A good mandate with a claim for each header that the filter sends by default.
 pub fn mandate(key: &Key, changes: Value) -> String {
-    key.mandate(now(), changes)
+    let mut claims = json!({
+        "agent_session_id": "agent-session-1", "delegation_edge_id": "delegation-1", "hop_count": 1,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    key.mandate(now(), claims)
 }
 
 /// Mandates of one key, minted on both cores.
