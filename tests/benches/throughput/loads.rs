@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::chosen;
 use super::edges::REVOKED;
+use super::report::WAYS;
 use super::wrk::Load;
 
 /// Mandates that live at the same time in the mixed load.
 const LIVE: usize = 10_000;
-/// New mandates for each measurement of a cold edge: more than it can take.
-const FRESH: usize = 40_000;
+/// Draws of the mixed load.
+const DRAWS: usize = 40_000;
+/// New mandates for each second of a measurement: more than a cold edge can take.
+const FRESH: usize = 12_500;
 
 /// Who gets the warm load.
 const WARM: &str = "none,noop,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare,\
@@ -85,9 +88,10 @@ fn flipped(token: &str) -> String {
 }
 
 /// The loads of one round that `BENCH_LOADS` asks for.
-pub fn of_round(key: &Key, round: u64) -> Vec<Planned> {
+pub fn of_round(key: &Key, round: u64, seconds: u64) -> Vec<Planned> {
+    let count = FRESH * seconds as usize * WAYS.len();
     let one = |claims: Value| vec![mandate(key, claims)];
-    let fresh = |kind: &str| mandates(key, &format!("{kind}-{round}"), FRESH);
+    let fresh = |kind: &str| mandates(key, &format!("{kind}-{round}"), count);
     let mut loads = Vec::new();
     let mut add = |name, edges, load: &dyn Fn() -> Load| {
         if chosen("BENCH_LOADS", name) {
@@ -105,7 +109,7 @@ pub fn of_round(key: &Key, round: u64) -> Vec<Planned> {
         )
     });
     add("mix", "noop,jwt_authn,caracal", &|| {
-        Load::of(zipf(&mandates(key, "live", LIVE), FRESH), 200)
+        Load::of(zipf(&mandates(key, "live", LIVE), DRAWS), 200)
     });
     add("no_token", "jwt_authn,caracal", &|| {
         Load::without_token(401)

@@ -41,10 +41,11 @@ fn main() {
     println!("+2w: two workers on both cores, which they share with clients and upstream");
     let mut figures = Figures::default();
     for round in 0..rounds {
-        for planned in loads::of_round(&edges.key, round) {
+        for planned in loads::of_round(&edges.key, round, seconds) {
             for edge in edges.all().iter().filter(|e| planned.is_for(e.name)) {
-                for (way, path) in WAYS {
-                    let measured = planned.load.send(edge, path, seconds);
+                for (n, (way, path)) in WAYS.into_iter().enumerate() {
+                    let part = (n, WAYS.len());
+                    let measured = planned.load.send(edge, path, part, seconds);
                     figures.add(format!("{}{way}", edge.name), planned.name, measured);
                 }
             }

@@ -18,6 +18,8 @@ pub struct Measured {
 /// Requests to send, one after the other, and the status that each must have.
 pub struct Load {
     script: PathBuf,
+    /// How many there are.
+    requests: usize,
     _folder: tempdir::Folder,
 }
 
@@ -46,6 +48,7 @@ function init(args)
     requests[#requests + 1] = wrk.format("GET", nil, headers)
   end
   if #requests == 0 then requests[1] = wrk.format("GET") end
+  at = tonumber(args[1])
 end
 function request() at = at + 1; return requests[(at - 1) % #requests + 1] end
 local threads = {{}}
@@ -64,12 +67,16 @@ end
         std::fs::write(&script, text).unwrap();
         Load {
             script,
+            requests: tokens.lines().count(),
             _folder: folder,
         }
     }
 
-    /// Sends for some seconds.
-    pub fn send(&self, edge: &Edge, path: &str, seconds: u64) -> Measured {
+    /// Sends for some seconds, beginning at one part of the requests out of some:
+    /// those before it are for another measurement, which leaves none known that
+    /// has to be new.
+    pub fn send(&self, edge: &Edge, path: &str, part: (usize, usize), seconds: u64) -> Measured {
+        let first = self.requests * part.0 / part.1;
         let before = edge.cpu_us();
         let output = Command::new("taskset")
             .args([
@@ -83,6 +90,7 @@ end
             .args(["-d", &format!("{seconds}s"), "-s"])
             .arg(&self.script)
             .arg(format!("http://{}{path}", edge.address))
+            .args(["--", &first.to_string()])
             .output()
             .expect("wrk and taskset");
         let spent = edge.cpu_us() - before;
