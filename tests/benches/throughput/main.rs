@@ -8,12 +8,13 @@
 //! workers shares both with its clients. The processor time is the Envoy's alone.
 //! `BENCH_ROUNDS` (7), `BENCH_SECONDS` (2), `BENCH_ONLY` and `BENCH_LOADS` (lists
 //! with commas) choose; the figures are left in run/bench/throughput.json, with
-//! what each Envoy was configured to.
+//! what each Envoy was configured to, and drawn in throughput.svg.
 
 mod bootstrap;
 mod connector;
 mod edges;
 mod loads;
+mod picture;
 mod report;
 mod wrk;
 
@@ -60,4 +61,5 @@ fn main() {
     let folder = caracal_tests::root().join("run/bench");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("throughput.json"), format!("{document:#}\n")).unwrap();
+    picture::draw(&rows, &folder.join("throughput.svg"));
 }
