@@ -49,9 +49,10 @@ test: deny hooks build envoy redis ## every test: unit, in-process host, real En
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; how soon a revocation bites, what a million of them cost
+bench: hooks build noop envoy redis wrk ## throughput side by side; how soon a revocation bites, what a million of them cost; the core's parts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
+	$(CARGO) bench --locked -p caracal-mandate --bench core
 
 soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
 	$(CARGO) bench --locked -p caracal-tests --bench soak
