@@ -92,6 +92,8 @@ pub(crate) struct Engine {
     pub(crate) target: JwksTarget,
     pub(crate) timing: Timing,
     pub(crate) max_token_bytes: usize,
+    /// Whether decisions are left in the filter state.
+    pub(crate) filter_state: bool,
     algorithms: Vec<Algorithm>,
     max_paused: usize,
     pause_timeout_ms: u64,
@@ -106,6 +108,8 @@ pub(crate) struct Engine {
     fetching: Option<Fetching>,
     /// The revocation state; none where revocation is disabled.
     pub(crate) feed: Option<RefCell<Feed>>,
+    /// When the wall clock was read, on the monotonic one, and what it said.
+    wall: Option<(u64, u64)>,
     reported_ms: u64,
     store_failed: bool,
 }
@@ -127,6 +131,7 @@ impl Engine {
                 max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),
             },
             max_token_bytes: size(limits.max_token_bytes),
+            filter_state: configuration.filter_state,
             algorithms: configuration.algorithms.clone(),
             max_paused: size(limits.max_paused),
             pause_timeout_ms: limits.pause_timeout_ms,
@@ -146,6 +151,7 @@ impl Engine {
                     Some(RefCell::new(Feed::new(configuration, settings)))
                 }
             },
+            wall: None,
             reported_ms: 0,
             store_failed: false,
         }
@@ -154,6 +160,8 @@ impl Engine {
     /// Reads the shared record, and the key set when it is another one. Also at
     /// the start of a VM, which is warm that way where others have fetched.
     pub(crate) fn sync(&mut self) {
+        // A monotonic clock that stood still must not make the other one do so.
+        self.wall = None;
         match self.read_shared() {
             Ok(()) => self.store_failed = false,
             Err(Failed(status)) => {
@@ -261,8 +269,20 @@ impl Engine {
         }
     }
 
+    /// Unix time in whole seconds. Read once in a millisecond.
+    fn wall_s(&mut self, now_ms: u64) -> Option<u64> {
+        if let Some((read_ms, wall_s)) = self.wall
+            && read_ms == now_ms
+        {
+            return Some(wall_s);
+        }
+        let wall_s = host::unix_time_s()?;
+        self.wall = Some((now_ms, wall_s));
+        Some(wall_s)
+    }
+
     fn decide(&mut self, credential: &Credential<'_>, now_ms: u64) -> Verdict {
-        let Some(now) = host::unix_time_s() else {
+        let Some(now) = self.wall_s(now_ms) else {
             return no_clock();
         };
         let usable = self
@@ -331,9 +351,11 @@ impl Engine {
             .map(|(stream, _)| *stream)
             .collect();
         for stream in due {
-            if host::monotonic_ms().is_none_or(|now| now.saturating_sub(now_ms) > SLICE_MS) {
+            let Some(now_ms) =
+                host::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
+            else {
                 break;
-            }
+            };
             let Some(mut waiter) = self.waiters.remove(&stream) else {
                 continue;
             };
@@ -503,8 +525,9 @@ impl Engine {
         }
     }
 
-    /// Reports ages and sizes once a second.
+    /// Reports what was counted, and ages and sizes once a second.
     pub(crate) fn report(&mut self, now_ms: u64) {
+        self.metrics.tell();
         if now_ms.saturating_sub(self.reported_ms) < EVERY_MS {
             return;
         }

@@ -74,7 +74,7 @@ mod raw {
             data: *mut *mut u8,
             size: *mut usize,
         ) -> u32;
-        pub(super) fn proxy_replace_header_map_value(
+        pub(super) fn proxy_add_header_map_value(
             map: u32,
             name: *const u8,
             name_size: usize,
@@ -213,10 +213,12 @@ pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
     }
 }
 
-pub(crate) fn set_request_header(name: &str, value: &[u8]) -> Result<(), Failed> {
+/// Adds a header beside those of that name. On Envoy half as dear as replacing: it
+/// indexes the whole map to find what there is to replace.
+pub(crate) fn add_request_header(name: &str, value: &[u8]) -> Result<(), Failed> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
-        raw::proxy_replace_header_map_value(
+        raw::proxy_add_header_map_value(
             Map::Request as u32,
             name.as_ptr(),
             name.len(),

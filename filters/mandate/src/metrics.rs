@@ -22,8 +22,9 @@ const MAX_NAMES: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     ids: BTreeMap<String, Option<u32>>,
-    /// Of those that every request counts, so that none of them is looked up by name.
-    frequent: BTreeMap<Frequent, Option<u32>>,
+    /// What requests counted since the last tick: the host is told once, not once for
+    /// each request.
+    untold: BTreeMap<Frequent, i64>,
 }
 
 /// What is counted for every request.
@@ -80,16 +81,17 @@ impl Metrics {
     }
 
     fn frequent(&mut self, which: Frequent) {
-        let id = match self.frequent.get(&which) {
-            Some(id) => *id,
-            None => {
-                let id = self.id(MetricKind::Counter, which.name());
-                self.frequent.insert(which, id);
-                id
+        let untold = self.untold.entry(which).or_default();
+        *untold = untold.saturating_add(1);
+    }
+
+    /// Tells the host what requests counted. A VM that traps, or a configuration that is
+    /// replaced, loses what it has not told, one tick's worth.
+    pub(crate) fn tell(&mut self) {
+        while let Some((which, count)) = self.untold.pop_first() {
+            if let Some(id) = self.id(MetricKind::Counter, which.name()) {
+                let _ = host::increment_metric(id, count);
             }
-        };
-        if let Some(id) = id {
-            let _ = host::increment_metric(id, 1);
         }
     }
 

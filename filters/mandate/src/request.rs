@@ -93,7 +93,7 @@ impl Headers {
             Some(rest) if rest.is_empty() => host::remove_header(Map::Request, b"baggage"),
             Some(rest) => {
                 host::remove_header(Map::Request, b"baggage")?;
-                host::set_request_header("baggage", &rest)
+                host::add_request_header("baggage", &rest)
             }
         }
     }
@@ -105,7 +105,7 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
     match verdict {
         Verdict::Admitted(mandate) => match set_principal(engine, &mandate) {
             Ok(()) => {
-                note("admitted", None, request, Some(&mandate));
+                note(engine, "admitted", None, request, Some(&mandate));
                 engine.metrics.admitted();
                 Phase::Continued
             }
@@ -132,7 +132,7 @@ pub(crate) fn exclude(engine: &mut Engine) -> Phase {
         format: ReplyFormat::Http,
         fingerprint: None,
     };
-    note("excluded", None, &request, None);
+    note(engine, "excluded", None, &request, None);
     engine.metrics.excluded();
     Phase::Continued
 }
@@ -145,8 +145,9 @@ pub(crate) fn refuse(
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> Phase {
-    note("refused", Some(refusal.code().as_str()), request, mandate);
-    engine.metrics.refused(refusal.code());
+    let code = refusal.code();
+    note(engine, "refused", Some(code.as_str()), request, mandate);
+    engine.metrics.refused(code);
     reply(request, refusal);
     Phase::Refused
 }
@@ -185,10 +186,12 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
     }
 }
 
+/// Adds the principal's headers. There is none of these names: the client's were
+/// removed before the request was judged.
 fn set_principal(engine: &mut Engine, mandate: &Mandate) -> Result<(), Failed> {
     for (name, value) in engine.forwarding.principal(mandate.claims()) {
         match value {
-            Some(value) => host::set_request_header(name, value.as_bytes())?,
+            Some(value) => host::add_request_header(name, value.as_bytes())?,
             None => engine.metrics.header_not_sent(),
         }
     }
@@ -196,7 +199,16 @@ fn set_principal(engine: &mut Engine, mandate: &Mandate) -> Result<(), Failed> {
 }
 
 /// Leaves the decision in the filter state, for access logs.
-fn note(decision: &str, error: Option<&str>, request: &Request, mandate: Option<&Rc<Mandate>>) {
+fn note(
+    engine: &Engine,
+    decision: &str,
+    error: Option<&str>,
+    request: &Request,
+    mandate: Option<&Rc<Mandate>>,
+) {
+    if !engine.filter_state {
+        return;
+    }
     let set = |name: &str, value: &str| {
         // A host that keeps no state loses a log field, not a decision.
         let _ = host::set_property(name, value.as_bytes());

@@ -69,6 +69,8 @@ pub(crate) struct Feed {
     bytes: Vec<u8>,
     pub(crate) cas: u32,
     pub(crate) replica: Replica,
+    /// When a decision last found everything there, on the monotonic clock.
+    complete_ms: Option<u64>,
     /// The log did not hold what the head says.
     damaged: bool,
     polling: Option<Polling>,
@@ -102,6 +104,7 @@ impl Feed {
             bytes: Vec::new(),
             cas: RevocationStore::NEVER,
             replica: Replica::default(),
+            complete_ms: None,
             damaged: false,
             polling: None,
             snapshot: None,
@@ -121,6 +124,7 @@ impl Feed {
         // polls next writes a new one.
         self.head = Head::decode(&bytes).unwrap_or_default();
         self.bytes = bytes;
+        self.complete_ms = None;
         Ok(true)
     }
 
@@ -132,6 +136,7 @@ impl Feed {
         if written {
             self.head = head;
             self.bytes = bytes;
+            self.complete_ms = None;
         }
         Ok(written)
     }
@@ -180,12 +185,17 @@ impl Feed {
         self.damaged = true;
     }
 
-    /// Whether requests can be decided by what this VM knows now.
+    /// Whether requests can be decided by what this VM knows now. The shared record
+    /// is read once in a millisecond: what another VM has learnt counts that much
+    /// later here, and a busy worker has tens of requests in one.
     pub(crate) fn availability(&mut self, now_ms: u64) -> Availability {
-        match self.sync(now_ms) {
-            Err(why) => return Availability::Unavailable(why),
-            Ok(false) => return Availability::Pending,
-            Ok(true) => {}
+        if self.complete_ms != Some(now_ms) {
+            self.complete_ms = None;
+            match self.sync(now_ms) {
+                Err(why) => return Availability::Unavailable(why),
+                Ok(false) => return Availability::Pending,
+                Ok(true) => self.complete_ms = Some(now_ms),
+            }
         }
         if self.head.over_capacity {
             return Availability::Unavailable("More is revoked than this edge may hold");

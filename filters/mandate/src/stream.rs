@@ -126,9 +126,14 @@ impl HttpContext for Stream {
         }
         self.action()
     }
+}
 
-    fn on_log(&mut self) {
-        if let Ok(mut engine) = self.engine.try_borrow_mut()
+/// The host deletes the context of a stream that has ended, also while its request
+/// waits.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.phase.get() == Phase::Waiting
+            && let Ok(mut engine) = self.engine.try_borrow_mut()
             && let Some(engine) = engine.as_mut()
         {
             engine.forget(self.id);

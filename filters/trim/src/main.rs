@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 /// What a host must find in the file (proxy-wasm ABI 0.2.1), and the callbacks that
 /// the filter has something to do in.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 13] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
@@ -17,7 +17,6 @@ const KEPT: [&str; 14] = [
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_http_call_response",
-    "proxy_on_log",
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
     "proxy_on_request_headers",

@@ -1,6 +1,7 @@
 //! Mandates that were verified before, so that a repeated one costs no
-//! cryptography. Bounded; the oldest leaves first. What can change (time, route,
-//! revocation, the key set) is no part of it and is judged on every request.
+//! cryptography but one short digest. Bounded; the oldest leaves first. What can
+//! change (time, route, revocation, the key set) is no part of it and is judged on
+//! every request.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,33 +9,52 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::mandate::{Fingerprint, Mandate};
+use crate::mandate::Mandate;
 
-/// SHA-256 of the whole token, signature included: a token is never kept, and
-/// one with another signature is another token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenDigest([u8; 32]);
+/// Characters at a token's end that are kept only as a digest: half of a signature
+/// (`s` of ES256, `S` of EdDSA), about 250 bits that nobody can guess, and one block
+/// of SHA-256.
+const HIDDEN_BYTES: usize = 43;
 
-impl TokenDigest {
-    pub(crate) fn of(token: &[u8]) -> Self {
-        TokenDigest(Sha256::digest(token).into())
-    }
+/// SHA-256 of the hidden end of a token.
+///
+/// A token is the same when its end has this digest and all before it is equal byte
+/// for byte: that costs a tenth of digesting it whole. What is kept of a token is no
+/// credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HiddenEnd([u8; 32]);
 
-    /// The token's fingerprint, which is the digest's beginning.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::from_digest(&self.0)
+impl HiddenEnd {
+    /// Splits a token into what may be kept and the digest of the rest. `None` when
+    /// it is shorter than the hidden end.
+    fn split(token: &[u8]) -> Option<(&[u8], Self)> {
+        let at = token.len().checked_sub(HIDDEN_BYTES)?;
+        let (open, hidden) = token.split_at_checked(at)?;
+        Some((open, HiddenEnd(Sha256::digest(hidden).into())))
     }
 }
 
-impl std::hash::Hash for TokenDigest {
+/// Whether both are the same bytes, eight at a time: where this runs, comparing
+/// slices compares one byte after the other.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let (these, rest) = one.as_chunks::<8>();
+    let (those, end) = other.as_chunks::<8>();
+    let number = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    these.len() == those.len()
+        && these.iter().map(number).eq(those.iter().map(number))
+        && rest == end
+}
+
+impl std::hash::Hash for HiddenEnd {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)));
     }
 }
 
-/// Takes the number it is given: keys are digests of tokens that the zone signed,
-/// so nobody can choose where they fall, and the filter has no random source to
-/// seed another hash with.
+/// Takes the number it is given. What is inserted are digests of signatures that
+/// verified, of which a mandate has two (`s` and its negative), so nobody can choose
+/// where many of them fall; what is only looked up adds nothing. The filter has no
+/// random source to seed another hash with.
 #[derive(Debug, Default)]
 struct FromDigest(u64);
 
@@ -54,12 +74,23 @@ impl Hasher for FromDigest {
     }
 }
 
-/// A bounded map from token to verified mandate.
+struct Known {
+    open: Box<[u8]>,
+    mandate: Rc<Mandate>,
+}
+
+/// Bytes of tokens that are kept, for each mandate that may be: a larger token takes
+/// the room of several.
+const BYTES_EACH: usize = 1_024;
+
+/// A map from token to verified mandate, bounded in number and bytes.
 #[derive(Default)]
 pub struct MandateCache {
     capacity: usize,
-    mandates: HashMap<TokenDigest, Rc<Mandate>, BuildHasherDefault<FromDigest>>,
-    oldest_first: VecDeque<TokenDigest>,
+    /// Of all that is kept of tokens.
+    bytes: usize,
+    known: HashMap<HiddenEnd, Known, BuildHasherDefault<FromDigest>>,
+    oldest_first: VecDeque<HiddenEnd>,
 }
 
 impl MandateCache {
@@ -73,33 +104,62 @@ impl MandateCache {
 
     /// The mandate of a token that verified before. Whether the key that verified
     /// it is still the zone's is the caller's to ask.
-    pub(crate) fn get(&self, token: &TokenDigest) -> Option<&Rc<Mandate>> {
-        self.mandates.get(token)
+    pub(crate) fn get(&self, token: &[u8]) -> Option<&Rc<Mandate>> {
+        let (open, hidden) = HiddenEnd::split(token)?;
+        let known = self.known.get(&hidden)?;
+        is_same(&known.open, open).then_some(&known.mandate)
     }
 
-    pub(crate) fn insert(&mut self, token: TokenDigest, mandate: &Rc<Mandate>) {
-        if self.capacity == 0 {
+    pub(crate) fn insert(&mut self, token: &[u8], mandate: &Rc<Mandate>) {
+        let Some((open, hidden)) = HiddenEnd::split(token).filter(|_| self.capacity > 0) else {
             return;
+        };
+        let known = Known {
+            open: open.into(),
+            mandate: Rc::clone(mandate),
+        };
+        self.bytes = self.bytes.saturating_add(open.len());
+        match self.known.insert(hidden, known) {
+            Some(before) => self.bytes = self.bytes.saturating_sub(before.open.len()),
+            None => self.oldest_first.push_back(hidden),
         }
-        if self.mandates.insert(token, Rc::clone(mandate)).is_some() {
-            return;
-        }
-        self.oldest_first.push_back(token);
-        while self.mandates.len() > self.capacity {
-            match self.oldest_first.pop_front() {
-                Some(oldest) => drop(self.mandates.remove(&oldest)),
-                None => self.mandates.clear(),
+        let most = self.capacity.saturating_mul(BYTES_EACH);
+        while self.known.len() > self.capacity || self.bytes > most {
+            let Some(oldest) = self.oldest_first.pop_front() else {
+                break;
+            };
+            if let Some(gone) = self.known.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(gone.open.len());
             }
         }
     }
 
     /// How many mandates are remembered.
     pub fn len(&self) -> usize {
-        self.mandates.len()
+        self.known.len()
     }
 
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
-        self.mandates.is_empty()
+        self.known.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sameness_is_of_every_byte() {
+        for length in 0..40_usize {
+            let one: Vec<u8> = (0..40).take(length).collect();
+            assert!(is_same(&one, &one.clone()));
+            assert!(!is_same(&one, &[one.as_slice(), b"x"].concat()));
+            for at in 0..length {
+                let mut other = one.clone();
+                other[at] ^= 0x80;
+                assert!(!is_same(&one, &other), "{length} {at}");
+            }
+        }
     }
 }

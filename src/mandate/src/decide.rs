@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::cache::{MandateCache, TokenDigest};
+use crate::cache::MandateCache;
 use crate::claims::{Claims, InvalidClaim};
 use crate::config::Configuration;
 use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
@@ -29,7 +29,7 @@ pub enum Screened<'t> {
 /// A token that may be a mandate, and the rule of the request that carries it.
 pub struct Credential<'t> {
     rule: RuleId,
-    digest: TokenDigest,
+    fingerprint: Fingerprint,
     token: Token<'t>,
 }
 
@@ -42,14 +42,14 @@ enum Token<'t> {
 impl Credential<'_> {
     /// The token's fingerprint, verified or not.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.digest.fingerprint()
+        self.fingerprint
     }
 
     /// The same, for longer than the request's headers last.
     pub fn into_owned(self) -> Credential<'static> {
         Credential {
             rule: self.rule,
-            digest: self.digest,
+            fingerprint: self.fingerprint,
             token: match self.token {
                 Token::Known(token, mandate) => {
                     Token::Known(Cow::Owned(token.into_owned()), mandate)
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
             .field("rule", &self.rule)
-            .field("fingerprint", &self.fingerprint())
+            .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
 }
@@ -156,15 +156,18 @@ impl Verifier {
         if token.len() > self.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
         }
-        let digest = TokenDigest::of(token);
-        let token = match cache.get(&digest) {
-            Some(mandate) => Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
-            None => Token::New(self.read(token).map_err(Refusal::invalid_token)?),
-        };
+        if let Some(mandate) = cache.get(token) {
+            return Ok(Screened::Credential(Credential {
+                rule,
+                fingerprint: mandate.fingerprint(),
+                token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
+            }));
+        }
+        let unverified = self.read(token).map_err(Refusal::invalid_token)?;
         Ok(Screened::Credential(Credential {
             rule,
-            digest,
-            token,
+            fingerprint: Fingerprint::of(token),
+            token: Token::New(unverified),
         }))
     }
 
@@ -216,16 +219,16 @@ impl Verifier {
                 again = self.read(token).map_err(|why| refuse(&why))?;
                 &again
             }
-            Token::New(token) => match cache.get(&credential.digest) {
+            Token::New(token) => match cache.get(token.as_bytes()) {
                 // It waited, and another request brought the same token meanwhile.
                 Some(known) if known.key_is_in(keys) => return Ok(Rc::clone(known)),
                 _ => token,
             },
         };
-        match mandate::verify(token, credential.fingerprint(), keys, signatures) {
+        match mandate::verify(token, credential.fingerprint, keys, signatures) {
             Ok(mandate) => {
                 let mandate = Rc::new(mandate);
-                cache.insert(credential.digest, &mandate);
+                cache.insert(token.as_bytes(), &mandate);
                 Ok(mandate)
             }
             Err(InvalidMandate::UnknownKey) => Err(Verdict::NeedsKeySet(Missing::Key)),

@@ -181,8 +181,8 @@ impl UnverifiedMandate {
         &self.kid
     }
 
-    /// The token as it came, for a cache key or a fingerprint. Never log it.
-    pub fn token(&self) -> &[u8] {
+    /// The token as it came, for the cache. Never log it.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.token
     }
 

@@ -251,11 +251,13 @@ impl KeySet {
         self.keys.iter().any(|key| key.kid == kid)
     }
 
-    /// Whether this very key is still in the set, under the same `kid`.
+    /// Whether this very key is still tried for tokens under its `kid`.
     pub fn has_key(&self, kid: &str, thumbprint: &Thumbprint) -> bool {
         self.keys
             .iter()
-            .any(|key| key.kid == kid && key.thumbprint == *thumbprint)
+            .filter(|key| key.kid == kid)
+            .take(MAX_KEYS_PER_KID)
+            .any(|key| key.thumbprint == *thumbprint)
     }
 
     /// The keys to try for a token: at most [`MAX_KEYS_PER_KID`] under its `kid`

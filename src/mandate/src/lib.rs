@@ -7,6 +7,7 @@ pub mod cache;
 pub mod claims;
 pub mod config;
 pub mod decide;
+mod es256;
 pub mod forward;
 pub mod json;
 pub mod jws;

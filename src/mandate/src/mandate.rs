@@ -19,10 +19,7 @@ pub struct Fingerprint([u8; 8]);
 impl Fingerprint {
     /// Of the token as it came.
     pub fn of(token: &[u8]) -> Self {
-        Fingerprint::from_digest(&Sha256::digest(token).into())
-    }
-
-    pub(crate) fn from_digest(digest: &[u8; 32]) -> Self {
+        let digest: [u8; 32] = Sha256::digest(token).into();
         Fingerprint(digest.first_chunk().copied().unwrap_or_default())
     }
 

@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
-
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
@@ -229,12 +227,13 @@ impl Reply {
         let body = match format {
             ReplyFormat::Http => {
                 headers.push(("content-type", "application/json".to_owned()));
-                json!({
-                    "error": code.as_str(),
-                    "error_description": refusal.description,
-                    "error_hint": code.hint(),
-                })
-                .to_string()
+                let body = Body {
+                    error: code.as_str(),
+                    error_description: &refusal.description,
+                    error_hint: code.hint(),
+                };
+                // Three texts: there is nothing in them that could not be written.
+                serde_json::to_string(&body).unwrap_or_default()
             }
             ReplyFormat::Grpc => format!("{}: {}", code.as_str(), refusal.description),
         };
@@ -245,6 +244,14 @@ impl Reply {
             body: body.into_bytes(),
         }
     }
+}
+
+/// The body of a reply over HTTP (contract, "Order of checks").
+#[derive(serde::Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    error_hint: &'a str,
 }
 
 fn challenge(error: Option<&str>, refusal: &Refusal) -> String {

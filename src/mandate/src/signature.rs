@@ -2,9 +2,12 @@
 //! never written here: this is the seam behind which libraries, or the host's
 //! own crypto, answer one question with yes or no.
 
+use std::cell::OnceCell;
+
 use ed25519_compact as ed25519;
 use jwt_simple::algorithms::{ECDSAP256PublicKeyLike as _, ES256PublicKey};
-use p256::ecdsa::signature::Verifier as _;
+
+use crate::es256::Tables;
 
 /// Bytes of a JOSE ES256 or EdDSA signature: `r || s`, or `R || S`.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -29,7 +32,9 @@ const SPKI_PREFIX: [u8; 26] = [
 pub struct P256Key {
     sec1: [u8; 65],
     spki: Vec<u8>,
-    prepared: ES256PublicKey,
+    key: ES256PublicKey,
+    /// Made when it is first needed: never, where the host verifies.
+    tables: OnceCell<Tables>,
 }
 
 impl P256Key {
@@ -42,18 +47,24 @@ impl P256Key {
         let (x_out, y_out) = coordinates.split_at_mut_checked(32)?;
         x_out.copy_from_slice(x);
         y_out.copy_from_slice(y);
-        let prepared = ES256PublicKey::from_bytes(&sec1).ok()?;
+        let key = ES256PublicKey::from_bytes(&sec1).ok()?;
         let spki = [SPKI_PREFIX.as_slice(), &sec1].concat();
         Some(P256Key {
             sec1,
             spki,
-            prepared,
+            key,
+            tables: OnceCell::new(),
         })
     }
 
     /// The DER encoding of its `SubjectPublicKeyInfo` (RFC 5480).
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables
+            .get_or_init(|| Tables::of_key(self.key.public_key().as_ref()))
     }
 
     /// The uncompressed SEC 1 encoding: `04 || x || y`.
@@ -72,22 +83,15 @@ pub trait SignatureVerifier {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool;
 }
 
-/// The primitives of `jwt-simple` (P-256) and `ed25519-compact`, in Rust.
+/// The primitives of RustCrypto (P-256, with tables) and `ed25519-compact`, in Rust.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PureRust;
 
 impl SignatureVerifier for PureRust {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         match key {
-            PublicKey::P256(key) => {
-                p256::ecdsa::Signature::from_slice(signature).is_ok_and(|sig| {
-                    key.prepared
-                        .public_key()
-                        .as_ref()
-                        .verify(message, &sig)
-                        .is_ok()
-                })
-            }
+            PublicKey::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|sig| key.tables().verify(message, &sig)),
             PublicKey::Ed25519(key) => ed25519::Signature::from_slice(signature)
                 .is_ok_and(|sig| key.verify(message, &sig).is_ok()),
         }

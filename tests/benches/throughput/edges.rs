@@ -134,6 +134,15 @@ pub fn filter() -> PathBuf {
     std::env::var_os("CARACAL_WASM").map_or_else(caracal_tests::filter_wasm, PathBuf::from)
 }
 
+/// Other builds of the filter to measure beside it, `NAME=FILE` with commas between,
+/// in `BENCH_BUILDS`: they get what `caracal` gets.
+pub fn builds() -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let list: &'static str = std::env::var("BENCH_BUILDS").unwrap_or_default().leak();
+    list.split(',')
+        .filter_map(|build| build.split_once('='))
+        .map(|(name, file)| (name, file.into()))
+}
+
 impl Edges {
     pub fn start(chosen: impl Fn(&str) -> bool) -> Self {
         let key = Key::new("k1", 1);
@@ -154,7 +163,8 @@ impl Edges {
         let noop = wasm(&caracal_tests::root().join("dist/noop.wasm"), &Value::Null);
         let caracal = |changes: Value| wasm(&filter(), &configuration(changes));
         let usual = caracal(json!({"revocation": feed}));
-        let bare = caracal(json!({"revocation": feed, "forward": {"headers": {}}}));
+        let bare =
+            caracal(json!({"revocation": feed, "forward": {"headers": {}}, "filter_state": false}));
         let cached = jwt_authn(&keys, true);
         let mut filters = vec![
             ("none", ONE, vec![]),
@@ -168,6 +178,10 @@ impl Edges {
             ("jwt_authn+2w", BOTH, vec![cached]),
             ("caracal+2w", BOTH, vec![usual]),
         ];
+        filters.extend(builds().map(|(name, file)| {
+            let filter = wasm(&file, &configuration(json!({"revocation": feed})));
+            (name, ONE, vec![filter])
+        }));
         let mut revocations = vec![few];
         if chosen("caracal_1M") {
             let many = Revocations::many();
@@ -192,7 +206,7 @@ impl Edges {
         }
         let edges: Vec<Edge> = filters
             .into_iter()
-            .filter(|(name, ..)| chosen(name))
+            .filter(|(name, ..)| chosen(name) || builds().any(|(build, _)| build == *name))
             .map(|(name, cores, filters)| Edge::start(name, cores, &filters, &clusters))
             .collect();
         // Key sets and revocations are there before anything is measured: the filter

@@ -4,7 +4,7 @@ use caracal_tests::mint::{Key, now};
 use serde_json::{Value, json};
 
 use super::chosen;
-use super::edges::REVOKED;
+use super::edges::{REVOKED, builds};
 use super::report::WAYS;
 use super::wrk::Load;
 
@@ -32,6 +32,10 @@ impl Planned {
     }
 
     pub fn is_for(&self, edge: &str) -> bool {
+        let edge = match builds().any(|(build, _)| build == edge) {
+            true => "caracal",
+            false => edge,
+        };
         self.edges.split(',').any(|name| name == edge)
     }
 }

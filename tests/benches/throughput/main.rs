@@ -7,7 +7,8 @@
 //! The Envoy that is measured has one core, everything else the other; one with two
 //! workers shares both with its clients. The processor time is the Envoy's alone.
 //! `BENCH_ROUNDS` (7), `BENCH_SECONDS` (2), `BENCH_ONLY` and `BENCH_LOADS` (lists
-//! with commas) choose; the figures are left in run/bench/throughput.json, with
+//! with commas) choose, `BENCH_BUILDS` (`NAME=FILE`) names other builds of the filter
+//! to measure beside it; the figures are left in run/bench/throughput.json, with
 //! what each Envoy was configured to, and drawn in throughput.svg.
 
 mod bootstrap;

@@ -91,6 +91,10 @@ pub struct Configuration {
     /// What the upstream is sent.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub forward: Forward,
+    /// Whether the decision and who it was about are left in the filter state, for
+    /// access logs.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub filter_state: bool,
 }
 
 /// Where the zone's key set comes from.

@@ -145,6 +145,7 @@ fn read(
         .get("forward")
         .and_then(|at| forward(&at))
         .unwrap_or_default();
+    let filter_state = object.boolean("filter_state", true);
     if let Some(at) = object.get("audit") {
         at.fail::<()>("this version writes no audit events; remove the key");
     }
@@ -164,6 +165,7 @@ fn read(
         allow_insecure_issuer,
         limits,
         forward,
+        filter_state,
     })
 }
 
