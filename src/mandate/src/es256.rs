@@ -51,6 +51,10 @@ impl Tables {
     }
 
     /// Whether `signature` is the key's over `message`.
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "numbers of a finite field: they cannot overflow"
+    )]
     pub(crate) fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let digest: [u8; 32] = Sha256::digest(message).into();
         let z = <Scalar as Reduce<FieldBytes>>::reduce(&digest.into());
