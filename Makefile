@@ -49,8 +49,9 @@ test: deny hooks build envoy redis ## every test: unit, in-process host, real En
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; how soon a revocation bites, what a million of them cost; the core's parts
+bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost; the core's parts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
+	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 

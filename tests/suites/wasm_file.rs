@@ -43,6 +43,13 @@ fn only_known_calls_are_imported() {
     }
 }
 
+/// Proxies fetch it, and compile it for each start.
+#[test]
+fn it_is_under_600_kib() {
+    let size = std::fs::metadata(filter_wasm()).unwrap().len();
+    assert!(size < 600 * 1024, "{size} bytes");
+}
+
 /// Every import and export, against the list beside this file: a change of what
 /// the file asks of a host, or offers it, is seen in review.
 #[test]

@@ -160,7 +160,8 @@ impl Edges {
         all_headers_arrive(&token, &clusters);
 
         let feed = json!({"upstream": "feed"});
-        let noop = wasm(&caracal_tests::root().join("dist/noop.wasm"), &Value::Null);
+        let nothing = caracal_tests::root().join("dist/noop.wasm");
+        let noop = wasm(&nothing, &Value::Null);
         let caracal = |changes: Value| wasm(&filter(), &configuration(changes));
         let usual = caracal(json!({"revocation": feed}));
         let bare =
@@ -169,6 +170,7 @@ impl Edges {
         let mut filters = vec![
             ("none", ONE, vec![]),
             ("noop", ONE, vec![noop.clone()]),
+            ("calls_only", ONE, vec![wasm(&nothing, &json!("calls"))]),
             ("jwt_authn", ONE, vec![cached.clone()]),
             ("jwt_authn_uncached", ONE, vec![jwt_authn(&keys, false)]),
             ("caracal", ONE, vec![usual.clone()]),

@@ -16,7 +16,7 @@ const DRAWS: usize = 40_000;
 const FRESH: usize = 12_500;
 
 /// Who gets the warm load.
-const WARM: &str = "none,noop,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare,\
+const WARM: &str = "none,noop,calls_only,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare,\
     caracal_1M,none+2w,noop+2w,jwt_authn+2w,caracal+2w";
 
 /// A load, and the edges that it is for.

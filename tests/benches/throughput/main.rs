@@ -1,5 +1,5 @@
 //! Requests a second through one Envoy worker, side by side: no filter, a filter
-//! that does nothing, Envoy's own `jwt_authn`, a service behind the published
+//! that does nothing, one that only makes the host calls of a warm request, Envoy's own `jwt_authn`, a service behind the published
 //! connector that is asked by `ext_authz`, and this filter; with a million
 //! revocations too, and some of them with two workers. Interleaved rounds, medians
 //! and ratios; the machine only has to stay as busy as it is.

@@ -35,9 +35,11 @@ struct Ratio {
 type Side = (&'static str, &'static str);
 
 /// Numerator, denominator and the promise.
-const RATIOS: [(Side, Side, Option<f64>); 15] = [
+const RATIOS: [(Side, Side, Option<f64>); 17] = [
     (("caracal", "warm"), ("noop", "warm"), Some(0.85)),
     (("caracal_bare", "warm"), ("noop", "warm"), Some(0.93)),
+    (("calls_only", "warm"), ("noop", "warm"), None),
+    (("caracal", "warm"), ("calls_only", "warm"), None),
     (("noop", "warm"), ("jwt_authn", "warm"), Some(0.9)),
     (("caracal", "warm"), ("ext_authz", "warm"), Some(13.0)),
     (("caracal_1M", "warm"), ("caracal", "warm"), Some(0.97)),
