@@ -55,6 +55,6 @@ pub use proxy::Proxy;
 pub use request::Request;
 pub use start::Builder;
 pub use values::{
-    Answer, CallbackCost, Callout, FailurePolicy, Forwarded, HostCall, HostKind, Level, LogLine,
-    Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,
+    Answer, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Handed, HostCall, HostKind,
+    Level, LogLine, Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,
 };

@@ -11,8 +11,8 @@ use crate::host::streams::{End, Piece, StreamState, Way};
 use crate::host::vm::Instantiated;
 use crate::host::world::World;
 use crate::host::{
-    Answer, Builder, CallbackCost, Callout, FailurePolicy, Forwarded, Headers, HostCall, HostKind,
-    Level, LogLine, Metric, Module, Outcome, Request, StartError, Stream, Violation, Vm,
+    Answer, Builder, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Headers, HostCall,
+    HostKind, Level, LogLine, Metric, Module, Outcome, Request, StartError, Stream, Violation, Vm,
 };
 
 /// A running proxy.
@@ -353,18 +353,20 @@ impl Proxy {
         &self.world().costs
     }
 
-    /// What a stream's callbacks cost together: fuel, and host calls by name.
-    pub fn cost(&self, stream: Stream) -> (u64, BTreeMap<&'static str, u64>) {
-        let (mut fuel, mut calls) = (0, BTreeMap::new());
+    /// What a stream's callbacks cost together.
+    pub fn cost(&self, stream: Stream) -> Cost {
+        let mut sum = Cost::default();
         for cost in self.callbacks() {
             if cost.stream == Some(stream) {
-                fuel += cost.fuel;
+                sum.fuel += cost.fuel;
+                sum.handed.bytes += cost.handed.bytes;
+                sum.handed.allocations += cost.handed.allocations;
                 for (name, n) in &cost.host_calls {
-                    *calls.entry(*name).or_default() += n;
+                    *sum.host_calls.entry(*name).or_default() += n;
                 }
             }
         }
-        (fuel, calls)
+        sum
     }
 
     /// Forgets logs, costs and answered callouts (for long runs).

@@ -369,6 +369,27 @@ pub struct HostCall {
     pub callback: &'static str,
 }
 
+/// What host and module handed each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// Bytes copied out of the module's memory and into it.
+    pub bytes: u64,
+    /// Pieces of memory that the module allocated for the host: each a call back into
+    /// the VM.
+    pub allocations: u64,
+}
+
+/// What callbacks cost together.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Units of work, about one for each wasm instruction.
+    pub fuel: u64,
+    /// The host calls made, by name.
+    pub host_calls: BTreeMap<&'static str, u64>,
+    /// What was handed over in them.
+    pub handed: Handed,
+}
+
 /// One callback into a VM, and what it cost.
 #[derive(Clone, Debug)]
 pub struct CallbackCost {
@@ -382,6 +403,8 @@ pub struct CallbackCost {
     pub fuel: u64,
     /// The host calls made, by name.
     pub host_calls: BTreeMap<&'static str, u64>,
+    /// What was handed over in them.
+    pub handed: Handed,
     /// When, since the start.
     pub at: Duration,
 }

@@ -13,7 +13,7 @@ use crate::host::metrics::MetricIds;
 use crate::host::module::engine;
 use crate::host::streams::Way;
 use crate::host::world::World;
-use crate::host::{CallbackCost, Headers, Level, Module, Stream, Vm, abi};
+use crate::host::{CallbackCost, Handed, Headers, Level, Module, Stream, Vm, abi};
 
 /// What one VM knows, beside its memory.
 pub(crate) struct VmData {
@@ -51,6 +51,7 @@ pub(crate) struct Call {
     /// The context that was switched to; 0 for none.
     pub(crate) effective: u32,
     pub(crate) host_calls: BTreeMap<&'static str, u64>,
+    pub(crate) handed: Handed,
 }
 
 /// What happens when the callback has ended.
@@ -255,6 +256,7 @@ impl Instantiated {
         let data = self.store.data_mut();
         *world = data.world.take();
         let host_calls = std::mem::take(&mut data.call.host_calls);
+        let handed = data.call.handed;
         let vm = data.vm;
         let world = world.as_deref_mut().expect("the world came back");
         world.costs.push(CallbackCost {
@@ -263,6 +265,7 @@ impl Instantiated {
             stream,
             fuel: fuel.saturating_sub(left),
             host_calls,
+            handed,
             at: world.clock.now,
         });
         if let Err(error) = result {

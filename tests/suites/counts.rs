@@ -22,6 +22,10 @@ const TOLERANCE: u64 = 5;
 struct Counts {
     work: u64,
     host_calls: BTreeMap<String, u64>,
+    /// Times that the host asks for memory in the VM, each a call back into it.
+    allocations: u64,
+    /// Between host and VM, in both directions.
+    bytes_copied: u64,
 }
 
 struct Edge {
@@ -65,11 +69,13 @@ impl Edge {
             other => panic!("{other:?}"),
         };
         assert_eq!(status, expected);
-        let (work, calls) = self.proxy.cost(stream);
+        let cost = self.proxy.cost(stream);
         let named = |(name, count): (&str, u64)| (name.to_owned(), count);
         Counts {
-            work,
-            host_calls: calls.into_iter().map(named).collect(),
+            work: cost.fuel,
+            host_calls: cost.host_calls.into_iter().map(named).collect(),
+            allocations: cost.handed.allocations,
+            bytes_copied: cost.handed.bytes,
         }
     }
 
@@ -89,7 +95,16 @@ fn measured() -> BTreeMap<String, Counts> {
     let bad = [&first, &second].map(|token| token[..token.len() - 4].to_owned() + "AAAA");
     let revoked = mandate(&edge, json!({"sid": "revoked-session"}));
     let expired = mandate(&edge, json!({"exp": START - 600, "iat": START - 900}));
+    // Without the host's crypto. The first one makes the key's tables.
+    let [third, fourth] = ["c", "d"].map(|jti| mandate(&edge, json!({"jti": jti})));
+    edge.proxy
+        .on_host_call(|call| (call.name == "proxy_call_foreign_function").then_some(1));
+    let tables = edge.send(Some(&third), 200);
+    let in_wasm = edge.send(Some(&fourth), 200);
+    edge.proxy.no_faults();
     BTreeMap::from([
+        ("cold in wasm, the first of its key".to_owned(), tables),
+        ("cold in wasm".to_owned(), in_wasm),
         (
             "cold".to_owned(),
             edge.settled([Some(&first), Some(&second)], 200),
@@ -138,6 +153,16 @@ fn no_request_costs_more_than_was_committed() {
             before.work
         );
         assert_eq!(counts.host_calls, before.host_calls, "{what}: host calls");
+        assert_eq!(
+            counts.allocations, before.allocations,
+            "{what}: allocations"
+        );
+        assert!(
+            counts.bytes_copied * 100 <= before.bytes_copied * (100 + TOLERANCE),
+            "{what}: {} bytes copied, {} committed",
+            counts.bytes_copied,
+            before.bytes_copied
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
 use caracal_tests::filter_wasm;
-use caracal_tests::host::{Answer, Module, Outcome, Proxy, Request, Vm};
+use caracal_tests::host::{Answer, Cost, Module, Outcome, Proxy, Request, Vm};
 use caracal_tests::mint::{Key, configuration, key_set};
 use serde_json::json;
 
@@ -43,7 +43,11 @@ fn status(proxy: &mut Proxy, sid: &str) -> (u32, u64, BTreeMap<&'static str, u64
     let token = Key::new("k1", 1).mandate(START, json!({"sid": sid}));
     proxy.request(0, Request::get("/").bearer(&token));
     let stream = proxy.request(0, Request::get("/").bearer(&token));
-    let (fuel, calls) = proxy.cost(stream);
+    let Cost {
+        fuel,
+        host_calls: calls,
+        ..
+    } = proxy.cost(stream);
     let status = match proxy.outcome(stream) {
         Outcome::Forwarded(_) => 200,
         Outcome::Replied(reply) => reply.status,

@@ -94,7 +94,9 @@ impl Host<'_, '_> {
     }
 
     fn bytes(&mut self, at: u32, size: u32) -> Result<Vec<u8>, Stop> {
-        Ok(self.slice(at, size)?.to_vec())
+        let bytes = self.slice(at, size)?.to_vec();
+        self.caller.data_mut().call.handed.bytes += u64::from(size);
+        Ok(bytes)
     }
 
     fn text(&mut self, at: u32, size: u32) -> Result<String, Stop> {
@@ -120,6 +122,9 @@ impl Host<'_, '_> {
         } else {
             let at = self.allocate(bytes.len() as u32)?;
             self.slice(at, bytes.len() as u32)?.copy_from_slice(bytes);
+            let handed = &mut self.caller.data_mut().call.handed;
+            handed.bytes += bytes.len() as u64;
+            handed.allocations += 1;
             at
         };
         self.put_u32(pointer, at)?;
