@@ -303,8 +303,7 @@ fn answers_that_never_come_or_late() {
     }
 }
 
-/// A second answer to a callout: the SDK traps on a token that it does not know,
-/// before the filter is asked, and FAIL_RELOAD makes the VM anew. No host does it.
+/// A second answer to a callout is no answer to anything.
 #[test]
 fn an_answer_that_comes_twice_admits_nobody() {
     let (mut proxy, _) = started();
@@ -322,6 +321,7 @@ fn an_answer_that_comes_twice_admits_nobody() {
     sent.send(&mut proxy);
     proxy.advance(WELL);
     is_well(&mut proxy, "answered twice");
+    no_vm_is_dead(&proxy, "answered twice");
 }
 
 /// Every value in shared data, made into something else under everybody's feet.

@@ -126,6 +126,18 @@ mod raw {
             result: *mut *mut u8,
             result_size: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_http_call(
+            upstream: *const u8,
+            upstream_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            body: *const u8,
+            body_size: usize,
+            trailers: *const u8,
+            trailers_size: usize,
+            timeout_ms: u32,
+            token: *mut u32,
+        ) -> u32;
         pub(super) fn proxy_define_metric(
             kind: u32,
             name: *const u8,
@@ -320,6 +332,35 @@ pub(crate) fn continue_request() -> Result<(), Failed> {
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_set_effective_context(context) })
+}
+
+/// Sends a request without a body to an upstream of the host's, and gives the token
+/// of its answer, which comes to `callback`.
+pub(crate) fn http_call(
+    upstream: &str,
+    headers: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<u32, Failed> {
+    let headers = crate::wire::write_map(headers).ok_or(Failed(2))?;
+    let trailers = crate::wire::write_map::<&str>(&[]).ok_or(Failed(2))?;
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: pointers and lengths are of live slices, the out-pointer is live.
+    status(unsafe {
+        raw::proxy_http_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            headers.as_ptr(),
+            headers.len(),
+            std::ptr::null(),
+            0,
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout_ms,
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// Calls a function that only this host has.

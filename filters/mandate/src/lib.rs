@@ -4,8 +4,10 @@
 //! `root` and `stream` are the proxy's callbacks; `engine` is a configuration's
 //! state in one VM; `revocation` is its part about revoked mandates, and `publish`
 //! how it shares them; `request` carries verdicts out; `store` is what VMs share;
-//! `host` is the only module that calls the host, but for one call of the SDK's.
+//! `callback` is the one callback that the SDK does not bring; `host` is the only
+//! module that calls the host.
 
+mod callback;
 mod engine;
 #[cfg(feature = "test-hooks")]
 mod hooks;

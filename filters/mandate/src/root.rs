@@ -11,6 +11,7 @@ use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
+use crate::callback;
 use crate::engine::{Engine, Phase, Settled};
 use crate::host::{self, Buffer, Level, Map};
 use crate::request;
@@ -24,19 +25,27 @@ const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
 const NOT_TAKEN: &str = "the proxy did not take the call: is there an upstream of that name?";
 
-pub(crate) struct Root {
+/// The root context as the SDK has it.
+pub(crate) struct Root(Rc<Answered>);
+
+/// What is of a root context, for the SDK's callbacks and for our own.
+pub(crate) struct Answered {
     id: u32,
     engine: Rc<RefCell<Option<Engine>>>,
 }
 
 impl Root {
     pub(crate) fn new(id: u32) -> Self {
-        Root {
+        let answered = Rc::new(Answered {
             id,
             engine: Rc::default(),
-        }
+        });
+        callback::register(id, &answered);
+        Root(answered)
     }
+}
 
+impl Answered {
     fn configure(&self) -> Result<(), Vec<String>> {
         let document = host::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES).map_err(
             |failed| {
@@ -69,7 +78,7 @@ impl Root {
 
     fn fetch(&self, engine: &mut Engine, now_ms: u64) {
         let target = &engine.target;
-        let headers = vec![
+        let headers = [
             (":method", "GET"),
             (":scheme", target.scheme.as_str()),
             (":authority", target.authority.as_str()),
@@ -77,7 +86,7 @@ impl Root {
             ("accept", "application/json"),
         ];
         let timeout = Duration::from_millis(engine.timing.timeout_ms);
-        match self.dispatch_http_call(&engine.upstream, headers, None, vec![], timeout) {
+        match host::http_call(&engine.upstream, &headers, timeout) {
             Ok(token) => engine.fetch_began(token),
             Err(_) => engine.fetch_ended(Err(NOT_TAKEN.to_owned()), now_ms),
         }
@@ -103,8 +112,7 @@ impl Root {
             headers.push(("authorization", authorization));
         }
         let timeout = Duration::from_millis(poll.timeout_ms);
-        let began = self.dispatch_http_call(&feed.upstream, headers, None, vec![], timeout);
-        match began {
+        match host::http_call(&feed.upstream, &headers, timeout) {
             Ok(token) => feed.poll_began(token),
             Err(_) => feed.poll_ended(Err(NOT_TAKEN.to_owned()), &mut engine.metrics, now_ms),
         }
@@ -138,6 +146,48 @@ impl Root {
         }
         let _ = host::set_effective_context(self.id);
     }
+
+    /// A callout has ended.
+    pub(crate) fn answer(&self, token: u32, num_headers: usize, body_size: usize) {
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            return;
+        };
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
+            return;
+        };
+        if engine.is_fetch(token) {
+            let answer = match callout_answer(num_headers, body_size, MAX_DOCUMENT_BYTES) {
+                Ok((200, document)) => Ok(document),
+                Ok((status, _)) => Err(format!("status {status}, expected 200")),
+                Err(why) => Err(why),
+            };
+            engine.fetch_ended(answer, now_ms);
+        } else if !engine.is_poll(token) {
+            return;
+        } else {
+            let answer = callout_answer(num_headers, body_size, MAX_PAGE_BYTES);
+            engine.poll_ended(answer, now_ms);
+        }
+        let settled = engine.settle(now_ms);
+        self.carry_out(engine, settled);
+    }
+
+    fn tick(&self) {
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            return;
+        };
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
+            return;
+        };
+        engine.sync();
+        let settled = engine.settle(now_ms);
+        if engine.begin_fetch(now_ms) {
+            self.fetch(engine, now_ms);
+        }
+        self.poll(engine, now_ms);
+        engine.report(now_ms);
+        self.carry_out(engine, settled);
+    }
 }
 
 /// The status and the body of a callout's answer, or why there is none. An answer
@@ -167,41 +217,11 @@ fn callout_answer(
         .map_err(|failed| format!("the answer cannot be read (status {})", failed.0))
 }
 
-impl Context for Root {
-    fn on_http_call_response(
-        &mut self,
-        token: u32,
-        num_headers: usize,
-        body_size: usize,
-        _: usize,
-    ) {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return;
-        };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
-            return;
-        };
-        if engine.is_fetch(token) {
-            let answer = match callout_answer(num_headers, body_size, MAX_DOCUMENT_BYTES) {
-                Ok((200, document)) => Ok(document),
-                Ok((status, _)) => Err(format!("status {status}, expected 200")),
-                Err(why) => Err(why),
-            };
-            engine.fetch_ended(answer, now_ms);
-        } else if !engine.is_poll(token) {
-            return;
-        } else {
-            let answer = callout_answer(num_headers, body_size, MAX_PAGE_BYTES);
-            engine.poll_ended(answer, now_ms);
-        }
-        let settled = engine.settle(now_ms);
-        self.carry_out(engine, settled);
-    }
-}
+impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
-        match self.configure() {
+        match self.0.configure() {
             Ok(()) => true,
             Err(errors) => {
                 for error in errors {
@@ -213,24 +233,11 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return;
-        };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
-            return;
-        };
-        engine.sync();
-        let settled = engine.settle(now_ms);
-        if engine.begin_fetch(now_ms) {
-            self.fetch(engine, now_ms);
-        }
-        self.poll(engine, now_ms);
-        engine.report(now_ms);
-        self.carry_out(engine, settled);
+        self.0.tick();
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(context_id, Rc::clone(&self.engine))))
+        Some(Box::new(Stream::new(context_id, Rc::clone(&self.0.engine))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

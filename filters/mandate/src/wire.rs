@@ -66,7 +66,7 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Writes a map for the host. `None` when a length does not fit.
-pub(crate) fn write_map(map: &[(&str, String)]) -> Option<Vec<u8>> {
+pub(crate) fn write_map<V: AsRef<str>>(map: &[(&str, V)]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut put = |size: usize| {
         bytes.extend_from_slice(&u32::try_from(size).ok()?.to_le_bytes());
@@ -75,10 +75,10 @@ pub(crate) fn write_map(map: &[(&str, String)]) -> Option<Vec<u8>> {
     put(map.len())?;
     for (name, value) in map {
         put(name.len())?;
-        put(value.len())?;
+        put(value.as_ref().len())?;
     }
     for (name, value) in map {
-        for text in [name.as_bytes(), value.as_bytes()] {
+        for text in [name.as_bytes(), value.as_ref().as_bytes()] {
             bytes.extend_from_slice(text);
             bytes.push(0);
         }

@@ -3,7 +3,8 @@
 //! The SDK exports a function for every callback that there is, and a proxy enters
 //! the VM for each one that is exported, several times in every request, to be told
 //! that there is nothing to do. What is named here is left; the rest goes, with all
-//! code and all imports that only it needed.
+//! code and all imports that only it needed. One callback of the filter's takes the
+//! place of the SDK's.
 
 use anyhow::{Context as _, bail};
 
@@ -25,6 +26,12 @@ const KEPT: [&str; 13] = [
     "proxy_on_vm_start",
 ];
 
+/// What the filter brings in place of a callback of the SDK's.
+const OURS: (&str, &str) = (
+    "caracal_on_http_call_response",
+    "proxy_on_http_call_response",
+);
+
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(input), Some(output), None) = (arguments.next(), arguments.next(), arguments.next())
@@ -38,6 +45,10 @@ fn main() -> anyhow::Result<()> {
     let mut module = config
         .parse_file(&input)
         .context("the file cannot be read")?;
+    let (ours, name) = OURS;
+    let export = module.exports.get_func(ours).context(ours)?;
+    module.exports.remove(name).context(name)?;
+    module.exports.add(name, export);
     for name in KEPT {
         if !module.exports.iter().any(|export| export.name == name) {
             bail!("the file does not export {name}");
