@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::{Configuration, Host, JwksTarget, Revocation};
-use caracal_mandate::decide::{Context, Credential, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{
+    Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
+};
 use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
@@ -214,12 +216,8 @@ impl Engine {
     }
 
     /// Judges what needs no dependency.
-    pub(crate) fn screen<'t>(
-        &self,
-        target: Option<&[u8]>,
-        authorization: &[&'t [u8]],
-    ) -> Result<Screened<'t>, Refusal> {
-        self.verifier.screen(target, authorization, &self.cache)
+    pub(crate) fn screen<'t>(&self, request: &RequestView<'t>) -> Result<Screened<'t>, Refusal> {
+        self.verifier.screen(request, &self.cache)
     }
 
     /// Judges a request at once, or lets it wait.

@@ -36,17 +36,17 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
-    #[cfg(feature = "test-hooks")]
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
         self.all(name).next()
     }
 
-    pub(crate) fn path(&self) -> Option<&[u8]> {
-        self.all(":path").next()
-    }
-
     pub(crate) fn authorization(&self) -> Vec<&[u8]> {
         self.all("authorization").collect()
+    }
+
+    /// The client's choice of a resource, as often as it made one.
+    pub(crate) fn resource(&self) -> Vec<&[u8]> {
+        self.all("x-caracal-resource").collect()
     }
 
     pub(crate) fn format(&self) -> ReplyFormat {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use caracal_mandate::decide::Screened;
+use caracal_mandate::decide::{RequestView, Screened};
 use caracal_mandate::jws;
 use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, ReplyFormat};
@@ -56,7 +56,14 @@ impl Stream {
         if crate::hooks::answered(&headers) {
             return Phase::Refused;
         }
-        let authorization = headers.authorization();
+        let (authorization, resource) = (headers.authorization(), headers.resource());
+        let view = RequestView {
+            method: headers.first(":method"),
+            target: headers.first(":path"),
+            authority: headers.first(":authority"),
+            resource: &resource,
+            authorization: &authorization,
+        };
         let mut request = Request {
             format: headers.format(),
             fingerprint: None,
@@ -69,7 +76,7 @@ impl Stream {
                 None,
             );
         }
-        match engine.screen(headers.path(), &authorization) {
+        match engine.screen(&view) {
             Err(refusal) => {
                 request.fingerprint = jws::bearer_token(&authorization)
                     .ok()

@@ -16,6 +16,22 @@ use crate::requirements::{Requirements, RuleId, Rules};
 use crate::revocation::{AnchorId, Availability, RevocationView};
 use crate::signature::SignatureVerifier;
 
+/// What of a request is read before its mandate is. All of it is the client's word,
+/// as it was received: before reserved headers are removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestView<'t> {
+    /// The method (`:method`).
+    pub method: Option<&'t [u8]>,
+    /// The request target (`:path`), with its query.
+    pub target: Option<&'t [u8]>,
+    /// Host and port (`:authority`).
+    pub authority: Option<&'t [u8]>,
+    /// The value of every `X-Caracal-Resource` header.
+    pub resource: &'t [&'t [u8]],
+    /// The value of every `Authorization` header.
+    pub authorization: &'t [&'t [u8]],
+}
+
 /// What can be said of a request without any dependency (rows 0 to 2 and the
 /// unsigned part of row 3).
 #[derive(Debug)]
@@ -132,26 +148,24 @@ impl From<&Configuration> for Verifier {
 }
 
 impl Verifier {
-    /// Judges what needs no dependency: `target` is the request target (`:path`),
-    /// `authorization` the values of every `Authorization` header. A token that
-    /// `cache` knows is not read again: it was read under the same configuration.
+    /// Judges what needs no dependency. A token that `cache` knows is not read
+    /// again: it was read under the same configuration.
     ///
     /// # Errors
     /// 400 or 401, by rows 0, 2 and 3.
     pub fn screen<'t>(
         &self,
-        target: Option<&[u8]>,
-        authorization: &[&'t [u8]],
+        request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
         let rule = self
             .rules
-            .find(target)
+            .find(request.target)
             .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
         if self.rules.requirements(rule).is_none() {
             return Ok(Screened::Excluded);
         }
-        let token = jws::bearer_token(authorization)?;
+        let token = jws::bearer_token(request.authorization)?;
         // Before it is digested: what is too long costs nothing.
         if token.len() > self.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
