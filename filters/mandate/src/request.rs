@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::decide::Verdict;
+use caracal_mandate::decide::{RequestView, Verdict};
 use caracal_mandate::forward::{self, Forwarding};
 use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
@@ -19,6 +19,33 @@ pub(crate) struct Request {
     pub(crate) format: ReplyFormat,
     /// Of the bearer token, verified or not; for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+/// The headers that a request is judged by. Of a name that counts once, the first.
+#[derive(Default)]
+pub(crate) struct Asked<'h> {
+    method: Option<&'h [u8]>,
+    target: Option<&'h [u8]>,
+    authority: Option<&'h [u8]>,
+    content_type: Option<&'h [u8]>,
+    resource: Vec<&'h [u8]>,
+    authorization: Vec<&'h [u8]>,
+}
+
+impl Asked<'_> {
+    pub(crate) fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: self.method,
+            target: self.target,
+            authority: self.authority,
+            resource: &self.resource,
+            authorization: &self.authorization,
+        }
+    }
+
+    pub(crate) fn format(&self) -> ReplyFormat {
+        ReplyFormat::for_content_type(self.content_type)
+    }
 }
 
 /// A request's headers as the host gave them.
@@ -36,21 +63,33 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
+    #[cfg(feature = "test-hooks")]
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
         self.all(name).next()
     }
 
-    pub(crate) fn authorization(&self) -> Vec<&[u8]> {
-        self.all("authorization").collect()
-    }
-
-    /// The client's choice of a resource, as often as it made one.
-    pub(crate) fn resource(&self) -> Vec<&[u8]> {
-        self.all("x-caracal-resource").collect()
-    }
-
-    pub(crate) fn format(&self) -> ReplyFormat {
-        ReplyFormat::for_content_type(self.all("content-type").next())
+    /// What is judged, in one pass: each name is compared with few others.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let mut asked = Asked::default();
+        for (name, value) in self.0.iter() {
+            let once = match name.len() {
+                5 if name == b":path" => &mut asked.target,
+                7 if name == b":method" => &mut asked.method,
+                10 if name == b":authority" => &mut asked.authority,
+                12 if name.eq_ignore_ascii_case(b"content-type") => &mut asked.content_type,
+                13 if name.eq_ignore_ascii_case(b"authorization") => {
+                    asked.authorization.push(value);
+                    continue;
+                }
+                18 if name.eq_ignore_ascii_case(b"x-caracal-resource") => {
+                    asked.resource.push(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            once.get_or_insert(value);
+        }
+        asked
     }
 
     /// Takes reserved names from a request's trailers: some upstreams read them as

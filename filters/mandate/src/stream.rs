@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use caracal_mandate::decide::{RequestView, Screened};
+use caracal_mandate::decide::Screened;
 use caracal_mandate::jws;
 use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, ReplyFormat};
@@ -56,16 +56,10 @@ impl Stream {
         if crate::hooks::answered(&headers) {
             return Phase::Refused;
         }
-        let (authorization, resource) = (headers.authorization(), headers.resource());
-        let view = RequestView {
-            method: headers.first(":method"),
-            target: headers.first(":path"),
-            authority: headers.first(":authority"),
-            resource: &resource,
-            authorization: &authorization,
-        };
+        let asked = headers.asked();
+        let view = asked.view();
         let mut request = Request {
-            format: headers.format(),
+            format: asked.format(),
             fingerprint: None,
         };
         if headers.strip(&engine.forwarding).is_err() {
@@ -78,7 +72,7 @@ impl Stream {
         }
         match engine.screen(&view) {
             Err(refusal) => {
-                request.fingerprint = jws::bearer_token(&authorization)
+                request.fingerprint = jws::bearer_token(view.authorization)
                     .ok()
                     .filter(|token| token.len() <= engine.max_token_bytes)
                     .map(Fingerprint::of);
