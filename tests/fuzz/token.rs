@@ -92,8 +92,12 @@ fn world() -> World {
     let configuration = configuration.unwrap();
     let key_set = key_set().to_string();
     let keys: BTreeMap<String, Vec<independent::Members>> = serde_json::from_str(&key_set).unwrap();
-    let rules = configuration.rules();
-    let mut by_prefix: BTreeMap<_, _> = rules.routes().iter().cloned().collect();
+    let resources = configuration.in_force();
+    let rules = &resources.all()[0].rules;
+    let routes = rules.routes().iter();
+    let mut by_prefix: BTreeMap<_, _> = routes
+        .map(|route| (route.prefix.clone(), route.requirements.clone()))
+        .collect();
     by_prefix.insert("/".to_owned(), rules.default_requirements().clone());
     World {
         verifier: Verifier::from(&configuration),

@@ -14,6 +14,7 @@ use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
 use caracal_mandate::refusal::Refusal;
+use caracal_mandate::resources::ResourceId;
 use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
 use crate::host::{self, Failed, Level};
@@ -213,6 +214,11 @@ impl Engine {
         self.adopted
             .as_ref()
             .and_then(|adopted| adopted.control.key_set_id())
+    }
+
+    /// What the upstream is told of the resource that a request is for.
+    pub(crate) fn told(&self, resource: ResourceId) -> Option<&str> {
+        self.verifier.resources().told(resource)
     }
 
     /// Judges what needs no dependency.

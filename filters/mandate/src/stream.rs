@@ -33,6 +33,7 @@ impl Stream {
         let unread = Request {
             format: ReplyFormat::Http,
             fingerprint: None,
+            resource: None,
         };
         let broken = |why| {
             request::reply(&unread, &Refusal::unavailable(why));
@@ -61,6 +62,7 @@ impl Stream {
         let mut request = Request {
             format: asked.format(),
             fingerprint: None,
+            resource: None,
         };
         if headers.strip(&engine.forwarding).is_err() {
             return request::refuse(
@@ -81,6 +83,7 @@ impl Stream {
             Ok(Screened::Excluded) => request::exclude(engine),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
+                request.resource = Some(credential.resource());
                 match engine.judge(self.id, &request, credential, &self.phase) {
                     Outcome::Decided(verdict) => request::carry_out(engine, &request, verdict),
                     Outcome::Waits => Phase::Waiting,
