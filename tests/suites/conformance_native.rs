@@ -33,7 +33,7 @@ fn observe(file: &File, case: &Case) -> Observed {
     let view = RequestView {
         method: Some(case.request.method.as_bytes()),
         target: Some(case.request.path.as_bytes()),
-        authority: all("host").first().copied(),
+        authority: Some(all("host").first().copied().unwrap_or(b"edge.test")),
         resource: &resource,
         authorization: &authorization,
     };
