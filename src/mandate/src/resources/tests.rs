@@ -180,7 +180,7 @@ proptest! {
                 let named_one = named.len() == 1 && known(&named[0]);
                 prop_assert!(!(named_one && owner == Some(named[0])));
                 prop_assert!(!(named.is_empty() && owner.is_some()));
-                prop_assert!(!(named_one && !with_hosts));
+                prop_assert!(!named_one || with_hosts);
             }
         }
     }
