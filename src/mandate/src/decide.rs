@@ -162,9 +162,10 @@ impl Verifier {
         request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
-        let Some(place) = self.place(request)? else {
+        let place = self.resources.place(request)?;
+        if let RuleId::Excluded(_) = place.rule {
             return Ok(Screened::Excluded);
-        };
+        }
         let token = jws::bearer_token(request.authorization)?;
         // Before it is digested: what is too long costs nothing.
         if token.len() > self.max_token_bytes {
@@ -182,32 +183,6 @@ impl Verifier {
             place,
             fingerprint: Fingerprint::of(token),
             token: Token::New(unverified),
-        }))
-    }
-
-    /// Where a request stands: resource, then path, then method. `None` where it is
-    /// excluded, which a resource decides for itself.
-    fn place(&self, request: &RequestView<'_>) -> Result<Option<Place>, Refusal> {
-        let resource = self
-            .resources
-            .choose(request.authority, request.resource)
-            .map_err(Refusal::invalid_choice)?;
-        let Some(rules) = self.resources.get(resource).map(|one| &one.rules) else {
-            return Err(Refusal::unavailable("The edge has no such resource"));
-        };
-        let invalid =
-            |why: &dyn std::fmt::Display| Refusal::new(ErrorCode::InvalidRequest, why.to_string());
-        let rule = rules.find(request.target).map_err(|why| invalid(&why))?;
-        if let RuleId::Excluded(_) = rule {
-            return Ok(None);
-        }
-        let method = rules
-            .method(rule, request.method)
-            .map_err(Refusal::invalid_method)?;
-        Ok(Some(Place {
-            resource,
-            rule,
-            method,
         }))
     }
 

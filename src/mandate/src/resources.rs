@@ -5,7 +5,9 @@
 
 use std::fmt;
 
+use crate::decide::RequestView;
 use crate::host::{Host, HostName};
+use crate::refusal::{ErrorCode, Refusal};
 use crate::requirements::{MethodId, Requirements, RuleId, Rules};
 
 /// A protected resource.
@@ -188,6 +190,31 @@ impl Resources {
             .ok()
             .and_then(|at| self.hosts.get(at))
             .map(|(_, n)| *n))
+    }
+
+    /// Where a request stands: its resource, then the rule of its path there (rows 0
+    /// and 1), then its method.
+    ///
+    /// # Errors
+    /// 400 `invalid_request`: none of them depends on a mandate.
+    pub fn place(&self, request: &RequestView<'_>) -> Result<Place, Refusal> {
+        let resource = self
+            .choose(request.authority, request.resource)
+            .map_err(Refusal::invalid_choice)?;
+        let Some(rules) = self.get(resource).map(|one| &one.rules) else {
+            return Err(Refusal::unavailable("The edge has no such resource"));
+        };
+        let rule = rules
+            .find(request.target)
+            .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
+        let method = rules
+            .method(rule, request.method)
+            .map_err(Refusal::invalid_method)?;
+        Ok(Place {
+            resource,
+            rule,
+            method,
+        })
     }
 
     /// What a request has to carry: the audience, and the requirements; `None` where
