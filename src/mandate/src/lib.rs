@@ -4,6 +4,7 @@
 //! verdict comes out. No I/O, no clock, no logging, no host calls.
 
 pub mod cache;
+pub mod checks;
 pub mod claims;
 pub mod config;
 pub mod decide;
