@@ -134,7 +134,7 @@ pub struct Verifier {
     pub(crate) zone_id: String,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) clock_skew_s: u64,
-    max_token_bytes: usize,
+    pub(crate) max_token_bytes: usize,
     resources: Resources,
 }
 

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod config;
 pub mod decide;
 mod es256;
+pub mod explain;
 pub mod forward;
 pub mod host;
 pub mod json;

@@ -161,7 +161,7 @@ impl Rules {
         RequestPath::parse(target)?.rule(|path| self.find_reading(path))
     }
 
-    fn find_reading(&self, path: &[u8]) -> RuleId {
+    pub(crate) fn find_reading(&self, path: &[u8]) -> RuleId {
         if let Some(n) = self.exclude_by_prefix.find(path) {
             return RuleId::Excluded(n);
         }
