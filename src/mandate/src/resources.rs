@@ -122,6 +122,12 @@ impl Resources {
         &self.all
     }
 
+    /// Whether the configuration names them. Otherwise there is one, and what a request
+    /// says of a resource counts for nothing.
+    pub fn are_named(&self) -> bool {
+        self.are_named
+    }
+
     /// A resource.
     pub fn get(&self, id: ResourceId) -> Option<&Resource> {
         self.all.get(id.0)
