@@ -22,7 +22,7 @@ pub(crate) use show::text;
 /// Everything that the newer configuration lets through in addition.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
-    /// Whatever the request, where a mandate is needed: by these mandates.
+    /// Whatever the request, where both need a mandate: by these mandates.
     pub(crate) everywhere: Vec<Extra>,
     /// By class of requests.
     pub(crate) findings: Vec<Finding>,
@@ -49,9 +49,9 @@ pub(crate) struct Finding {
 pub(crate) enum Paths {
     /// Under one of these.
     Under(Vec<Region>),
-    /// Those with readings under at least two of these that the older one has
-    /// different rules for: it answered 400.
-    Between(Vec<Region>),
+    /// Those with readings under at least two of these groups: each group is one rule
+    /// of the older one, which answered 400.
+    Between(Vec<Vec<Region>>),
 }
 
 /// Paths under a prefix, and under none of the longer ones.
@@ -190,17 +190,50 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
         }
     }
     for (now, regions) in between {
-        let first = regions.first().map(|(_, rule)| *rule);
-        if regions.iter().all(|(_, rule)| Some(*rule) == first) {
+        let mut groups: Vec<(RuleId, Vec<Region>)> = Vec::new();
+        for (region, before) in regions {
+            match groups.iter_mut().find(|(rule, _)| *rule == before) {
+                Some((_, group)) => group.push(region.clone()),
+                None => groups.push((before, vec![region.clone()])),
+            }
+        }
+        if groups.len() < 2 {
             continue;
         }
-        let all: Vec<Region> = regions.iter().map(|(r, _)| (*r).clone()).collect();
+        let all: Vec<Vec<Region>> = groups.into_iter().map(|(_, of)| joined(of)).collect();
         let answers = |method: &str| Answer::of(Some(new), Some(now), method).beyond(Answer::Never);
         for (methods, extra) in by_extra(&methods, answers) {
             under.push((Paths::Between(all.clone()), methods, extra));
         }
     }
+    for (paths, ..) in &mut under {
+        if let Paths::Under(regions) = paths {
+            *regions = joined(std::mem::take(regions));
+        }
+    }
     under
+}
+
+/// The same paths in fewer regions: one that another leaves out is put back into it.
+fn joined(mut regions: Vec<Region>) -> Vec<Region> {
+    // Longest first, so that what is put back is whole.
+    regions.sort_by(|a, b| b.prefix.cmp(&a.prefix));
+    let mut kept: Vec<Region> = Vec::new();
+    for mut region in regions {
+        let (inner, apart): (Vec<Region>, Vec<Region>) = kept
+            .into_iter()
+            .partition(|one| region.except.contains(&one.prefix));
+        region
+            .except
+            .retain(|prefix| !inner.iter().any(|one| one.prefix == *prefix));
+        region
+            .except
+            .extend(inner.into_iter().flat_map(|one| one.except));
+        kept = apart;
+        kept.push(region);
+    }
+    kept.reverse();
+    kept
 }
 
 /// The methods, grouped by what is let through for them.

@@ -16,7 +16,7 @@ pub(crate) fn text(comparison: &Comparison, old: &str) -> Vec<String> {
         lines.push(format!("lets through what {old} refused:"));
     }
     for extra in &comparison.everywhere {
-        lines.push(format!("  wherever a mandate is needed: {extra}"));
+        lines.push(format!("  wherever both need a mandate: {extra}"));
     }
     for finding in &comparison.findings {
         for extra in &finding.extra {
@@ -37,10 +37,14 @@ fn requests(finding: &Finding) -> String {
     }
     words.push_str(&match &finding.paths {
         Paths::Under(regions) => some(regions.iter().map(region)),
-        Paths::Between(regions) => format!(
-            "paths that can be read under more than one of {} (they got 400)",
-            some(regions.iter().map(region))
-        ),
+        Paths::Between(groups) => {
+            let group = |regions: &Vec<Region>| some(regions.iter().map(region));
+            let groups: Vec<String> = groups.iter().map(group).collect();
+            format!(
+                "paths that can be read under more than one of [{}] (they got 400)",
+                groups.join("; ")
+            )
+        }
     });
     if !finding.choices.is_empty() {
         words.push_str(" with ");
