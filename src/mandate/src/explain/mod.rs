@@ -4,11 +4,13 @@
 //! functions that these are made of. A filter calls nothing in here, so its file has
 //! none of it.
 
+mod check;
+
 use crate::cache::MandateCache;
 use crate::checks::{Facts, MandateCheck, Stop};
-use crate::claims::{Claims, InvalidClaims};
+use crate::claims::Claims;
 use crate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
-use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
+use crate::jws::{self, TokenLimits, UnverifiedMandate};
 use crate::keys::Algorithm;
 use crate::mandate::{self, Fingerprint, InvalidMandate};
 use crate::path::{InvalidPath, RequestPath};
@@ -16,133 +18,8 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::requirements::{RuleId, Rules};
 use crate::resources::{Place, ResourceId};
 
-/// What is judged before the checks of [`MandateCheck`]: of the request, and of the
-/// token up to its payload. In the order in which it is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TokenCheck {
-    /// The request is for one resource.
-    Resource,
-    /// The path falls under one rule, however it is read.
-    Path,
-    /// The path is under no excluded prefix. One that is ends the checks, and admits.
-    Excluded,
-    /// The method is in upper case where the rule lists it.
-    Method,
-    /// There is one bearer token.
-    Credential,
-    /// The token is not too long.
-    Size,
-    /// It has three parts.
-    Parts,
-    /// They are base64url.
-    Base64,
-    /// Its header is a strict JSON object.
-    Header,
-    /// `alg` is one that is accepted.
-    Algorithm,
-    /// `kid` is there.
-    KeyId,
-    /// `crit` is not.
-    Critical,
-    /// `b64` is not false.
-    PayloadEncoding,
-    /// There is a usable key set.
-    KeySet,
-    /// It has a key of that `kid`.
-    Key,
-    /// One of them is for that algorithm.
-    KeyAlgorithm,
-    /// One of them verifies the signature.
-    Signature,
-    /// The payload is a strict JSON object.
-    Payload,
-    /// The claims that row 3 requires are there, each of its type.
-    RequiredClaims,
-}
-
-impl TokenCheck {
-    /// Every check, in the order in which they are made.
-    pub const ALL: &[TokenCheck] = &[
-        TokenCheck::Resource,
-        TokenCheck::Path,
-        TokenCheck::Excluded,
-        TokenCheck::Method,
-        TokenCheck::Credential,
-        TokenCheck::Size,
-        TokenCheck::Parts,
-        TokenCheck::Base64,
-        TokenCheck::Header,
-        TokenCheck::Algorithm,
-        TokenCheck::KeyId,
-        TokenCheck::Critical,
-        TokenCheck::PayloadEncoding,
-        TokenCheck::KeySet,
-        TokenCheck::Key,
-        TokenCheck::KeyAlgorithm,
-        TokenCheck::Signature,
-        TokenCheck::Payload,
-        TokenCheck::RequiredClaims,
-    ];
-
-    /// The row of the contract ("Order of checks").
-    pub fn row(self) -> u8 {
-        match self {
-            TokenCheck::Resource | TokenCheck::Path | TokenCheck::Method => 0,
-
-            TokenCheck::Excluded => 1,
-            TokenCheck::Credential => 2,
-            _ => 3,
-        }
-    }
-
-    fn of_jws(why: InvalidJws) -> Self {
-        match why {
-            InvalidJws::TooLong => TokenCheck::Size,
-            InvalidJws::NotCompact => TokenCheck::Parts,
-            InvalidJws::Base64 => TokenCheck::Base64,
-            InvalidJws::Header(_) => TokenCheck::Header,
-            InvalidJws::Algorithm => TokenCheck::Algorithm,
-            InvalidJws::KeyId => TokenCheck::KeyId,
-            InvalidJws::Critical => TokenCheck::Critical,
-            InvalidJws::UnencodedPayload => TokenCheck::PayloadEncoding,
-        }
-    }
-
-    fn of_mandate(why: InvalidMandate) -> Self {
-        match why {
-            InvalidMandate::UnknownKey => TokenCheck::Key,
-            InvalidMandate::KeyAlgorithm => TokenCheck::KeyAlgorithm,
-            InvalidMandate::Signature => TokenCheck::Signature,
-            InvalidMandate::Claims(InvalidClaims::Json(_)) => TokenCheck::Payload,
-            InvalidMandate::Claims(InvalidClaims::Claim(_)) => TokenCheck::RequiredClaims,
-        }
-    }
-}
-
-/// A check of either kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    /// Of the request and the token.
-    Token(TokenCheck),
-    /// Of the verified mandate.
-    Mandate(MandateCheck),
-}
-
-impl Check {
-    /// Every check, in the order in which they are made.
-    pub fn all() -> impl Iterator<Item = Check> {
-        let token = TokenCheck::ALL.iter().copied().map(Check::Token);
-        token.chain(MandateCheck::ALL.iter().copied().map(Check::Mandate))
-    }
-
-    /// The row of the contract ("Order of checks").
-    pub fn row(self) -> u8 {
-        match self {
-            Check::Token(check) => check.row(),
-            Check::Mandate(check) => check.row(),
-        }
-    }
-}
+use check::is_of_token;
+pub use check::{Check, TokenCheck};
 
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -444,19 +321,6 @@ impl Verifier {
 /// What an edge answers that could not get a key set.
 fn no_key_set() -> Refusal {
     Refusal::unavailable("The zone's key set cannot be fetched")
-}
-
-/// Whether a check needs the token itself, and not its claims alone.
-fn is_of_token(check: TokenCheck) -> bool {
-    !matches!(
-        check,
-        TokenCheck::Resource
-            | TokenCheck::Path
-            | TokenCheck::Excluded
-            | TokenCheck::Method
-            | TokenCheck::Payload
-            | TokenCheck::RequiredClaims
-    )
 }
 
 impl Rules {
