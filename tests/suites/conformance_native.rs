@@ -114,7 +114,7 @@ fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
     }
     match (verdict, decided.map(|at| &trace.checks[at])) {
         (Traced::Admitted, None) => None,
-        (Traced::Excluded, Some((Check::Token(TokenCheck::Credential), _))) => None,
+        (Traced::Excluded, Some((Check::Token(TokenCheck::Method), _))) => None,
         (Traced::Refused(refusal), Some((check, Outcome::Failed(why)))) => {
             let same = refusal.description().ends_with(why.as_str());
             let row = rows(refusal.code()).contains(&check.row());
