@@ -68,7 +68,15 @@ fn text(output: &Output) -> String {
 fn head(case: &Case) -> Vec<u8> {
     let request = &case.request;
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path).into_bytes();
-    for (name, value) in request.headers() {
+    let headers = request.headers();
+    // As the other runners do.
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
+        head.extend_from_slice(b"host: edge.test\r\n");
+    }
+    for (name, value) in headers {
         head.extend_from_slice(name.as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(&value);

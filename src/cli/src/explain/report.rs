@@ -85,22 +85,24 @@ impl<'s, 'a> Report<'s, 'a> {
         ];
         let unasked = matches!(subject.revocations, Revocations::NotAsked);
         let mut checks = Vec::new();
-        let mut changes = Vec::new();
+        let (mut changes, mut reasons) = (Vec::new(), Vec::new());
         for (check, outcome) in &subject.trace.checks {
             let mut outcome = outcome.clone();
             let of_revocation = matches!(check, Check::Mandate(one) if unknown.contains(one));
             if of_revocation && unasked && !matches!(outcome, Outcome::Failed(_)) {
                 outcome = Outcome::NotMade;
             }
-            match &outcome {
-                Outcome::Failed(why) => changes.push(advice::of(*check, why, subject)),
-                // The same claim twice needs one answer.
-                Outcome::NotReached(Some(Err(why)))
-                    if *check != Check::Mandate(MandateCheck::Expiry) || changes.is_empty() =>
-                {
-                    changes.push(format!("Then also: {}", advice::of(*check, why, subject)));
-                }
-                _ => {}
+            let first = match &outcome {
+                Outcome::Failed(why) => Some((why, "")),
+                Outcome::NotReached(Some(Err(why))) => Some((why, "Then also: ")),
+                _ => None,
+            };
+            // Two checks can fail for one reason: it is mended once.
+            if let Some((why, before)) = first
+                && !reasons.contains(why)
+            {
+                reasons.push(why.clone());
+                changes.push(format!("{before}{}", advice::of(*check, why, subject)));
             }
             checks.push(Row {
                 check: *check,
