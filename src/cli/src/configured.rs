@@ -353,6 +353,27 @@ http_filters:
         assert_eq!(only(&apisix), only(DOCUMENT));
     }
 
+    /// What a deployment fills in later stays as it stands there.
+    #[test]
+    fn placeholders_stay_what_they_are() {
+        let text = DOCUMENT.replace(r#""z""#, r#""${CARACAL_ZONE_ID}""#);
+        let yaml = format!("plugins:\n  caracal_filter:\n    conf: '{text}'\n");
+        assert_eq!(only(&yaml).zone_id, "${CARACAL_ZONE_ID}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let file = std::env::temp_dir().join(format!("caracal-large-{}", std::process::id()));
+        let size = usize::try_from(MAX_FILE_BYTES).unwrap();
+        let read = |bytes: usize| {
+            std::fs::write(&file, vec![b' '; bytes]).unwrap();
+            read_file(&file).map(|read| read.len()).ok()
+        };
+        assert_eq!(read(size), Some(size));
+        assert_eq!(read(size + 1), None);
+        std::fs::remove_file(&file).unwrap();
+    }
+
     #[test]
     fn several_filters_are_told_apart() {
         let one = |name: &str| format!("- name: {name}\n  config: '{DOCUMENT}'\n");

@@ -139,7 +139,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "403 hop_count_exceeded",
                 ["hop count", "hop_count at most 2", "4"],
                 &[
-                    "at most 2 hops, and not 4",
+                    "at most 2 hops: this was through 4",
                     "raises max_hop_count of the route \"/agents\"",
                 ],
             ),
@@ -204,7 +204,11 @@ pub(crate) fn broken() -> Vec<Broken> {
             good(json!({"sid": null, "root_sid": null, "zone_id": null})),
             "401 invalid_token",
             ["claims", "sid, root_sid", "sid is absent"],
-            &["with a claim sid", "an ID token, and no mandate"],
+            &[
+                "the claim sid must be a non-empty string; here it is absent",
+                "Also missing, or no text: root_sid",
+                "probably an ordinary access token or an ID token",
+            ],
         ),
     ]
 }

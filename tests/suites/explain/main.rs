@@ -236,7 +236,8 @@ fn a_broken_mandate_can_be_mended_by_what_is_said() {
     }
 }
 
-/// The text of each, for somebody who was not there: `EXPLAIN_SAMPLES` names a folder.
+/// The text of each into the folder that `EXPLAIN_SAMPLES` names, for somebody to read
+/// who does not know what is broken.
 #[test]
 fn samples_for_readers() {
     let Ok(to) = std::env::var("EXPLAIN_SAMPLES") else {
@@ -244,13 +245,10 @@ fn samples_for_readers() {
     };
     let (to, folder) = (Path::new(&to), Folder::new("samples"));
     fs::create_dir_all(to).unwrap();
-    let mut solutions = String::from("# What each is\n\n");
     for (n, broken) in broken().iter().enumerate() {
         let name = format!("{:02}.txt", n + 1);
-        fs::write(to.join(&name), text(&explained(&folder, broken))).unwrap();
-        solutions.push_str(&format!("- {name}: {}\n", broken.name));
+        fs::write(to.join(name), text(&explained(&folder, broken))).unwrap();
     }
-    fs::write(to.join("solutions.md"), solutions).unwrap();
 }
 
 #[test]
@@ -410,6 +408,38 @@ fn what_cannot_be_judged_ends_with_2() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn a_request_for_no_resource_is_explained() {
+    let folder = Folder::new("resources");
+    let mut edge = edge();
+    edge.as_object_mut().unwrap().remove("audience");
+    edge.as_object_mut().unwrap().remove("routes");
+    edge["resources"] =
+        json!({"resource://billing-api": {"hosts": ["billing.test"]}, "resource://crm-api": {}});
+    let configuration = folder.file("filter.json", edge.to_string());
+    let explain = |more: &[&str]| {
+        text(&call(
+            &[&[&configuration, "--path", "/"], more].concat(),
+            b"",
+        ))
+    };
+    let said = explain(&["--header", "X-Caracal-Resource: resource://payroll"]);
+    for words in [
+        "400 invalid_request",
+        "expected one of [\"resource://billing-api\", \"resource://crm-api\"]",
+        "found X-Caracal-Resource \"resource://payroll\"",
+        "The caller names one resource of",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    let said = explain(&["--header", "Host: billing.test"]);
+    assert!(said.contains("401 missing_token"), "{said}");
+    assert!(
+        said.contains(": resource \"resource://billing-api\""),
+        "{said}"
+    );
 }
 
 /// Nothing in a token, a path or a key set can write to a terminal.

@@ -82,7 +82,8 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Payload => format!("The STS issues claims that are strict JSON: {why}."),
         TokenCheck::RequiredClaims => match subject.malformed_claim() {
             Some((name, value)) => format!(
-                "The STS issues the mandate with a claim {name} as it has to be: {why}; here it is {value}. A token without it is probably an ordinary access token or an ID token, and no mandate."
+                "In this token {why}; here it is {value}.{} The caller gets a mandate from the Caracal STS: a token without this claim is probably an ordinary access token or an ID token. If it is from there, whoever runs the STS corrects it.",
+                subject.other_missing_claims(&name)
             ),
             None => format!("The STS issues the claims as they have to be: {why}."),
         },
@@ -191,13 +192,13 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The authority is delegated through {}, which is no hop of the chain (client_id does not count). Or the operator takes it from require_chain_contains of {rule}.",
+                "The caller uses authority that was delegated through {}, which is no hop of this chain (client_id does not count). Or the operator takes it from require_chain_contains of {rule}.",
                 list(&missing)
             )
         }
         MandateCheck::HopCount => match &claims.hop_count {
             Ok(hops) => format!(
-                "The authority is delegated through at most {} hops, and not {}. Or the operator raises max_hop_count of {rule}, deliberately.",
+                "The caller uses authority that was delegated through at most {} hops: this was through {}. Or the operator raises max_hop_count of {rule}, deliberately.",
                 required.max_hop_count,
                 hops.unwrap_or(0)
             ),
@@ -243,7 +244,7 @@ fn issuer_advice(claims: &Claims, subject: &Subject<'_>) -> String {
     let cut = |text: &str| text.trim_end_matches('/').to_owned();
     if cut(own) == cut(theirs) {
         return format!(
-            "They differ in slashes at the end alone, and are compared byte for byte: the operator writes issuer as {} in the filter's configuration.",
+            "The mandate's iss and the configured issuer differ in slashes at the end alone, and are compared byte for byte: the operator writes issuer as {} in the filter's configuration.",
             shown(theirs)
         );
     }

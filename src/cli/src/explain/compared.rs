@@ -388,6 +388,7 @@ fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> String 
         },
         MandateCheck::Revocation => match subject.revocations {
             Revocations::Given { .. } | Revocations::Answered(_) => revoked(claims, subject),
+            Revocations::Disabled => "nobody is asked".to_owned(),
             _ => nothing(),
         },
         MandateCheck::DelegationEpoch => number(&claims.delegation_graph_epoch),

@@ -128,6 +128,34 @@ impl<'a> Subject<'a> {
         Some((name.to_owned(), compared::value(value)))
     }
 
+    /// The other claims that have to be texts and are none, as a sentence.
+    pub(crate) fn other_missing_claims(&self, first: &str) -> String {
+        let required = [
+            "iss",
+            "jti",
+            "sub",
+            "sid",
+            "root_sid",
+            "client_id",
+            "use",
+            "sub_type",
+        ];
+        let is_text = |name: &&str| {
+            let value = self.payload.as_ref().and_then(|payload| payload.get(name));
+            value
+                .and_then(Value::as_str)
+                .is_some_and(|text| !text.is_empty())
+        };
+        let missing: Vec<&str> = required
+            .into_iter()
+            .filter(|name| *name != first && !is_text(name))
+            .collect();
+        match missing.as_slice() {
+            [] => String::new(),
+            missing => format!(" Also missing, or no text: {}.", missing.join(", ")),
+        }
+    }
+
     /// Which parts of the token cannot be decoded.
     pub(crate) fn undecoded_parts(&self) -> String {
         let Some(token) = self.token else {
