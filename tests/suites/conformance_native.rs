@@ -2,9 +2,10 @@
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
+use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace, Traced};
 use caracal_mandate::keys::KeySet;
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::refusal::{ErrorCode, Refusal};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::signature::PureRust;
 use caracal_tests::conformance::{self, Case, File, Observed, Report, Revocation};
@@ -13,34 +14,30 @@ fn main() {
     let mut report = Report::new("native");
     for (_, file) in conformance::load() {
         for case in &file.cases {
-            report.add(case, &observe(&file, case));
+            observe(&file, case, &mut report);
         }
     }
     report.finish();
 }
 
-fn observe(file: &File, case: &Case) -> Observed {
+fn observe(file: &File, case: &Case, report: &mut Report) {
     let document =
         conformance::complete(&file.configs[&case.config], "sts", file.revocation.as_ref());
     let configuration = Configuration::from_json(&document, &|_| None).unwrap();
     let verifier = Verifier::from(&configuration);
     let headers = case.request.headers();
-    let authorization: Vec<&[u8]> = headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-        .map(|(_, value)| value.as_slice())
-        .collect();
-    let refused = |refusal: Refusal| Observed {
-        status: refusal.code().http_status(),
-        error: Some(refusal.code().as_str().to_owned()),
+    let all = |name: &str| -> Vec<&[u8]> {
+        let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_slice()).collect()
     };
-    let mut cache = MandateCache::new(1);
-    let credential =
-        match verifier.screen(Some(case.request.path.as_bytes()), &authorization, &cache) {
-            Ok(Screened::Credential(credential)) => credential,
-            Ok(Screened::Excluded) => return Observed::admitted(),
-            Err(refusal) => return refused(refusal),
-        };
+    let (authorization, resource) = (all("authorization"), all("x-caracal-resource"));
+    let view = RequestView {
+        method: Some(case.request.method.as_bytes()),
+        target: Some(case.request.path.as_bytes()),
+        authority: Some(all("host").first().copied().unwrap_or(b"edge.test")),
+        resource: &resource,
+        authorization: &authorization,
+    };
     let answer = &file.key_sets[&case.key_set];
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
     let context = Context {
@@ -52,13 +49,96 @@ fn observe(file: &File, case: &Case) -> Observed {
         signatures: &PureRust,
         now: file.now,
     };
-    match verifier.decide(&credential, context, &mut cache) {
-        Verdict::Admitted(_) => Observed::admitted(),
-        Verdict::Refused(refusal, _) => refused(refusal),
-        // Another fetch brings the same answer, so this is the last word.
-        Verdict::NeedsKeySet(Missing::KeySet) => refused(Refusal::unavailable("no key set")),
-        Verdict::NeedsKeySet(Missing::Key) => refused(Verifier::unknown_key()),
-        Verdict::NeedsRevocations => unreachable!("the state is there"),
+    let trace = verifier.trace(&view, context);
+    let mut cache = MandateCache::new(1);
+    let verdict = match verifier.screen(&view, &cache) {
+        Ok(Screened::Excluded) => Traced::Excluded,
+        Err(refusal) => Traced::Refused(refusal),
+        Ok(Screened::Credential(credential)) => {
+            match verifier.decide(&credential, context, &mut cache) {
+                Verdict::Admitted(_) => Traced::Admitted,
+                Verdict::Refused(refusal, _) => Traced::Refused(refusal),
+                // Another fetch brings the same answer, so this is the last word.
+                Verdict::NeedsKeySet(Missing::KeySet) => {
+                    Traced::Refused(Refusal::unavailable("The zone's key set cannot be fetched"))
+                }
+                Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
+                Verdict::NeedsRevocations => unreachable!("the state is there"),
+            }
+        }
+    };
+    if let Some(what) = contradiction(&trace, &verdict) {
+        report.wrong(case, &what);
+    }
+    let observed = match verdict {
+        Traced::Refused(refusal) => Observed {
+            status: refusal.code().http_status(),
+            error: Some(refusal.code().as_str().to_owned()),
+        },
+        _ => Observed::admitted(),
+    };
+    report.add(case, &observed);
+}
+
+/// What is wrong with an explanation: another verdict than the decision's, or checks
+/// that say another thing.
+fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
+    if trace.verdict != *verdict {
+        return Some(format!("explained as {:?}", trace.verdict));
+    }
+    if !trace
+        .checks
+        .iter()
+        .map(|(check, _)| *check)
+        .eq(Check::all())
+    {
+        return Some("not every check is explained".to_owned());
+    }
+    let decided = trace
+        .checks
+        .iter()
+        .position(|(_, outcome)| !matches!(outcome, Outcome::Passed));
+    let after = decided.map_or(0, |at| {
+        at + usize::from(!matches!(verdict, Traced::Excluded))
+    });
+    let rest = &trace.checks[if decided.is_some() {
+        after
+    } else {
+        trace.checks.len()
+    }..];
+    if rest
+        .iter()
+        .any(|(_, outcome)| !matches!(outcome, Outcome::NotReached(_)))
+    {
+        return Some("a check behind the verdict was made".to_owned());
+    }
+    match (verdict, decided.map(|at| &trace.checks[at])) {
+        (Traced::Admitted, None) => None,
+        (Traced::Excluded, Some((Check::Token(TokenCheck::Method), _))) => None,
+        (Traced::Refused(refusal), Some((check, Outcome::Failed(why)))) => {
+            let same = refusal.description().ends_with(why.as_str());
+            let row = rows(refusal.code()).contains(&check.row());
+            (!same || !row).then(|| format!("{check:?} fails: {why}"))
+        }
+        (_, other) => Some(format!("{other:?} decides")),
+    }
+}
+
+/// The rows of the contract that answer a code.
+fn rows(code: ErrorCode) -> &'static [u8] {
+    match code {
+        ErrorCode::InvalidRequest => &[0],
+        ErrorCode::MissingToken => &[2],
+        ErrorCode::InvalidToken => &[2, 3, 6, 10, 11, 12],
+        ErrorCode::InvalidZone => &[4],
+        ErrorCode::InsufficientScope => &[5],
+        ErrorCode::SessionRequired => &[7],
+        ErrorCode::DelegationRequired => &[8],
+        ErrorCode::ChainMismatch => &[9],
+        ErrorCode::HopCountExceeded => &[10],
+        ErrorCode::SessionRevoked => &[12],
+        ErrorCode::DelegationStale => &[13],
+        ErrorCode::StsUnavailable => &[3, 12],
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use caracal_tests::companion::InProcess;
 use caracal_tests::filter_wasm;
 use caracal_tests::host::{Answer, Module, Outcome, Proxy, Request};
-use caracal_tests::mint::{Key, configuration, key_set};
+use caracal_tests::mint::{AUDIENCE, Key, configuration, key_set};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const START: u64 = 1_767_225_600;
 /// A count may be this much over the committed one, in percent.
@@ -31,15 +31,20 @@ struct Counts {
 struct Edge {
     proxy: Proxy,
     key: Key,
+    /// Sent with every request.
+    headers: Vec<(&'static str, &'static str)>,
 }
 
 impl Edge {
-    fn start() -> Self {
+    fn start(changes: Value) -> Self {
         let companion = Rc::new(InProcess::default());
         companion.revoke("revoked-session");
-        let feed = json!({"revocation": {"upstream": "feed", "max_staleness_s": 3600}});
+        let mut all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 3600}});
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
         let mut proxy = Proxy::envoy(Module::from_file(filter_wasm()).unwrap())
-            .configuration(configuration(feed).to_string())
+            .configuration(configuration(all).to_string())
             .wall(Duration::from_secs(START))
             .workers(1)
             .clusters(["sts", "feed"])
@@ -53,11 +58,15 @@ impl Edge {
         Edge {
             proxy,
             key: Key::new("k1", 1),
+            headers: Vec::new(),
         }
     }
 
     fn send(&mut self, token: Option<&str>, expected: u32) -> Counts {
-        let request = Request::get("/payouts/1?page=2");
+        let mut request = Request::get("/payouts/1?page=2");
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         let request = match token {
             Some(token) => request.bearer(token),
             None => request,
@@ -89,7 +98,7 @@ impl Edge {
 }
 
 fn measured() -> BTreeMap<String, Counts> {
-    let mut edge = Edge::start();
+    let mut edge = Edge::start(json!({}));
     let mandate = |edge: &Edge, claims| edge.key.mandate(START, claims);
     let [first, second] = ["a", "b"].map(|jti| mandate(&edge, json!({"jti": jti})));
     let bad = [&first, &second].map(|token| token[..token.len() - 4].to_owned() + "AAAA");
@@ -102,7 +111,16 @@ fn measured() -> BTreeMap<String, Counts> {
     let tables = edge.send(Some(&third), 200);
     let in_wasm = edge.send(Some(&fourth), 200);
     edge.proxy.no_faults();
+    // The same mandate, for one of three resources that have hosts.
+    let mut several = Edge::start(json!({"audience": null, "resources": {
+        AUDIENCE: {"hosts": ["edge.test"]}, "b": {"hosts": ["b.test"]}, "c": {},
+    }}));
+    let by_host = several.settled([Some(&first), Some(&first)], 200);
+    several.headers.push(("x-caracal-resource", AUDIENCE));
+    let by_header = several.settled([Some(&first), Some(&first)], 200);
     BTreeMap::from([
+        ("warm, chosen by host".to_owned(), by_host),
+        ("warm, chosen by header".to_owned(), by_header),
         ("cold in wasm, the first of its key".to_owned(), tables),
         ("cold in wasm".to_owned(), in_wasm),
         (

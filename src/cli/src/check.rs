@@ -1,24 +1,55 @@
-//! Whether a filter would take a configuration, and what would be in force.
+//! Whether a filter would take a configuration, what would be in force, for one request
+//! if one is named, and what it lets through that an older one refused.
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use caracal_mandate::config::{Configuration, Revocation};
+use anyhow::{Result, bail};
+use caracal_mandate::config::{ConfigError, Configuration, Revocation};
+use caracal_mandate::decide::{RequestView, Verifier};
+use caracal_mandate::resources::Resource;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::output;
+use crate::compare::{self, Comparison};
+use crate::configured::{self, Source};
+use crate::output::{self, shown, shown_bytes};
+use crate::place;
 
 /// The committed schema, which a test compares with the types.
 const SCHEMA: &str = include_str!("../../mandate/config.schema.json");
 
+/// Two configurations that could not be compared.
+const NOT_COMPARED: u8 = 2;
+
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The filter's configuration, a JSON object; `-` reads standard input.
+    /// The filter's configuration: a JSON object, or an Envoy, Kong or APISIX file that
+    /// it stands in; `-` reads standard input.
     #[arg(required_unless_present = "schema")]
     file: Option<PathBuf>,
+    /// Which filter, where the file has several. Default: all of them.
+    #[arg(long)]
+    filter: Option<String>,
+    /// An older configuration: prints what the new one lets through that this one
+    /// refused, and exits with 1 if there is any.
+    #[arg(long, value_name = "OLD", conflicts_with = "path")]
+    against: Option<PathBuf>,
+    /// Which filter of the older file. Default: as --filter.
+    #[arg(long, requires = "against")]
+    against_filter: Option<String>,
+    /// A request's path: prints the rule in force for it.
+    #[arg(long)]
+    path: Option<String>,
+    /// The request's method.
+    #[arg(long, requires = "path", default_value = "GET")]
+    method: String,
+    /// The request's host.
+    #[arg(long, requires = "path")]
+    host: Option<String>,
+    /// The request's X-Caracal-Resource.
+    #[arg(long, requires = "path")]
+    resource: Option<String>,
     /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
@@ -32,70 +63,196 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         output::line(SCHEMA.trim_end());
         return Ok(ExitCode::SUCCESS);
     };
-    let name = file.display();
-    let mut document = Vec::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut document)?;
-    } else {
-        document = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
-    }
-    let environment = |name: &str| std::env::var(name).ok();
-    match Configuration::from_json(&document, &environment) {
-        Ok(configuration) => {
-            if arguments.json {
-                output::line(&json!({"ok": true, "in_force": in_force(&configuration)?, "configuration": configuration}).to_string());
-            } else {
-                describe(&configuration)?;
+    if let Some(old) = &arguments.against {
+        return match compare(arguments, file, old) {
+            Ok(code) => Ok(code),
+            Err(error) => {
+                output::problem(&format!("{error:#}"));
+                Ok(ExitCode::from(NOT_COMPARED))
             }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(errors) => {
-            if arguments.json {
-                let errors: Vec<Value> = errors
-                    .iter()
-                    .map(|error| json!({"path": error.path, "problem": error.problem}))
-                    .collect();
-                output::line(&json!({"ok": false, "errors": errors}).to_string());
-            } else {
-                for error in &errors {
-                    output::problem(&format!("{name}: {error}"));
+        };
+    }
+    let sources = configured::read(file, arguments.filter.as_deref())?;
+    let several = sources.len() > 1;
+    let mut all = Vec::new();
+    let mut is_good = true;
+    for source in &sources {
+        let name = named(file, source);
+        match source.configuration() {
+            Ok(configuration) if arguments.json => {
+                all.push(result(&configuration, source, arguments)?);
+            }
+            Ok(configuration) => {
+                if several {
+                    output::line(&format!("== {name}"));
+                }
+                let lines = match &arguments.path {
+                    Some(_) => effective_text(&effective(&configuration, arguments)?),
+                    None => describe(&configuration)?,
+                };
+                for line in lines {
+                    output::line(&line);
                 }
             }
-            Ok(ExitCode::FAILURE)
+            Err(errors) => {
+                is_good = false;
+                if arguments.json {
+                    all.push(json!({
+                        "ok": false, "filter": source.name, "errors": json_of(&errors),
+                    }));
+                } else {
+                    complain(&name, &errors);
+                }
+            }
         }
     }
+    if arguments.json {
+        let said = match all.pop() {
+            Some(only) if !several => only,
+            last => {
+                all.extend(last);
+                json!({"ok": is_good, "filters": all})
+            }
+        };
+        output::line(&said.to_string());
+    }
+    Ok(match is_good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn named(file: &Path, source: &Source) -> String {
+    match &source.name {
+        Some(name) => format!("{} filter {}", file.display(), shown(name)),
+        None => file.display().to_string(),
+    }
+}
+
+fn complain(name: &str, errors: &[ConfigError]) {
+    for error in errors {
+        output::problem(&format!("{name}: {error}"));
+    }
+}
+
+fn json_of(errors: &[ConfigError]) -> Vec<Value> {
+    let one = |error: &ConfigError| json!({"path": error.path, "problem": error.problem});
+    errors.iter().map(one).collect()
+}
+
+fn result(configuration: &Configuration, source: &Source, arguments: &Arguments) -> Result<Value> {
+    let mut said = json!({
+        "ok": true, "filter": source.name, "in_force": in_force(configuration)?,
+        "configuration": configuration,
+    });
+    if arguments.path.is_some()
+        && let Some(said) = said.as_object_mut()
+    {
+        said.insert("request".to_owned(), effective(configuration, arguments)?);
+    }
+    Ok(said)
+}
+
+fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
+    let read = |file: &Path, filter: Option<&str>| {
+        let source = configured::read_one(file, filter)?;
+        let name = named(file, &source);
+        match source.configuration() {
+            Ok(configuration) => Ok((configuration, name)),
+            Err(errors) => {
+                complain(&name, &errors);
+                bail!("{name}: a filter does not start with it")
+            }
+        }
+    };
+    let filter = arguments.filter.as_deref();
+    let (new, name) = read(file, filter)?;
+    let (before, old_name) = read(old, arguments.against_filter.as_deref().or(filter))?;
+    let comparison = Comparison::of(&before, &new);
+    if arguments.json {
+        let mut said = serde_json::to_value(&comparison)?;
+        if let Some(said) = said.as_object_mut() {
+            said.insert(
+                "lets_more_through".to_owned(),
+                json!(!comparison.is_empty()),
+            );
+        }
+        output::line(&said.to_string());
+    } else {
+        let mut lines = compare::text(&comparison, &old_name).into_iter();
+        let first = lines.next().unwrap_or_default();
+        output::line(&format!("{name} {first}"));
+        for line in lines {
+            output::line(&line);
+        }
+    }
+    Ok(match comparison.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// A prefix as it is written: without it, everything.
+fn prefix(cut: &str) -> &str {
+    if cut.is_empty() { "/" } else { cut }
 }
 
 /// Each prefix with what is demanded under it, most specific first as they win.
 fn in_force(configuration: &Configuration) -> Result<Vec<Value>> {
-    let rules = configuration.rules();
+    let resources = configuration.in_force();
+    let mut all = Vec::new();
+    for resource in resources.all() {
+        let mut lines = in_force_of(resource)?;
+        if resources.are_named() {
+            for line in lines.iter_mut().filter_map(Value::as_object_mut) {
+                line.insert("resource".to_owned(), json!(resource.id));
+            }
+        }
+        all.append(&mut lines);
+    }
+    Ok(all)
+}
+
+fn in_force_of(resource: &Resource) -> Result<Vec<Value>> {
+    let rules = &resource.rules;
     let mut routes: Vec<_> = rules.routes().iter().collect();
-    routes.sort_by_key(|(prefix, _)| (std::cmp::Reverse(prefix.len()), prefix.clone()));
-    let mut lines: Vec<Value> = rules
-        .exclude()
-        .iter()
+    routes.sort_by_key(|route| (std::cmp::Reverse(route.prefix.len()), &route.prefix));
+    let excluded = rules.exclude().iter();
+    let mut lines: Vec<Value> = excluded
         .map(|prefix| json!({"prefix": prefix, "excluded": true}))
         .collect();
-    for (prefix, requirements) in routes {
-        lines.push(json!({"prefix": prefix, "requires": serde_json::to_value(requirements)?}));
+    for route in &routes {
+        let prefix = prefix(&route.prefix);
+        let requires = serde_json::to_value(&route.requirements)?;
+        lines.push(json!({"prefix": prefix, "requires": requires}));
+        for (method, requirements) in &route.methods {
+            let requires = serde_json::to_value(requirements)?;
+            lines.push(json!({"prefix": prefix, "method": method, "requires": requires}));
+        }
     }
-    if !rules.routes().iter().any(|(prefix, _)| prefix == "/") {
-        let requirements = serde_json::to_value(rules.default_requirements())?;
-        lines.push(json!({"prefix": "/", "requires": requirements}));
+    if !routes.iter().any(|route| route.prefix.is_empty()) {
+        let requires = serde_json::to_value(rules.default_requirements())?;
+        lines.push(json!({"prefix": "/", "requires": requires}));
     }
     Ok(lines)
 }
 
-fn describe(configuration: &Configuration) -> Result<()> {
+fn describe(configuration: &Configuration) -> Result<Vec<String>> {
     let target = configuration.jwks_target();
-    output::line(&format!("issuer    {}", configuration.issuer));
-    output::line(&format!("zone      {}", configuration.zone_id));
-    output::line(&format!("audience  {}", configuration.audience));
-    output::line(&format!(
+    let resources = configuration.in_force();
+    let mut lines = vec![
+        format!("issuer    {}", configuration.issuer),
+        format!("zone      {}", configuration.zone_id),
+    ];
+    if !resources.are_named() {
+        let all = resources.all().iter();
+        lines.extend(all.map(|one| format!("audience  {}", one.audience)));
+    }
+    lines.push(format!(
         "key set   {}://{}{} through {}",
         target.scheme, target.authority, target.path, configuration.jwks.upstream
     ));
-    output::line(&match &configuration.revocation {
+    lines.push(match &configuration.revocation {
         Revocation::Disabled(_) => {
             "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
         }
@@ -110,21 +267,116 @@ fn describe(configuration: &Configuration) -> Result<()> {
             }
         ),
     });
-    for rule in in_force(configuration)? {
-        let prefix = rule
-            .get("prefix")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let Some(requires) = rule.get("requires").and_then(Value::as_object) else {
-            output::line(&format!("{prefix}: excluded, passes without a mandate"));
-            continue;
-        };
-        let requires: Vec<String> = requires
-            .iter()
-            .filter(|(_, value)| **value != json!([]) && **value != json!(false))
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        output::line(&format!("{prefix}: {}", requires.join(" ")));
+    for resource in resources.all() {
+        if resources.are_named() {
+            let hosts = match configuration.resources.get(&resource.id) {
+                Some(own) => own.hosts.clone().unwrap_or_default(),
+                None => Vec::new(),
+            };
+            let at = match hosts.as_slice() {
+                [] => "any host".to_owned(),
+                hosts => hosts.join(", "),
+            };
+            lines.push(format!(
+                "resource  {}, for audience {}, at {at}",
+                resource.id, resource.audience
+            ));
+        }
+        lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }
-    Ok(())
+    Ok(lines)
+}
+
+fn rule_text(rule: &Value) -> String {
+    let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
+    let prefix = text("prefix");
+    let Some(requires) = rule.get("requires").and_then(Value::as_object) else {
+        return format!("{prefix}: excluded, passes without a mandate");
+    };
+    let requires = requires_text(requires);
+    match text("method") {
+        "" => format!("{prefix}: {requires}"),
+        method => format!("{method} {prefix}: {requires}"),
+    }
+}
+
+fn requires_text(requires: &Map<String, Value>) -> String {
+    let demands = |value: &Value| *value != json!([]) && *value != json!(false);
+    let requires: Vec<String> = requires
+        .iter()
+        .filter(|(_, value)| demands(value))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    requires.join(" ")
+}
+
+/// The rule in force for the request that is named.
+fn effective(configuration: &Configuration, arguments: &Arguments) -> Result<Value> {
+    let verifier = Verifier::from(configuration);
+    let names: Vec<&[u8]> = arguments.resource.iter().map(String::as_bytes).collect();
+    let location = verifier.locate(&RequestView {
+        method: Some(arguments.method.as_bytes()),
+        target: arguments.path.as_deref().map(str::as_bytes),
+        authority: arguments.host.as_deref().map(str::as_bytes),
+        resource: &names,
+        authorization: &[],
+    });
+    let resources = verifier.resources();
+    let resource = location.resource.and_then(|id| resources.get(id));
+    let in_words =
+        |rule, method| resource.map(|resource| place::rule_in_words(&resource.rules, rule, method));
+    let readings: Vec<Value> = location
+        .readings
+        .iter()
+        .map(|one| json!({"path": shown_bytes(&one.path), "rule": in_words(one.rule, None)}))
+        .collect();
+    let method = location.place.map(|place| place.method);
+    let required = location.place.and_then(|place| resources.required(place));
+    let refused = location.refused.map(|(_, refusal)| {
+        json!({
+            "status": refusal.code().http_status(), "error": refusal.code().as_str(),
+            "error_description": refusal.description(),
+        })
+    });
+    let is_excluded = refused.is_none() && required.is_none();
+    Ok(json!({
+        "resource": resource.filter(|_| resources.are_named()).map(|one| &one.id),
+        "audience": required.map(|(audience, _)| audience),
+        "rule": location.rule.and_then(|rule| in_words(rule, method)),
+        "excluded": is_excluded, "refused": refused,
+        "requires": required.map(|(_, required)| required), "readings": readings,
+    }))
+}
+
+fn effective_text(said: &Value) -> Vec<String> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let part = |name: &str| text(said.get(name));
+    let mut lines = Vec::new();
+    if let Some(id) = said.get("resource").and_then(Value::as_str) {
+        lines.push(format!("resource  {id}"));
+    }
+    let readings = said.get("readings").and_then(Value::as_array);
+    for reading in readings.into_iter().flatten() {
+        let (path, rule) = (text(reading.get("path")), text(reading.get("rule")));
+        lines.push(format!("read as   {path}, under {rule}"));
+    }
+    if let Some(refused) = said.get("refused").filter(|refused| !refused.is_null()) {
+        let status = refused.get("status").map(Value::to_string);
+        lines.push(format!(
+            "refused   {} {}: {}",
+            status.unwrap_or_default(),
+            text(refused.get("error")),
+            text(refused.get("error_description"))
+        ));
+        return lines;
+    }
+    lines.push(format!("rule      {}", part("rule")));
+    match said.get("requires").and_then(Value::as_object) {
+        Some(requires) => {
+            lines.push(format!("audience  {}", part("audience")));
+            lines.push(format!("requires  {}", requires_text(requires)));
+        }
+        None => lines.push("requires  nothing: it passes without a mandate".to_owned()),
+    }
+    lines
 }

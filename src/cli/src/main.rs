@@ -1,14 +1,20 @@
 //! `caracal-edge`: the native program beside the filter. The companion, revoking,
-//! development STS and upstream, minting, configuration checks, and the demo.
+//! development STS and upstream, minting, configuration checks, explanations, and the
+//! demo.
 
 mod check;
+mod compare;
+mod configured;
 mod demo;
 mod envoy;
+mod explain;
 mod feed;
 mod keys;
 mod loopback;
 mod mint;
+mod moment;
 mod output;
+mod place;
 mod revoke;
 mod stack;
 mod sts;
@@ -37,8 +43,12 @@ enum Command {
     Upstream(upstream::Arguments),
     /// Mints a mandate with keys from a file, and prints it.
     Mint(mint::Arguments),
-    /// Checks a filter configuration: every error at once, or what will be in force.
+    /// Checks a filter configuration: every error at once, or what will be in force;
+    /// or compares it with an older one.
     Check(check::Arguments),
+    /// Explains a decision: every check, the reply, and what to change. Exits with 0
+    /// when the edge admits, 1 when it refuses, 2 when it could not be judged.
+    Explain(Box<explain::Arguments>),
     /// Starts STS, upstream and Envoy, sends what an integrator should confirm,
     /// and prints a table of what was sent, expected and got.
     Demo(stack::Arguments),
@@ -56,6 +66,7 @@ async fn main() -> ExitCode {
         Command::Upstream(arguments) => upstream::run(arguments).await,
         Command::Mint(arguments) => mint::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(*arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Up(arguments) => stack::run(arguments).await,
     };

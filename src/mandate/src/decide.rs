@@ -6,15 +6,32 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::cache::MandateCache;
-use crate::claims::{Claims, InvalidClaim};
+use crate::checks::{self, Facts, Stop};
 use crate::config::Configuration;
 use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::keys::{Algorithm, KeySet};
 use crate::mandate::{self, Fingerprint, InvalidMandate, Mandate};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::{Requirements, RuleId, Rules};
-use crate::revocation::{AnchorId, Availability, RevocationView};
+use crate::requirements::RuleId;
+use crate::resources::{Place, ResourceId, Resources};
+use crate::revocation::RevocationView;
 use crate::signature::SignatureVerifier;
+
+/// What of a request is read before its mandate is. All of it is the client's word,
+/// as it was received: before reserved headers are removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestView<'t> {
+    /// The method (`:method`).
+    pub method: Option<&'t [u8]>,
+    /// The request target (`:path`), with its query.
+    pub target: Option<&'t [u8]>,
+    /// Host and port (`:authority`).
+    pub authority: Option<&'t [u8]>,
+    /// The value of every `X-Caracal-Resource` header.
+    pub resource: &'t [&'t [u8]],
+    /// The value of every `Authorization` header.
+    pub authorization: &'t [&'t [u8]],
+}
 
 /// What can be said of a request without any dependency (rows 0 to 2 and the
 /// unsigned part of row 3).
@@ -26,9 +43,9 @@ pub enum Screened<'t> {
     Credential(Credential<'t>),
 }
 
-/// A token that may be a mandate, and the rule of the request that carries it.
+/// A token that may be a mandate, and the place of the request that carries it.
 pub struct Credential<'t> {
-    rule: RuleId,
+    place: Place,
     fingerprint: Fingerprint,
     token: Token<'t>,
 }
@@ -45,10 +62,15 @@ impl Credential<'_> {
         self.fingerprint
     }
 
+    /// The resource that the request is for.
+    pub fn resource(&self) -> ResourceId {
+        self.place.resource
+    }
+
     /// The same, for longer than the request's headers last.
     pub fn into_owned(self) -> Credential<'static> {
         Credential {
-            rule: self.rule,
+            place: self.place,
             fingerprint: self.fingerprint,
             token: match self.token {
                 Token::Known(token, mandate) => {
@@ -64,7 +86,7 @@ impl Credential<'_> {
 impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
-            .field("rule", &self.rule)
+            .field("place", &self.place)
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
@@ -108,64 +130,57 @@ pub struct Context<'a> {
 /// Judges requests by one configuration.
 #[derive(Debug)]
 pub struct Verifier {
-    issuer: String,
-    audience: String,
-    zone_id: String,
-    algorithms: Vec<Algorithm>,
-    clock_skew_s: u64,
-    max_token_bytes: usize,
-    rules: Rules,
+    pub(crate) issuer: String,
+    pub(crate) zone_id: String,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) clock_skew_s: u64,
+    pub(crate) max_token_bytes: usize,
+    resources: Resources,
 }
 
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
         Verifier {
             issuer: configuration.issuer.clone(),
-            audience: configuration.audience.clone(),
             zone_id: configuration.zone_id.clone(),
             algorithms: configuration.algorithms.clone(),
             clock_skew_s: configuration.clock_skew_s,
             max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
-            rules: configuration.rules(),
+            resources: configuration.in_force(),
         }
     }
 }
 
 impl Verifier {
-    /// Judges what needs no dependency: `target` is the request target (`:path`),
-    /// `authorization` the values of every `Authorization` header. A token that
-    /// `cache` knows is not read again: it was read under the same configuration.
+    /// Judges what needs no dependency. A token that `cache` knows is not read
+    /// again: it was read under the same configuration.
     ///
     /// # Errors
     /// 400 or 401, by rows 0, 2 and 3.
     pub fn screen<'t>(
         &self,
-        target: Option<&[u8]>,
-        authorization: &[&'t [u8]],
+        request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
-        let rule = self
-            .rules
-            .find(target)
-            .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
-        if self.rules.requirements(rule).is_none() {
+        let place = self.resources.place(request)?;
+        if let RuleId::Excluded(_) = place.rule {
             return Ok(Screened::Excluded);
         }
-        let token = jws::bearer_token(authorization)?;
+        let token = jws::bearer_token(request.authorization)?;
         // Before it is digested: what is too long costs nothing.
         if token.len() > self.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
         }
         if let Some(mandate) = cache.get(token) {
             return Ok(Screened::Credential(Credential {
-                rule,
+                place,
                 fingerprint: mandate.fingerprint(),
                 token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
             }));
         }
         let unverified = self.read(token).map_err(Refusal::invalid_token)?;
         Ok(Screened::Credential(Credential {
-            rule,
+            place,
             fingerprint: Fingerprint::of(token),
             token: Token::New(unverified),
         }))
@@ -193,7 +208,7 @@ impl Verifier {
             Ok(mandate) => mandate,
             Err(verdict) => return verdict,
         };
-        match self.judge(&mandate, credential.rule, with) {
+        match self.judge(&mandate, credential.place, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations,
@@ -241,183 +256,23 @@ impl Verifier {
         Refusal::invalid_token(InvalidMandate::UnknownKey)
     }
 
-    /// The rules in force.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
+    /// The resources in force.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
-    fn judge(&self, mandate: &Mandate, rule: RuleId, with: Context<'_>) -> Result<(), Stop> {
-        let claims = mandate.claims();
-        // A credential is only made for a rule that verifies.
-        let Some(required) = self.rules.requirements(rule) else {
+    fn judge(&self, mandate: &Mandate, place: Place, with: Context<'_>) -> Result<(), Stop> {
+        // A credential is only made for a place that verifies.
+        let Some((audience, required)) = self.resources.required(place) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
-        self.row_3(claims, required, with.now)?;
-        if claims.zone_id.as_deref() != Some(self.zone_id.as_str()) {
-            return Err(
-                Refusal::new(ErrorCode::InvalidZone, "The mandate is of another zone").into(),
-            );
-        }
-        row_5(claims, required)?;
-        rows_6_to_9(claims, required)?;
-        row_10(claims, required)?;
-        row_11(claims, required)?;
-        row_12(mandate, with)?;
-        Ok(row_13(claims, with.revocation)?)
-    }
-
-    /// Issuer, audience, times and use. The required claims and their types have
-    /// been judged when the payload was parsed: the same row, and the same answer.
-    fn row_3(&self, claims: &Claims, required: &Requirements, now: u64) -> Result<(), Refusal> {
-        let refuse = |why: &str| Err(Refusal::invalid_token(why));
-        let latest = now.saturating_add(self.clock_skew_s);
-        if claims.iss != self.issuer {
-            return refuse("it is of another issuer");
-        }
-        if !claims.aud.contains(&self.audience) {
-            return refuse("it is for another audience");
-        }
-        // `exp > now - skew`, without a difference that could go below zero.
-        if claims.exp.saturating_add(self.clock_skew_s) <= now {
-            return refuse("it has expired");
-        }
-        if claims.iat > latest {
-            return refuse("it was issued in the future");
-        }
-        if claims.nbf.is_some_and(|nbf| nbf > latest) {
-            return refuse("it is not valid yet");
-        }
-        if claims.token_use != required.required_use {
-            return Err(Refusal::invalid_token(format_args!(
-                "its use is not {}",
-                required.required_use.as_str()
-            )));
-        }
-        Ok(())
-    }
-}
-
-fn malformed(why: &InvalidClaim) -> Refusal {
-    Refusal::invalid_token(why)
-}
-
-fn row_5(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
-    let granted = claims.scope.as_deref().unwrap_or_default();
-    let missing = required
-        .required_scopes
-        .iter()
-        .find(|scope| !granted.split(' ').any(|one| one == scope.as_str()));
-    match missing {
-        Some(scope) => Err(Refusal::insufficient_scope(
-            scope,
-            &required.required_scopes,
-        )),
-        None => Ok(()),
-    }
-}
-
-fn rows_6_to_9(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
-    let session = claims.agent_session_id.as_ref().map_err(malformed)?;
-    let edge = claims.delegation_edge_id.as_ref().map_err(malformed)?;
-    let chain = claims.delegation_chain.as_ref().map_err(malformed)?;
-    if required.require_session && session.is_none() {
-        return Err(Refusal::new(
-            ErrorCode::SessionRequired,
-            "The route needs a mandate of an agent session",
-        ));
-    }
-    if required.require_delegation && edge.is_none() {
-        return Err(Refusal::new(
-            ErrorCode::DelegationRequired,
-            "The route needs a delegated mandate",
-        ));
-    }
-    let missing = required
-        .require_chain_contains
-        .iter()
-        .find(|application| !chain.iter().any(|hop| hop.application_id == **application));
-    match missing {
-        Some(application) => Err(Refusal::new(
-            ErrorCode::ChainMismatch,
-            format!("Application not in the delegation chain: {application}"),
-        )),
-        None => Ok(()),
-    }
-}
-
-fn row_10(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
-    let hops = claims.hop_count.as_ref().map_err(malformed)?.unwrap_or(0);
-    if hops > required.max_hop_count {
-        return Err(Refusal::new(
-            ErrorCode::HopCountExceeded,
-            format!(
-                "Delegated through more than {} hops",
-                required.max_hop_count
-            ),
-        ));
-    }
-    Ok(())
-}
-
-fn row_11(claims: &Claims, required: &Requirements) -> Result<(), Refusal> {
-    claims.delegation_path.as_ref().map_err(malformed)?;
-    claims.delegation_graph_epoch.as_ref().map_err(malformed)?;
-    let targets = claims.target.as_ref().map_err(malformed)?;
-    claims.source_session_id.as_ref().map_err(malformed)?;
-    claims.target_session_id.as_ref().map_err(malformed)?;
-    if claims.scope.as_deref() == Some("") {
-        return Err(Refusal::invalid_token("the claim scope is empty"));
-    }
-    match required
-        .required_targets
-        .iter()
-        .find(|target| !targets.contains(target))
-    {
-        Some(target) => Err(Refusal::invalid_token(format_args!(
-            "it lacks the required target {target}"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Why a mandate is not admitted now.
-enum Stop {
-    Refuse(Refusal),
-    NeedsRevocations,
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Stop::Refuse(refusal)
-    }
-}
-
-fn row_12(mandate: &Mandate, with: Context<'_>) -> Result<(), Stop> {
-    if mandate.claims().exp <= with.now {
-        return Err(Refusal::invalid_token("it has expired").into());
-    }
-    match with.revocation.availability() {
-        Availability::Ready => {}
-        Availability::Pending => return Err(Stop::NeedsRevocations),
-        Availability::Unavailable(why) => return Err(Refusal::unavailable(why).into()),
-    }
-    let revoked = |anchor: &AnchorId| with.revocation.is_revoked(*anchor);
-    if mandate.anchors().iter().any(revoked) {
-        return Err(Refusal::new(
-            ErrorCode::SessionRevoked,
-            "The mandate's session has been revoked",
-        )
-        .into());
-    }
-    Ok(())
-}
-
-fn row_13(claims: &Claims, revocation: &dyn RevocationView) -> Result<(), Refusal> {
-    match claims.delegation_graph_epoch.as_ref().map_err(malformed)? {
-        Some(epoch) if revocation.delegation_epoch() > *epoch => Err(Refusal::new(
-            ErrorCode::DelegationStale,
-            "The zone's delegations changed after the mandate was issued",
-        )),
-        _ => Ok(()),
+        checks::judge(&Facts {
+            verifier: self,
+            claims: mandate.claims(),
+            anchors: mandate.anchors(),
+            audience,
+            required,
+            with,
+        })
     }
 }

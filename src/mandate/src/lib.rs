@@ -4,11 +4,14 @@
 //! verdict comes out. No I/O, no clock, no logging, no host calls.
 
 pub mod cache;
+pub mod checks;
 pub mod claims;
 pub mod config;
 pub mod decide;
 mod es256;
+pub mod explain;
 pub mod forward;
+pub mod host;
 pub mod json;
 pub mod jws;
 pub mod keys;
@@ -18,6 +21,7 @@ mod record;
 pub mod refresh;
 pub mod refusal;
 pub mod requirements;
+pub mod resources;
 pub mod revocation;
 pub mod signature;
 

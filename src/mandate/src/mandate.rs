@@ -145,7 +145,7 @@ pub(crate) fn verify(
 
 /// Digested once for each mandate, not once for each request. A claim of a wrong
 /// shape has no anchor; row 6 refuses its mandate before it is asked for.
-fn anchors(claims: &Claims) -> Vec<AnchorId> {
+pub(crate) fn anchors(claims: &Claims) -> Vec<AnchorId> {
     let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
     let optional = optional
         .into_iter()

@@ -1,0 +1,273 @@
+//! What one configuration admits and another refused, as a condition on the mandate.
+//!
+//! Both admit what satisfies every condition they set. The conditions are on different
+//! claims, so each stands by itself: what the new configuration admits in addition are
+//! the mandates that fulfil all of its own conditions and break at least one of the
+//! old one's. One [`Extra`] is one such condition.
+
+use std::fmt;
+
+use caracal_mandate::claims::TokenUse;
+use caracal_mandate::config::{Configuration, Feed, Revocation};
+use caracal_mandate::keys::Algorithm;
+use caracal_mandate::requirements::Requirements;
+use serde::Serialize;
+
+use crate::output::shown;
+
+/// Mandates, or requests, that the new configuration admits and the old one refused.
+/// Where there are several, each lets through by itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(crate) enum Extra {
+    /// Any request that the old one refused, without a mandate too.
+    AnyRequest,
+    /// Any mandate that the new one admits: the old one refused all.
+    AnyMandate,
+    /// A mandate that lacks at least one of these scopes.
+    WithoutScopes { scopes: Vec<String> },
+    /// A mandate that lacks at least one of these targets.
+    WithoutTargets { targets: Vec<String> },
+    /// A mandate in whose chain at least one of these is no hop.
+    WithoutInChain { applications: Vec<String> },
+    /// A mandate of this `use`.
+    Use { token_use: TokenUse },
+    /// A mandate without an agent session.
+    WithoutSession,
+    /// A mandate without a delegation edge.
+    WithoutDelegation,
+    /// A mandate of so many hops.
+    Hops { from: u64, to: u64 },
+    /// A mandate for one audience and not for the other.
+    Audience { audience: String, without: String },
+    /// A mandate of this issuer.
+    Issuer { issuer: String },
+    /// A mandate of this zone.
+    Zone { zone: String },
+    /// A mandate signed by one of these algorithms.
+    Algorithms { algorithms: Vec<Algorithm> },
+    /// A mandate whose `iat` or `nbf` is so many seconds ahead.
+    Ahead { from_s: u64, to_s: u64 },
+    /// A token of so many bytes.
+    TokenBytes { from: u64, to: u64 },
+    /// A mandate that was revoked, or whose delegation is stale, or any while the
+    /// revocation state is missing.
+    Revoked,
+    /// Any mandate, by a revocation state of that age.
+    StateAge { from_s: u64, to_s: u64 },
+    /// Any mandate, while so many anchors are revoked.
+    Anchors { from: u64, to: u64 },
+    /// A mandate whose key the zone has withdrawn for so long.
+    WithdrawnKey { from_s: u64, to_s: u64 },
+    /// Any mandate, by a key set that could not be refreshed for so long.
+    KeySetAge { from_s: u64, to_s: u64 },
+}
+
+/// What of the new list is missing that the old one demands, each once.
+fn dropped(old: &[String], new: &[String]) -> Option<Vec<String>> {
+    let mut dropped: Vec<String> = Vec::new();
+    for one in old {
+        if !new.contains(one) && !dropped.contains(one) {
+            dropped.push(one.clone());
+        }
+    }
+    (!dropped.is_empty()).then_some(dropped)
+}
+
+/// The numbers that a bound lets through in addition.
+fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
+    (new > old).then(|| (old.saturating_add(1), new))
+}
+
+/// By the requirements of a rule, and the audience.
+pub(crate) fn of_requirements(
+    (old_audience, old): (&str, &Requirements),
+    (audience, new): (&str, &Requirements),
+) -> Vec<Extra> {
+    let scopes = dropped(&old.required_scopes, &new.required_scopes);
+    let targets = dropped(&old.required_targets, &new.required_targets);
+    let chain = dropped(&old.require_chain_contains, &new.require_chain_contains);
+    let when = |is: bool, extra: Extra| is.then_some(extra);
+    let all = [
+        when(
+            old_audience != audience,
+            Extra::Audience {
+                audience: audience.to_owned(),
+                without: old_audience.to_owned(),
+            },
+        ),
+        when(
+            old.required_use != new.required_use,
+            Extra::Use {
+                token_use: new.required_use,
+            },
+        ),
+        scopes.map(|scopes| Extra::WithoutScopes { scopes }),
+        when(
+            old.require_session && !new.require_session,
+            Extra::WithoutSession,
+        ),
+        when(
+            old.require_delegation && !new.require_delegation,
+            Extra::WithoutDelegation,
+        ),
+        chain.map(|applications| Extra::WithoutInChain { applications }),
+        raised(old.max_hop_count, new.max_hop_count).map(|(from, to)| Extra::Hops { from, to }),
+        targets.map(|targets| Extra::WithoutTargets { targets }),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// By what a configuration says of every mandate, whatever the request.
+pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec<Extra> {
+    let mut all = Vec::new();
+    if old.issuer != new.issuer {
+        let issuer = new.issuer.clone();
+        all.push(Extra::Issuer { issuer });
+    }
+    if old.zone_id != new.zone_id {
+        let zone = new.zone_id.clone();
+        all.push(Extra::Zone { zone });
+    }
+    let mut algorithms = new.algorithms.clone();
+    algorithms.retain(|one| !old.algorithms.contains(one));
+    if !algorithms.is_empty() {
+        all.push(Extra::Algorithms { algorithms });
+    }
+    if let Some((from_s, to_s)) = raised(old.clock_skew_s, new.clock_skew_s) {
+        all.push(Extra::Ahead { from_s, to_s });
+    }
+    let limits = (&old.limits, &new.limits);
+    if let Some((from, to)) = raised(limits.0.max_token_bytes, limits.1.max_token_bytes) {
+        all.push(Extra::TokenBytes { from, to });
+    }
+    match (&old.revocation, &new.revocation) {
+        (Revocation::Feed(_), Revocation::Disabled(_)) => all.push(Extra::Revoked),
+        (Revocation::Feed(before), Revocation::Feed(now)) => {
+            let age = |feed: &Feed| feed.max_staleness_s;
+            if let Some((from_s, to_s)) = raised(age(before), age(now)) {
+                all.push(Extra::StateAge { from_s, to_s });
+            }
+            if let Some((from, to)) = raised(limits.0.max_anchors, limits.1.max_anchors) {
+                all.push(Extra::Anchors { from, to });
+            }
+        }
+        (Revocation::Disabled(_), _) => {}
+    }
+    let (before, now) = (&old.jwks, &new.jwks);
+    if let Some((from_s, to_s)) = raised(before.ttl_s, now.ttl_s) {
+        all.push(Extra::WithdrawnKey { from_s, to_s });
+    }
+    let most = |ttl_s: u64, stale_s: u64| ttl_s.saturating_add(stale_s);
+    let (before, now) = (
+        most(before.ttl_s, before.max_stale_s),
+        most(now.ttl_s, now.max_stale_s),
+    );
+    if let Some((from_s, to_s)) = raised(before, now) {
+        all.push(Extra::KeySetAge { from_s, to_s });
+    }
+    all
+}
+
+/// What the two differ in and nobody can say from the files alone.
+pub(crate) fn not_compared(old: &Configuration, new: &Configuration) -> Vec<String> {
+    let mut notes = Vec::new();
+    if old.jwks.upstream != new.jwks.upstream {
+        notes.push(format!(
+            "jwks.upstream was {} and is {}: whether it serves the same keys is not known here",
+            shown(&old.jwks.upstream),
+            shown(&new.jwks.upstream)
+        ));
+    }
+    if let (Revocation::Feed(before), Revocation::Feed(now)) = (&old.revocation, &new.revocation)
+        && before.upstream != now.upstream
+    {
+        notes.push(format!(
+            "revocation.upstream was {} and is {}: whether it knows the same revocations is not known here",
+            shown(&before.upstream),
+            shown(&now.upstream)
+        ));
+    }
+    let waits = |c: &Configuration| (c.limits.max_paused, c.limits.pause_timeout_ms);
+    if waits(old) != waits(new) {
+        notes.push(
+            "limits.max_paused and limits.pause_timeout_ms differ: they say how many requests wait for keys and for how long, and not which are admitted".to_owned(),
+        );
+    }
+    notes
+}
+
+fn list<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
+    let all: Vec<String> = texts.into_iter().map(|one| shown(one)).collect();
+    all.join(", ")
+}
+
+impl fmt::Display for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one_of = |texts: &[String]| match texts {
+            [one] => shown(one),
+            many => format!("one of {}", list(many)),
+        };
+        match self {
+            Extra::AnyRequest => f.write_str("also requests without a mandate"),
+            Extra::AnyMandate => {
+                f.write_str("also every mandate that is good there now: all were refused")
+            }
+            Extra::WithoutScopes { scopes } => {
+                write!(f, "also mandates without scope {}", one_of(scopes))
+            }
+            Extra::WithoutTargets { targets } => {
+                write!(f, "also mandates without target {}", one_of(targets))
+            }
+            Extra::WithoutInChain { applications } => write!(
+                f,
+                "also mandates whose delegation chain lacks {}",
+                one_of(applications)
+            ),
+            Extra::Use { token_use } => {
+                write!(f, "also mandates with use={}", token_use.as_str())
+            }
+            Extra::WithoutSession => f.write_str("also mandates without an agent session"),
+            Extra::WithoutDelegation => f.write_str("also mandates that are not delegated"),
+            Extra::Hops { from, to } => write!(f, "also mandates of {from} to {to} hops"),
+            Extra::Audience { audience, without } => write!(
+                f,
+                "also mandates for audience {} that are not for {}",
+                shown(audience),
+                shown(without)
+            ),
+            Extra::Issuer { issuer } => write!(f, "also mandates of issuer {}", shown(issuer)),
+            Extra::Zone { zone } => write!(f, "also mandates of zone {}", shown(zone)),
+            Extra::Algorithms { algorithms } => {
+                let names: Vec<&str> = algorithms.iter().map(|one| one.as_jose()).collect();
+                write!(f, "also mandates signed with {}", names.join(" or "))
+            }
+            Extra::Ahead { from_s, to_s } => write!(
+                f,
+                "also mandates whose iat or nbf is {from_s} to {to_s} s ahead"
+            ),
+            Extra::TokenBytes { from, to } => write!(f, "also tokens of {from} to {to} bytes"),
+            Extra::Revoked => f.write_str(
+                "also mandates that are revoked or whose delegation is stale, and all while the revocation state is missing",
+            ),
+            Extra::StateAge { from_s, to_s } => write!(
+                f,
+                "also mandates judged by a revocation state that is over {} and up to {to_s} s old",
+                from_s.saturating_sub(1)
+            ),
+            Extra::Anchors { from, to } => {
+                write!(f, "also mandates while {from} to {to} anchors are revoked")
+            }
+            Extra::WithdrawnKey { from_s, to_s } => write!(
+                f,
+                "also mandates whose key was withdrawn over {} and up to {to_s} s before",
+                from_s.saturating_sub(1)
+            ),
+            Extra::KeySetAge { from_s, to_s } => write!(
+                f,
+                "also mandates while the key set could not be refreshed for over {} and up to {to_s} s",
+                from_s.saturating_sub(1)
+            ),
+        }
+    }
+}

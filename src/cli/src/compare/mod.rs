@@ -1,0 +1,314 @@
+//! What a newer configuration admits that an older one refused: over every class of
+//! requests that either can tell apart, and for each the mandates ([`extra`]).
+//!
+//! A class is a choice of resource ([`choices`]), the paths under one prefix and no
+//! longer one of either configuration, and a method that either lists, or any other.
+//! Paths that can be read in several ways are classes of their own: the older one may
+//! have refused them for that alone.
+
+mod choices;
+pub(crate) mod extra;
+mod show;
+
+use caracal_mandate::config::Configuration;
+use caracal_mandate::requirements::{Requirements, RuleId, Rules};
+use caracal_mandate::resources::{Resource, Resources};
+use serde::Serialize;
+
+use choices::Choice;
+use extra::Extra;
+pub(crate) use show::text;
+
+/// Everything that the newer configuration lets through in addition.
+#[derive(Debug, Serialize)]
+pub(crate) struct Comparison {
+    /// Whatever the request, where both need a mandate: by these mandates.
+    pub(crate) everywhere: Vec<Extra>,
+    /// By class of requests.
+    pub(crate) findings: Vec<Finding>,
+    /// What differs and could not be compared.
+    pub(crate) not_compared: Vec<String>,
+}
+
+/// Requests, and by what mandates they are let through in addition.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    /// How these requests name their resource; empty where there is but one.
+    pub(crate) choices: Vec<Choice>,
+    /// Their paths.
+    pub(crate) paths: Paths,
+    /// Their methods.
+    pub(crate) methods: Vec<Method>,
+    /// What is let through: each by itself.
+    pub(crate) extra: Vec<Extra>,
+}
+
+/// Paths of a class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Paths {
+    /// Under one of these.
+    Under(Vec<Region>),
+    /// Those with readings under at least two of these groups: each group is one rule
+    /// of the older one, which answered 400.
+    Between(Vec<Vec<Region>>),
+}
+
+/// Paths under a prefix, and under none of the longer ones.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Region {
+    /// Without trailing `/`; empty for every path.
+    pub(crate) prefix: String,
+    pub(crate) except: Vec<String>,
+}
+
+/// Methods of a class.
+#[derive(Debug, Clone, PartialEq, PartialOrd, Ord, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Method {
+    /// This one, in upper case.
+    Is(String),
+    /// This one in other letters.
+    InOtherLetters(String),
+    /// Any but those.
+    Other(Vec<String>),
+}
+
+impl Comparison {
+    pub(crate) fn of(old: &Configuration, new: &Configuration) -> Self {
+        let (before, now) = (old.in_force(), new.in_force());
+        let mut findings = Vec::new();
+        for (choice, choices) in choices::all(&before, &now) {
+            let (was, is) = (get(&before, choice.before), get(&now, choice.now));
+            for (paths, methods, extra) in of_resource(was, is) {
+                findings.push(Finding {
+                    choices: choices.clone(),
+                    paths,
+                    methods,
+                    extra,
+                });
+            }
+        }
+        Comparison {
+            everywhere: extra::of_configurations(old, new),
+            findings,
+            not_compared: extra::not_compared(old, new),
+        }
+    }
+
+    /// Whether nothing is let through in addition.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.everywhere.is_empty() && self.findings.is_empty()
+    }
+}
+
+fn get(resources: &Resources, nth: Option<usize>) -> Option<&Resource> {
+    resources.all().get(nth?)
+}
+
+type Class = (Paths, Vec<Method>, Vec<Extra>);
+
+/// How a configuration answers a class of requests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Answer<'a> {
+    /// 400, whatever the mandate.
+    Never,
+    Unverified,
+    Verified(&'a str, &'a Requirements),
+}
+
+impl<'a> Answer<'a> {
+    fn of(resource: Option<&'a Resource>, rule: Option<RuleId>, method: &str) -> Self {
+        let (Some(resource), Some(rule)) = (resource, rule) else {
+            return Answer::Never;
+        };
+        if let RuleId::Excluded(_) = rule {
+            return Answer::Unverified;
+        }
+        let rules = &resource.rules;
+        let method = rules.method(rule, Some(method.as_bytes())).ok();
+        match method.and_then(|method| rules.requirements(rule, method)) {
+            Some(required) => Answer::Verified(&resource.audience, required),
+            None => Answer::Never,
+        }
+    }
+
+    /// What is admitted now and was not, conditions of all mandates aside.
+    fn beyond(self, before: Self) -> Vec<Extra> {
+        match (before, self) {
+            (_, Answer::Never) | (Answer::Unverified, _) => Vec::new(),
+            (_, Answer::Unverified) => vec![Extra::AnyRequest],
+            (Answer::Never, Answer::Verified(..)) => vec![Extra::AnyMandate],
+            (Answer::Verified(old_audience, old), Answer::Verified(audience, new)) => {
+                extra::of_requirements((old_audience, old), (audience, new))
+            }
+        }
+    }
+}
+
+/// The classes of requests for one resource that are let through in addition.
+fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
+    let Some(new) = new else {
+        return Vec::new();
+    };
+    let rules = |of: Option<&'_ Resource>| of.map(|one| one.rules.clone()).unwrap_or_default();
+    let (old_rules, new_rules) = (rules(old), rules(Some(new)));
+    let regions = regions(&old_rules, &new_rules);
+    let methods = methods(&old_rules, &new_rules);
+    let find = |rules: &Rules, region: &Region| {
+        let path = match region.prefix.as_str() {
+            "" => "/",
+            prefix => prefix,
+        };
+        rules.find(Some(path.as_bytes())).ok()
+    };
+
+    let mut under: Vec<Class> = Vec::new();
+    // Each region that falls under a rule of the new one, with the old one's.
+    let mut between: Vec<(RuleId, Vec<(&Region, RuleId)>)> = Vec::new();
+    for region in &regions {
+        let before = old.and_then(|_| find(&old_rules, region));
+        let now = find(&new_rules, region);
+        let answers = |method: &str| {
+            Answer::of(Some(new), now, method).beyond(Answer::of(old, before, method))
+        };
+        for (methods, extra) in by_extra(&methods, answers) {
+            // Regions that say the same are one class of several prefixes.
+            let same = under
+                .iter_mut()
+                .find(|(_, of, what)| *of == methods && *what == extra);
+            match same {
+                Some((Paths::Under(all), ..)) => all.push(region.clone()),
+                _ => under.push((Paths::Under(vec![region.clone()]), methods, extra)),
+            }
+        }
+        if let (Some(before), Some(now)) = (before, now) {
+            match between.iter_mut().find(|(rule, _)| *rule == now) {
+                Some((_, regions)) => regions.push((region, before)),
+                None => between.push((now, vec![(region, before)])),
+            }
+        }
+    }
+    for (now, regions) in between {
+        let mut groups: Vec<(RuleId, Vec<Region>)> = Vec::new();
+        for (region, before) in regions {
+            match groups.iter_mut().find(|(rule, _)| *rule == before) {
+                Some((_, group)) => group.push(region.clone()),
+                None => groups.push((before, vec![region.clone()])),
+            }
+        }
+        if groups.len() < 2 {
+            continue;
+        }
+        let all: Vec<Vec<Region>> = groups.into_iter().map(|(_, of)| joined(of)).collect();
+        let answers = |method: &str| Answer::of(Some(new), Some(now), method).beyond(Answer::Never);
+        for (methods, extra) in by_extra(&methods, answers) {
+            under.push((Paths::Between(all.clone()), methods, extra));
+        }
+    }
+    for (paths, ..) in &mut under {
+        if let Paths::Under(regions) = paths {
+            *regions = joined(std::mem::take(regions));
+        }
+    }
+    under
+}
+
+/// The same paths in fewer regions: one that another leaves out is put back into it.
+fn joined(mut regions: Vec<Region>) -> Vec<Region> {
+    // Longest first, so that what is put back is whole.
+    regions.sort_by(|a, b| b.prefix.cmp(&a.prefix));
+    let mut kept: Vec<Region> = Vec::new();
+    for mut region in regions {
+        let (inner, apart): (Vec<Region>, Vec<Region>) = kept
+            .into_iter()
+            .partition(|one| region.except.contains(&one.prefix));
+        region
+            .except
+            .retain(|prefix| !inner.iter().any(|one| one.prefix == *prefix));
+        region
+            .except
+            .extend(inner.into_iter().flat_map(|one| one.except));
+        kept = apart;
+        kept.push(region);
+    }
+    kept.reverse();
+    kept
+}
+
+/// The methods, grouped by what is let through for them.
+fn by_extra(
+    methods: &[(Method, String)],
+    extra: impl Fn(&str) -> Vec<Extra>,
+) -> Vec<(Vec<Method>, Vec<Extra>)> {
+    let mut groups: Vec<(Vec<Method>, Vec<Extra>)> = Vec::new();
+    for (method, sent) in methods {
+        let extra = extra(sent);
+        if extra.is_empty() {
+            continue;
+        }
+        match groups.iter_mut().find(|(_, known)| *known == extra) {
+            Some((group, _)) => group.push(method.clone()),
+            None => groups.push((vec![method.clone()], extra)),
+        }
+    }
+    groups
+}
+
+/// Every prefix of either, each with the paths that no longer one has.
+fn regions(old: &Rules, new: &Rules) -> Vec<Region> {
+    let mut prefixes: Vec<&str> = [old, new]
+        .into_iter()
+        .flat_map(|rules| {
+            let routes = rules.routes().iter().map(|route| route.prefix.as_str());
+            routes.chain(rules.exclude().iter().map(String::as_str))
+        })
+        .chain([""])
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let is_under = |path: &str, prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let region = |prefix: &&str| {
+        let mut below: Vec<&str> = Vec::new();
+        // Sorted, so that what is under another comes after it.
+        for other in prefixes.iter().filter(|other| is_under(other, prefix)) {
+            if !below.iter().any(|known| is_under(other, known)) {
+                below.push(other);
+            }
+        }
+        Region {
+            prefix: (*prefix).to_owned(),
+            except: below.into_iter().map(str::to_owned).collect(),
+        }
+    };
+    prefixes.iter().map(region).collect()
+}
+
+/// Every method that either lists, the same in other letters, and one that neither
+/// lists; each with how it is sent.
+fn methods(old: &Rules, new: &Rules) -> Vec<(Method, String)> {
+    let routes = old.routes().iter().chain(new.routes());
+    let mut names: Vec<String> = routes
+        .flat_map(|route| route.methods.iter().map(|(name, _)| name.clone()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut other = "ANOTHER".to_owned();
+    while names.contains(&other) {
+        other.push('X');
+    }
+    let mut all = Vec::new();
+    for name in &names {
+        all.push((Method::Is(name.clone()), name.clone()));
+        let lower = name.to_ascii_lowercase();
+        // One without letters is written in one way.
+        if lower != *name {
+            all.push((Method::InOtherLetters(name.clone()), lower));
+        }
+    }
+    all.push((Method::Other(names), other));
+    all
+}

@@ -1,0 +1,393 @@
+//! Where a filter's configuration stands: bare, or in a proxy's file, YAML or JSON.
+//! Envoy (a `Wasm` filter's `configuration`), Kong (`filter_chains`, or any object
+//! with the filter's `name` and a `config`) and APISIX (a plugin's `conf`).
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use caracal_mandate::config::{ConfigError, Configuration};
+use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
+use serde_json::{Map, Value, json};
+
+/// Largest file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Deepest nesting of a proxy's file that is looked into.
+const MAX_DEPTH: usize = 64;
+/// Part of the name of the filter, its plugin and its file.
+const NAME: &str = "caracal";
+/// Type of an Envoy filter that is WebAssembly.
+const ENVOY_WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// A configuration as it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Source {
+    /// The filter's name in the proxy's file; none for a bare configuration.
+    pub(crate) name: Option<String>,
+    document: Vec<u8>,
+    /// What the filter would find in its environment; none where that is the proxy's,
+    /// for which this program's own stands.
+    environment: Option<BTreeMap<String, String>>,
+}
+
+impl Source {
+    /// Reads it as the filter would.
+    pub(crate) fn configuration(&self) -> Result<Configuration, Vec<ConfigError>> {
+        Configuration::from_json(&self.document, &|name| match &self.environment {
+            Some(known) => known.get(name).cloned(),
+            None => std::env::var(name).ok(),
+        })
+    }
+}
+
+/// Reads a file, or standard input for `-`.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
+    let what = || format!("cannot read {}", file.display());
+    let mut bytes = Vec::new();
+    let most = MAX_FILE_BYTES.saturating_add(1);
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().take(most).read_to_end(&mut bytes)
+    } else {
+        let opened = std::fs::File::open(file).with_context(what)?;
+        opened.take(most).read_to_end(&mut bytes)
+    };
+    let read = u64::try_from(read.with_context(what)?)?;
+    let name = file.display();
+    ensure!(
+        read <= MAX_FILE_BYTES,
+        "{name} is over {MAX_FILE_BYTES} bytes"
+    );
+    Ok(bytes)
+}
+
+/// The configurations in a file: one when it is bare, at least one in any case. With
+/// `filter` only the one of that name.
+pub(crate) fn read(file: &Path, filter: Option<&str>) -> Result<Vec<Source>> {
+    let found = find(read_file(file)?).with_context(|| file.display().to_string())?;
+    let Some(filter) = filter else {
+        return Ok(found);
+    };
+    let all: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
+    let named: Vec<Source> = found
+        .into_iter()
+        .filter(|one| one.name.as_deref() == Some(filter))
+        .collect();
+    ensure!(
+        !named.is_empty(),
+        "{} has no filter {filter:?}; it has {all:?}",
+        file.display()
+    );
+    Ok(named)
+}
+
+/// The one configuration that is meant.
+pub(crate) fn read_one(file: &Path, filter: Option<&str>) -> Result<Source> {
+    let mut found = read(file, filter)?;
+    if found.len() > 1 {
+        let all: Vec<String> = found.into_iter().filter_map(|one| one.name).collect();
+        bail!(
+            "{} has several filters: name one with --filter: {all:?}",
+            file.display()
+        );
+    }
+    found.pop().context("there is no configuration")
+}
+
+fn find(bytes: Vec<u8>) -> Result<Vec<Source>> {
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let bare = |document| Source {
+        name: None,
+        document,
+        environment: None,
+    };
+    let begins_as_json = text.trim_start().starts_with('{') || text.trim().is_empty();
+    if begins_as_json {
+        // What is wrong with it, the filter's own reader says best.
+        let found = match serde_json::from_str(text) {
+            Ok(tree) => search(&tree),
+            Err(_) => Vec::new(),
+        };
+        return Ok(match found.is_empty() {
+            true => vec![bare(bytes)],
+            false => found,
+        });
+    }
+    let mut found = Vec::new();
+    for document in Yaml::load_from_str(text).context("is neither JSON nor YAML")? {
+        found.extend(search(&to_json(&document, 0)?));
+    }
+    ensure!(
+        !found.is_empty(),
+        "no Caracal filter stands in it: neither an Envoy Wasm filter, nor a Kong filter or an APISIX plugin whose name has \"{NAME}\" in it"
+    );
+    Ok(found)
+}
+
+/// YAML as the tree of JSON that a proxy makes of it.
+fn to_json(node: &Yaml<'_>, depth: usize) -> Result<Value> {
+    ensure!(depth < MAX_DEPTH, "nested deeper than {MAX_DEPTH}");
+    let below = depth.saturating_add(1);
+    Ok(match node {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => json!(value),
+        Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => json!(value),
+        Yaml::Representation(text, ..) => json!(text),
+        Yaml::Sequence(items) => {
+            let items: Result<_> = items.iter().map(|item| to_json(item, below)).collect();
+            Value::Array(items?)
+        }
+        Yaml::Mapping(members) => {
+            let mut object = Map::new();
+            for (key, value) in members {
+                let key = match to_json(key, below)? {
+                    Value::String(key) => key,
+                    other => other.to_string(),
+                };
+                object.insert(key, to_json(value, below)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(_, node) => to_json(node, below)?,
+        Yaml::Alias(_) | Yaml::BadValue => bail!("has a value that cannot be read"),
+    })
+}
+
+fn search(tree: &Value) -> Vec<Source> {
+    let mut found = Vec::new();
+    search_into(tree, "", None, &mut found);
+    found
+}
+
+/// `key` is the one that the tree stands under, `around` the name of the object around.
+fn search_into(tree: &Value, key: &str, around: Option<&str>, found: &mut Vec<Source>) {
+    match tree {
+        Value::Array(items) => {
+            for item in items {
+                search_into(item, "", around, found);
+            }
+        }
+        Value::Object(members) => {
+            let own = members.get("name").and_then(Value::as_str);
+            // An Envoy filter's name stands around its configuration, a Kong filter's in
+            // it, and an APISIX plugin's is its key.
+            let source = envoy(members, around.or(own));
+            if let Some(source) = source.or_else(|| other(members, own.unwrap_or(key))) {
+                found.push(source);
+                return;
+            }
+            for (key, value) in members {
+                search_into(value, key, own, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.to_ascii_lowercase().contains(NAME)
+}
+
+/// An Envoy filter of type `Wasm`: ours by its name, its code's file, or what it is
+/// configured with.
+fn envoy(members: &Map<String, Value>, name: Option<&str>) -> Option<Source> {
+    let kind = members.get("@type").and_then(Value::as_str)?;
+    if kind.rsplit('/').next() != Some(ENVOY_WASM) {
+        return None;
+    }
+    let config = members.get("config")?;
+    let configuration = config.get("configuration").unwrap_or(&Value::Null);
+    // A `StringValue` or a `Struct`: both have a `value`.
+    let value = configuration.get("value").unwrap_or(configuration);
+    let document = document(value);
+    let code = config.pointer("/vm_config/code").map(Value::to_string);
+    let configured: Value = serde_json::from_slice(&document).unwrap_or_default();
+    let known = name.is_some_and(is_ours)
+        || code.as_deref().is_some_and(is_ours)
+        || (configured.get("jwks").is_some() && configured.get("revocation").is_some());
+    known.then(|| Source {
+        name: Some(name.unwrap_or("unnamed").to_owned()),
+        document,
+        environment: Some(environment(config)),
+    })
+}
+
+/// What Envoy gives the VM: pairs, and names that it takes from its own environment.
+fn environment(config: &Value) -> BTreeMap<String, String> {
+    let at = |part: &str| config.pointer(&format!("/vm_config/environment_variables/{part}"));
+    let mut all = BTreeMap::new();
+    for name in at("host_env_keys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(name) = name.as_str()
+            && let Ok(value) = std::env::var(name)
+        {
+            all.insert(name.to_owned(), value);
+        }
+    }
+    for (name, value) in at("key_values")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        all.insert(name.clone(), text);
+    }
+    all
+}
+
+/// A Kong filter (`config`) or an APISIX plugin (`conf`) by the filter's name.
+fn other(members: &Map<String, Value>, name: &str) -> Option<Source> {
+    let value = members.get("conf").or_else(|| members.get("config"))?;
+    if !is_ours(name) {
+        return None;
+    }
+    // An Envoy filter has a `config` of its own kind.
+    if value.get("vm_config").is_some() {
+        return None;
+    }
+    Some(Source {
+        name: Some(name.to_owned()),
+        document: document(value),
+        environment: None,
+    })
+}
+
+/// The configuration's bytes: a text is JSON already, an object becomes it.
+fn document(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::String(text) => text.clone().into_bytes(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = r#"{"issuer":"https://sts.example.test","zone_id":"z","audience":"a","jwks":{"upstream":"u"},"revocation":"disabled"}"#;
+
+    fn found(text: &str) -> Vec<Source> {
+        find(text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn only(text: &str) -> Configuration {
+        let mut all = found(text);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.pop().unwrap().configuration().unwrap()
+    }
+
+    #[test]
+    fn a_bare_configuration_is_taken_as_it_is() {
+        assert_eq!(found(DOCUMENT)[0].name, None);
+        assert_eq!(found(DOCUMENT)[0].document, DOCUMENT.as_bytes());
+        // A key twice is for the filter's reader to find: no tree is made of it.
+        let twice = DOCUMENT.replace(r#""audience":"a""#, r#""audience":"a","audience":"b""#);
+        assert!(found(&twice)[0].configuration().is_err());
+        assert!(found("{")[0].configuration().is_err());
+    }
+
+    #[test]
+    fn envoy_s_text_and_struct_are_read() {
+        let filter = |configuration: &str| {
+            format!(
+                r#"
+http_filters:
+  - name: edge
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+      config:
+        name: in front
+        vm_config: {{ code: {{ local: {{ filename: /x/caracal_filter.wasm }} }} }}
+        configuration:
+{configuration}
+  - name: other
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+      config: {{ configuration: {{ value: "{{}}" }} }}
+"#
+            )
+        };
+        let text = format!("          value: |\n            {DOCUMENT}");
+        let structure = format!(
+            "          \"@type\": type.googleapis.com/google.protobuf.Struct\n          value: {DOCUMENT}"
+        );
+        assert_eq!(only(&filter(&text)), only(DOCUMENT));
+        assert_eq!(only(&filter(&structure)), only(DOCUMENT));
+        assert_eq!(found(&filter(&text))[0].name.as_deref(), Some("edge"));
+    }
+
+    #[test]
+    fn the_vm_s_environment_is_what_envoy_gives_it() {
+        let bare = DOCUMENT.replace(r#""zone_id":"z","#, "");
+        let filter = |environment: &str| {
+            format!(
+                r#"{{"name":"caracal","typed_config":{{"@type":"x/{ENVOY_WASM}","config":{{"vm_config":{{{environment}}},"configuration":{{"value":{bare:?}}}}}}}}}"#
+            )
+        };
+        let set = r#""environment_variables":{"key_values":{"CARACAL_ZONE_ID":"from-vm"}}"#;
+        assert_eq!(only(&filter(set)).zone_id, "from-vm");
+        assert!(found(&filter(""))[0].configuration().is_err());
+    }
+
+    #[test]
+    fn kong_s_and_apisix_s_files_are_read() {
+        let kong = |config: &str| {
+            format!(
+                "_format_version: '3.0'\nservices:\n- name: billing\n  filter_chains:\n  - filters:\n    - name: caracal_filter\n      config: {config}\n    - name: other\n      config: x\n"
+            )
+        };
+        let quoted = format!("'{DOCUMENT}'");
+        assert_eq!(only(&kong(&quoted)), only(DOCUMENT));
+        assert_eq!(only(&kong(DOCUMENT)), only(DOCUMENT));
+        let apisix = format!(
+            "routes:\n- uri: /*\n  plugins:\n    caracal_filter:\n      conf: {quoted}\n    limit-count: {{ conf: y }}\n#END\n"
+        );
+        assert_eq!(only(&apisix), only(DOCUMENT));
+    }
+
+    /// What a deployment fills in later stays as it stands there.
+    #[test]
+    fn placeholders_stay_what_they_are() {
+        let text = DOCUMENT.replace(r#""z""#, r#""${CARACAL_ZONE_ID}""#);
+        let yaml = format!("plugins:\n  caracal_filter:\n    conf: '{text}'\n");
+        assert_eq!(only(&yaml).zone_id, "${CARACAL_ZONE_ID}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let file = std::env::temp_dir().join(format!("caracal-large-{}", std::process::id()));
+        let size = usize::try_from(MAX_FILE_BYTES).unwrap();
+        let read = |bytes: usize| {
+            std::fs::write(&file, vec![b' '; bytes]).unwrap();
+            read_file(&file).map(|read| read.len()).ok()
+        };
+        assert_eq!(read(size), Some(size));
+        assert_eq!(read(size + 1), None);
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn several_filters_are_told_apart() {
+        let one = |name: &str| format!("- name: {name}\n  config: '{DOCUMENT}'\n");
+        let text = format!("{}{}", one("caracal_a"), one("caracal_b"));
+        let names: Vec<_> = found(&text).into_iter().filter_map(|s| s.name).collect();
+        assert_eq!(names, ["caracal_a", "caracal_b"]);
+    }
+
+    #[test]
+    fn what_has_no_filter_is_an_error() {
+        for text in ["a: b\n", "- 1\n", "a: 1\na: 2\n", "\tx: [", "just words"] {
+            assert!(find(text.as_bytes().to_vec()).is_err(), "{text}");
+        }
+        let deep = format!("a: {}", "[".repeat(200));
+        assert!(find(deep.into_bytes()).is_err());
+    }
+}

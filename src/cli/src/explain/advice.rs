@@ -1,0 +1,269 @@
+//! What to change, and who has to: one sentence or two for each check that failed.
+
+use caracal_mandate::checks::MandateCheck;
+use caracal_mandate::claims::Claims;
+use caracal_mandate::config::Revocation;
+use caracal_mandate::explain::{Check, TokenCheck};
+use caracal_mandate::requirements::Requirements;
+
+use super::Subject;
+use super::compared::{self, list};
+use super::dependencies::Revocations;
+use crate::moment;
+use crate::output::shown;
+
+/// Most that `clock_skew_s` may be.
+const MAX_SKEW_S: u64 = 300;
+
+/// What mends the failure of a check; `why` is what the edge says of it.
+pub(crate) fn of(check: Check, why: &str, subject: &Subject<'_>) -> String {
+    match check {
+        Check::Token(check) => of_token(check, why, subject),
+        Check::Mandate(check) => match subject.trace.claims.as_ref() {
+            Some(claims) => of_mandate(check, claims, subject),
+            None => why.to_owned(),
+        },
+    }
+}
+
+fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
+    let header = |name: &str| compared::value(subject.header.as_ref().and_then(|h| h.get(name)));
+    let configuration = subject.configuration;
+    match check {
+        TokenCheck::Resource => subject.resource_advice(why),
+        TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
+            "The caller sends a path that can be read: {why}. It starts with / and has each % followed by two hexadecimal digits, no #, and no NUL."
+        ),
+        TokenCheck::Path => "The caller sends the plain path that it means: without encoded or doubled slashes, dot segments, backslashes or ;parameters. Or the operator gives all readings listed above the same rule.".to_owned(),
+        TokenCheck::Excluded => "Nothing: the path is excluded.".to_owned(),
+        TokenCheck::Method => format!(
+            "The caller sends the method in upper case. {why}: methods are case-sensitive, and the route lists this one."
+        ),
+        TokenCheck::Credential => match subject.request.all("authorization").len() {
+            0 => "The caller gets a mandate from the STS and sends it as the header Authorization: Bearer <mandate>. If it does send one, something before the edge removes the header.".to_owned(),
+            1 => "The caller sends exactly one credential: the word Bearer, a space and the mandate, and nothing else in the header Authorization. A comma in it comes from two headers that somebody joined.".to_owned(),
+            n => format!(
+                "The caller, or whatever proxy is before the edge, sends Authorization once and not {n} times."
+            ),
+        },
+        TokenCheck::Size => format!(
+            "The STS issues a shorter mandate (fewer scopes, a shorter delegation chain), or the operator raises limits.max_token_bytes to at least {} (65536 at most).",
+            subject.token.map_or(0, <[u8]>::len)
+        ),
+        TokenCheck::Parts => "The caller sends the mandate as the STS gave it: header.payload.signature. This is an opaque token, an encrypted one, or was cut.".to_owned(),
+        TokenCheck::Base64 => "The caller sends the mandate byte for byte as the STS gave it: a part of it was changed, cut, or encoded by another alphabet or with padding.".to_owned(),
+        TokenCheck::Header => format!(
+            "The caller sends a mandate of the Caracal STS: {why}."
+        ),
+        TokenCheck::Algorithm => algorithm_advice(subject),
+        TokenCheck::KeyId => "Whoever issues this token names its key: a mandate's header has a kid. One from the Caracal STS always has, so this one is probably not from there.".to_owned(),
+        TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension of it is supported. One from the Caracal STS has none.".to_owned(),
+        TokenCheck::PayloadEncoding => "Whoever issues this token leaves out \"b64\": false: a mandate's payload is encoded.".to_owned(),
+        TokenCheck::KeySet => key_set_advice(subject),
+        TokenCheck::Key => format!(
+            "The zone's key set has no key {}: it has {}. Either the token was issued by another STS or for another zone than {} (the caller then asks the right one), or its key was withdrawn (the caller gets a new mandate), or the STS signs with a key that it does not serve yet (its operator serves it first).",
+            header("kid"),
+            subject.kids(),
+            shown(&configuration.zone_id)
+        ),
+        TokenCheck::KeyAlgorithm => format!(
+            "The key {} of the zone is not for {}: whoever issues the token signs with the algorithm that its key has in the key set.",
+            header("kid"),
+            header("alg")
+        ),
+        TokenCheck::Signature => format!(
+            "The token was changed after it was signed, or another key signed it that has the same kid {}. The caller gets a new mandate from the STS and sends it unchanged; if that fails too, the operator compares the STS that issued it with the one that the key set comes from{}.",
+            header("kid"),
+            match subject.keys {
+                Some(keys) => format!(" ({})", shown(&keys.from)),
+                None => String::new(),
+            }
+        ),
+        TokenCheck::Payload => format!("The STS issues claims that are strict JSON: {why}."),
+        TokenCheck::RequiredClaims => match subject.malformed_claim() {
+            Some((name, value)) => format!(
+                "In this token {why}; here it is {value}.{} The caller gets a mandate from the Caracal STS: a token without this claim is probably an ordinary access token or an ID token. If it is from there, whoever runs the STS corrects it.",
+                subject.other_missing_claims(&name)
+            ),
+            None => format!("The STS issues the claims as they have to be: {why}."),
+        },
+    }
+}
+
+fn algorithm_advice(subject: &Subject<'_>) -> String {
+    let alg = subject.header.as_ref().and_then(|header| header.get("alg"));
+    let allowed = subject.algorithms();
+    match alg.and_then(serde_json::Value::as_str) {
+        Some(alg @ ("EdDSA" | "ES256")) => format!(
+            "The STS signs with {allowed}, or the operator adds \"{alg}\" to algorithms in the filter's configuration, if the zone's keys are of that kind."
+        ),
+        _ => format!(
+            "Whoever issues this token signs with {allowed}; no other algorithm ({}) is ever accepted. It is probably not from the Caracal STS.",
+            compared::value(alg)
+        ),
+    }
+}
+
+fn key_set_advice(subject: &Subject<'_>) -> String {
+    match subject.keys {
+        Some(keys) => format!(
+            "The operator makes {} answer 200 with a key set that has a usable key ({}). The edge itself reaches it through the upstream {} of its proxy. The caller has nothing to mend, and tries again later.",
+            shown(&keys.from),
+            keys.set.as_ref().err().map_or("it does", String::as_str),
+            shown(&subject.configuration.jwks.upstream)
+        ),
+        None => "The operator makes the zone's key set reachable.".to_owned(),
+    }
+}
+
+fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> String {
+    let (configuration, at) = (subject.configuration, subject.at);
+    let none = Requirements::default();
+    let required = subject.required.unwrap_or(&none);
+    let skew = configuration.clock_skew_s;
+    let rule = subject.rule_in_words();
+    match check {
+        MandateCheck::Issuer => issuer_advice(claims, subject),
+        MandateCheck::Audience => format!(
+            "The caller asks the STS for a mandate whose audience is {}: this one is for {}. Or, if {} is what this edge protects, the operator sets that as the audience in the filter's configuration.",
+            shown(subject.audience.unwrap_or_default()),
+            list(&claims.aud),
+            list(&claims.aud)
+        ),
+        MandateCheck::ExpiryWithSkew | MandateCheck::Expiry => format!(
+            "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge judges at {at} = {}).",
+            moment::beside(claims.exp, at),
+            moment::date(at)
+        ),
+        MandateCheck::IssuedAt => {
+            let ahead = claims.iat.saturating_sub(at);
+            format!(
+                "The clocks differ: the mandate says it was issued {} ahead of the edge's clock, and {skew} s are allowed. Set the clocks of the STS and the edge right (NTP); {}",
+                moment::length(ahead),
+                skew_advice(ahead)
+            )
+        }
+        MandateCheck::NotBefore => {
+            let ahead = claims.nbf.unwrap_or(0).saturating_sub(at);
+            format!(
+                "The caller waits until the mandate is valid ({}; {skew} s of leeway are allowed), or asks the STS for one that is valid now. If it should be, the clocks differ: {}",
+                moment::beside(claims.nbf.unwrap_or(0), at),
+                skew_advice(ahead)
+            )
+        }
+        MandateCheck::Use => format!(
+            "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",
+            required.required_use.as_str(),
+            claims.token_use.as_str(),
+            claims.token_use.as_str()
+        ),
+        MandateCheck::Zone => format!(
+            "The caller asks the STS of zone {} for its mandate: this one is of {}. Or, if that is the right zone, the operator sets zone_id to it in the filter's configuration.",
+            shown(&configuration.zone_id),
+            claims
+                .zone_id
+                .as_deref()
+                .map_or("none, or of one that is no text".to_owned(), shown)
+        ),
+        MandateCheck::Scopes => {
+            let missing: Vec<String> = required
+                .required_scopes
+                .iter()
+                .filter(|scope| !claims.scopes().any(|one| one == scope.as_str()))
+                .cloned()
+                .collect();
+            format!(
+                "The caller asks the STS for a mandate that also has scope {}; whoever administers the grant allows it. Or the operator takes it from required_scopes of {rule}.",
+                list(&missing)
+            )
+        }
+        MandateCheck::Session => format!(
+            "The caller starts an agent session and uses a mandate issued for it (with agent_session_id). Or the operator sets require_session to false for {rule}."
+        ),
+        MandateCheck::Delegation => format!(
+            "The caller uses a mandate that came from a delegated grant (with delegation_edge_id). Or the operator sets require_delegation to false for {rule}."
+        ),
+        MandateCheck::Chain => {
+            let chain = claims.delegation_chain.as_deref().unwrap_or_default();
+            let missing: Vec<String> = required
+                .require_chain_contains
+                .iter()
+                .filter(|one| !chain.iter().any(|hop| hop.application_id == **one))
+                .cloned()
+                .collect();
+            format!(
+                "The caller uses authority that was delegated through {}, which is no hop of this chain (client_id does not count). Or the operator takes it from require_chain_contains of {rule}.",
+                list(&missing)
+            )
+        }
+        MandateCheck::HopCount => match &claims.hop_count {
+            Ok(hops) => format!(
+                "The caller uses authority that was delegated through at most {} hops: this was through {}. Or the operator raises max_hop_count of {rule}, deliberately.",
+                required.max_hop_count,
+                hops.unwrap_or(0)
+            ),
+            Err(why) => format!("The STS issues the claim as it has to be: {why}."),
+        },
+        MandateCheck::DelegationShape | MandateCheck::OptionalShape => format!(
+            "The STS issues the claim as it has to be: {}.",
+            compared::Compared::of(Check::Mandate(check), subject).found
+        ),
+        MandateCheck::ScopeNotEmpty => "The caller asks the STS for a mandate with at least one scope: an empty scope is accepted nowhere, no scope at all would be.".to_owned(),
+        MandateCheck::Targets => {
+            let targets = claims.target.as_deref().unwrap_or_default();
+            let missing: Vec<String> = required
+                .required_targets
+                .iter()
+                .filter(|one| !targets.contains(one))
+                .cloned()
+                .collect();
+            format!(
+                "The caller asks the STS for a mandate that also has target {}. Or the operator takes it from required_targets of {rule}.",
+                list(&missing)
+            )
+        }
+        MandateCheck::RevocationState => revocation_state_advice(subject),
+        MandateCheck::Revocation => format!(
+            "The caller gets a new mandate in a new authorized session: this one's was ended ({}), and no mandate of it is accepted again. Whoever revoked it knows why.",
+            compared::revoked(claims, subject)
+        ),
+        MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the STS issues delegation_graph_epoch behind the stream that the companion reads.".to_owned(),
+    }
+}
+
+fn skew_advice(ahead: u64) -> String {
+    if ahead <= MAX_SKEW_S {
+        format!("or the operator raises clock_skew_s to at least {ahead}.")
+    } else {
+        format!("clock_skew_s, which is {MAX_SKEW_S} at most, cannot make up for it.")
+    }
+}
+
+fn issuer_advice(claims: &Claims, subject: &Subject<'_>) -> String {
+    let (own, theirs) = (subject.configuration.issuer.as_str(), claims.iss.as_str());
+    let cut = |text: &str| text.trim_end_matches('/').to_owned();
+    if cut(own) == cut(theirs) {
+        return format!(
+            "The mandate's iss and the configured issuer differ in slashes at the end alone, and are compared byte for byte: the operator writes issuer as {} in the filter's configuration.",
+            shown(theirs)
+        );
+    }
+    format!(
+        "The caller asks the STS {} for its mandate: this one is from {}. Or, if that is the STS to trust, the operator sets issuer to it in the filter's configuration.",
+        shown(own),
+        shown(theirs)
+    )
+}
+
+fn revocation_state_advice(subject: &Subject<'_>) -> String {
+    let oldest = match &subject.configuration.revocation {
+        Revocation::Feed(feed) => feed.max_staleness_s,
+        Revocation::Disabled(_) => 0,
+    };
+    match subject.revocations {
+        Revocations::Unavailable { why, .. } => format!(
+            "The operator makes the companion answer and be in touch with Redis (`/readyz` says whether it is): {why}. A state of at most {oldest} s (revocation.max_staleness_s) is decided by. The caller tries again later."
+        ),
+        _ => "The operator makes the companion answer.".to_owned(),
+    }
+}

@@ -1,0 +1,198 @@
+//! What a decision depends on besides the request: the zone's key set, and what is
+//! revoked. Both are asked for only when a check needs them, as an edge does.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::keys::{KeySet, MAX_DOCUMENT_BYTES};
+use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::configured::read_file;
+
+/// Longest wait for the companion.
+const FEED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer of the companion, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// A key set, or why there is none.
+pub(crate) struct Keys {
+    /// Where it is from.
+    pub(crate) from: String,
+    pub(crate) set: Result<KeySet, String>,
+}
+
+impl Keys {
+    /// From a file or a URL; without one from where the edge fetches it.
+    pub(crate) async fn get(given: Option<&str>, configuration: &Configuration) -> Result<Self> {
+        let target = configuration.jwks_target();
+        let from = match given {
+            Some(from) => from.to_owned(),
+            None => format!("{}://{}{}", target.scheme, target.authority, target.path),
+        };
+        let document = if from.starts_with("http://") || from.starts_with("https://") {
+            fetch(&from, Duration::from_millis(configuration.jwks.timeout_ms)).await
+        } else {
+            Ok(read_file(Path::new(&from))?)
+        };
+        let set = document.and_then(|document| {
+            KeySet::parse(&document, &configuration.algorithms).map_err(|why| why.to_string())
+        });
+        Ok(Keys { from, set })
+    }
+}
+
+fn client(timeout: Duration) -> Result<reqwest::Client> {
+    // A second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(timeout)
+        // A proxy's callout follows none.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    client.build().context("no client can be made")
+}
+
+/// What went wrong with a request, without the URL, and down to the cause.
+fn causes(error: reqwest::Error) -> String {
+    format!("{:#}", anyhow::Error::new(error.without_url()))
+}
+
+async fn fetch(url: &str, timeout: Duration) -> Result<Vec<u8>, String> {
+    let client = client(timeout).map_err(|why| format!("{why:#}"))?;
+    let answer = client.get(url).send().await.map_err(causes)?;
+    if answer.status().as_u16() != 200 {
+        return Err(format!("the STS answers {}", answer.status().as_u16()));
+    }
+    body(answer, MAX_DOCUMENT_BYTES).await
+}
+
+async fn body(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(causes)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > most {
+            return Err(format!("the answer is over {most} bytes"));
+        }
+    }
+    Ok(body)
+}
+
+/// What is known of revocations.
+pub(crate) enum Revocations {
+    /// The configuration disables them.
+    Disabled,
+    /// Nobody was asked, and nothing was given.
+    NotAsked,
+    /// It will be asked when a check needs it.
+    Pending,
+    /// Given by flags.
+    Given { revoked: Vec<String>, epoch: u64 },
+    /// A companion's answer.
+    Answered(Answer),
+    /// It gave none that can be decided by.
+    Unavailable {
+        why: String,
+        /// What the edge says of it.
+        reply: &'static str,
+    },
+}
+
+/// What `POST /v1/check` answers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) revoked: Vec<String>,
+    pub(crate) epoch: u64,
+    pub(crate) confirmed_age_ms: u64,
+}
+
+impl Revocations {
+    /// Asks a companion about a mandate's anchors.
+    pub(crate) async fn ask(
+        feed: &str,
+        token: Option<&str>,
+        anchors: &[String],
+        configuration: &Configuration,
+    ) -> Self {
+        let unread = "The revocation state has not been read yet";
+        let answer = match check(feed, token, anchors, &configuration.zone_id).await {
+            Ok(answer) => answer,
+            Err(why) => {
+                return Revocations::Unavailable {
+                    why: format!("{why:#}"),
+                    reply: unread,
+                };
+            }
+        };
+        match &configuration.revocation {
+            Revocation::Feed(settings)
+                if answer.confirmed_age_ms > settings.max_staleness_s.saturating_mul(1_000) =>
+            {
+                let why = format!("it is {} ms old", answer.confirmed_age_ms);
+                let reply = "The revocation state is too old";
+                Revocations::Unavailable { why, reply }
+            }
+            _ => Revocations::Answered(answer),
+        }
+    }
+
+    /// What of these is revoked.
+    pub(crate) fn revoked(&self) -> &[String] {
+        match self {
+            Revocations::Given { revoked, .. } => revoked,
+            Revocations::Answered(answer) => &answer.revoked,
+            _ => &[],
+        }
+    }
+}
+
+async fn check(feed: &str, token: Option<&str>, anchors: &[String], zone: &str) -> Result<Answer> {
+    let url = format!("{}/v1/check", feed.trim_end_matches('/'));
+    let body_sent = json!({"anchors": anchors, "zone": zone});
+    let mut request = client(FEED_TIMEOUT)?.post(url).json(&body_sent);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let answer = request
+        .send()
+        .await
+        .map_err(|e| anyhow::anyhow!(causes(e)))?;
+    let status = answer.status();
+    if !status.is_success() {
+        let why = if status.as_u16() == 401 {
+            ": CARACAL_FEED_TOKEN is not its token"
+        } else {
+            ""
+        };
+        bail!("the companion answers {}{why}", status.as_u16());
+    }
+    let body = body(answer, MAX_ANSWER_BYTES)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    serde_json::from_slice(&body).context("the companion's answer cannot be read")
+}
+
+impl RevocationView for Revocations {
+    fn availability(&self) -> Availability {
+        match self {
+            Revocations::Pending => Availability::Pending,
+            Revocations::Unavailable { reply, .. } => Availability::Unavailable(reply),
+            _ => Availability::Ready,
+        }
+    }
+
+    fn is_revoked(&self, anchor: AnchorId) -> bool {
+        self.revoked().iter().any(|one| AnchorId::of(one) == anchor)
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        match self {
+            Revocations::Given { epoch, .. } => *epoch,
+            Revocations::Answered(answer) => answer.epoch,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Explains a decision: every check with what it compared, the reply, and what to
+//! change. The verdict is the core's, by the same code that the filter runs.
+
+mod advice;
+mod compared;
+mod dependencies;
+mod report;
+mod request;
+mod subject;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail, ensure};
+use caracal_mandate::claims::Claims;
+use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::decide::{Context, Verifier};
+use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace, Traced};
+use caracal_mandate::signature::PureRust;
+use clap::Args;
+
+use self::dependencies::{Keys, Revocations};
+use self::report::Report;
+use self::request::{Request, RequestArguments};
+pub(crate) use self::subject::Subject;
+use crate::configured::{self, read_file};
+use crate::{moment, output};
+
+/// What could not be judged, as a bad flag, which clap answers with the same.
+const NOT_JUDGED: u8 = 2;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The filter's configuration: a JSON object, or an Envoy, Kong or APISIX file that
+    /// it stands in.
+    config: PathBuf,
+    /// Which filter, where the file has several.
+    #[arg(long)]
+    filter: Option<String>,
+    #[command(flatten)]
+    request: RequestArguments,
+    /// The zone's key set, a file or a URL. Without it: where the edge gets it from.
+    #[arg(long, value_name = "FILE|URL")]
+    keys: Option<String>,
+    /// A companion to ask what is revoked.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["revoked", "epoch"])]
+    feed: Option<String>,
+    /// The companion's bearer token.
+    #[arg(
+        long = "feed-token",
+        env = "CARACAL_FEED_TOKEN",
+        hide = true,
+        hide_env_values = true
+    )]
+    feed_token: Option<String>,
+    /// A revoked session or delegation edge; may be given often.
+    #[arg(long, value_name = "ANCHOR")]
+    revoked: Vec<String>,
+    /// The zone's delegation epoch.
+    #[arg(long)]
+    epoch: Option<u64>,
+    /// When: Unix seconds or RFC 3339. Default: now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    match explain(&arguments).await {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            output::problem(&format!("{error:#}"));
+            Ok(ExitCode::from(NOT_JUDGED))
+        }
+    }
+}
+
+async fn explain(arguments: &Arguments) -> Result<ExitCode> {
+    let source = configured::read_one(&arguments.config, arguments.filter.as_deref())?;
+    let configuration = match source.configuration() {
+        Ok(configuration) => configuration,
+        Err(errors) => {
+            for error in &errors {
+                output::problem(&format!("{}: {error}", arguments.config.display()));
+            }
+            bail!("with this configuration the filter does not start");
+        }
+    };
+    let case = Case {
+        verifier: Verifier::from(&configuration),
+        at: match &arguments.at {
+            Some(text) => moment::parse(text)?,
+            None => moment::now()?,
+        },
+        request: arguments.request.read()?,
+        claims: match &arguments.request.claims {
+            Some(file) => Some(read_file(file)?),
+            None => None,
+        },
+    };
+    let mut keys = None;
+    let mut revocations = arguments.revocations(&configuration)?;
+    let mut trace = case.trace(None, &revocations);
+    if needs_keys(&trace) {
+        keys = Some(Keys::get(arguments.keys.as_deref(), &configuration).await?);
+        trace = case.trace(keys.as_ref(), &revocations);
+    }
+    if let (Traced::NeedsRevocations, Some(feed), Some(claims)) =
+        (&trace.verdict, &arguments.feed, &trace.claims)
+    {
+        let anchors = anchors(claims);
+        let token = arguments
+            .feed_token
+            .as_deref()
+            .filter(|token| !token.is_empty());
+        revocations = Revocations::ask(feed, token, &anchors, &configuration).await;
+        trace = case.trace(keys.as_ref(), &revocations);
+    }
+    let resources = case.verifier.resources();
+    let subject = Subject::new(
+        &configuration,
+        resources,
+        &case,
+        &trace,
+        keys.as_ref(),
+        &revocations,
+    );
+    let report = Report::new(&subject)?;
+    for line in report.lines(arguments.json) {
+        output::line(&line);
+    }
+    Ok(match report.admits() {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => ExitCode::from(NOT_JUDGED),
+    })
+}
+
+impl Arguments {
+    fn revocations(&self, configuration: &Configuration) -> Result<Revocations> {
+        let given = !self.revoked.is_empty() || self.epoch.is_some();
+        if let Revocation::Disabled(_) = configuration.revocation {
+            ensure!(
+                !given && self.feed.is_none(),
+                "the configuration disables revocation: --feed, --revoked and --epoch would change nothing"
+            );
+            return Ok(Revocations::Disabled);
+        }
+        Ok(match &self.feed {
+            Some(_) => Revocations::Pending,
+            None if given => Revocations::Given {
+                revoked: self.revoked.clone(),
+                epoch: self.epoch.unwrap_or(0),
+            },
+            None => Revocations::NotAsked,
+        })
+    }
+}
+
+/// What is judged.
+pub(crate) struct Case {
+    pub(crate) verifier: Verifier,
+    pub(crate) at: u64,
+    pub(crate) request: Request,
+    pub(crate) claims: Option<Vec<u8>>,
+}
+
+impl Case {
+    fn trace(&self, keys: Option<&Keys>, revocations: &Revocations) -> Trace {
+        let (resource, authorization) = (
+            self.request.all("x-caracal-resource"),
+            self.request.all("authorization"),
+        );
+        let view = self.request.view(&resource, &authorization);
+        let with = Context {
+            keys: keys.and_then(|keys| keys.set.as_ref().ok()),
+            revocation: revocations,
+            signatures: &PureRust,
+            now: self.at,
+        };
+        match &self.claims {
+            Some(claims) => self.verifier.trace_claims(&view, claims, with),
+            None => self.verifier.trace(&view, with),
+        }
+    }
+}
+
+fn needs_keys(trace: &Trace) -> bool {
+    let key_set = Check::Token(TokenCheck::KeySet);
+    trace
+        .checks
+        .iter()
+        .any(|(check, outcome)| *check == key_set && matches!(outcome, Outcome::Failed(_)))
+}
+
+/// What a revocation can name.
+fn anchors(claims: &Claims) -> Vec<String> {
+    let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
+    let optional = optional
+        .into_iter()
+        .filter_map(|shape| shape.as_ref().ok().cloned().flatten());
+    [claims.sid.clone(), claims.root_sid.clone()]
+        .into_iter()
+        .chain(optional)
+        .collect()
+}

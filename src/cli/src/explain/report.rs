@@ -1,0 +1,304 @@
+//! The result, for people and for machines.
+
+use anyhow::Result;
+use caracal_mandate::checks::MandateCheck;
+use caracal_mandate::explain::{Check, Outcome, TokenCheck, Traced};
+use caracal_mandate::refusal::{Reply, ReplyFormat};
+use serde_json::{Value, json};
+
+use super::compared::Compared;
+use super::dependencies::Revocations;
+use super::{Subject, advice};
+use crate::moment;
+use crate::output::shown_bytes;
+
+pub(crate) struct Report<'s, 'a> {
+    subject: &'s Subject<'a>,
+    checks: Vec<Row>,
+    reply: Option<Reply>,
+    error: Option<&'static str>,
+    conditions: Vec<&'static str>,
+    changes: Vec<String>,
+}
+
+struct Row {
+    check: Check,
+    outcome: Outcome,
+    compared: Compared,
+}
+
+/// A check's name, for people.
+fn name(check: Check) -> &'static str {
+    match check {
+        Check::Token(check) => match check {
+            TokenCheck::Resource => "resource",
+            TokenCheck::Path => "path",
+            TokenCheck::Excluded => "exclude",
+            TokenCheck::Method => "method",
+            TokenCheck::Credential => "credential",
+            TokenCheck::Size => "token size",
+            TokenCheck::Parts => "token parts",
+            TokenCheck::Base64 => "token encoding",
+            TokenCheck::Header => "header",
+            TokenCheck::Algorithm => "algorithm",
+            TokenCheck::KeyId => "kid",
+            TokenCheck::Critical => "crit",
+            TokenCheck::PayloadEncoding => "b64",
+            TokenCheck::KeySet => "key set",
+            TokenCheck::Key => "key",
+            TokenCheck::KeyAlgorithm => "key algorithm",
+            TokenCheck::Signature => "signature",
+            TokenCheck::Payload => "payload",
+            TokenCheck::RequiredClaims => "claims",
+        },
+        Check::Mandate(check) => match check {
+            MandateCheck::Issuer => "issuer",
+            MandateCheck::Audience => "audience",
+            MandateCheck::ExpiryWithSkew => "expiry, with leeway",
+            MandateCheck::IssuedAt => "issued at",
+            MandateCheck::NotBefore => "not before",
+            MandateCheck::Use => "use",
+            MandateCheck::Zone => "zone",
+            MandateCheck::Scopes => "scopes",
+            MandateCheck::DelegationShape => "delegation claims",
+            MandateCheck::Session => "agent session",
+            MandateCheck::Delegation => "delegation",
+            MandateCheck::Chain => "delegation chain",
+            MandateCheck::HopCount => "hop count",
+            MandateCheck::OptionalShape => "optional claims",
+            MandateCheck::ScopeNotEmpty => "scope not empty",
+            MandateCheck::Targets => "targets",
+            MandateCheck::Expiry => "expiry",
+            MandateCheck::RevocationState => "revocation state",
+            MandateCheck::Revocation => "revocation",
+            MandateCheck::DelegationEpoch => "delegation epoch",
+        },
+    }
+}
+
+impl<'s, 'a> Report<'s, 'a> {
+    pub(crate) fn new(subject: &'s Subject<'a>) -> Result<Self> {
+        let unknown = [
+            MandateCheck::RevocationState,
+            MandateCheck::Revocation,
+            MandateCheck::DelegationEpoch,
+        ];
+        let unasked = matches!(subject.revocations, Revocations::NotAsked);
+        let mut checks = Vec::new();
+        let (mut changes, mut reasons) = (Vec::new(), Vec::new());
+        for (check, outcome) in &subject.trace.checks {
+            let mut outcome = outcome.clone();
+            let of_revocation = matches!(check, Check::Mandate(one) if unknown.contains(one));
+            if of_revocation && unasked && !matches!(outcome, Outcome::Failed(_)) {
+                outcome = Outcome::NotMade;
+            }
+            let first = match &outcome {
+                Outcome::Failed(why) => Some((why, "")),
+                Outcome::NotReached(Some(Err(why))) => Some((why, "Then also: ")),
+                _ => None,
+            };
+            // Two checks can fail for one reason: it is mended once.
+            if let Some((why, before)) = first
+                && !reasons.contains(why)
+            {
+                reasons.push(why.clone());
+                changes.push(format!("{before}{}", advice::of(*check, why, subject)));
+            }
+            checks.push(Row {
+                check: *check,
+                outcome,
+                compared: Compared::of(*check, subject),
+            });
+        }
+        let content_type = subject.request.all("content-type");
+        let format = ReplyFormat::for_content_type(content_type.first().copied());
+        let (reply, error) = match &subject.trace.verdict {
+            Traced::Refused(refusal) => (
+                Some(Reply::new(refusal, format)),
+                Some(refusal.code().as_str()),
+            ),
+            _ => (None, None),
+        };
+        let mut conditions = Vec::new();
+        let admitted = subject.trace.verdict == Traced::Admitted;
+        if subject.claims_only && subject.trace.verdict != Traced::Excluded {
+            conditions.push("if a key of the zone signed these claims: no signature was checked");
+        }
+        if admitted && unasked {
+            conditions.push(
+                "if not revoked: that was not checked; give --feed, or --revoked and --epoch",
+            );
+        }
+        if admitted && matches!(subject.revocations, Revocations::Disabled) {
+            conditions.push("whether revoked or not: the configuration disables revocation");
+        }
+        Ok(Report {
+            subject,
+            checks,
+            reply,
+            error,
+            conditions,
+            changes,
+        })
+    }
+
+    /// Whether the edge lets the request through; none where that cannot be said.
+    pub(crate) fn admits(&self) -> Option<bool> {
+        match self.subject.trace.verdict {
+            Traced::Admitted | Traced::Excluded => Some(true),
+            Traced::Refused(_) => Some(false),
+            Traced::NeedsRevocations => None,
+        }
+    }
+
+    pub(crate) fn lines(&self, as_json: bool) -> Vec<String> {
+        match as_json {
+            true => vec![self.json().to_string()],
+            false => self.text(),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.subject.trace.verdict {
+            Traced::Excluded => "excluded",
+            Traced::Admitted => "admitted",
+            Traced::Refused(_) => "refused",
+            Traced::NeedsRevocations => "not judged",
+        }
+    }
+
+    fn json(&self) -> Value {
+        let subject = self.subject;
+        let checks: Vec<Value> = self.checks.iter().map(Row::json).collect();
+        let readings: Vec<Value> = subject
+            .readings()
+            .into_iter()
+            .map(|(path, rule)| json!({"path": path, "rule": rule}))
+            .collect();
+        let reply = self.reply.as_ref().map(|reply| {
+            let headers = reply.headers.iter();
+            let headers: Vec<Value> = headers.map(|(name, value)| json!([name, value])).collect();
+            json!({
+                "status": reply.status, "grpc_status": reply.grpc_status, "headers": headers,
+                "body": String::from_utf8_lossy(&reply.body),
+            })
+        });
+        json!({
+            "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
+            "reply": reply, "at": subject.at,
+            "method": shown_bytes(&subject.request.method),
+            "path": shown_bytes(&subject.request.target),
+            "resource": subject.resource.map(|resource| &resource.id),
+            "rule": subject.trace.location.rule.map(|_| subject.rule_in_words()),
+            "requires": subject.required, "readings": readings,
+            "subject_fingerprint": subject.trace.fingerprint.map(|f| f.to_string()),
+            "checks": checks, "change": self.changes,
+        })
+    }
+
+    fn text(&self) -> Vec<String> {
+        let subject = self.subject;
+        let request = subject.request;
+        let mut lines = vec![format!(
+            "{} {} at {} = {}",
+            plain(&request.method),
+            plain(&request.target),
+            subject.at,
+            moment::date(subject.at)
+        )];
+        if let Some(fingerprint) = subject.trace.fingerprint {
+            lines.push(format!("token of fingerprint {fingerprint}"));
+        }
+        if subject.trace.location.rule.is_some() {
+            lines.push(format!("judged by {}", subject.rule_in_words()));
+        }
+        let readings = subject.readings();
+        if readings.len() > 1 {
+            lines.push("the path can be read as".to_owned());
+            let each = readings.into_iter();
+            lines.extend(each.map(|(path, rule)| format!("  {path}, under {rule}")));
+        }
+        lines.push(String::new());
+        lines.push("row  check".to_owned());
+        for row in &self.checks {
+            lines.extend(row.lines());
+        }
+        lines.push(String::new());
+        lines.push(match (&self.reply, self.error) {
+            (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
+            _ => match self.verdict() {
+                "excluded" => {
+                    "The edge lets it through unverified: the path is excluded".to_owned()
+                }
+                "not judged" => {
+                    "It could not be judged: whether it is revoked is not known".to_owned()
+                }
+                _ => "The edge lets it through".to_owned(),
+            },
+        });
+        lines.extend(self.conditions.iter().map(|one| format!("  {one}")));
+        if let Some(reply) = &self.reply {
+            let headers = reply.headers.iter();
+            lines.extend(headers.map(|(name, value)| format!("  {name}: {value}")));
+            lines.push(format!("  {}", plain(&reply.body)));
+        }
+        if !self.changes.is_empty() {
+            lines.push(String::new());
+            lines.push("What to change".to_owned());
+            lines.extend(self.changes.iter().map(|change| format!("- {change}")));
+        }
+        lines
+    }
+}
+
+/// Bytes without quotes around them, where nothing in them could mislead.
+fn plain(bytes: &[u8]) -> String {
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~');
+    match bytes.iter().all(is_plain) {
+        true => bytes.iter().copied().map(char::from).collect(),
+        false => shown_bytes(bytes),
+    }
+}
+
+impl Row {
+    fn words(&self) -> &'static str {
+        match &self.outcome {
+            Outcome::Passed => "ok",
+            Outcome::Failed(_) => "FAILED",
+            Outcome::NotMade => "not checked",
+            Outcome::NotReached(None) => "not reached",
+            Outcome::NotReached(Some(Ok(()))) => "not reached, would pass",
+            Outcome::NotReached(Some(Err(_))) => "not reached, WOULD FAIL",
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let (row, name) = (self.check.row(), name(self.check));
+        let head = format!("{row:>3}  {name:<18}  {:<23}", self.words());
+        if let Outcome::NotReached(None) = self.outcome {
+            return vec![head.trim_end().to_owned()];
+        }
+        let Compared { expected, found } = &self.compared;
+        let mut lines = vec![format!("{head}  expected {expected}; found {found}")];
+        if let Outcome::Failed(why) = &self.outcome {
+            lines.push(format!("       {}", plain(why.as_bytes())));
+        }
+        lines
+    }
+
+    fn json(&self) -> Value {
+        let (outcome, would, why) = match &self.outcome {
+            Outcome::Passed => ("ok", None, None),
+            Outcome::Failed(why) => ("failed", None, Some(why)),
+            Outcome::NotMade => ("not_checked", None, None),
+            Outcome::NotReached(None) => ("not_reached", None, None),
+            Outcome::NotReached(Some(Ok(()))) => ("not_reached", Some("pass"), None),
+            Outcome::NotReached(Some(Err(why))) => ("not_reached", Some("fail"), Some(why)),
+        };
+        json!({
+            "row": self.check.row(), "check": name(self.check), "outcome": outcome,
+            "would": would, "why": why,
+            "expected": self.compared.expected, "found": self.compared.found,
+        })
+    }
+}

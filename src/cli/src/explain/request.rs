@@ -1,0 +1,175 @@
+//! The request that is explained: from flags, or a request head as it was recorded.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use caracal_mandate::decide::RequestView;
+use clap::Args;
+
+use crate::configured::read_file;
+
+#[derive(Args)]
+pub(crate) struct RequestArguments {
+    /// The request's path, with or without a query.
+    #[arg(long, required_unless_present = "request")]
+    path: Option<String>,
+    /// The request's method.
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// Another header of the request, as `NAME: VALUE`; may be given often. A token
+    /// does not belong here: a process list shows it.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The token, or `-` for standard input: the mandate alone, or with `Bearer`
+    /// before it. Without one the request is explained that has none.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Instead of those: the head of a recorded HTTP/1.1 request, `-` for standard
+    /// input. `curl -v` prints one, its `> ` before each line may stay.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "headers", "token_file", "claims"])]
+    request: Option<PathBuf>,
+    /// Instead of a token: its claims, a JSON document, or `-` for standard input. No
+    /// signature is checked then.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    pub(crate) claims: Option<PathBuf>,
+}
+
+/// A request, as the edge gets it.
+pub(crate) struct Request {
+    pub(crate) method: Vec<u8>,
+    pub(crate) target: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl RequestArguments {
+    pub(crate) fn read(&self) -> Result<Request> {
+        if let Some(file) = &self.request {
+            return Request::recorded(&read_file(file)?)
+                .with_context(|| format!("{} holds no request head", file.display()));
+        }
+        let mut headers = Vec::new();
+        for text in &self.headers {
+            let (name, value) = header(text.as_bytes())
+                .with_context(|| "--header: expected NAME: VALUE".to_owned())?;
+            ensure!(
+                !name.eq_ignore_ascii_case("authorization"),
+                "--header takes no Authorization: a process list shows arguments; give --token-file, or `--token-file -` and the token on standard input"
+            );
+            headers.push((name, value));
+        }
+        if let Some(file) = &self.token_file {
+            let token = token(file)?;
+            headers.push(("authorization".to_owned(), token));
+        }
+        Ok(Request {
+            method: self.method.clone().into_bytes(),
+            target: self.path.clone().unwrap_or_default().into_bytes(),
+            headers,
+        })
+    }
+}
+
+/// The value of `Authorization` that a file's token is sent as.
+fn token(file: &Path) -> Result<Vec<u8>> {
+    let bytes = read_file(file)?;
+    let token = bytes.trim_ascii();
+    let has_scheme = token
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
+    let scheme: &[u8] = if has_scheme { b"" } else { b"Bearer " };
+    Ok([scheme, token].concat())
+}
+
+fn header(line: &[u8]) -> Option<(String, Vec<u8>)> {
+    let at = line.iter().position(|b| *b == b':')?;
+    let (name, value) = line.split_at_checked(at)?;
+    let name = std::str::from_utf8(name).ok()?.trim().to_owned();
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let value = value.get(1..)?;
+    let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
+    let end = value.iter().rposition(|b| !blank(b));
+    let end = end.map_or(start, |last| last.saturating_add(1));
+    (!name.is_empty()).then(|| (name, value.get(start..end).unwrap_or_default().to_vec()))
+}
+
+impl Request {
+    /// From a request head (RFC 9112): the request line and headers.
+    fn recorded(bytes: &[u8]) -> Result<Self> {
+        let lines = bytes
+            .split(|b| *b == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .map(|line| line.strip_prefix(b"> ").unwrap_or(line));
+        let mut lines = lines.take_while(|line| !line.is_empty() && *line != b">");
+        let first = lines.next().unwrap_or_default();
+        let mut words = first.splitn(2, |b| *b == b' ');
+        let (method, rest) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        let end = rest.iter().rposition(|b| *b == b' ');
+        let (target, version) = rest
+            .split_at_checked(end.unwrap_or_default())
+            .unwrap_or_default();
+        ensure!(
+            version.starts_with(b" HTTP/") && !method.is_empty(),
+            "its first line is no request line"
+        );
+        let mut headers = Vec::new();
+        for line in lines {
+            match header(line) {
+                Some(header) => headers.push(header),
+                None => bail!("a line of it is no header"),
+            }
+        }
+        Ok(Request {
+            method: method.to_vec(),
+            target: target.to_vec(),
+            headers,
+        })
+    }
+
+    /// The values of every header of a name.
+    pub(crate) fn all(&self, name: &str) -> Vec<&[u8]> {
+        let named = self.headers.iter();
+        let named = named.filter(|(one, _)| one.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_slice()).collect()
+    }
+
+    /// What the core reads of it.
+    pub(crate) fn view<'t>(
+        &'t self,
+        resource: &'t [&'t [u8]],
+        authorization: &'t [&'t [u8]],
+    ) -> RequestView<'t> {
+        RequestView {
+            method: Some(&self.method),
+            target: Some(&self.target),
+            authority: self.all("host").first().copied(),
+            resource,
+            authorization,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_head_is_read() {
+        let plain = b"GET /a b?c HTTP/1.1\r\nHost: x\r\nAuthorization:  Bearer t \r\n\r\nbody: 1";
+        let curl =
+            b"> GET /a b?c HTTP/1.1\n> Host: x\n> Authorization: Bearer t\n> \n< HTTP/1.1 200 OK\n";
+        for bytes in [&plain[..], &curl[..]] {
+            let request = Request::recorded(bytes).unwrap();
+            assert_eq!(request.method, b"GET");
+            assert_eq!(request.target, b"/a b?c");
+            assert_eq!(request.all("authorization"), [b"Bearer t"]);
+            assert_eq!(request.view(&[], &[]).authority, Some(&b"x"[..]));
+            assert!(request.all("body").is_empty());
+        }
+        for bytes in [&b""[..], b"GET /", b"GET / HTTP/1.1\r\nno header\r\n\r\n"] {
+            assert!(Request::recorded(bytes).is_err());
+        }
+    }
+}

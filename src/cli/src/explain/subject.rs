@@ -1,0 +1,254 @@
+//! What an explanation is about, and how its parts are put into words.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use caracal_mandate::config::Configuration;
+use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace};
+use caracal_mandate::jws;
+use caracal_mandate::requirements::Requirements;
+use caracal_mandate::resources::{Resource, Resources};
+use serde_json::Value;
+
+use super::Case;
+use super::compared::{self, list};
+use super::dependencies::{Keys, Revocations};
+use super::request::Request;
+use crate::output::{shown, shown_bytes};
+use crate::place;
+
+/// Most readings that are shown.
+const MOST: usize = 6;
+
+pub(crate) struct Subject<'a> {
+    pub(crate) configuration: &'a Configuration,
+    pub(crate) resources: &'a Resources,
+    pub(crate) request: &'a Request,
+    pub(crate) trace: &'a Trace,
+    pub(crate) resource: Option<&'a Resource>,
+    pub(crate) audience: Option<&'a str>,
+    /// What the request's rule requires; none where nothing is verified.
+    pub(crate) required: Option<&'a Requirements>,
+    /// None until a check needed them.
+    pub(crate) keys: Option<&'a Keys>,
+    pub(crate) revocations: &'a Revocations,
+    pub(crate) at: u64,
+    /// Whether claims were given in place of a token.
+    pub(crate) claims_only: bool,
+    pub(crate) token: Option<&'a [u8]>,
+    /// The token's header and payload, read leniently: for what is shown, never for
+    /// what is decided.
+    pub(crate) header: Option<Value>,
+    payload: Option<Value>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(
+        configuration: &'a Configuration,
+        resources: &'a Resources,
+        case: &'a Case,
+        trace: &'a Trace,
+        keys: Option<&'a Keys>,
+        revocations: &'a Revocations,
+    ) -> Self {
+        let authorization = case.request.all("authorization");
+        let token = match case.claims {
+            Some(_) => None,
+            None => jws::bearer_token(&authorization).ok(),
+        };
+        let part = |n: usize| {
+            let part = token?.split(|b| *b == b'.').nth(n)?;
+            let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+            serde_json::from_slice::<Value>(&bytes).ok()
+        };
+        let object = |value: Option<Value>| value.filter(Value::is_object);
+        let payload = match &case.claims {
+            Some(claims) => serde_json::from_slice(claims).ok(),
+            None => part(1),
+        };
+        let required = trace
+            .location
+            .place
+            .and_then(|place| resources.required(place));
+        Subject {
+            configuration,
+            resources,
+            request: &case.request,
+            trace,
+            resource: trace.location.resource.and_then(|id| resources.get(id)),
+            audience: required.map(|(audience, _)| audience),
+            required: required.map(|(_, required)| required),
+            keys,
+            revocations,
+            at: case.at,
+            claims_only: case.claims.is_some(),
+            token,
+            header: object(part(0)),
+            payload: object(payload),
+        }
+    }
+
+    /// Whether a check passed; none when it was not made.
+    pub(crate) fn outcome(&self, check: TokenCheck) -> Option<bool> {
+        let check = Check::Token(check);
+        let mut checks = self.trace.checks.iter();
+        match checks.find(|(one, _)| *one == check) {
+            Some((_, Outcome::Passed)) => Some(true),
+            Some((_, Outcome::Failed(_))) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The algorithms that the configuration accepts.
+    pub(crate) fn algorithms(&self) -> String {
+        let all = self.configuration.algorithms.iter();
+        let all: Vec<&str> = all.map(|one| one.as_jose()).collect();
+        all.join(", ")
+    }
+
+    /// The key ids of the key set.
+    pub(crate) fn kids(&self) -> String {
+        match self.keys.map(|keys| &keys.set) {
+            Some(Ok(set)) => {
+                let kids: Vec<String> = set.keys().iter().map(|key| key.kid().to_owned()).collect();
+                list(&kids)
+            }
+            _ => "none".to_owned(),
+        }
+    }
+
+    /// The claim of row 3 that is not as it has to be, and what it is.
+    pub(crate) fn malformed_claim(&self) -> Option<(String, String)> {
+        let check = Check::Token(TokenCheck::RequiredClaims);
+        let mut checks = self.trace.checks.iter();
+        let (_, Outcome::Failed(why)) = checks.find(|(one, _)| *one == check)? else {
+            return None;
+        };
+        let name = why.strip_prefix("the claim ")?.split(' ').next()?;
+        let value = self.payload.as_ref()?.get(name);
+        Some((name.to_owned(), compared::value(value)))
+    }
+
+    /// The other claims that have to be texts and are none, as a sentence.
+    pub(crate) fn other_missing_claims(&self, first: &str) -> String {
+        let required = [
+            "iss",
+            "jti",
+            "sub",
+            "sid",
+            "root_sid",
+            "client_id",
+            "use",
+            "sub_type",
+        ];
+        let is_text = |name: &&str| {
+            let value = self.payload.as_ref().and_then(|payload| payload.get(name));
+            value
+                .and_then(Value::as_str)
+                .is_some_and(|text| !text.is_empty())
+        };
+        let missing: Vec<&str> = required
+            .into_iter()
+            .filter(|name| *name != first && !is_text(name))
+            .collect();
+        match missing.as_slice() {
+            [] => String::new(),
+            missing => format!(" Also missing, or no text: {}.", missing.join(", ")),
+        }
+    }
+
+    /// Which parts of the token cannot be decoded.
+    pub(crate) fn undecoded_parts(&self) -> String {
+        let Some(token) = self.token else {
+            return "-".to_owned();
+        };
+        let parts = token.split(|b| *b == b'.');
+        let named = ["header", "payload", "signature"].into_iter().zip(parts);
+        let bad: Vec<&str> = named
+            .filter(|(_, part)| URL_SAFE_NO_PAD.decode(part).is_err())
+            .map(|(name, _)| name)
+            .collect();
+        match bad.as_slice() {
+            [] => "each is".to_owned(),
+            bad => format!("not the {}", bad.join(", ")),
+        }
+    }
+
+    /// The rule that the request falls under.
+    pub(crate) fn rule_in_words(&self) -> String {
+        let (Some(resource), Some(rule)) = (self.resource, self.trace.location.rule) else {
+            return "no rule".to_owned();
+        };
+        let method = self.trace.location.place.map(|place| place.method);
+        let rule = place::rule_in_words(&resource.rules, rule, method);
+        match self.resources.are_named() {
+            true => format!("{rule} of resource {}", shown(&resource.id)),
+            false => rule,
+        }
+    }
+
+    /// Every reading of the path with its rule.
+    pub(crate) fn readings(&self) -> Vec<(String, String)> {
+        let Some(resource) = self.resource else {
+            return Vec::new();
+        };
+        let words = |reading: &caracal_mandate::explain::Reading| {
+            let rule = place::rule_in_words(&resource.rules, reading.rule, None);
+            (shown_bytes(&reading.path), rule)
+        };
+        self.trace.location.readings.iter().map(words).collect()
+    }
+
+    pub(crate) fn readings_in_words(&self) -> String {
+        let all = self.readings();
+        let more = all.len().saturating_sub(MOST);
+        let mut words: Vec<String> = all
+            .into_iter()
+            .take(MOST)
+            .map(|(path, rule)| format!("{path} under {rule}"))
+            .collect();
+        if more > 0 {
+            words.push(format!("{more} more"));
+        }
+        match words.as_slice() {
+            [] => format!("{} cannot be read", shown_bytes(&self.request.target)),
+            words => words.join("; "),
+        }
+    }
+
+    /// How the request names its resource, and what it may name.
+    pub(crate) fn resource_compared(&self) -> (String, String) {
+        if !self.resources.are_named() {
+            return ("nothing: there is one resource".to_owned(), "-".to_owned());
+        }
+        let names = self.request.all("x-caracal-resource");
+        let names: Vec<String> = names.iter().map(|name| shown_bytes(name)).collect();
+        let host = self.request.all("host");
+        let host = host.first().map_or("no host".to_owned(), |host| {
+            format!("host {}", shown_bytes(host))
+        });
+        let named = match names.as_slice() {
+            [] => "no X-Caracal-Resource".to_owned(),
+            names => format!("X-Caracal-Resource {}", names.join(" and ")),
+        };
+        let chosen = match self.resource {
+            Some(resource) => format!(": resource {}", shown(&resource.id)),
+            None => String::new(),
+        };
+        (
+            format!("one of {}", self.resource_ids()),
+            format!("{named}, {host}{chosen}"),
+        )
+    }
+
+    fn resource_ids(&self) -> String {
+        let all = self.resources.all().iter().map(|one| &one.id);
+        list(all)
+    }
+
+    pub(crate) fn resource_advice(&self, why: &str) -> String {
+        format!(
+            "{why}. The caller names one resource of {} in one header X-Caracal-Resource, and sends the request to a host that this resource is served at; or the operator adds the host to that resource's hosts in the filter's configuration.",
+            self.resource_ids()
+        )
+    }
+}

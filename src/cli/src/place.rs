@@ -1,0 +1,33 @@
+//! The rule that a request falls under, in words.
+
+use caracal_mandate::requirements::{MethodId, RuleId, Rules};
+
+use crate::output::shown;
+
+/// A rule, by its prefix, and by the method where that has requirements of its own.
+pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId>) -> String {
+    match rule {
+        RuleId::Default => "the rule outside routes".to_owned(),
+        RuleId::Excluded(n) => {
+            let prefix = rules.exclude().get(n).map_or("", String::as_str);
+            format!("the excluded prefix {}", shown(prefix))
+        }
+        RuleId::Route(n) => {
+            let Some(route) = rules.routes().get(n) else {
+                return "no rule".to_owned();
+            };
+            let prefix = match route.prefix.as_str() {
+                "" => "/",
+                prefix => prefix,
+            };
+            let method = match method {
+                Some(MethodId::Listed(m)) => route.methods.get(m),
+                _ => None,
+            };
+            match method {
+                Some((name, _)) => format!("{name} of the route {}", shown(prefix)),
+                None => format!("the route {}", shown(prefix)),
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! A decision with every check beside it, for people: which ran, which failed, and
+//! what those behind the first failure would have said. The verdict is
+//! [`Verifier::screen`]'s and [`Verifier::decide`]'s; the checks are shown by the same
+//! functions that these are made of. A filter calls nothing in here, so its file has
+//! none of it.
+
+mod check;
+
+use crate::cache::MandateCache;
+use crate::checks::{Facts, MandateCheck, Stop};
+use crate::claims::Claims;
+use crate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
+use crate::jws::{self, TokenLimits, UnverifiedMandate};
+use crate::keys::Algorithm;
+use crate::mandate::{self, Fingerprint, InvalidMandate};
+use crate::path::{InvalidPath, RequestPath};
+use crate::refusal::{ErrorCode, Refusal};
+use crate::requirements::{RuleId, Rules};
+use crate::resources::{Place, ResourceId};
+
+use check::is_of_token;
+pub use check::{Check, TokenCheck};
+
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was made, and passed.
+    Passed,
+    /// It was made and failed: this is the verdict, in words of its own.
+    Failed(String),
+    /// What decides came before. What it would have said, where that can be known of
+    /// claims that nobody may have signed.
+    NotReached(Option<Result<(), String>>),
+    /// It could not be made with what was given.
+    NotMade,
+}
+
+/// What a path is read as, and the rule that this reading falls under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The path, as somebody may read it.
+    pub path: Vec<u8>,
+    /// Its rule.
+    pub rule: RuleId,
+}
+
+/// What is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traced {
+    /// Continue unverified: the path is excluded.
+    Excluded,
+    /// Continue.
+    Admitted,
+    /// Refuse.
+    Refused(Refusal),
+    /// Good but for its revocation, and that state is not there yet.
+    NeedsRevocations,
+}
+
+/// A decision and its checks.
+#[derive(Debug)]
+pub struct Trace {
+    /// What is decided.
+    pub verdict: Traced,
+    /// Every check, in the contract's order.
+    pub checks: Vec<(Check, Outcome)>,
+    /// Where the request stands.
+    pub location: Location,
+    /// The token's fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+    /// The claims. They are the zone's word only if [`TokenCheck::Signature`] passed.
+    pub claims: Option<Claims>,
+}
+
+/// Where a request stands in the configuration, as far as that can be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The resource it is for.
+    pub resource: Option<ResourceId>,
+    /// What the path can be read as; the first is the path as it came. None where it
+    /// cannot be read at all.
+    pub readings: Vec<Reading>,
+    /// The one rule of all readings.
+    pub rule: Option<RuleId>,
+    /// Whose requirements hold; none where nothing is verified.
+    pub place: Option<Place>,
+    /// What fails before there is a place.
+    pub refused: Option<(TokenCheck, Refusal)>,
+}
+
+/// Everything that can be read of a token, whatever is wrong with it.
+#[derive(Default)]
+struct Seen {
+    failed: Option<(TokenCheck, String)>,
+    fingerprint: Option<Fingerprint>,
+    claims: Option<Claims>,
+}
+
+impl Verifier {
+    /// Where a request stands, with what it was chosen by.
+    pub fn locate(&self, request: &RequestView<'_>) -> Location {
+        let mut location = Location {
+            resource: None,
+            readings: Vec::new(),
+            rule: None,
+            place: None,
+            refused: None,
+        };
+        let refused = |check, refusal: Refusal| Some((check, refusal));
+        let resource = match self.resources().choose(request.authority, request.resource) {
+            Ok(resource) => resource,
+            Err(why) => {
+                location.refused = refused(TokenCheck::Resource, Refusal::invalid_choice(why));
+                return location;
+            }
+        };
+        location.resource = Some(resource);
+        let Some(rules) = self.resources().get(resource).map(|one| &one.rules) else {
+            return location;
+        };
+        location.readings = rules.readings(request.target);
+        let rule = match rules.find(request.target) {
+            Ok(rule) => rule,
+            Err(why) => {
+                let refusal = Refusal::new(ErrorCode::InvalidRequest, why.to_string());
+                location.refused = refused(TokenCheck::Path, refusal);
+                return location;
+            }
+        };
+        location.rule = Some(rule);
+        if let RuleId::Excluded(_) = rule {
+            return location;
+        }
+        match rules.method(rule, request.method) {
+            Ok(method) => {
+                location.place = Some(Place {
+                    resource,
+                    rule,
+                    method,
+                });
+            }
+            Err(why) => {
+                location.refused = refused(TokenCheck::Method, Refusal::invalid_method(why));
+            }
+        }
+        location
+    }
+
+    /// Decides on a request with a token, and says what each check came to.
+    pub fn trace(&self, request: &RequestView<'_>, with: Context<'_>) -> Trace {
+        let mut cache = MandateCache::new(0);
+        let verdict = match self.screen(request, &cache) {
+            Err(refusal) => Traced::Refused(refusal),
+            Ok(Screened::Excluded) => Traced::Excluded,
+            Ok(Screened::Credential(credential)) => {
+                match self.decide(&credential, with, &mut cache) {
+                    Verdict::Admitted(_) => Traced::Admitted,
+                    Verdict::Refused(refusal, _) => Traced::Refused(refusal),
+                    Verdict::NeedsRevocations => Traced::NeedsRevocations,
+                    // A key set that cannot be had, or has no such key after another
+                    // fetch, is what an edge answers for in the end.
+                    Verdict::NeedsKeySet(Missing::KeySet) => Traced::Refused(no_key_set()),
+                    Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
+                }
+            }
+        };
+        let seen = match jws::bearer_token(request.authorization) {
+            Err(refusal) => Seen {
+                failed: Some((TokenCheck::Credential, refusal.description().to_owned())),
+                ..Seen::default()
+            },
+            Ok(token) => self.look_at(token, with),
+        };
+        self.assemble(request, Some(verdict), seen, with)
+    }
+
+    /// The same with a payload alone, its claims as a JSON document: no token and no
+    /// signature are checked, and the verdict is that on these claims if a key of the
+    /// zone had signed them.
+    pub fn trace_claims(
+        &self,
+        request: &RequestView<'_>,
+        payload: &[u8],
+        with: Context<'_>,
+    ) -> Trace {
+        let mut seen = Seen::default();
+        match Claims::parse(payload) {
+            Ok(claims) => seen.claims = Some(claims),
+            Err(why) => {
+                let why = InvalidMandate::Claims(why);
+                seen.failed = Some((TokenCheck::of_mandate(why), why.to_string()));
+            }
+        }
+        self.assemble(request, None, seen, with)
+    }
+
+    /// Looks at a token further than a decision would.
+    fn look_at(&self, token: &[u8], with: Context<'_>) -> Seen {
+        let mut seen = Seen {
+            fingerprint: Some(Fingerprint::of(token)),
+            ..Seen::default()
+        };
+        let parse = |max_bytes, algorithms: &[Algorithm]| {
+            let limits = TokenLimits {
+                max_bytes,
+                algorithms,
+            };
+            UnverifiedMandate::parse(token, limits)
+        };
+        let mut read = parse(self.max_token_bytes, &self.algorithms);
+        if let Err(why) = &read {
+            seen.failed = Some((TokenCheck::of_jws(*why), why.to_string()));
+            read = parse(usize::MAX, &[Algorithm::Es256, Algorithm::EdDsa]);
+        }
+        let Ok(read) = read else {
+            return seen;
+        };
+        if seen.failed.is_none() {
+            let fingerprint = Fingerprint::of(token);
+            let failed = match with.keys {
+                None => Some((TokenCheck::KeySet, no_key_set().description().to_owned())),
+                Some(keys) => mandate::verify(&read, fingerprint, keys, with.signatures)
+                    .err()
+                    .map(|why| (TokenCheck::of_mandate(why), why.to_string())),
+            };
+            seen.failed = failed;
+        }
+        seen.claims = Claims::parse(read.payload()).ok();
+        seen
+    }
+
+    /// Puts the checks in order. Without a verdict it is that of the checks.
+    fn assemble(
+        &self,
+        request: &RequestView<'_>,
+        verdict: Option<Traced>,
+        seen: Seen,
+        with: Context<'_>,
+    ) -> Trace {
+        let with_token = verdict.is_some();
+        let location = self.locate(request);
+        let required = location
+            .place
+            .and_then(|place| self.resources().required(place));
+        let is_excluded = matches!(location.rule, Some(RuleId::Excluded(_)));
+        let mut failed = match &location.refused {
+            Some((check, refusal)) => Some((*check, refusal.description().to_owned())),
+            None if is_excluded => Some((TokenCheck::Excluded, String::new())),
+            None => seen.failed.clone(),
+        };
+        let mut checks: Vec<(Check, Outcome)> = Vec::new();
+        for check in TokenCheck::ALL {
+            let outcome = match &failed {
+                // An excluded path admits: what is behind it is not asked.
+                Some((TokenCheck::Excluded, _)) if *check == TokenCheck::Excluded => {
+                    Outcome::Passed
+                }
+                Some((at, why)) if at == check => Outcome::Failed(why.clone()),
+                Some((at, _)) if at < check => Outcome::NotReached(None),
+                _ if !with_token && is_of_token(*check) => Outcome::NotMade,
+                _ => Outcome::Passed,
+            };
+            checks.push((Check::Token(*check), outcome));
+        }
+        let mut stopped = None;
+        let anchors = seen.claims.as_ref().map(mandate::anchors);
+        for check in MandateCheck::ALL {
+            let said = match (&seen.claims, &anchors, required) {
+                (Some(claims), Some(anchors), Some((audience, required))) => {
+                    Some(check.judge(&Facts {
+                        verifier: self,
+                        claims,
+                        anchors,
+                        audience,
+                        required,
+                        with,
+                    }))
+                }
+                _ => None,
+            };
+            let first = failed.is_none() && stopped.is_none();
+            let outcome = match said {
+                None => Outcome::NotReached(None),
+                Some(Ok(())) if first => Outcome::Passed,
+                Some(Ok(())) => Outcome::NotReached(Some(Ok(()))),
+                Some(Err(Stop::NeedsRevocations)) => {
+                    if first {
+                        stopped = Some(Traced::NeedsRevocations);
+                    }
+                    Outcome::NotMade
+                }
+                Some(Err(Stop::Refuse(refusal))) => {
+                    let why = refusal.description().to_owned();
+                    if first {
+                        stopped = Some(Traced::Refused(refusal));
+                        Outcome::Failed(why)
+                    } else {
+                        Outcome::NotReached(Some(Err(why)))
+                    }
+                }
+            };
+            checks.push((Check::Mandate(*check), outcome));
+        }
+        let refused = location.refused.as_ref().map(|(_, refusal)| refusal);
+        let verdict = verdict.unwrap_or_else(|| match (refused, failed.take()) {
+            (Some(refusal), _) => Traced::Refused(refusal.clone()),
+            (None, Some((TokenCheck::Excluded, _))) => Traced::Excluded,
+            (None, Some((_, why))) => Traced::Refused(Refusal::invalid_token(why)),
+            (None, None) => stopped.unwrap_or(Traced::Admitted),
+        });
+        Trace {
+            verdict,
+            checks,
+            location,
+            fingerprint: seen.fingerprint,
+            claims: seen.claims,
+        }
+    }
+}
+
+/// What an edge answers that could not get a key set.
+fn no_key_set() -> Refusal {
+    Refusal::unavailable("The zone's key set cannot be fetched")
+}
+
+impl Rules {
+    /// Every reading of a path with its rule, the path as it came first: all of them,
+    /// or as many as are looked at. None when the path cannot be read.
+    pub fn readings(&self, target: Option<&[u8]>) -> Vec<Reading> {
+        let readings = std::cell::RefCell::new(Vec::new());
+        let note = |path: &[u8]| {
+            let reading = Reading {
+                path: path.to_vec(),
+                rule: self.find_reading(path),
+            };
+            let mut readings = readings.borrow_mut();
+            if !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        };
+        // That there are too many to try is what finding the rule says.
+        let _: Result<(), InvalidPath> =
+            RequestPath::parse(target).and_then(|path| path.rule(note));
+        readings.into_inner()
+    }
+}

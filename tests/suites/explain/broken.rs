@@ -1,0 +1,225 @@
+//! Broken mandates, and what has to be said of them.
+
+use caracal_tests::mint::{Key, claims, configuration};
+use serde_json::{Value, json};
+
+use crate::NOW;
+
+/// A mandate that is broken, the request that carries it, and what the text must say.
+pub(crate) struct Broken {
+    pub(crate) name: &'static str,
+    pub(crate) token: String,
+    pub(crate) more: Vec<&'static str>,
+    pub(crate) code: &'static str,
+    /// The check that fails, what it expected and what it found.
+    pub(crate) check: [&'static str; 3],
+    pub(crate) fix: &'static [&'static str],
+}
+
+pub(crate) fn broken() -> Vec<Broken> {
+    let key = Key::new("k1", 1);
+    let good = |changes: Value| key.mandate(NOW, changes);
+    let of = |name, token, code, check, fix| Broken {
+        name,
+        token,
+        more: vec!["--path", "/invoices"],
+        code,
+        check,
+        fix,
+    };
+    let on = |path, broken: Broken| Broken {
+        more: vec!["--method", "POST", "--path", path],
+        ..broken
+    };
+    let mut changed = good(json!({}));
+    // The first character of the signature: all of its bits count.
+    let at = changed.rfind('.').unwrap() + 1;
+    let other = if changed[at..].starts_with('A') {
+        "B"
+    } else {
+        "A"
+    };
+    changed.replace_range(at..=at, other);
+    vec![
+        of(
+            "expired",
+            good(json!({"exp": NOW - 300, "iat": NOW - 1200})),
+            "401 invalid_token",
+            [
+                "expiry, with leeway",
+                "2025-12-31T23:59:00Z, 60 s ago",
+                "2025-12-31T23:55:00Z, 300 s (5 min 0 s) ago",
+            ],
+            &["gets a new mandate", "clocks"],
+        ),
+        of(
+            "other audience",
+            good(json!({"aud": "resource://crm-api"})),
+            "401 invalid_token",
+            [
+                "audience",
+                "\"resource://billing-api\" in aud",
+                "[\"resource://crm-api\"]",
+            ],
+            &[
+                "asks the STS for a mandate whose audience is \"resource://billing-api\"",
+                "the operator sets that as the audience",
+            ],
+        ),
+        of(
+            "issuer with a slash",
+            good(json!({"iss": "https://sts.example.test/"})),
+            "401 invalid_token",
+            [
+                "issuer",
+                "iss \"https://sts.example.test\"",
+                "\"https://sts.example.test/\"",
+            ],
+            &[
+                "slashes at the end",
+                "the operator writes issuer as \"https://sts.example.test/\"",
+            ],
+        ),
+        of(
+            "missing scope",
+            good(json!({"scope": "billing:write"})),
+            "403 insufficient_scope",
+            ["scopes", "[\"billing:read\"]", "\"billing:write\""],
+            &[
+                "also has scope [\"billing:read\"]",
+                "required_scopes of the rule outside routes",
+            ],
+        ),
+        of(
+            "unknown kid",
+            Key::new("k9", 1).mandate(NOW, json!({})),
+            "401 invalid_token",
+            [
+                "key",
+                "a key of kid \"k9\" in the key set",
+                "keys of kid [\"k1\"]",
+            ],
+            &[
+                "has no key \"k9\": it has [\"k1\"]",
+                "its operator serves it first",
+            ],
+        ),
+        of(
+            "signature changed",
+            changed,
+            "401 invalid_token",
+            [
+                "signature",
+                "a signature by one of them",
+                "it does not verify",
+            ],
+            &[
+                "was changed after it was signed",
+                "gets a new mandate from the STS and sends it unchanged",
+            ],
+        ),
+        on(
+            "/agents/run",
+            of(
+                "no agent session",
+                good(json!({})),
+                "403 session_required",
+                ["agent session", "agent_session_id", "absent"],
+                &[
+                    "starts an agent session",
+                    "require_session to false for the route \"/agents\"",
+                ],
+            ),
+        ),
+        on(
+            "/agents/run",
+            of(
+                "too many hops",
+                good(json!({"agent_session_id": "agent-1", "hop_count": 4})),
+                "403 hop_count_exceeded",
+                ["hop count", "hop_count at most 2", "4"],
+                &[
+                    "at most 2 hops: this was through 4",
+                    "raises max_hop_count of the route \"/agents\"",
+                ],
+            ),
+        ),
+        Broken {
+            more: vec!["--path", "/invoices", "--revoked", "root-1"],
+            ..of(
+                "revoked",
+                good(json!({})),
+                "401 session_revoked",
+                [
+                    "revocation",
+                    "none of sid, root_sid, agent_session_id, delegation_edge_id revoked",
+                    "revoked: root_sid \"root-1\"",
+                ],
+                &["a new mandate in a new authorized session"],
+            )
+        },
+        of(
+            "other zone",
+            good(json!({"zone_id": "zone-2"})),
+            "401 invalid_zone",
+            ["zone", "zone_id \"zone-1\"", "\"zone-2\""],
+            &["asks the STS of zone \"zone-1\"", "sets zone_id"],
+        ),
+        of(
+            "algorithm",
+            key.sign_as(
+                &json!({"alg": "HS256", "kid": "k1"}),
+                &claims(NOW, json!({})),
+            ),
+            "401 invalid_token",
+            ["algorithm", "alg one of [ES256]", "\"HS256\""],
+            &["signs with ES256", "is ever accepted"],
+        ),
+        of(
+            "not yet valid",
+            good(json!({"nbf": NOW + 200})),
+            "401 invalid_token",
+            [
+                "not before",
+                "not after 1767225660",
+                "in 200 s (3 min 20 s)",
+            ],
+            &[
+                "waits until the mandate is valid",
+                "clock_skew_s to at least 200",
+            ],
+        ),
+        on(
+            "/payouts",
+            of(
+                "not delegated",
+                good(json!({"scope": "billing:payout"})),
+                "403 delegation_required",
+                ["delegation", "delegation_edge_id", "absent"],
+                &["came from a delegated grant", "require_delegation to false"],
+            ),
+        ),
+        of(
+            "an ID token",
+            good(json!({"sid": null, "root_sid": null, "zone_id": null})),
+            "401 invalid_token",
+            ["claims", "sid, root_sid", "sid is absent"],
+            &[
+                "the claim sid must be a non-empty string; here it is absent",
+                "Also missing, or no text: root_sid",
+                "probably an ordinary access token or an ID token",
+            ],
+        ),
+    ]
+}
+
+pub(crate) fn edge() -> Value {
+    configuration(json!({
+        "revocation": {"upstream": "feed"},
+        "required_scopes": ["billing:read"],
+        "routes": {
+            "/payouts": {"required_scopes": ["billing:payout"], "require_delegation": true},
+            "/agents": {"require_session": true, "max_hop_count": 2},
+        },
+    }))
+}
