@@ -112,9 +112,12 @@ fn resources_in_force(configuration: &Configuration) {
     for (id, own) in &configuration.resources {
         assert!(id.bytes().all(|b| b.is_ascii_graphic() && b != b','));
         for host in own.hosts.iter().flatten() {
-            let authority = format!("{host}:443");
-            let found = resources.choose(Some(authority.as_bytes()), &[]).unwrap();
+            let found = resources.choose(Some(host.as_bytes()), &[]).unwrap();
             assert_eq!(&resources.get(found).unwrap().id, id);
+            let near = format!("{host}0");
+            if let Ok(found) = resources.choose(Some(near.as_bytes()), &[]) {
+                assert_ne!(&resources.get(found).unwrap().id, id);
+            }
         }
         if own.hosts.is_none()
             && let Ok(found) = resources.choose(Some(b"elsewhere.test"), &[id.as_bytes()])

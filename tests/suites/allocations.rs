@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{Context, RequestView, Screened, Verdict, Verifier};
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::revocation::Disabled;
 use caracal_mandate::signature::PureRust;
@@ -58,9 +58,14 @@ impl Edge {
             now: NOW,
         };
         let before = COUNT.get();
-        let screened =
-            self.verifier
-                .screen(Some(b"/payouts/1?page=2"), &[value.as_bytes()], &self.cache);
+        let request = RequestView {
+            method: Some(b"GET"),
+            target: Some(b"/payouts/1?page=2"),
+            authority: Some(b"edge.test"),
+            resource: &[],
+            authorization: &[value.as_bytes()],
+        };
+        let screened = self.verifier.screen(&request, &self.cache);
         let Ok(Screened::Credential(credential)) = screened else {
             panic!("not a credential");
         };

@@ -111,11 +111,15 @@ impl Store {
 /// One audience as it is, several as one text that stands for all of them in any
 /// order.
 fn audiences(configuration: &Configuration) -> String {
-    let resources = configuration.in_force();
-    let mut all: Vec<&str> = resources
-        .all()
+    let named = configuration
+        .resources
         .iter()
-        .map(|r| r.audience.as_str())
+        .map(|(id, resource)| resource.audience_of(id));
+    let mut all: Vec<&str> = configuration
+        .audience
+        .as_deref()
+        .into_iter()
+        .chain(named)
         .collect();
     all.sort_unstable();
     match all.as_slice() {

@@ -15,12 +15,20 @@ pub enum Host<'a> {
     Address(Ipv6Addr),
 }
 
-/// A configured host.
+/// A configured host, which is one text, as in the `domains` of an Envoy route: a
+/// port, a final dot or another spelling of an address is another text, and a proxy
+/// may take it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HostName {
+pub struct HostName {
+    key: Key,
     /// In lower case.
+    text: String,
+}
+
+/// What a configured host is sorted by: all texts for the same host stand together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
     Name(Vec<u8>),
-    /// Between brackets.
     Address(Ipv6Addr),
 }
 
@@ -59,30 +67,63 @@ fn is_port(port: &[u8]) -> bool {
 
 impl HostName {
     /// Reads a configured host: a name, an IPv4 address, or an IPv6 address between
-    /// brackets; no port.
+    /// brackets; a port behind it where the proxy sees one; no final dot.
     pub fn parse(text: &str) -> Option<Self> {
-        let name = match Host::of_authority(text.as_bytes())? {
-            // What was cut off is a port or a final dot.
-            Host::Name(name) if name.len() == text.len() => {
-                HostName::Name(name.to_ascii_lowercase())
-            }
-            Host::Address(address) if text.ends_with(']') => HostName::Address(address),
-            Host::Name(_) | Host::Address(_) => return None,
+        let host = Host::of_authority(text.as_bytes())?;
+        let (without_port, _) = split(text);
+        if text.ends_with(':') {
+            return None;
+        }
+        let key = match host {
+            Host::Name(_) if without_port.ends_with('.') => return None,
+            Host::Name(name) => Key::Name(name.to_ascii_lowercase()),
+            Host::Address(address) => Key::Address(address),
         };
-        Some(name)
+        Some(HostName {
+            key,
+            text: text.to_ascii_lowercase(),
+        })
     }
 
-    /// How it stands to a request's host in the order of configured ones.
+    /// As it is configured, in lower case.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The host, and the port behind it; empty where there is none.
+    pub fn split(&self) -> (&str, &str) {
+        split(&self.text)
+    }
+
+    /// Whether both are the same host and port, however they are spelled.
+    pub(crate) fn is_as(&self, other: &HostName) -> bool {
+        self.key == other.key && self.split().1 == other.split().1
+    }
+
+    /// Whether a request's authority is this text, in letters of any case.
+    pub(crate) fn is(&self, authority: &[u8]) -> bool {
+        self.text.as_bytes().eq_ignore_ascii_case(authority)
+    }
+
+    /// How it stands to a request's host in the order of configured ones, whatever
+    /// the ports.
     pub(crate) fn compare(&self, host: &Host<'_>) -> Ordering {
-        match (self, host) {
-            (HostName::Name(own), Host::Name(name)) => {
+        match (&self.key, host) {
+            (Key::Name(own), Host::Name(name)) => {
                 let lower = name.iter().map(u8::to_ascii_lowercase);
                 own.iter().copied().cmp(lower)
             }
-            (HostName::Name(_), Host::Address(_)) => Ordering::Less,
-            (HostName::Address(_), Host::Name(_)) => Ordering::Greater,
-            (HostName::Address(own), Host::Address(address)) => own.cmp(address),
+            (Key::Name(_), Host::Address(_)) => Ordering::Less,
+            (Key::Address(_), Host::Name(_)) => Ordering::Greater,
+            (Key::Address(own), Host::Address(address)) => own.cmp(address),
         }
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, ""),
     }
 }
 
@@ -143,17 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_host_has_no_port_and_no_final_dot() {
-        let lower = HostName::Name(b"a.example".to_vec());
-        assert_eq!(HostName::parse("A.Example"), Some(lower));
-        for same in ["[::1]", "[0::1]"] {
-            let address = HostName::Address("::1".parse().unwrap());
-            assert_eq!(HostName::parse(same), Some(address));
+    fn a_configured_host_is_one_text() {
+        for (text, lower) in [
+            ("A.Example", "a.example"),
+            ("a.example:8443", "a.example:8443"),
+            ("[::1]", "[::1]"),
+            ("[2001:DB8::7]:443", "[2001:db8::7]:443"),
+        ] {
+            let host = HostName::parse(text).unwrap();
+            assert_eq!(host.text(), lower);
+            assert!(host.is(text.as_bytes()) && host.is(lower.as_bytes()));
         }
         for bad in [
-            "", "a:80", "a:", "a.", "[::1]:80", "[::1]:", "*", "*.a", "::1", "http://a",
+            "", "a:", "a.", "a.:80", "a:x", "[::1]:", "*", "*.a", "::1", "http://a", "a@b",
         ] {
             assert_eq!(HostName::parse(bad), None, "{bad}");
         }
+        assert!(!HostName::parse("[::1]").unwrap().is(b"[0::1]"));
     }
 }

@@ -53,6 +53,9 @@ pub enum InvalidChoice {
     Elsewhere,
     /// The host cannot be read.
     Host,
+    /// The host is a resource's, but for a port, a final dot or the spelling of an
+    /// address.
+    Spelled,
 }
 
 impl fmt::Display for InvalidChoice {
@@ -68,6 +71,9 @@ impl fmt::Display for InvalidChoice {
             }
             InvalidChoice::Elsewhere => "The resource is not served at this host",
             InvalidChoice::Host => "The host is missing or cannot be read",
+            InvalidChoice::Spelled => {
+                "The host is that of a resource with another port, a final dot or another spelling of its address"
+            }
         })
     }
 }
@@ -144,8 +150,9 @@ impl Resources {
     /// the value of every `X-Caracal-Resource`.
     ///
     /// A host that is one resource's is that resource's alone, and a resource with
-    /// hosts is served at no other: so proxy and filter cannot think of different
-    /// resources where the proxy routes by host.
+    /// hosts is served at no other. A host is compared as a proxy compares it, by its
+    /// text: one that is nearly a resource's could be routed to another service, with
+    /// a mandate for this one or on a path that this one excludes, and is refused.
     ///
     /// # Errors
     /// See [`InvalidChoice`].
@@ -189,13 +196,22 @@ impl Resources {
         if self.hosts.is_empty() {
             return Ok(None);
         }
-        let host = authority.and_then(Host::of_authority);
-        let host = host.ok_or(InvalidChoice::Host)?;
-        let found = self.hosts.binary_search_by(|(own, _)| own.compare(&host));
-        Ok(found
-            .ok()
-            .and_then(|at| self.hosts.get(at))
-            .map(|(_, n)| *n))
+        let authority = authority.ok_or(InvalidChoice::Host)?;
+        let host = Host::of_authority(authority).ok_or(InvalidChoice::Host)?;
+        let first = self
+            .hosts
+            .partition_point(|(own, _)| own.compare(&host).is_lt());
+        let rest = self.hosts.get(first..).unwrap_or_default();
+        let mut same = rest
+            .iter()
+            .take_while(|(own, _)| own.compare(&host).is_eq())
+            .peekable();
+        let is_theirs = same.peek().is_some();
+        match same.find(|(own, _)| own.is(authority)) {
+            Some((_, n)) => Ok(Some(*n)),
+            None if is_theirs => Err(InvalidChoice::Spelled),
+            None => Ok(None),
+        }
     }
 
     /// Where a request stands: its resource, then the rule of its path there (rows 0

@@ -77,7 +77,7 @@ CONFIGS = {
                     "POST": {"required_scopes": ["write"], "require_session": True},
                 }}},
             },
-            "https://reports.example.test": {},
+            "https://reports.example.test": {"exclude": ["/health/"]},
             "resource://ledger": {"hosts": ["ledger.test", "[::1]"]},
         },
     },

@@ -32,6 +32,9 @@ pub(crate) enum At {
     /// Neither configuration asks.
     Any,
     Is(String),
+    /// This one with a port that neither configuration has, with a final dot, or
+    /// otherwise spelled.
+    Near(String),
     /// One that neither configuration has.
     Other,
     /// It is missing, or cannot be read as a host.
@@ -90,19 +93,24 @@ fn hosts(both: [&Resources; 2]) -> Vec<(At, Option<Vec<u8>>)> {
     if names.is_empty() {
         return vec![(At::Any, None)];
     }
-    let text = |name: &HostName| match name {
-        HostName::Name(name) => String::from_utf8_lossy(name).into_owned(),
-        HostName::Address(address) => format!("[{address}]"),
-    };
     let mut all: Vec<(At, Option<Vec<u8>>)> = names
         .iter()
         .map(|name| {
-            let text = text(name);
+            let text = name.text().to_owned();
             (At::Is(text.clone()), Some(text.into_bytes()))
         })
         .collect();
     let mut other = "other".to_owned();
-    while names.contains(&&HostName::Name(other.clone().into_bytes())) {
+    for name in &names {
+        let (host, port) = name.split();
+        let mut near = format!("{host}:{port}0");
+        while names.iter().any(|name| name.text() == near) {
+            near.push('0');
+        }
+        all.push((At::Near(name.text().to_owned()), Some(near.into_bytes())));
+    }
+    // A name that begins no configured one is near none of them.
+    while names.iter().any(|name| name.text().starts_with(&other)) {
         other.push('r');
     }
     all.push((At::Other, Some(other.into_bytes())));

@@ -107,6 +107,10 @@ fn choice(choice: &Choice) -> String {
     match &choice.host {
         At::Any => header,
         At::Is(host) => format!("{header} at host {}", shown(host)),
+        At::Near(host) => format!(
+            "{header} at host {} with another port or spelling",
+            shown(host)
+        ),
         At::Other => format!("{header} at any other host"),
         At::Unreadable => format!("{header} at no readable host"),
     }

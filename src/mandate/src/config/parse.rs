@@ -121,7 +121,8 @@ fn read(
         .get("forward")
         .and_then(|at| forward(&at))
         .unwrap_or_default();
-    if object.has("resources") && forward.headers.contains_key(RESOURCE_HEADER) {
+    let is_ours = |name: &String| name.replace(['_', '.'], "-") == RESOURCE_HEADER;
+    if object.has("resources") && forward.headers.keys().any(is_ours) {
         object.fail::<()>(
             &format!("forward.headers[{RESOURCE_HEADER:?}]"),
             "is the header that tells the upstream which resource was verified",

@@ -104,7 +104,27 @@ fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
         }
         resources.insert(id.to_owned(), resource);
     }
+    exclusions(at, &resources);
     Some(resources)
+}
+
+/// Whoever names a resource gets what it excludes, without a mandate. Among resources
+/// that any host may ask for, that must gain nothing.
+fn exclusions(at: &At<'_, '_, '_>, resources: &BTreeMap<String, Resource>) {
+    let cut = |prefix: &String| prefix.trim_end_matches('/').to_owned();
+    let anywhere = resources.iter().filter(|(_, one)| one.hosts.is_none());
+    for (id, one) in anywhere.clone() {
+        for (other, another) in anywhere.clone() {
+            let has = |prefix: &String| another.exclude.iter().any(|has| cut(has) == cut(prefix));
+            if let Some(prefix) = one.exclude.iter().find(|prefix| !has(prefix)) {
+                at.fail::<()>(format!(
+                    "excludes {} from {} and not from {}: who names the one could reach the other unverified; exclude it from both, or give them hosts",
+                    quoted(prefix), quoted(id), quoted(other)
+                ));
+                return;
+            }
+        }
+    }
 }
 
 fn resource<'v>(
@@ -142,10 +162,10 @@ fn own_hosts<'v>(
     for item in items {
         let Some(text) = item.text() else { continue };
         let Some(host) = HostName::parse(text) else {
-            item.fail::<()>("expected a host name, an IPv4 address, or an IPv6 address in brackets; no port, final dot or wildcard");
+            item.fail::<()>("expected a host name, an IPv4 address, or an IPv6 address in brackets, with the port that the proxy sees, if any; no final dot or wildcard");
             continue;
         };
-        if let Some((_, other)) = known.iter().find(|(known, _)| *known == host) {
+        if let Some((_, other)) = known.iter().find(|(known, _)| known.is_as(&host)) {
             item.fail::<()>(format!("is a host of {} already", quoted(other)));
             continue;
         }

@@ -91,9 +91,9 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
     pub exclude: Vec<String>,
-    /// The hosts that the resource is served at, without ports: a request to one of
-    /// them is for this resource, and one to any other host is not. Default: the
-    /// host does not matter.
+    /// The hosts that the resource is served at, each as requests name it: with a
+    /// port where the proxy sees one. A request to one of them is for this resource,
+    /// and one to any other host is not. Default: the host does not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_HOSTS)))]
     pub hosts: Option<Vec<String>>,
@@ -142,7 +142,7 @@ impl Configuration {
 
 impl Resource {
     /// Its audience under an identifier.
-    pub(super) fn audience_of<'a>(&'a self, id: &'a str) -> &'a str {
+    pub fn audience_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.audience.as_deref().unwrap_or(id)
     }
 }

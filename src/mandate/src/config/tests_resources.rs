@@ -11,10 +11,11 @@ fn parse(members: &str) -> Result<Configuration, Vec<ConfigError>> {
 }
 
 const GOOD: &[&str] = &[
+    r#""resources":{"a":{"exclude":["/h","/i"]},"b":{"exclude":["/i","/h/"]},"c":{"hosts":["c.test"],"exclude":["/c"]}}"#,
     r#""resources":{"a":{}}"#,
     r#""resources":{"resource://a":{},"resource://b":{"audience":"https://b"}}"#,
     r#""resources":{"a":{"audience":"b"},"b":{"audience":"a"}}"#,
-    r#""resources":{"a":{"hosts":["a.test","10.0.0.1","[::1]"]},"b":{"hosts":["b.test"]},"c":{}}"#,
+    r#""resources":{"a":{"hosts":["a.test","a.test:8443","10.0.0.1","[::1]","[::1]:80"]},"b":{"hosts":["b.test"]},"c":{}}"#,
     r#""required_scopes":["x"],"resources":{"a":{"required_scopes":[],"require_agent":true,"routes":{"/p":{"methods":{"POST":{"required_scopes":["w"]}}}},"exclude":["/h"]}}"#,
 ];
 
@@ -50,6 +51,11 @@ const BAD: &[(&str, &str, bool)] = &[
         true,
     ),
     (
+        r#""resources":{"a":{"exclude":["/h"]},"b":{"exclude":["/h/i"]}}"#,
+        "resources",
+        false,
+    ),
+    (
         r#""resources":{"a":{},"b":{"audience":"a"}}"#,
         "resources[\"b\"]",
         false,
@@ -75,7 +81,7 @@ const BAD: &[(&str, &str, bool)] = &[
         false,
     ),
     (
-        r#""resources":{"a":{"hosts":["a.test:80"]}}"#,
+        r#""resources":{"a":{"hosts":["a.test:"]}}"#,
         "resources[\"a\"].hosts[0]",
         false,
     ),
@@ -189,7 +195,11 @@ fn resources_hosts_methods_and_all_routes_together_are_bounded() {
             format!(r#""/r{n}":{{}}"#)
         })
     };
-    let exclude = |extra| two("exclude", "[", "]", 512, extra, &|n| format!(r#""/e{n}""#));
+    let exclude = |extra: usize| {
+        two("exclude", "[", "]", 512 + extra, 0, &|n| {
+            format!(r#""/e{n}""#)
+        })
+    };
     let all_methods = |extra| {
         let sixteen = many(16, &|n| format!(r#""M{n}":{{}}"#));
         two("routes", "{", "}", 32, extra, &move |n| {
@@ -229,7 +239,7 @@ fn at(resources: &Resources, id: &str, method: &str, path: &str) -> Option<(Stri
 fn each_level_replaces_what_it_names_of_the_one_around_it() {
     let c = parse(
         r#""required_scopes":["top"],"resources":{
-            "a":{},
+            "a":{"exclude":["/h/"]},
             "b":{"required_scopes":["b"],"require_session":true,"exclude":["/h"],"routes":{
                 "/p":{"required_scopes":["p"],"methods":{
                     "POST":{"required_scopes":["w"]},"DELETE":{"require_session":false}}}}}}"#,
@@ -239,7 +249,7 @@ fn each_level_replaces_what_it_names_of_the_one_around_it() {
     let at = |id, method, path| at(&resources, id, method, path);
     let is = |scopes: &str, session| Some((scopes.to_owned(), session));
     assert_eq!(at("a", "GET", "/p"), is("top", false));
-    assert_eq!(at("a", "GET", "/h"), is("top", false));
+    assert_eq!(at("a", "GET", "/h"), None);
     assert_eq!(at("b", "GET", "/x"), is("b", true));
     assert_eq!(at("b", "GET", "/p/1"), is("p", true));
     assert_eq!(at("b", "HEAD", "/p/1"), is("p", true));
