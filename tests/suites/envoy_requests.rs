@@ -1,9 +1,12 @@
 //! What a request meets in a real Envoy beside its verdict: headers, replies,
 //! paths, logs and metrics.
 
+use std::time::Duration;
+
 use caracal_tests::edge::Recording;
 use caracal_tests::envoy::Paths;
 use caracal_tests::mint::now;
+use caracal_tests::processes::until;
 use caracal_tests::servers::request;
 use serde_json::{Value, json};
 
@@ -214,10 +217,11 @@ fn decisions_are_counted_by_name() {
     }
     client.get("/", None, &[]);
     let metric = |name: &str| edge.envoy.metric(name);
-    assert_eq!(
-        metric("caracal_decisions_total.outcome=admitted.code=none"),
-        3
-    );
+    // Counters are told at ticks.
+    let admitted = "caracal_decisions_total.outcome=admitted.code=none";
+    until("it is counted", Duration::from_secs(5), || {
+        metric(admitted) == 3
+    });
     assert_eq!(
         metric("caracal_decisions_total.outcome=refused.code=missing_token"),
         1
