@@ -85,14 +85,18 @@ pub fn now() -> u64 {
         .as_secs()
 }
 
-/// The least configuration of the filter that goes with these mandates.
+/// The least configuration of the filter that goes with these mandates, changed; null
+/// removes a member.
 pub fn configuration(changes: Value) -> Value {
     let mut configuration = json!({
         "issuer": ISSUER, "zone_id": ZONE, "audience": AUDIENCE,
         "jwks": {"upstream": "sts"}, "revocation": "disabled",
     });
     for (name, value) in changes.as_object().unwrap() {
-        configuration[name] = value.clone();
+        match value {
+            Value::Null => drop(configuration.as_object_mut().unwrap().remove(name)),
+            value => configuration[name] = value.clone(),
+        }
     }
     configuration
 }

@@ -45,13 +45,15 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
 }
 
 fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) -> Value {
+    let all = json!([{"name": "all", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
+    ]}]);
+    let virtual_hosts = setup.virtual_hosts.clone().unwrap_or(all);
     let mut manager = json!({
         "@type": MANAGER,
         "stat_prefix": "edge",
         "access_log": [access_log(folder)],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
-        ]}]},
+        "route_config": {"virtual_hosts": virtual_hosts},
         "http_filters": [
             {"name": "caracal", "typed_config": filter(setup, number, configuration)},
             {"name": "router", "typed_config": {"@type": ROUTER}},

@@ -32,6 +32,8 @@ pub struct Setup {
     /// What each listener does to paths before the filter sees them; without any,
     /// none does anything.
     pub paths: Vec<Paths>,
+    /// The virtual hosts of every listener; without any, all goes to `upstream`.
+    pub virtual_hosts: Option<Value>,
     /// Wall clock, in seconds, when it is to stand still.
     pub frozen_at: Option<u64>,
     /// The file that says how far off the wall clock is.
@@ -55,6 +57,11 @@ impl Setup {
 
     pub fn paths(mut self, paths: impl IntoIterator<Item = Paths>) -> Self {
         self.paths = paths.into_iter().collect();
+        self
+    }
+
+    pub fn virtual_hosts(mut self, virtual_hosts: Value) -> Self {
+        self.virtual_hosts = Some(virtual_hosts);
         self
     }
 

@@ -50,7 +50,18 @@ pub fn check(data: &[u8]) {
     }
     assert!(!format!("{configuration:?}").contains(SECRET));
     again(&configuration);
-    for prefix in configuration.routes.keys().chain(&configuration.exclude) {
+    let resources = configuration.resources.values();
+    let routes = resources
+        .clone()
+        .flat_map(|resource| resource.routes.keys());
+    let excluded = resources.flat_map(|resource| &resource.exclude);
+    for prefix in configuration
+        .routes
+        .keys()
+        .chain(&configuration.exclude)
+        .chain(routes)
+        .chain(excluded.clone())
+    {
         assert!(prefix.starts_with('/') && !prefix.contains("//"));
         assert!(!prefix.contains(['?', '#', '%', ';', '\\', '\0', '\n', '\r']));
         assert!(
@@ -63,8 +74,10 @@ pub fn check(data: &[u8]) {
         !configuration
             .exclude
             .iter()
+            .chain(excluded)
             .any(|prefix| prefix.trim_end_matches('/').is_empty())
     );
+    resources_in_force(&configuration);
     let target = configuration.jwks_target();
     for text in [&target.path, &target.authority] {
         assert!(text.bytes().all(|b| b.is_ascii_graphic()), "{text:?}");
@@ -79,6 +92,35 @@ pub fn check(data: &[u8]) {
         assert!(
             !["authorization", "host", "connection", "content-length"].contains(&name.as_str())
         );
+    }
+}
+
+/// Each resource is the one that its name and its hosts choose, and no other has its
+/// audience.
+fn resources_in_force(configuration: &Configuration) {
+    let resources = configuration.in_force();
+    let mut audiences: Vec<&str> = resources
+        .all()
+        .iter()
+        .map(|r| r.audience.as_str())
+        .collect();
+    assert_eq!(audiences.len(), configuration.resources.len().max(1));
+    let before = audiences.len();
+    audiences.sort_unstable();
+    audiences.dedup();
+    assert_eq!(audiences.len(), before);
+    for (id, own) in &configuration.resources {
+        assert!(id.bytes().all(|b| b.is_ascii_graphic() && b != b','));
+        for host in own.hosts.iter().flatten() {
+            let authority = format!("{host}:443");
+            let found = resources.choose(Some(authority.as_bytes()), &[]).unwrap();
+            assert_eq!(&resources.get(found).unwrap().id, id);
+        }
+        if own.hosts.is_none()
+            && let Ok(found) = resources.choose(Some(b"elsewhere.test"), &[id.as_bytes()])
+        {
+            assert_eq!(&resources.get(found).unwrap().id, id);
+        }
     }
 }
 

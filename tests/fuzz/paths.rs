@@ -2,7 +2,7 @@
 //! the same rule for every reader here and every chain of three of them. The
 //! readers are written after real ones, with other libraries than the product's.
 
-use caracal_mandate::requirements::{Requirements, RuleId, Rules};
+use caracal_mandate::requirements::{Requirements, Route, RuleId, Rules};
 use percent_encoding::percent_decode;
 
 use crate::byte;
@@ -23,20 +23,20 @@ const CHAIN: usize = 3;
 pub fn check(data: &[u8]) {
     let mut data = data;
     let (routes, exclude) = RULES[usize::from(byte(&mut data)) % RULES.len()];
-    let rules = Rules::new(
-        Requirements::default(),
-        routes
-            .iter()
-            .map(|prefix| ((*prefix).to_owned(), Requirements::default()))
-            .collect(),
-        exclude.iter().map(|prefix| (*prefix).to_owned()).collect(),
-    );
+    let route = |prefix: &&str| Route {
+        prefix: (*prefix).to_owned(),
+        requirements: Requirements::default(),
+        methods: Vec::new(),
+    };
+    let excluded: Vec<String> = exclude.iter().map(|prefix| (*prefix).to_owned()).collect();
+    let all = routes.iter().map(route).collect();
+    let rules = Rules::new(Requirements::default(), all, &excluded);
     let Ok(found) = rules.find(Some(data)) else {
         return;
     };
     let name = match found {
         RuleId::Default => "none",
-        RuleId::Route(n) => rules.routes()[n].0.as_str(),
+        RuleId::Route(n) => rules.routes()[n].prefix.as_str(),
         RuleId::Excluded(n) => rules.exclude()[n].as_str(),
     };
     for reading in readings(data) {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::claims::TokenUse;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Credential, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{Context, Credential, RequestView, Screened, Verdict, Verifier};
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::requirements::Requirements;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
@@ -92,8 +92,12 @@ fn world() -> World {
     let configuration = configuration.unwrap();
     let key_set = key_set().to_string();
     let keys: BTreeMap<String, Vec<independent::Members>> = serde_json::from_str(&key_set).unwrap();
-    let rules = configuration.rules();
-    let mut by_prefix: BTreeMap<_, _> = rules.routes().iter().cloned().collect();
+    let resources = configuration.in_force();
+    let rules = &resources.all()[0].rules;
+    let routes = rules.routes().iter();
+    let mut by_prefix: BTreeMap<_, _> = routes
+        .map(|route| (route.prefix.clone(), route.requirements.clone()))
+        .collect();
     by_prefix.insert("/".to_owned(), rules.default_requirements().clone());
     World {
         verifier: Verifier::from(&configuration),
@@ -151,14 +155,14 @@ fn check_in(world: &World, mut data: &[u8]) {
     let route = ROUTES[usize::from(route) % ROUTES.len()];
     let authorization = [b"Bearer ", token.as_slice()].concat();
     let mut cache = MandateCache::new(2);
-    let screen = |cache: &MandateCache| {
-        let screened = world
-            .verifier
-            .screen(Some(route.as_bytes()), &[&authorization], cache);
-        match screened {
-            Ok(Screened::Credential(credential)) => Some(credential),
-            _ => None,
-        }
+    let view = RequestView {
+        target: Some(route.as_bytes()),
+        authorization: &[&authorization],
+        ..RequestView::default()
+    };
+    let screen = |cache: &MandateCache| match world.verifier.screen(&view, cache) {
+        Ok(Screened::Credential(credential)) => Some(credential),
+        _ => None,
     };
     let Some(credential) = screen(&cache) else {
         return;

@@ -66,10 +66,11 @@ fn main() {
 fn observe(proxy: &mut Proxy, case: &Case) -> Observed {
     let mut request = Request::new(&case.request.method, &case.request.path);
     for (name, value) in case.request.headers() {
-        // The host sets `:authority`; Envoy makes it of `host`.
-        if !name.eq_ignore_ascii_case("host") {
-            request = request.header(name.to_ascii_lowercase(), value);
-        }
+        // Envoy makes `:authority` of `host`.
+        request = match name.to_ascii_lowercase().as_str() {
+            "host" => request.authority(value),
+            name => request.header(name, value),
+        };
     }
     let stream = proxy.request(0, request);
     let mut waited = Duration::ZERO;

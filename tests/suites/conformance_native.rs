@@ -2,7 +2,7 @@
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::refusal::Refusal;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
@@ -25,22 +25,28 @@ fn observe(file: &File, case: &Case) -> Observed {
     let configuration = Configuration::from_json(&document, &|_| None).unwrap();
     let verifier = Verifier::from(&configuration);
     let headers = case.request.headers();
-    let authorization: Vec<&[u8]> = headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-        .map(|(_, value)| value.as_slice())
-        .collect();
+    let all = |name: &str| -> Vec<&[u8]> {
+        let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_slice()).collect()
+    };
+    let (authorization, resource) = (all("authorization"), all("x-caracal-resource"));
+    let view = RequestView {
+        method: Some(case.request.method.as_bytes()),
+        target: Some(case.request.path.as_bytes()),
+        authority: Some(all("host").first().copied().unwrap_or(b"edge.test")),
+        resource: &resource,
+        authorization: &authorization,
+    };
     let refused = |refusal: Refusal| Observed {
         status: refusal.code().http_status(),
         error: Some(refusal.code().as_str().to_owned()),
     };
     let mut cache = MandateCache::new(1);
-    let credential =
-        match verifier.screen(Some(case.request.path.as_bytes()), &authorization, &cache) {
-            Ok(Screened::Credential(credential)) => credential,
-            Ok(Screened::Excluded) => return Observed::admitted(),
-            Err(refusal) => return refused(refusal),
-        };
+    let credential = match verifier.screen(&view, &cache) {
+        Ok(Screened::Credential(credential)) => credential,
+        Ok(Screened::Excluded) => return Observed::admitted(),
+        Err(refusal) => return refused(refusal),
+    };
     let answer = &file.key_sets[&case.key_set];
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
     let context = Context {

@@ -7,11 +7,14 @@ use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::{Configuration, Host, JwksTarget, Revocation};
-use caracal_mandate::decide::{Context, Credential, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{
+    Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
+};
 use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
 use caracal_mandate::refusal::Refusal;
+use caracal_mandate::resources::ResourceId;
 use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
 use crate::host::{self, Failed, Level};
@@ -213,13 +216,14 @@ impl Engine {
             .and_then(|adopted| adopted.control.key_set_id())
     }
 
+    /// What the upstream is told of the resource that a request is for.
+    pub(crate) fn told(&self, resource: ResourceId) -> Option<&str> {
+        self.verifier.resources().told(resource)
+    }
+
     /// Judges what needs no dependency.
-    pub(crate) fn screen<'t>(
-        &self,
-        target: Option<&[u8]>,
-        authorization: &[&'t [u8]],
-    ) -> Result<Screened<'t>, Refusal> {
-        self.verifier.screen(target, authorization, &self.cache)
+    pub(crate) fn screen<'t>(&self, request: &RequestView<'t>) -> Result<Screened<'t>, Refusal> {
+        self.verifier.screen(request, &self.cache)
     }
 
     /// Judges a request at once, or lets it wait.

@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::decide::Verdict;
-use caracal_mandate::forward::{self, Forwarding};
+use caracal_mandate::decide::{RequestView, Verdict};
+use caracal_mandate::forward::{self, Forwarding, RESOURCE_HEADER};
 use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
+use caracal_mandate::resources::ResourceId;
 
 use crate::engine::{Engine, Phase};
 use crate::host::{self, Failed, Level, Map};
@@ -19,6 +20,35 @@ pub(crate) struct Request {
     pub(crate) format: ReplyFormat,
     /// Of the bearer token, verified or not; for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// The resource that it is for, once that is known.
+    pub(crate) resource: Option<ResourceId>,
+}
+
+/// The headers that a request is judged by. Of a name that counts once, the first.
+#[derive(Default)]
+pub(crate) struct Asked<'h> {
+    method: Option<&'h [u8]>,
+    target: Option<&'h [u8]>,
+    authority: Option<&'h [u8]>,
+    content_type: Option<&'h [u8]>,
+    resource: Vec<&'h [u8]>,
+    authorization: Vec<&'h [u8]>,
+}
+
+impl Asked<'_> {
+    pub(crate) fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: self.method,
+            target: self.target,
+            authority: self.authority,
+            resource: &self.resource,
+            authorization: &self.authorization,
+        }
+    }
+
+    pub(crate) fn format(&self) -> ReplyFormat {
+        ReplyFormat::for_content_type(self.content_type)
+    }
 }
 
 /// A request's headers as the host gave them.
@@ -41,16 +71,28 @@ impl Headers {
         self.all(name).next()
     }
 
-    pub(crate) fn path(&self) -> Option<&[u8]> {
-        self.all(":path").next()
-    }
-
-    pub(crate) fn authorization(&self) -> Vec<&[u8]> {
-        self.all("authorization").collect()
-    }
-
-    pub(crate) fn format(&self) -> ReplyFormat {
-        ReplyFormat::for_content_type(self.all("content-type").next())
+    /// What is judged, in one pass: each name is compared with few others.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let mut asked = Asked::default();
+        for (name, value) in self.0.iter() {
+            let once = match name.len() {
+                5 if name == b":path" => &mut asked.target,
+                7 if name == b":method" => &mut asked.method,
+                10 if name == b":authority" => &mut asked.authority,
+                12 if name.eq_ignore_ascii_case(b"content-type") => &mut asked.content_type,
+                13 if name.eq_ignore_ascii_case(b"authorization") => {
+                    asked.authorization.push(value);
+                    continue;
+                }
+                18 if name.eq_ignore_ascii_case(RESOURCE_HEADER.as_bytes()) => {
+                    asked.resource.push(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            once.get_or_insert(value);
+        }
+        asked
     }
 
     /// Takes reserved names from a request's trailers: some upstreams read them as
@@ -103,7 +145,7 @@ impl Headers {
 /// where that leaves it. What cannot be carried out refuses.
 pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict) -> Phase {
     match verdict {
-        Verdict::Admitted(mandate) => match set_principal(engine, &mandate) {
+        Verdict::Admitted(mandate) => match set_principal(engine, request, &mandate) {
             Ok(()) => {
                 note(engine, "admitted", None, request, Some(&mandate));
                 engine.metrics.admitted();
@@ -131,6 +173,7 @@ pub(crate) fn exclude(engine: &mut Engine) -> Phase {
     let request = Request {
         format: ReplyFormat::Http,
         fingerprint: None,
+        resource: None,
     };
     note(engine, "excluded", None, &request, None);
     engine.metrics.excluded();
@@ -186,9 +229,13 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
     }
 }
 
-/// Adds the principal's headers. There is none of these names: the client's were
-/// removed before the request was judged.
-fn set_principal(engine: &mut Engine, mandate: &Mandate) -> Result<(), Failed> {
+/// Adds the principal's headers, and which resource was verified where there are
+/// several. There is none of these names: the client's were removed before the
+/// request was judged.
+fn set_principal(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
+    if let Some(id) = request.resource.and_then(|resource| engine.told(resource)) {
+        host::add_request_header(RESOURCE_HEADER, id.as_bytes())?;
+    }
     for (name, value) in engine.forwarding.principal(mandate.claims()) {
         match value {
             Some(value) => host::add_request_header(name, value.as_bytes())?,

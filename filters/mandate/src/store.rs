@@ -44,11 +44,12 @@ impl Store {
     pub(crate) fn new(configuration: &Configuration) -> Self {
         let jwks = &configuration.jwks;
         let timing = [jwks.timeout_ms, jwks.ttl_s, jwks.max_stale_s].map(|n| n.to_string());
+        let audience = audiences(configuration);
         let mut texts: Vec<&str> = timing.iter().map(String::as_str).collect();
         texts.extend([
             configuration.issuer.as_str(),
             &configuration.zone_id,
-            &configuration.audience,
+            &audience,
             &jwks.upstream,
         ]);
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
@@ -104,6 +105,22 @@ impl Store {
         cas: u32,
     ) -> Result<bool, Failed> {
         host::set_shared_data(&self.key_set, &encode(generation, document), cas)
+    }
+}
+
+/// One audience as it is, several as one text that stands for all of them in any
+/// order.
+fn audiences(configuration: &Configuration) -> String {
+    let resources = configuration.in_force();
+    let mut all: Vec<&str> = resources
+        .all()
+        .iter()
+        .map(|r| r.audience.as_str())
+        .collect();
+    all.sort_unstable();
+    match all.as_slice() {
+        [one] => (*one).to_owned(),
+        several => digest(several),
     }
 }
 

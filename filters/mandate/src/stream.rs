@@ -33,6 +33,7 @@ impl Stream {
         let unread = Request {
             format: ReplyFormat::Http,
             fingerprint: None,
+            resource: None,
         };
         let broken = |why| {
             request::reply(&unread, &Refusal::unavailable(why));
@@ -56,10 +57,12 @@ impl Stream {
         if crate::hooks::answered(&headers) {
             return Phase::Refused;
         }
-        let authorization = headers.authorization();
+        let asked = headers.asked();
+        let view = asked.view();
         let mut request = Request {
-            format: headers.format(),
+            format: asked.format(),
             fingerprint: None,
+            resource: None,
         };
         if headers.strip(&engine.forwarding).is_err() {
             return request::refuse(
@@ -69,9 +72,9 @@ impl Stream {
                 None,
             );
         }
-        match engine.screen(headers.path(), &authorization) {
+        match engine.screen(&view) {
             Err(refusal) => {
-                request.fingerprint = jws::bearer_token(&authorization)
+                request.fingerprint = jws::bearer_token(view.authorization)
                     .ok()
                     .filter(|token| token.len() <= engine.max_token_bytes)
                     .map(Fingerprint::of);
@@ -80,6 +83,7 @@ impl Stream {
             Ok(Screened::Excluded) => request::exclude(engine),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
+                request.resource = Some(credential.resource());
                 match engine.judge(self.id, &request, credential, &self.phase) {
                     Outcome::Decided(verdict) => request::carry_out(engine, &request, verdict),
                     Outcome::Waits => Phase::Waiting,

@@ -68,20 +68,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Each prefix with what is demanded under it, most specific first as they win.
 fn in_force(configuration: &Configuration) -> Result<Vec<Value>> {
-    let rules = configuration.rules();
-    let mut routes: Vec<_> = rules.routes().iter().collect();
-    routes.sort_by_key(|(prefix, _)| (std::cmp::Reverse(prefix.len()), prefix.clone()));
-    let mut lines: Vec<Value> = rules
-        .exclude()
-        .iter()
-        .map(|prefix| json!({"prefix": prefix, "excluded": true}))
-        .collect();
-    for (prefix, requirements) in routes {
-        lines.push(json!({"prefix": prefix, "requires": serde_json::to_value(requirements)?}));
-    }
-    if !rules.routes().iter().any(|(prefix, _)| prefix == "/") {
-        let requirements = serde_json::to_value(rules.default_requirements())?;
-        lines.push(json!({"prefix": "/", "requires": requirements}));
+    let mut lines = Vec::new();
+    for resource in configuration.in_force().all() {
+        let rules = &resource.rules;
+        let mut routes: Vec<_> = rules.routes().iter().collect();
+        routes.sort_by_key(|route| (std::cmp::Reverse(route.prefix.len()), &route.prefix));
+        let excluded = rules.exclude().iter();
+        lines.extend(excluded.map(|prefix| json!({"prefix": prefix, "excluded": true})));
+        for route in routes {
+            let requires = serde_json::to_value(&route.requirements)?;
+            lines.push(json!({"prefix": route.prefix, "requires": requires}));
+            for (method, requirements) in &route.methods {
+                let requires = serde_json::to_value(requirements)?;
+                lines.push(json!({"prefix": route.prefix, "method": method, "requires": requires}));
+            }
+        }
+        if !rules.routes().iter().any(|route| route.prefix == "/") {
+            let requirements = serde_json::to_value(rules.default_requirements())?;
+            lines.push(json!({"prefix": "/", "requires": requirements}));
+        }
     }
     Ok(lines)
 }
@@ -90,7 +95,9 @@ fn describe(configuration: &Configuration) -> Result<()> {
     let target = configuration.jwks_target();
     output::line(&format!("issuer    {}", configuration.issuer));
     output::line(&format!("zone      {}", configuration.zone_id));
-    output::line(&format!("audience  {}", configuration.audience));
+    for resource in configuration.in_force().all() {
+        output::line(&format!("audience  {}", resource.audience));
+    }
     output::line(&format!(
         "key set   {}://{}{} through {}",
         target.scheme, target.authority, target.path, configuration.jwks.upstream

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Screened, Verdict, Verifier};
+use caracal_mandate::decide::{Context, RequestView, Screened, Verdict, Verifier};
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::path::RequestPath;
 use caracal_mandate::revocation::anchors::RevokedAnchors;
@@ -111,7 +111,13 @@ fn request(
     with: Context<'_>,
     cache: &mut MandateCache,
 ) -> u16 {
-    match verifier.screen(Some(b"/v1/invoices/17?page=2"), authorization, cache) {
+    let view = RequestView {
+        method: Some(b"GET"),
+        target: Some(b"/v1/invoices/17?page=2"),
+        authorization,
+        ..RequestView::default()
+    };
+    match verifier.screen(&view, cache) {
         Err(refusal) => refusal.code().http_status(),
         Ok(Screened::Excluded) => 0,
         Ok(Screened::Credential(credential)) => match verifier.decide(&credential, with, cache) {

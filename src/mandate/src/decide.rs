@@ -12,9 +12,26 @@ use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::keys::{Algorithm, KeySet};
 use crate::mandate::{self, Fingerprint, InvalidMandate, Mandate};
 use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::{Requirements, RuleId, Rules};
+use crate::requirements::{Requirements, RuleId};
+use crate::resources::{Place, ResourceId, Resources};
 use crate::revocation::{AnchorId, Availability, RevocationView};
 use crate::signature::SignatureVerifier;
+
+/// What of a request is read before its mandate is. All of it is the client's word,
+/// as it was received: before reserved headers are removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestView<'t> {
+    /// The method (`:method`).
+    pub method: Option<&'t [u8]>,
+    /// The request target (`:path`), with its query.
+    pub target: Option<&'t [u8]>,
+    /// Host and port (`:authority`).
+    pub authority: Option<&'t [u8]>,
+    /// The value of every `X-Caracal-Resource` header.
+    pub resource: &'t [&'t [u8]],
+    /// The value of every `Authorization` header.
+    pub authorization: &'t [&'t [u8]],
+}
 
 /// What can be said of a request without any dependency (rows 0 to 2 and the
 /// unsigned part of row 3).
@@ -26,9 +43,9 @@ pub enum Screened<'t> {
     Credential(Credential<'t>),
 }
 
-/// A token that may be a mandate, and the rule of the request that carries it.
+/// A token that may be a mandate, and the place of the request that carries it.
 pub struct Credential<'t> {
-    rule: RuleId,
+    place: Place,
     fingerprint: Fingerprint,
     token: Token<'t>,
 }
@@ -45,10 +62,15 @@ impl Credential<'_> {
         self.fingerprint
     }
 
+    /// The resource that the request is for.
+    pub fn resource(&self) -> ResourceId {
+        self.place.resource
+    }
+
     /// The same, for longer than the request's headers last.
     pub fn into_owned(self) -> Credential<'static> {
         Credential {
-            rule: self.rule,
+            place: self.place,
             fingerprint: self.fingerprint,
             token: match self.token {
                 Token::Known(token, mandate) => {
@@ -64,7 +86,7 @@ impl Credential<'_> {
 impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
-            .field("rule", &self.rule)
+            .field("place", &self.place)
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
@@ -109,65 +131,83 @@ pub struct Context<'a> {
 #[derive(Debug)]
 pub struct Verifier {
     issuer: String,
-    audience: String,
     zone_id: String,
     algorithms: Vec<Algorithm>,
     clock_skew_s: u64,
     max_token_bytes: usize,
-    rules: Rules,
+    resources: Resources,
 }
 
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
         Verifier {
             issuer: configuration.issuer.clone(),
-            audience: configuration.audience.clone(),
             zone_id: configuration.zone_id.clone(),
             algorithms: configuration.algorithms.clone(),
             clock_skew_s: configuration.clock_skew_s,
             max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
-            rules: configuration.rules(),
+            resources: configuration.in_force(),
         }
     }
 }
 
 impl Verifier {
-    /// Judges what needs no dependency: `target` is the request target (`:path`),
-    /// `authorization` the values of every `Authorization` header. A token that
-    /// `cache` knows is not read again: it was read under the same configuration.
+    /// Judges what needs no dependency. A token that `cache` knows is not read
+    /// again: it was read under the same configuration.
     ///
     /// # Errors
     /// 400 or 401, by rows 0, 2 and 3.
     pub fn screen<'t>(
         &self,
-        target: Option<&[u8]>,
-        authorization: &[&'t [u8]],
+        request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
-        let rule = self
-            .rules
-            .find(target)
-            .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
-        if self.rules.requirements(rule).is_none() {
+        let Some(place) = self.place(request)? else {
             return Ok(Screened::Excluded);
-        }
-        let token = jws::bearer_token(authorization)?;
+        };
+        let token = jws::bearer_token(request.authorization)?;
         // Before it is digested: what is too long costs nothing.
         if token.len() > self.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
         }
         if let Some(mandate) = cache.get(token) {
             return Ok(Screened::Credential(Credential {
-                rule,
+                place,
                 fingerprint: mandate.fingerprint(),
                 token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
             }));
         }
         let unverified = self.read(token).map_err(Refusal::invalid_token)?;
         Ok(Screened::Credential(Credential {
-            rule,
+            place,
             fingerprint: Fingerprint::of(token),
             token: Token::New(unverified),
+        }))
+    }
+
+    /// Where a request stands: resource, then path, then method. `None` where it is
+    /// excluded, which a resource decides for itself.
+    fn place(&self, request: &RequestView<'_>) -> Result<Option<Place>, Refusal> {
+        let resource = self
+            .resources
+            .choose(request.authority, request.resource)
+            .map_err(Refusal::invalid_choice)?;
+        let Some(rules) = self.resources.get(resource).map(|one| &one.rules) else {
+            return Err(Refusal::unavailable("The edge has no such resource"));
+        };
+        let invalid =
+            |why: &dyn std::fmt::Display| Refusal::new(ErrorCode::InvalidRequest, why.to_string());
+        let rule = rules.find(request.target).map_err(|why| invalid(&why))?;
+        if let RuleId::Excluded(_) = rule {
+            return Ok(None);
+        }
+        let method = rules
+            .method(rule, request.method)
+            .map_err(Refusal::invalid_method)?;
+        Ok(Some(Place {
+            resource,
+            rule,
+            method,
         }))
     }
 
@@ -193,7 +233,7 @@ impl Verifier {
             Ok(mandate) => mandate,
             Err(verdict) => return verdict,
         };
-        match self.judge(&mandate, credential.rule, with) {
+        match self.judge(&mandate, credential.place, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations,
@@ -241,18 +281,18 @@ impl Verifier {
         Refusal::invalid_token(InvalidMandate::UnknownKey)
     }
 
-    /// The rules in force.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
+    /// The resources in force.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
-    fn judge(&self, mandate: &Mandate, rule: RuleId, with: Context<'_>) -> Result<(), Stop> {
+    fn judge(&self, mandate: &Mandate, place: Place, with: Context<'_>) -> Result<(), Stop> {
         let claims = mandate.claims();
-        // A credential is only made for a rule that verifies.
-        let Some(required) = self.rules.requirements(rule) else {
+        // A credential is only made for a place that verifies.
+        let Some((audience, required)) = self.resources.required(place) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
-        self.row_3(claims, required, with.now)?;
+        self.row_3(claims, audience, required, with.now)?;
         if claims.zone_id.as_deref() != Some(self.zone_id.as_str()) {
             return Err(
                 Refusal::new(ErrorCode::InvalidZone, "The mandate is of another zone").into(),
@@ -268,13 +308,19 @@ impl Verifier {
 
     /// Issuer, audience, times and use. The required claims and their types have
     /// been judged when the payload was parsed: the same row, and the same answer.
-    fn row_3(&self, claims: &Claims, required: &Requirements, now: u64) -> Result<(), Refusal> {
+    fn row_3(
+        &self,
+        claims: &Claims,
+        audience: &str,
+        required: &Requirements,
+        now: u64,
+    ) -> Result<(), Refusal> {
         let refuse = |why: &str| Err(Refusal::invalid_token(why));
         let latest = now.saturating_add(self.clock_skew_s);
         if claims.iss != self.issuer {
             return refuse("it is of another issuer");
         }
-        if !claims.aud.contains(&self.audience) {
+        if !claims.aud.iter().any(|one| one == audience) {
             return refuse("it is for another audience");
         }
         // `exp > now - skew`, without a difference that could go below zero.

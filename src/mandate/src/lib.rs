@@ -9,6 +9,7 @@ pub mod config;
 pub mod decide;
 mod es256;
 pub mod forward;
+pub mod host;
 pub mod json;
 pub mod jws;
 pub mod keys;
@@ -18,6 +19,7 @@ mod record;
 pub mod refresh;
 pub mod refusal;
 pub mod requirements;
+pub mod resources;
 pub mod revocation;
 pub mod signature;
 

@@ -3,10 +3,13 @@
 
 use std::borrow::Cow;
 
+use crate::requirements::InvalidMethod;
+use crate::resources::InvalidChoice;
+
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
-    /// The path cannot be matched safely.
+    /// The path cannot be matched safely, or no resource was chosen.
     InvalidRequest,
     /// No bearer credential.
     MissingToken,
@@ -64,8 +67,8 @@ impl ErrorCode {
         self.row().2
     }
 
-    /// What the caller can do about it.
-    pub fn hint(self) -> &'static str {
+    /// What the caller can do about it, in general.
+    fn hint(self) -> &'static str {
         self.row().3
     }
 
@@ -121,6 +124,7 @@ impl ErrorCode {
 pub struct Refusal {
     code: ErrorCode,
     description: Cow<'static, str>,
+    hint: &'static str,
     scope: Option<String>,
 }
 
@@ -130,7 +134,22 @@ impl Refusal {
         Refusal {
             code,
             description: description.into(),
+            hint: code.hint(),
             scope: None,
+        }
+    }
+
+    pub(crate) fn invalid_choice(why: InvalidChoice) -> Self {
+        Refusal {
+            hint: "Send X-Caracal-Resource once, with the identifier of a resource that this host serves.",
+            ..Refusal::new(ErrorCode::InvalidRequest, why.to_string())
+        }
+    }
+
+    pub(crate) fn invalid_method(why: InvalidMethod) -> Self {
+        Refusal {
+            hint: "Send the method in upper case.",
+            ..Refusal::new(ErrorCode::InvalidRequest, why.to_string())
         }
     }
 
@@ -176,6 +195,11 @@ impl Refusal {
     /// What was wrong.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What the caller can do about it.
+    pub fn hint(&self) -> &'static str {
+        self.hint
     }
 }
 
@@ -230,7 +254,7 @@ impl Reply {
                 let body = Body {
                     error: code.as_str(),
                     error_description: &refusal.description,
-                    error_hint: code.hint(),
+                    error_hint: refusal.hint,
                 };
                 // Three texts: there is nothing in them that could not be written.
                 serde_json::to_string(&body).unwrap_or_default()

@@ -1,6 +1,8 @@
-//! What a route requires of a mandate, and which route a path falls under.
+//! What a route requires of a mandate, and which route a path and a method fall
+//! under.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::claims::TokenUse;
 use crate::path::{InvalidPath, RequestPath};
@@ -53,12 +55,42 @@ pub enum RuleId {
     Excluded(usize),
 }
 
-/// All rules, longest prefix first.
+/// Whose requirements hold under a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MethodId {
+    /// The method is not listed: the rule's own.
+    Any,
+    /// The nth of [`Route::methods`].
+    Listed(usize),
+}
+
+/// A method that a route lists in other letters. Methods are case-sensitive (RFC
+/// 9110 section 9.1), and some upstreams read them as if they were not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidMethod;
+
+impl fmt::Display for InvalidMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The method is not in upper case")
+    }
+}
+
+/// What holds under a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Without trailing `/`, so `/` is empty.
+    pub prefix: String,
+    /// What a method requires that is not listed.
+    pub requirements: Requirements,
+    /// What a method requires in their place, by its name.
+    pub methods: Vec<(String, Requirements)>,
+}
+
+/// The rules of one resource, longest prefix first.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     default: Requirements,
-    /// Prefix without trailing `/` (so `/` is empty), and what holds under it.
-    routes: Vec<(String, Requirements)>,
+    routes: Vec<Route>,
     exclude: Vec<String>,
     routes_by_prefix: Prefixes,
     exclude_by_prefix: Prefixes,
@@ -104,19 +136,17 @@ impl Prefixes {
 impl Rules {
     /// Builds the rules. Prefixes must have been checked by the configuration's
     /// reader; a trailing `/` is cut here.
-    pub fn new(
-        default: Requirements,
-        routes: BTreeMap<String, Requirements>,
-        exclude: Vec<String>,
-    ) -> Self {
+    pub fn new(default: Requirements, mut routes: Vec<Route>, exclude: &[String]) -> Self {
         let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
-        let mut routes: Vec<_> = routes.into_iter().map(|(p, r)| (cut(&p), r)).collect();
-        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        for route in &mut routes {
+            route.prefix = cut(&route.prefix);
+        }
+        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
         let mut exclude: Vec<_> = exclude.iter().map(|p| cut(p)).collect();
         exclude.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
         Rules {
             default,
-            routes_by_prefix: Prefixes::new(routes.iter().map(|(prefix, _)| prefix.as_str())),
+            routes_by_prefix: Prefixes::new(routes.iter().map(|route| route.prefix.as_str())),
             exclude_by_prefix: Prefixes::new(exclude.iter().map(String::as_str)),
             routes,
             exclude,
@@ -141,12 +171,40 @@ impl Rules {
         }
     }
 
+    /// Whose requirements hold under a rule for a method. It is looked for once the
+    /// rule is known: what readings of a path must agree on is the route.
+    ///
+    /// # Errors
+    /// [`InvalidMethod`]: the answer is 400 `invalid_request`.
+    pub fn method(&self, rule: RuleId, method: Option<&[u8]>) -> Result<MethodId, InvalidMethod> {
+        let listed = match rule {
+            RuleId::Route(n) => self.routes.get(n).map(|route| &route.methods),
+            RuleId::Default | RuleId::Excluded(_) => None,
+        };
+        let (Some(listed), Some(method)) = (listed, method) else {
+            return Ok(MethodId::Any);
+        };
+        let find = |is: fn(&[u8], &[u8]) -> bool| {
+            let mut names = listed.iter().map(|(name, _)| name.as_bytes());
+            names.position(|name| is(name, method))
+        };
+        match find(|name, method| name == method) {
+            Some(n) => Ok(MethodId::Listed(n)),
+            None if find(<[u8]>::eq_ignore_ascii_case).is_some() => Err(InvalidMethod),
+            None => Ok(MethodId::Any),
+        }
+    }
+
     /// What a rule requires; `None` where nothing is verified.
-    pub fn requirements(&self, rule: RuleId) -> Option<&Requirements> {
-        match rule {
-            RuleId::Default => Some(&self.default),
-            RuleId::Route(n) => self.routes.get(n).map(|(_, requirements)| requirements),
-            RuleId::Excluded(_) => None,
+    pub fn requirements(&self, rule: RuleId, method: MethodId) -> Option<&Requirements> {
+        match (rule, method) {
+            (RuleId::Default, MethodId::Any) => Some(&self.default),
+            (RuleId::Route(n), MethodId::Any) => self.routes.get(n).map(|r| &r.requirements),
+            (RuleId::Route(n), MethodId::Listed(m)) => {
+                let methods = &self.routes.get(n)?.methods;
+                methods.get(m).map(|(_, requirements)| requirements)
+            }
+            (RuleId::Default | RuleId::Excluded(_), _) => None,
         }
     }
 
@@ -155,8 +213,8 @@ impl Rules {
         &self.default
     }
 
-    /// Each route's prefix, without trailing `/`, and what is in force under it.
-    pub fn routes(&self) -> &[(String, Requirements)] {
+    /// Every route.
+    pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 
@@ -173,20 +231,58 @@ mod tests {
     fn rules(routes: &[&str], exclude: &[&str]) -> Rules {
         let routes = routes
             .iter()
-            .map(|p| ((*p).to_owned(), Requirements::default()))
+            .map(|p| Route {
+                prefix: (*p).to_owned(),
+                requirements: Requirements::default(),
+                methods: Vec::new(),
+            })
             .collect();
-        Rules::new(
-            Requirements::default(),
-            routes,
-            exclude.iter().map(|p| (*p).to_owned()).collect(),
-        )
+        let exclude: Vec<String> = exclude.iter().map(|p| (*p).to_owned()).collect();
+        Rules::new(Requirements::default(), routes, &exclude)
+    }
+
+    #[test]
+    fn a_method_has_its_own_requirements_where_it_is_listed() {
+        let of = |scope: &str| Requirements {
+            required_scopes: vec![scope.to_owned()],
+            ..Requirements::default()
+        };
+        let route = Route {
+            prefix: "/a".to_owned(),
+            requirements: of("any"),
+            methods: vec![
+                ("GET".to_owned(), of("read")),
+                ("PUT".to_owned(), of("write")),
+            ],
+        };
+        let rules = Rules::new(of("default"), vec![route], &["/a/open".to_owned()]);
+        let scope = |path: &str, method: Option<&str>| {
+            let rule = rules.find(Some(path.as_bytes())).unwrap();
+            let method = rules.method(rule, method.map(str::as_bytes))?;
+            let required = rules.requirements(rule, method);
+            Ok(required.map_or("none", |r| r.required_scopes[0].as_str()))
+        };
+        for (path, method, found) in [
+            ("/a/1", Some("GET"), Ok("read")),
+            ("/a/1", Some("PUT"), Ok("write")),
+            ("/a/1", Some("HEAD"), Ok("any")),
+            ("/a/1", Some(""), Ok("any")),
+            ("/a/1", Some("GETS"), Ok("any")),
+            ("/a/1", None, Ok("any")),
+            ("/a/1", Some("get"), Err(InvalidMethod)),
+            ("/a/1", Some("Put"), Err(InvalidMethod)),
+            ("/b", Some("get"), Ok("default")),
+            ("/a/open", Some("get"), Ok("none")),
+        ] {
+            assert_eq!(scope(path, method), found, "{method:?} {path}");
+        }
     }
 
     #[test]
     fn the_longest_prefix_wins_and_exclude_wins_over_routes() {
         let rules = rules(&["/a", "/a/b/", "/"], &["/a/b/c", "/h/"]);
         let find = |path: &str| match rules.find(Some(path.as_bytes())) {
-            Ok(RuleId::Route(n)) => format!("route {}", rules.routes()[n].0),
+            Ok(RuleId::Route(n)) => format!("route {}", rules.routes()[n].prefix),
             Ok(RuleId::Excluded(n)) => format!("exclude {}", rules.exclude()[n]),
             Ok(RuleId::Default) => "default".to_owned(),
             Err(why) => format!("{why:?}"),

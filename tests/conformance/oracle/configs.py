@@ -67,6 +67,23 @@ CONFIGS = {
     ),
     "routes-hops": config(max_hop_count=2, routes={"/deep": {"max_hop_count": 4},
                                                    "/flat": {"max_hop_count": 0}}),
+    "resources": {
+        "issuer": ISSUER, "zone_id": ZONE, "required_scopes": ["read"],
+        "resources": {
+            "resource://payouts": {
+                "audience": AUDIENCE, "required_scopes": ["pay"], "exclude": ["/health"],
+                "routes": {"/invoices": {"methods": {
+                    "GET": {"required_scopes": ["read"]},
+                    "POST": {"required_scopes": ["write"], "require_session": True},
+                }}},
+            },
+            "https://reports.example.test": {},
+            "resource://ledger": {"hosts": ["ledger.test", "[::1]"]},
+        },
+    },
+    "one-resource": {
+        "issuer": ISSUER, "zone_id": ZONE, "resources": {"resource://payouts": {"audience": AUDIENCE}},
+    },
     "eddsa": config(algorithms=["ES256", "EdDSA"]),
     "eddsa-scope": config(algorithms=["ES256", "EdDSA"], required_scopes=["pay"]),
     "es256-only": config(algorithms=["ES256"]),

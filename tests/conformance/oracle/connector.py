@@ -24,6 +24,23 @@ REQUIREMENTS = (
 EDGE_ONLY = ("algorithms",)  # keys of the filter's configuration that the connector has not
 
 
+def of(config: dict, resource: str, method: str) -> dict:
+    """The configuration of a connector that protects one resource from one method."""
+    flat = {name: value for name, value in config.items() if name != "resources"}
+    if resource:
+        own = config["resources"][resource]
+        flat["audience"] = own.get("audience", resource)
+        flat.update((name, value) for name, value in own.items() if name in REQUIREMENTS)
+    if "routes" in flat:
+        flat["routes"] = {prefix: of_method(route, method) for prefix, route in flat["routes"].items()}
+    return flat
+
+
+def of_method(route: dict, method: str) -> dict:
+    own = {name: value for name, value in route.items() if name != "methods"}
+    return {**own, **route.get("methods", {}).get(method, {})}
+
+
 class FrozenDatetime(datetime.datetime):
     @classmethod
     def now(cls, tz=None):

@@ -21,7 +21,7 @@ VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 README = Path(__file__).resolve().parent.parent / "README.md"
 MODULES = ("cases_authorization", "cases_header", "cases_json", "cases_signature", "cases_claims",
            "cases_times", "cases_authority", "cases_order", "cases_routes", "cases_keys", "cases_eddsa",
-           "cases_revocation")
+           "cases_revocation", "cases_resources")
 CONNECTOR = "caracalai-asgi 1.0.0"
 WITH_EDDSA = ("caracalai-asgi 1.0.0, in which PyJWT is told to take EdDSA as well where a configuration's "
               "`algorithms` has it (the connector itself refuses EdDSA), and reads a key's alg Ed25519 as EdDSA")
@@ -40,7 +40,8 @@ def suites() -> list:
 def ask(suite, case) -> tuple:
     key_set = dict(KEY_SETS[case.key_set], content=content(KEY_SETS[case.key_set]))
     drive = connector.ask_with_eddsa if suite.name == "eddsa" else connector.ask
-    return drive(CONFIGS[case.config], key_set, case.request(), state_of(suite))
+    config = connector.of(CONFIGS[case.config], case.resource, case.method)
+    return drive(config, key_set, case.request(), state_of(suite))
 
 
 def state_of(suite) -> dict:
@@ -67,6 +68,8 @@ def case_json(case) -> dict:
         "key_set": case.key_set, "request": request, "oracle": verdict(case.oracle),
         "expect": verdict(case.want), "stricter": case.stricter,
     }
+    if case.resource:
+        made["resource"] = case.resource
     if case.envoy:
         made["envoy"] = case.envoy
     return made

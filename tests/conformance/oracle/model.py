@@ -34,6 +34,9 @@ RULES = {
     "separator": "White space other than SP and HTAB is no separator",
     "path-readings": "If they do not all fall under the same rule, or one cannot be made, "
                      "the answer is 400 `invalid_request`",
+    "resource-choice": "an unknown, missing, doubled or contradictory choice of one of several resources "
+                       "is 400 `invalid_request`",
+    "method-case": "a method that a route lists in other letters is 400 `invalid_request`",
     "no-hop": "`max_hop_count` 0 means no hop at all",
     "usable-key": "Usable (stricter than the oracle, as Caracal's Gateway)",
     "key-limits": "at most 64 usable keys are kept; every usable key under a `kid` is tried, at most 4",
@@ -54,6 +57,8 @@ class Case:
     method: str = "GET"
     config: str = "default"
     key_set: str = "one"
+    headers: list = field(default_factory=list)  # more of them, names and texts
+    resource: str = None  # whose connector is the oracle, where a configuration has several
     stricter: str = None
     envoy: str = None
     oracle: tuple = None  # what the oracle answered
@@ -68,7 +73,7 @@ class Case:
             "headers": [
                 ("authorization", value if isinstance(value, bytes) else value.encode())
                 for value in values
-            ],
+            ] + [(name, value.encode()) for name, value in self.headers],
         }
 
 

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 #[cfg(feature = "schema")]
+use super::rules::{MAX_RESOURCES, Overrides};
+use super::rules::{Resource, RouteOverrides};
+#[cfg(feature = "schema")]
 use super::schema::*;
-use crate::claims::TokenUse;
 use crate::keys::Algorithm;
 use crate::requirements::{DEFAULT_MAX_HOP_COUNT, Requirements};
 
@@ -57,22 +59,32 @@ pub struct Configuration {
     #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
     pub zone_id: String,
     /// Identifier of the protected resource, which a mandate's `aud` must be.
+    /// Required, unless `resources` stands in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
-    pub audience: String,
+    pub audience: Option<String>,
     /// Where the zone's key set comes from.
     pub jwks: Jwks,
     /// How revoked mandates are found.
     pub revocation: Revocation,
     #[serde(flatten)]
-    #[cfg_attr(feature = "schema", schemars(with = "RouteOverrides"))]
-    /// What every route requires, unless `routes` says otherwise.
+    #[cfg_attr(feature = "schema", schemars(with = "Overrides"))]
+    /// What every route of every resource requires, unless they say otherwise.
     pub requirements: Requirements,
     /// Path prefix to what is different under it. The longest matching prefix wins.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_ROUTES)))]
     pub routes: BTreeMap<String, RouteOverrides>,
     /// Path prefixes that pass without verification; they win over `routes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
     pub exclude: Vec<String>,
+    /// Resource identifier to what is particular to it, where one listener has
+    /// several. In place of `audience`, `routes` and `exclude`; the requirements
+    /// outside are what each resource requires unless it says otherwise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1, "maxProperties" = MAX_RESOURCES)))]
+    pub resources: BTreeMap<String, Resource>,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: Host,
@@ -185,58 +197,6 @@ impl std::fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("(hidden)")
-    }
-}
-
-/// What a route replaces; what it does not name stays as it is outside `routes`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RouteOverrides {
-    /// Scopes that a mandate must all have. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
-    pub required_scopes: Option<Vec<String>>,
-    /// Targets that a mandate must all have. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
-    pub required_targets: Option<Vec<String>>,
-    /// The `use` that a mandate must have. Default: resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub required_use: Option<TokenUse>,
-    /// Demands an agent session (also `require_agent`). Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub require_session: Option<bool>,
-    /// Demands delegated authority. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub require_delegation: Option<bool>,
-    /// Applications that must all be hops of the delegation chain. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
-    pub require_chain_contains: Option<Vec<String>>,
-    /// Most delegation hops; 0 means none at all. Default: 10.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(range(min = MAX_HOP_COUNT.min, max = MAX_HOP_COUNT.max)))]
-    pub max_hop_count: Option<u64>,
-}
-
-impl RouteOverrides {
-    /// What is in force where these replace `base`.
-    pub fn over(&self, base: &Requirements) -> Requirements {
-        let list =
-            |own: &Option<Vec<String>>, base: &Vec<String>| own.as_ref().unwrap_or(base).clone();
-        Requirements {
-            required_scopes: list(&self.required_scopes, &base.required_scopes),
-            required_targets: list(&self.required_targets, &base.required_targets),
-            required_use: self.required_use.unwrap_or(base.required_use),
-            require_session: self.require_session.unwrap_or(base.require_session),
-            require_delegation: self.require_delegation.unwrap_or(base.require_delegation),
-            require_chain_contains: list(
-                &self.require_chain_contains,
-                &base.require_chain_contains,
-            ),
-            max_hop_count: self.max_hop_count.unwrap_or(base.max_hop_count),
-        }
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use super::model::{
     CLOCK_SKEW_S, Configuration, Disabled, Feed, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS,
-    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_HOP_COUNT, MAX_PAUSED,
-    MAX_ROUTES, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
-    PrincipalClaim, Revocation, RouteOverrides, Secret,
+    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_PAUSED, MAX_STALENESS_S,
+    MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS, PrincipalClaim, Revocation, Secret,
 };
 use super::reader::{At, ConfigError, Errors, Object, quoted};
-use super::values;
-use crate::claims::TokenUse;
+use super::{parse_rules, values};
+use crate::forward::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::keys::Algorithm;
-use crate::requirements::{Requirements, Rules};
+use crate::requirements::Requirements;
 
 /// Largest configuration, in bytes.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
@@ -57,16 +56,6 @@ impl Configuration {
         }
     }
 
-    /// The rules that the configuration puts in force, one for each prefix.
-    pub fn rules(&self) -> Rules {
-        let routes = self
-            .routes
-            .iter()
-            .map(|(prefix, overrides)| (prefix.clone(), overrides.over(&self.requirements)))
-            .collect();
-        Rules::new(self.requirements.clone(), routes, self.exclude.clone())
-    }
-
     /// The path and query of the key set request, below the issuer's origin
     /// (contract, "Key sets").
     pub fn jwks_target(&self) -> JwksTarget {
@@ -105,23 +94,10 @@ fn read(
     let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
     let issuer = issuer(&object, environment, allow_insecure_issuer);
     let zone_id = zone_id(&object, environment);
-    let audience = object
-        .require(
-            "audience",
-            "the identifier of the protected resource, which a mandate's aud must be",
-        )
-        .and_then(|at| at.text().map(str::to_owned));
+    let protected = parse_rules::protected(&object);
     let jwks = jwks(&object);
     let revocation = revocation(&object, environment);
-    let requirements = overrides(&object).over(&Requirements::default());
-    let routes = object
-        .get("routes")
-        .and_then(|at| routes(&at))
-        .unwrap_or_default();
-    let exclude = object
-        .get("exclude")
-        .and_then(|at| exclude(&at))
-        .unwrap_or_default();
+    let requirements = parse_rules::overrides(&object).over(&Requirements::default());
     let host = match object.get("host") {
         None => Some(Host::Envoy),
         Some(at) => at.text().and_then(|text| match text {
@@ -145,20 +121,28 @@ fn read(
         .get("forward")
         .and_then(|at| forward(&at))
         .unwrap_or_default();
+    if object.has("resources") && forward.headers.contains_key(RESOURCE_HEADER) {
+        object.fail::<()>(
+            &format!("forward.headers[{RESOURCE_HEADER:?}]"),
+            "is the header that tells the upstream which resource was verified",
+        );
+    }
     let filter_state = object.boolean("filter_state", true);
     if let Some(at) = object.get("audit") {
         at.fail::<()>("this version writes no audit events; remove the key");
     }
     object.finish();
+    let protected = protected?;
     Some(Configuration {
         issuer: issuer?,
         zone_id: zone_id?,
-        audience: audience?,
+        audience: protected.audience,
         jwks: jwks?,
         revocation: revocation?,
         requirements,
-        routes,
-        exclude,
+        routes: protected.routes,
+        exclude: protected.exclude,
+        resources: protected.resources,
         host: host?,
         algorithms: algorithms?,
         clock_skew_s,
@@ -277,89 +261,6 @@ fn feed(feed: Object<'_, '_, '_>, environment: &dyn Fn(&str) -> Option<String>) 
         max_staleness_s,
         poll_interval_ms,
     })
-}
-
-fn overrides(object: &Object<'_, '_, '_>) -> RouteOverrides {
-    let strings = |name| object.get(name).and_then(|at: At<'_, '_, '_>| at.strings());
-    RouteOverrides {
-        required_scopes: object.get("required_scopes").and_then(|at| {
-            let scopes = at.strings()?;
-            let mut fine = true;
-            for (n, scope) in scopes.iter().enumerate() {
-                if let Err(problem) = values::scope(scope) {
-                    at.errors.add(
-                        format!("{}[{n}]", at.path),
-                        format!("{} {problem}", quoted(scope)),
-                    );
-                    fine = false;
-                }
-            }
-            fine.then_some(scopes)
-        }),
-        required_targets: strings("required_targets"),
-        required_use: object.get("required_use").and_then(|at| {
-            let text = at.text()?;
-            TokenUse::from_name(text).or_else(|| {
-                at.fail(format!(
-                    "expected \"resource\" or \"session\", found {}",
-                    quoted(text)
-                ))
-            })
-        }),
-        require_session: object
-            .get_either("require_session", "require_agent")
-            .and_then(|at| at.boolean()),
-        require_delegation: object.get("require_delegation").and_then(|at| at.boolean()),
-        require_chain_contains: strings("require_chain_contains"),
-        max_hop_count: object
-            .get("max_hop_count")
-            .and_then(|at| at.integer(&MAX_HOP_COUNT)),
-    }
-}
-
-fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
-    let mut routes = BTreeMap::new();
-    let mut prefixes = Prefixes::default();
-    for (prefix, route) in at.entries(MAX_ROUTES)? {
-        prefixes.add(prefix, &route);
-        if let Some(object) = route.object() {
-            routes.insert(prefix.to_owned(), overrides(&object));
-            object.finish();
-        }
-    }
-    Some(routes)
-}
-
-fn exclude(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
-    let mut prefixes = Prefixes::default();
-    for item in at.list(MAX_ROUTES)? {
-        let Some(prefix) = item.text() else { continue };
-        if prefix.chars().all(|c| c == '/') {
-            item.fail::<()>("/ would let every request through unverified");
-            continue;
-        }
-        prefixes.add(prefix, &item);
-    }
-    Some(prefixes.0)
-}
-
-/// Prefixes met so far, to find two that are the same without a trailing `/`.
-#[derive(Default)]
-struct Prefixes(Vec<String>);
-
-impl Prefixes {
-    fn add(&mut self, prefix: &str, at: &At<'_, '_, '_>) {
-        if let Err(problem) = values::prefix(prefix) {
-            at.fail::<()>(problem);
-            return;
-        }
-        let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
-        if let Some(same) = self.0.iter().find(|known| cut(known) == cut(prefix)) {
-            at.fail::<()>(format!("is the same prefix as {}", quoted(same)));
-            return;
-        }
-        self.0.push(prefix.to_owned());
-    }
 }
 
 fn algorithms(at: &At<'_, '_, '_>) -> Option<Vec<Algorithm>> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::model::*;
+
 use crate::keys::Algorithm;
 
 macro_rules! defaults {
@@ -41,7 +42,7 @@ pub fn schema() -> serde_json::Value {
         .pointer_mut("/properties")
         .and_then(|p| p.as_object_mut())
     {
-        for name in ["issuer", "zone_id"] {
+        for name in ["issuer", "zone_id", "resources"] {
             if let Some(property) = properties.get_mut(name).and_then(|p| p.as_object_mut()) {
                 property.remove("default");
             }
@@ -49,10 +50,25 @@ pub fn schema() -> serde_json::Value {
     }
     alias(&mut schema, "zone_id", "expected_zone_id");
     alias(&mut schema, "require_session", "require_agent");
-    if let Some(route) = schema.pointer_mut("/$defs/RouteOverrides") {
-        alias(route, "require_session", "require_agent");
+    for name in ["Overrides", "RouteOverrides", "Resource"] {
+        if let Some(part) = schema.pointer_mut(&format!("/$defs/{name}")) {
+            alias(part, "require_session", "require_agent");
+        }
     }
+    one_or_several(&mut schema);
     schema
+}
+
+/// `resources` stands in place of the keys that say the same of one resource.
+fn one_or_several(schema: &mut serde_json::Value) {
+    let has = |name: &str| serde_json::json!({ "required": [name] });
+    let one = ["audience", "routes", "exclude"].map(has);
+    let choice = serde_json::json!({
+        "if": has("resources"), "then": { "not": { "anyOf": one } }, "else": has("audience"),
+    });
+    if let Some(all) = schema.get_mut("allOf").and_then(|all| all.as_array_mut()) {
+        all.push(choice);
+    }
 }
 
 /// `null` is no value of any key; an absent one is left out.

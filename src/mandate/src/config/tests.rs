@@ -3,11 +3,11 @@
 
 use super::*;
 use crate::keys::Algorithm;
-use crate::requirements::RuleId;
+use crate::requirements::{MethodId, RuleId};
 
 const LEAST: &str = r#""issuer":"https://sts.example.com","zone_id":"z","audience":"a","jwks":{"upstream":"sts"},"revocation":"disabled""#;
 
-fn nothing(_: &str) -> Option<String> {
+pub(super) fn nothing(_: &str) -> Option<String> {
     None
 }
 
@@ -16,7 +16,7 @@ fn parse(extra: &str) -> Result<Configuration, Vec<ConfigError>> {
     Configuration::from_json(format!("{{{LEAST}{comma}{extra}}}").as_bytes(), &nothing)
 }
 
-fn paths(result: Result<Configuration, Vec<ConfigError>>) -> Vec<String> {
+pub(super) fn paths(result: Result<Configuration, Vec<ConfigError>>) -> Vec<String> {
     result
         .expect_err("a configuration that should be refused")
         .into_iter()
@@ -32,6 +32,7 @@ const GOOD: &[&str] = &[
     r#""require_agent":true"#,
     r#""routes":{"/":{},"/a":{"required_scopes":[]},"/b/":{"require_agent":false,"max_hop_count":1000}}"#,
     r#""exclude":["/healthz","/a/b/"]"#,
+    r#""routes":{"/a":{"methods":{"GET":{"required_scopes":["r"]},"M-SEARCH":{}},"max_hop_count":1}}"#,
     r#""host":"envoy","algorithms":["ES256","EdDSA"],"clock_skew_s":0,"allow_insecure_issuer":true"#,
     r#""limits":{"max_token_bytes":65536,"max_paused":0,"pause_timeout_ms":10,"max_cached_mandates":0}"#,
     r#""forward":{"authorization":false,"headers":{"x-user":"sub","x-scope":"scope"}}"#,
@@ -92,6 +93,44 @@ const BAD: &[(&str, &str, bool)] = &[
         "routes[\"/a\"].require_session",
         true,
     ),
+    (
+        r#""routes":{"/a":{"methods":[]}}"#,
+        "routes[\"/a\"].methods",
+        true,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"get":{}}}}"#,
+        "routes[\"/a\"].methods[\"get\"]",
+        false,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"G T":{}}}}"#,
+        "routes[\"/a\"].methods[\"G T\"]",
+        false,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"":{}}}}"#,
+        "routes[\"/a\"].methods[\"\"]",
+        false,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"GET":{},"GET":{}}}}"#,
+        "routes[\"/a\"].methods[\"GET\"]",
+        false,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"GET":{"methods":{}}}}}"#,
+        "routes[\"/a\"].methods[\"GET\"].methods",
+        true,
+    ),
+    (
+        r#""routes":{"/a":{"methods":{"GET":{"require_session":true,"require_agent":true}}}}"#,
+        "routes[\"/a\"].methods[\"GET\"].require_session",
+        true,
+    ),
+    (r#""methods":{}"#, "methods", true),
+    (r#""hosts":["a.test"]"#, "hosts", true),
+    (r#""resources":{"a":{}}"#, "audience", true),
     (r#""exclude":["/"]"#, "exclude[0]", false),
     (r#""exclude":["/a","/a/"]"#, "exclude[1]", false),
     (r#""exclude":["/a;b"]"#, "exclude[0]", false),
@@ -185,11 +224,11 @@ fn every_error_is_reported_at_once() {
             "issuer",
             "zone_id",
             "audience",
+            "routes[\"x\"]",
+            "routes[\"x\"].y",
             "jwks.upstream",
             "jwks.ttl_s",
             "revocation",
-            "routes[\"x\"]",
-            "routes[\"x\"].y",
             "surprise"
         ]
     );
@@ -329,12 +368,11 @@ fn defaults_are_the_design_s() {
 #[test]
 fn routes_replace_only_what_they_name() {
     let c = parse(r#""required_scopes":["a"],"require_session":true,"routes":{"/b":{"required_scopes":["b"]},"/c":{"require_session":false}}"#).unwrap();
-    let rules = c.rules();
+    let resources = c.in_force();
+    let rules = &resources.all()[0].rules;
     let at = |path: &str| {
-        rules
-            .requirements(rules.find(Some(path.as_bytes())).unwrap())
-            .unwrap()
-            .clone()
+        let rule = rules.find(Some(path.as_bytes())).unwrap();
+        rules.requirements(rule, MethodId::Any).unwrap().clone()
     };
     assert_eq!(rules.find(Some(b"/")), Ok(RuleId::Default));
     assert_eq!(

@@ -67,6 +67,37 @@ pub(super) fn prefix(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the identifier of a resource, which requests name in a header.
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn identifier(text: &str, max: usize) -> Result<(), String> {
+    if text.is_empty() || text.len() > max {
+        return Err(format!("an identifier has 1 to {max} bytes"));
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("an identifier is visible ASCII".to_owned());
+    }
+    if text.contains(',') {
+        return Err("an identifier has no comma, which stands between two of them".to_owned());
+    }
+    Ok(())
+}
+
+/// Checks the name of a method (RFC 9110 section 9.1).
+///
+/// # Errors
+/// What was expected, in words.
+pub(super) fn method(text: &str) -> Result<(), String> {
+    if http::Method::from_bytes(text.as_bytes()).is_err() {
+        return Err("is not a method".to_owned());
+    }
+    if text.bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err("must be in upper case, as it is sent".to_owned());
+    }
+    Ok(())
+}
+
 /// Names that a principal header must not have: what the proxy itself acts on.
 const FORBIDDEN_HEADERS: [&str; 16] = [
     "authorization",

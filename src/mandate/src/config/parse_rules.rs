@@ -1,0 +1,265 @@
+//! Reads resources, routes and requirements.
+
+use std::collections::BTreeMap;
+
+use super::model::{MAX_HOP_COUNT, MAX_ROUTES};
+use super::reader::{At, Object, quoted};
+use super::rules::{
+    MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Resource, RouteOverrides,
+};
+use super::values;
+use crate::claims::TokenUse;
+use crate::host::HostName;
+
+/// Which resources are protected: one without a name, or those that are named.
+#[derive(Default)]
+pub(super) struct Protected {
+    pub(super) audience: Option<String>,
+    pub(super) routes: BTreeMap<String, RouteOverrides>,
+    pub(super) exclude: Vec<String>,
+    pub(super) resources: BTreeMap<String, Resource>,
+}
+
+/// What the document says of resources. `None` when `resources` cannot be read.
+pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
+    let Some(at) = object.get("resources") else {
+        return (!object.has("resources")).then(|| without_names(object));
+    };
+    for name in ["audience", "routes", "exclude"] {
+        if object.get(name).is_some() {
+            object.fail::<()>(name, "must not stand beside resources: each has its own");
+        }
+    }
+    let resources = resources(&at)?;
+    let own_routes = resources.values().map(|resource| &resource.routes);
+    all_routes(object, "resources", own_routes);
+    let excluded = resources.values().map(|resource| resource.exclude.len());
+    at_most(object, "resources", "excluded prefixes", excluded.sum());
+    Some(Protected {
+        resources,
+        ..Protected::default()
+    })
+}
+
+fn without_names(object: &Object<'_, '_, '_>) -> Protected {
+    let audience = object.require(
+        "audience",
+        "the identifier of the protected resource, which a mandate's aud must be (or resources, where there are several)",
+    );
+    let audience = audience.and_then(|at| at.text().map(str::to_owned));
+    let routes = object.get("routes").and_then(|at| routes(&at));
+    let exclude = object.get("exclude").and_then(|at| exclude(&at));
+    let protected = Protected {
+        audience,
+        routes: routes.unwrap_or_default(),
+        exclude: exclude.unwrap_or_default(),
+        resources: BTreeMap::new(),
+    };
+    all_routes(object, "routes", [&protected.routes]);
+    protected
+}
+
+fn all_routes<'r>(
+    object: &Object<'_, '_, '_>,
+    name: &str,
+    all: impl IntoIterator<Item = &'r BTreeMap<String, RouteOverrides>>,
+) {
+    let routes: Vec<&RouteOverrides> = all.into_iter().flat_map(BTreeMap::values).collect();
+    at_most(object, name, "routes", routes.len());
+    let methods = routes.iter().map(|route| route.methods.len());
+    at_most(object, name, "methods", methods.sum());
+}
+
+fn at_most(object: &Object<'_, '_, '_>, name: &str, what: &str, found: usize) {
+    if found > MAX_ROUTES {
+        object.fail::<()>(
+            name,
+            format!("must have at most {MAX_ROUTES} {what} in all, has {found}"),
+        );
+    }
+}
+
+fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
+    let entries = at.entries(MAX_RESOURCES)?;
+    if entries.is_empty() {
+        return at.fail("must name at least one resource");
+    }
+    let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
+    let mut hosts: Vec<(HostName, &str)> = Vec::new();
+    for (id, at) in entries {
+        if let Err(problem) = values::identifier(id, MAX_IDENTIFIER) {
+            at.fail::<()>(problem);
+        }
+        let Some(object) = at.object() else { continue };
+        let resource = resource(&object, id, &mut hosts);
+        object.finish();
+        let audience = resource.audience_of(id);
+        // By one mandate, a client could choose whichever asks for less.
+        let same = |(other, known): &(&String, &Resource)| known.audience_of(other) == audience;
+        if let Some((other, _)) = resources.iter().find(same) {
+            at.fail::<()>(format!(
+                "has the audience of {}; make them one resource, with routes",
+                quoted(other)
+            ));
+        }
+        resources.insert(id.to_owned(), resource);
+    }
+    Some(resources)
+}
+
+fn resource<'v>(
+    object: &Object<'v, '_, '_>,
+    id: &'v str,
+    hosts: &mut Vec<(HostName, &'v str)>,
+) -> Resource {
+    let audience = object.get("audience");
+    Resource {
+        audience: audience.and_then(|at| at.text().map(str::to_owned)),
+        requirements: overrides(object),
+        routes: object
+            .get("routes")
+            .and_then(|at| routes(&at))
+            .unwrap_or_default(),
+        exclude: object
+            .get("exclude")
+            .and_then(|at| exclude(&at))
+            .unwrap_or_default(),
+        hosts: object.get("hosts").and_then(|at| own_hosts(&at, id, hosts)),
+    }
+}
+
+/// The hosts of a resource; `known` are those of all resources so far.
+fn own_hosts<'v>(
+    at: &At<'v, '_, '_>,
+    id: &'v str,
+    known: &mut Vec<(HostName, &'v str)>,
+) -> Option<Vec<String>> {
+    let items = at.list(MAX_HOSTS)?;
+    if items.is_empty() {
+        return at.fail("must name at least one host; leave it out where the host does not matter");
+    }
+    let mut hosts = Vec::new();
+    for item in items {
+        let Some(text) = item.text() else { continue };
+        let Some(host) = HostName::parse(text) else {
+            item.fail::<()>("expected a host name, an IPv4 address, or an IPv6 address in brackets; no port, final dot or wildcard");
+            continue;
+        };
+        if let Some((_, other)) = known.iter().find(|(known, _)| *known == host) {
+            item.fail::<()>(format!("is a host of {} already", quoted(other)));
+            continue;
+        }
+        known.push((host, id));
+        hosts.push(text.to_owned());
+    }
+    Some(hosts)
+}
+
+/// The requirements that stand in an object.
+pub(super) fn overrides(object: &Object<'_, '_, '_>) -> Overrides {
+    let strings = |name| object.get(name).and_then(|at: At<'_, '_, '_>| at.strings());
+    Overrides {
+        required_scopes: object.get("required_scopes").and_then(|at| scopes(&at)),
+        required_targets: strings("required_targets"),
+        required_use: object.get("required_use").and_then(|at| {
+            let text = at.text()?;
+            TokenUse::from_name(text).or_else(|| {
+                at.fail(format!(
+                    "expected \"resource\" or \"session\", found {}",
+                    quoted(text)
+                ))
+            })
+        }),
+        require_session: object
+            .get_either("require_session", "require_agent")
+            .and_then(|at| at.boolean()),
+        require_delegation: object.get("require_delegation").and_then(|at| at.boolean()),
+        require_chain_contains: strings("require_chain_contains"),
+        max_hop_count: object
+            .get("max_hop_count")
+            .and_then(|at| at.integer(&MAX_HOP_COUNT)),
+    }
+}
+
+fn scopes(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
+    let scopes = at.strings()?;
+    let mut fine = true;
+    for (n, scope) in scopes.iter().enumerate() {
+        if let Err(problem) = values::scope(scope) {
+            at.errors.add(
+                format!("{}[{n}]", at.path),
+                format!("{} {problem}", quoted(scope)),
+            );
+            fine = false;
+        }
+    }
+    fine.then_some(scopes)
+}
+
+fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
+    let mut routes = BTreeMap::new();
+    let mut prefixes = Prefixes::default();
+    for (prefix, route) in at.entries(MAX_ROUTES)? {
+        prefixes.add(prefix, &route);
+        let Some(object) = route.object() else {
+            continue;
+        };
+        let requirements = overrides(&object);
+        let methods = object.get("methods").and_then(|at| methods(&at));
+        object.finish();
+        let methods = methods.unwrap_or_default();
+        routes.insert(
+            prefix.to_owned(),
+            RouteOverrides {
+                requirements,
+                methods,
+            },
+        );
+    }
+    Some(routes)
+}
+
+fn methods(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Overrides>> {
+    let mut methods = BTreeMap::new();
+    for (name, at) in at.entries(MAX_METHODS)? {
+        if let Err(problem) = values::method(name) {
+            at.fail::<()>(problem);
+        }
+        let Some(object) = at.object() else { continue };
+        methods.insert(name.to_owned(), overrides(&object));
+        object.finish();
+    }
+    Some(methods)
+}
+
+fn exclude(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
+    let mut prefixes = Prefixes::default();
+    for item in at.list(MAX_ROUTES)? {
+        let Some(prefix) = item.text() else { continue };
+        if prefix.chars().all(|c| c == '/') {
+            item.fail::<()>("/ would let every request through unverified");
+            continue;
+        }
+        prefixes.add(prefix, &item);
+    }
+    Some(prefixes.0)
+}
+
+/// Prefixes met so far, to find two that are the same without a trailing `/`.
+#[derive(Default)]
+struct Prefixes(Vec<String>);
+
+impl Prefixes {
+    fn add(&mut self, prefix: &str, at: &At<'_, '_, '_>) {
+        if let Err(problem) = values::prefix(prefix) {
+            at.fail::<()>(problem);
+            return;
+        }
+        let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
+        if let Some(same) = self.0.iter().find(|known| cut(known) == cut(prefix)) {
+            at.fail::<()>(format!("is the same prefix as {}", quoted(same)));
+            return;
+        }
+        self.0.push(prefix.to_owned());
+    }
+}

@@ -1,0 +1,175 @@
+//! What a configuration says of resources, routes and requirements, and what that
+//! puts in force (deploy/RULES.md). The doc comments are descriptions in the JSON
+//! Schema.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::model::Configuration;
+#[cfg(feature = "schema")]
+use super::model::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
+use crate::claims::TokenUse;
+use crate::host::HostName;
+use crate::requirements::{self, Requirements, Rules};
+use crate::resources::{self, Resources};
+
+/// Most resources.
+pub(super) const MAX_RESOURCES: usize = 64;
+/// Most hosts of one resource.
+pub(super) const MAX_HOSTS: usize = 64;
+/// Most methods of one route.
+pub(super) const MAX_METHODS: usize = 16;
+/// Longest identifier of a resource, in bytes: it is sent as a header.
+pub(super) const MAX_IDENTIFIER: usize = crate::forward::MAX_VALUE_BYTES;
+
+/// Requirements that replace those around them; what is not named stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Overrides {
+    /// Scopes that a mandate must all have. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub required_scopes: Option<Vec<String>>,
+    /// Targets that a mandate must all have. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub required_targets: Option<Vec<String>>,
+    /// The `use` that a mandate must have. Default: resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_use: Option<TokenUse>,
+    /// Demands an agent session (also `require_agent`). Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_session: Option<bool>,
+    /// Demands delegated authority. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_delegation: Option<bool>,
+    /// Applications that must all be hops of the delegation chain. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
+    pub require_chain_contains: Option<Vec<String>>,
+    /// Most delegation hops; 0 means none at all. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = MAX_HOP_COUNT.min, max = MAX_HOP_COUNT.max)))]
+    pub max_hop_count: Option<u64>,
+}
+
+/// What is different under a path prefix.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RouteOverrides {
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "it would describe the object in the schema")]
+    pub requirements: Overrides,
+    /// Method, in upper case, to what is different for it. A method that is not
+    /// listed, HEAD too, needs what the route needs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_METHODS)))]
+    pub methods: BTreeMap<String, Overrides>,
+}
+
+/// A protected resource. What it does not name of the requirements is as outside
+/// `resources`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// What a mandate's `aud` must be. Default: the resource's identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub audience: Option<String>,
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "it would describe the object in the schema")]
+    pub requirements: Overrides,
+    /// Path prefix to what is different under it. The longest matching prefix wins.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_ROUTES)))]
+    pub routes: BTreeMap<String, RouteOverrides>,
+    /// Path prefixes that pass without verification; they win over `routes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
+    pub exclude: Vec<String>,
+    /// The hosts that the resource is served at, without ports: a request to one of
+    /// them is for this resource, and one to any other host is not. Default: the
+    /// host does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_HOSTS)))]
+    pub hosts: Option<Vec<String>>,
+}
+
+impl Overrides {
+    /// What is in force where these replace `base`.
+    pub fn over(&self, base: &Requirements) -> Requirements {
+        let list =
+            |own: &Option<Vec<String>>, base: &Vec<String>| own.as_ref().unwrap_or(base).clone();
+        Requirements {
+            required_scopes: list(&self.required_scopes, &base.required_scopes),
+            required_targets: list(&self.required_targets, &base.required_targets),
+            required_use: self.required_use.unwrap_or(base.required_use),
+            require_session: self.require_session.unwrap_or(base.require_session),
+            require_delegation: self.require_delegation.unwrap_or(base.require_delegation),
+            require_chain_contains: list(
+                &self.require_chain_contains,
+                &base.require_chain_contains,
+            ),
+            max_hop_count: self.max_hop_count.unwrap_or(base.max_hop_count),
+        }
+    }
+}
+
+impl Configuration {
+    /// The resources that the configuration puts in force, each with its rules. It
+    /// names them itself, or there is one: the `audience`.
+    pub fn in_force(&self) -> Resources {
+        if let Some(audience) = &self.audience {
+            let rules = rules(&self.requirements, &self.routes, &self.exclude);
+            return Resources::unnamed(audience, rules);
+        }
+        let resource = |(id, own): (&String, &Resource)| {
+            let base = own.requirements.over(&self.requirements);
+            resources::Resource {
+                id: id.clone(),
+                audience: own.audience_of(id).to_owned(),
+                rules: rules(&base, &own.routes, &own.exclude),
+                hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
+            }
+        };
+        Resources::named(self.resources.iter().map(resource).collect())
+    }
+}
+
+impl Resource {
+    /// Its audience under an identifier.
+    pub(super) fn audience_of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.audience.as_deref().unwrap_or(id)
+    }
+}
+
+/// The reader has checked them.
+fn hosts(names: &[String]) -> Vec<HostName> {
+    names
+        .iter()
+        .filter_map(|name| HostName::parse(name))
+        .collect()
+}
+
+fn rules(
+    base: &Requirements,
+    routes: &BTreeMap<String, RouteOverrides>,
+    exclude: &[String],
+) -> Rules {
+    let route = |(prefix, own): (&String, &RouteOverrides)| {
+        let requirements = own.requirements.over(base);
+        let methods = own.methods.iter();
+        requirements::Route {
+            prefix: prefix.clone(),
+            methods: methods
+                .map(|(name, own)| (name.clone(), own.over(&requirements)))
+                .collect(),
+            requirements,
+        }
+    };
+    Rules::new(base.clone(), routes.iter().map(route).collect(), exclude)
+}

@@ -1,0 +1,203 @@
+//! The resources behind one listener, and which of them a request is for: by the
+//! `X-Caracal-Resource` header or by the host (contract, "Headers of the edge").
+//! Whatever a client says here gains it nothing: the mandate's audience is judged
+//! against the resource that was chosen.
+
+use std::fmt;
+
+use crate::host::{Host, HostName};
+use crate::requirements::{MethodId, Requirements, RuleId, Rules};
+
+/// A protected resource.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    /// Its identifier, as clients name it.
+    pub id: String,
+    /// What a mandate's `aud` must be.
+    pub audience: String,
+    /// What it requires, and where.
+    pub rules: Rules,
+    /// The hosts that it is served at; empty where that does not matter.
+    pub hosts: Vec<HostName>,
+}
+
+/// The nth of [`Resources::all`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceId(usize);
+
+/// Where a request stands in the configuration, found before its mandate is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The resource it is for.
+    pub resource: ResourceId,
+    /// The rule that its path falls under.
+    pub rule: RuleId,
+    /// Whose requirements hold there.
+    pub method: MethodId,
+}
+
+/// Why no resource was chosen: 400 `invalid_request`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidChoice {
+    /// Several are configured, and the request names none.
+    Missing,
+    /// The header names none of them.
+    Unknown,
+    /// The header is there more than once, or is a list.
+    Repeated,
+    /// The host is another resource's than the one that the header names.
+    Contradictory,
+    /// The resource is not served at this host.
+    Elsewhere,
+    /// The host cannot be read.
+    Host,
+}
+
+impl fmt::Display for InvalidChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidChoice::Missing => {
+                "Several resources are protected here, and neither X-Caracal-Resource nor the host names one"
+            }
+            InvalidChoice::Unknown => "X-Caracal-Resource names no resource that is protected here",
+            InvalidChoice::Repeated => "X-Caracal-Resource names more than one resource",
+            InvalidChoice::Contradictory => {
+                "X-Caracal-Resource names another resource than the host"
+            }
+            InvalidChoice::Elsewhere => "The resource is not served at this host",
+            InvalidChoice::Host => "The host is missing or cannot be read",
+        })
+    }
+}
+
+/// All resources of a configuration.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// By identifier.
+    all: Vec<Resource>,
+    /// Whether the configuration names them. Otherwise there is one, and what a
+    /// request says of a resource counts for nothing.
+    are_named: bool,
+    /// Every host and whose it is, in order.
+    hosts: Vec<(HostName, usize)>,
+}
+
+impl Resources {
+    /// The one resource of a configuration that names none.
+    pub fn unnamed(audience: &str, rules: Rules) -> Self {
+        let one = Resource {
+            id: audience.to_owned(),
+            audience: audience.to_owned(),
+            rules,
+            hosts: Vec::new(),
+        };
+        Resources {
+            all: vec![one],
+            are_named: false,
+            hosts: Vec::new(),
+        }
+    }
+
+    /// Resources that requests choose among. Identifiers and hosts must have been
+    /// checked by the configuration's reader: none is there twice.
+    pub fn named(mut all: Vec<Resource>) -> Self {
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        let of = |(n, resource): (usize, &Resource)| {
+            let hosts = resource.hosts.clone();
+            hosts.into_iter().map(move |host| (host, n))
+        };
+        let mut hosts: Vec<_> = all.iter().enumerate().flat_map(of).collect();
+        hosts.sort();
+        Resources {
+            all,
+            are_named: true,
+            hosts,
+        }
+    }
+
+    /// Every resource, by identifier.
+    pub fn all(&self) -> &[Resource] {
+        &self.all
+    }
+
+    /// A resource.
+    pub fn get(&self, id: ResourceId) -> Option<&Resource> {
+        self.all.get(id.0)
+    }
+
+    /// What the upstream is told of the resource that was verified: its identifier,
+    /// where there are several.
+    pub fn told(&self, id: ResourceId) -> Option<&str> {
+        let several = self.all.len() > 1;
+        self.get(id).filter(|_| several).map(|one| one.id.as_str())
+    }
+
+    /// The resource that a request is for: `authority` is its host and port, `names`
+    /// the value of every `X-Caracal-Resource`.
+    ///
+    /// A host that is one resource's is that resource's alone, and a resource with
+    /// hosts is served at no other: so proxy and filter cannot think of different
+    /// resources where the proxy routes by host.
+    ///
+    /// # Errors
+    /// See [`InvalidChoice`].
+    pub fn choose(
+        &self,
+        authority: Option<&[u8]>,
+        names: &[&[u8]],
+    ) -> Result<ResourceId, InvalidChoice> {
+        if !self.are_named {
+            return Ok(ResourceId(0));
+        }
+        let by_name = match names {
+            [] => None,
+            [name] => Some(self.by_name(name)?),
+            _ => return Err(InvalidChoice::Repeated),
+        };
+        let by_host = self.by_host(authority)?;
+        let chosen = match (by_name, by_host) {
+            (Some(name), Some(host)) if name != host => return Err(InvalidChoice::Contradictory),
+            (_, Some(host)) => return Ok(ResourceId(host)),
+            (Some(name), None) => name,
+            (None, None) if self.all.len() == 1 => 0,
+            (None, None) => return Err(InvalidChoice::Missing),
+        };
+        match self.all.get(chosen) {
+            Some(resource) if resource.hosts.is_empty() => Ok(ResourceId(chosen)),
+            _ => Err(InvalidChoice::Elsewhere),
+        }
+    }
+
+    fn by_name(&self, name: &[u8]) -> Result<usize, InvalidChoice> {
+        // Two headers, joined on the way here (RFC 9110 section 5.3).
+        if name.contains(&b',') {
+            return Err(InvalidChoice::Repeated);
+        }
+        let found = self.all.binary_search_by(|one| one.id.as_bytes().cmp(name));
+        found.map_err(|_| InvalidChoice::Unknown)
+    }
+
+    fn by_host(&self, authority: Option<&[u8]>) -> Result<Option<usize>, InvalidChoice> {
+        if self.hosts.is_empty() {
+            return Ok(None);
+        }
+        let host = authority.and_then(Host::of_authority);
+        let host = host.ok_or(InvalidChoice::Host)?;
+        let found = self.hosts.binary_search_by(|(own, _)| own.compare(&host));
+        Ok(found
+            .ok()
+            .and_then(|at| self.hosts.get(at))
+            .map(|(_, n)| *n))
+    }
+
+    /// What a request has to carry: the audience, and the requirements; `None` where
+    /// nothing is verified.
+    pub fn required(&self, place: Place) -> Option<(&str, &Requirements)> {
+        let resource = self.get(place.resource)?;
+        let requirements = resource.rules.requirements(place.rule, place.method)?;
+        Some((&resource.audience, requirements))
+    }
+}
+
+#[cfg(test)]
+mod tests;
