@@ -43,7 +43,10 @@ mod shared_data;
 mod start;
 mod streams;
 mod values;
+mod violation;
 mod vm;
+mod waits;
+mod workers;
 mod world;
 
 #[cfg(test)]
@@ -56,5 +59,6 @@ pub use request::Request;
 pub use start::Builder;
 pub use values::{
     Answer, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Handed, HostCall, HostKind,
-    Level, LogLine, Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,
+    Level, LogLine, Metric, Outcome, Reply, StartError, Stream, Vm, status,
 };
+pub use violation::{Violation, Wrong};

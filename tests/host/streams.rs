@@ -35,6 +35,8 @@ pub(crate) enum Held {
 #[derive(Default)]
 pub(crate) struct Half {
     pub(crate) headers: Headers,
+    /// Headers that the filter does not see any more, and that are sent.
+    pub(crate) hidden: Headers,
     pub(crate) trailers: Headers,
     /// Whether the filter can reach each map and the body now.
     pub(crate) headers_open: bool,
@@ -86,6 +88,10 @@ pub(crate) struct StreamState {
     pub(crate) resume_queued: bool,
     /// `on_log` runs: both header maps can be read.
     pub(crate) logging: bool,
+    /// The last callback called out.
+    pub(crate) dispatched: bool,
+    /// The filter is not asked any more, and everything goes on.
+    pub(crate) bypassed: bool,
     pub(crate) end: Option<End>,
     pub(crate) hung: bool,
     /// Its VM is dead.
@@ -125,6 +131,8 @@ impl StreamState {
             reply_queued: false,
             resume_queued: false,
             logging: false,
+            dispatched: false,
+            bypassed: false,
             end: None,
             hung: false,
             orphan: false,
