@@ -29,6 +29,16 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) policy: FailurePolicy,
     pub(crate) fuel: u64,
+    /// What the listeners get with the next reload.
+    pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
+}
+
+impl Plan {
+    /// Another configuration for a listener.
+    pub(crate) fn assign(&mut self, listener: usize, json: Vec<u8>) {
+        self.configurations.push(json);
+        self.listeners[listener] = self.configurations.len() - 1;
+    }
 }
 
 /// What a VM that is made knows of.
@@ -58,6 +68,7 @@ impl Builder {
                 workers: 1,
                 policy: FailurePolicy::Closed,
                 fuel: FUEL,
+                reloaded: Vec::new(),
             },
             world,
         }

@@ -169,14 +169,20 @@ impl Proxy {
     /// one more root in the same VMs, and the next request uses it; elsewhere it
     /// takes a [`Proxy::reload`].
     pub fn reconfigure(&mut self, listener: usize, json: impl AsRef<[u8]>) {
-        let all = &mut self.plan.configurations;
-        all.push(json.as_ref().to_vec());
-        self.plan.listeners[listener] = all.len() - 1;
+        let json = json.as_ref().to_vec();
+        if self.world().profile.start.lazy {
+            self.plan.assign(listener, json);
+        } else {
+            self.plan.reloaded.push((listener, json));
+        }
     }
 
     /// Reloads the proxy: every worker is made anew, and shared data is empty. A
     /// configuration that is refused is an outage.
     pub fn reload(&mut self) -> Result<(), StartError> {
+        for (listener, json) in std::mem::take(&mut self.plan.reloaded) {
+            self.plan.assign(listener, json);
+        }
         // What no listener uses any more is gone.
         let mut kept: Vec<Vec<u8>> = Vec::new();
         for place in &mut self.plan.listeners {
