@@ -19,6 +19,10 @@ impl Proxy {
             s.reply_queued = false;
             return self.violate(stream, Wrong::ReplyIgnored, "proxy_send_local_response");
         }
+        if self.bypass_reply(stream) {
+            return;
+        }
+        let s = self.state(stream);
         if reply.body.is_empty() && !flow.empty_body.is_empty() {
             reply.body = flow.empty_body.into();
             reply.headers.set("content-type", "text/html");

@@ -85,7 +85,7 @@ impl Proxy {
     }
 
     /// Tells a VM of an answer. Those of a VM that was made anew are cancelled.
-    fn deliver(&mut self, to: Caller, Arrived(what): Arrived) {
+    fn deliver(&mut self, to: Caller, Arrived(what, promised): Arrived) {
         let Some(instance) = self.vms.get_mut(&to.vm) else {
             return;
         };
@@ -99,11 +99,17 @@ impl Proxy {
             .as_ref()
             .map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
         data.answer = what;
+        data.cut_short = promised.is_some();
+        let body = promised.unwrap_or(body);
         let lie = self.world().network.lie;
         let (headers, body) = lie.map_or((headers, body), |(h, b)| (h as usize, b as usize));
         let args = [to.context, to.token, headers as u32, body as u32, 0];
         if let Some(stream) = stream {
             self.state(stream).dispatched = false;
+            if promised.is_some() {
+                // It goes on before the filter can say anything.
+                self.answered(stream, false);
+            }
         }
         let called = self.call(to.vm, "proxy_on_http_call_response", &args);
         if let Some(stream) = stream {

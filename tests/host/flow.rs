@@ -166,7 +166,7 @@ impl Proxy {
             }
             return;
         }
-        if s.end.is_some() {
+        if s.end.is_some() || (way == Way::Request && s.upstream.is_some()) {
             return;
         }
         if action == PAUSE {
@@ -186,7 +186,10 @@ impl Proxy {
     }
 
     /// The headers go on, to the upstream or to the client.
-    fn pass_headers(&mut self, stream: usize, way: Way) {
+    pub(crate) fn pass_headers(&mut self, stream: usize, way: Way) {
+        if way == Way::Request && self.shut(stream) {
+            return;
+        }
         let s = self.state(stream);
         let all = s.headers_only(way);
         let half = s.half(way);

@@ -41,9 +41,13 @@ struct Open {
     due: Option<(Duration, Arrived)>,
 }
 
-/// What arrives; nothing when the host itself failed.
+/// What arrives; nothing when the host itself failed. Then the size of a body that is
+/// promised and can't be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arrived(pub(crate) Option<(Headers, Vec<u8>)>);
+pub(crate) struct Arrived(
+    pub(crate) Option<(Headers, Vec<u8>)>,
+    pub(crate) Option<usize>,
+);
 
 impl Network {
     pub(crate) fn new(rules: Callouts) -> Self {
@@ -184,7 +188,7 @@ fn arrival(
             after,
         } => Some((
             now + after,
-            Arrived(Some((with(shape, status, headers), body))),
+            Arrived(Some((with(shape, status, headers), body)), None),
         )),
         Answer::Refused => {
             let text = "upstream connect error or disconnect/reset before headers";
@@ -193,7 +197,12 @@ fn arrival(
         Answer::TimesOut => timeout(),
         // The others have no limit: whatever else fails there.
         Answer::TooBig if shape != Failed::Status => Some((now, failed(shape, 502, ""))),
-        Answer::TooBig => Some((now, Arrived(None))),
+        Answer::TooBig => Some((now, Arrived(None, None))),
+        Answer::CutShort { status, promised } if shape == Failed::DispatchStatus => {
+            let headers = with(shape, status, Headers::new());
+            Some((now, Arrived(Some((headers, Vec::new())), Some(promised))))
+        }
+        Answer::CutShort { .. } => Some((now, failed(shape, 503, "upstream reset"))),
         Answer::Never | Answer::DispatchFails(_) => None,
     }
 }
@@ -214,13 +223,13 @@ fn failed(shape: Failed, status: u32, text: &str) -> Arrived {
         Failed::Status => {}
         Failed::DispatchStatus => {
             let headers = Headers::from([(":dispatch_status", "failed")]);
-            return Arrived(Some((headers, Vec::new())));
+            return Arrived(Some((headers, Vec::new())), None);
         }
-        Failed::Nothing => return Arrived(Some((Headers::new(), Vec::new()))),
+        Failed::Nothing => return Arrived(Some((Headers::new(), Vec::new())), None),
     }
     let mut headers = Headers::from([("content-type", "text/plain")]);
     headers.add("content-length", text.len().to_string());
-    Arrived(Some((with(shape, status, headers), text.into())))
+    Arrived(Some((with(shape, status, headers), text.into())), None)
 }
 
 #[cfg(test)]
@@ -274,7 +283,7 @@ mod tests {
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
         let at = network.next()?;
         assert!(network.take(at - MS).is_none(), "not before it is due");
-        let (_, Arrived(what)) = network.take(at).unwrap();
+        let (_, Arrived(what, _)) = network.take(at).unwrap();
         Some((at, what.unwrap().0.text(":status").unwrap().to_owned()))
     }
 
@@ -292,12 +301,12 @@ mod tests {
     fn what_fails_at_once_says_so() {
         let mut network = answering(Answer::Refused);
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
-        let (_, Arrived(what)) = network.take(Duration::ZERO).unwrap();
+        let (_, Arrived(what, _)) = network.take(Duration::ZERO).unwrap();
         assert_eq!(what.unwrap().0.text(":status"), Some("503"));
 
         let mut network = answering(Answer::TooBig);
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
-        assert_eq!(network.take(Duration::ZERO).unwrap().1, Arrived(None));
+        assert_eq!(network.take(Duration::ZERO).unwrap().1, Arrived(None, None));
 
         let mut network = answering(Answer::DispatchFails(10));
         assert_eq!(network.dispatch(callout("sts"), caller(Vm::Main)), Err(10));

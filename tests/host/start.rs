@@ -29,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) policy: FailurePolicy,
     pub(crate) fuel: u64,
+    /// The location answers a local reply of the request phase otherwise.
+    pub(crate) bypassed: bool,
+    /// The property without which a request does not reach the upstream.
+    pub(crate) gate: Option<Vec<u8>>,
     /// What the listeners get with the next reload.
     pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
 }
@@ -68,6 +72,8 @@ impl Builder {
                 workers: 1,
                 policy: FailurePolicy::Closed,
                 fuel: FUEL,
+                bypassed: false,
+                gate: None,
                 reloaded: Vec::new(),
             },
             world,
@@ -154,6 +160,20 @@ impl Builder {
     /// A full store traps instead of throwing out the oldest key (`eviction=none`).
     pub fn shared_without_eviction(mut self) -> Self {
         self.world.shared.rules.evicts = false;
+        self
+    }
+
+    /// The filter is in a location with a `return`, `rewrite ... last` or `try_files
+    /// @named`: its replies to requests are bypassed (Kong).
+    pub fn replies_bypassed(mut self) -> Self {
+        self.plan.bypassed = true;
+        self
+    }
+
+    /// A request reaches the upstream only when the filter has set the nginx variable
+    /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else.
+    pub fn gate(mut self) -> Self {
+        self.plan.gate = Some(b"ngx\0gate".to_vec());
         self
     }
 

@@ -279,6 +279,14 @@ pub enum Answer {
     TimesOut,
     /// The answer is over the host's limit: no headers, no body.
     TooBig,
+    /// A body shorter than it says: Kong tells its full size and can't read it; for the
+    /// others the callout failed.
+    CutShort {
+        /// `:status`.
+        status: u32,
+        /// The bytes that were promised.
+        promised: usize,
+    },
     /// No answer until [`crate::host::Proxy::answer`] gives one; no timeout either.
     Never,
     /// The dispatch itself returns this status, and there is no callback.

@@ -59,6 +59,8 @@ pub enum Wrong {
     ReplyLost,
     /// A reply once the answer has begun, which is ignored (Kong, APISIX).
     ReplyIgnored,
+    /// A reply where the location answers otherwise (Kong: `return`, `rewrite`, `try_files`).
+    ReplyBypassed,
     /// A tick period was set a second time (Kong: traps).
     TickSetAgain,
     /// After a trap a timer was set beside the one that goes on (Kong).

@@ -31,6 +31,8 @@ pub(crate) struct VmData {
     pub(crate) configuration: Option<Vec<u8>>,
     /// The answer to a callout, while the VM is told of it.
     pub(crate) answer: Option<(Headers, Vec<u8>)>,
+    /// Its body is told, and can't be read.
+    pub(crate) cut_short: bool,
     pub(crate) deferred: Vec<Deferred>,
 }
 
@@ -172,6 +174,7 @@ impl Instantiated {
             call: Call::default(),
             configuration: None,
             answer: None,
+            cut_short: false,
             deferred: Vec::new(),
         };
         Self {

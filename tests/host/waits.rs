@@ -99,6 +99,32 @@ impl Proxy {
         self.resume(stream, Way::Request);
     }
 
+    /// Whether a gate keeps a request from the upstream, and the client has a 502.
+    pub(crate) fn shut(&mut self, stream: usize) -> bool {
+        let Some(gate) = self.plan.gate.clone() else {
+            return false;
+        };
+        if self.state(stream).filter_state.contains_key(&gate) {
+            return false;
+        }
+        self.refused(stream, 502);
+        true
+    }
+
+    /// Whether the location goes on where the filter replied.
+    pub(crate) fn bypass_reply(&mut self, stream: usize) -> bool {
+        let bypassed = self.plan.bypassed;
+        let s = self.state(stream);
+        if !bypassed || s.upstream.is_some() || s.response.begun {
+            return false;
+        }
+        s.reply_queued = false;
+        self.violate(stream, Wrong::ReplyBypassed, "proxy_send_local_response");
+        self.pass_headers(stream, Way::Request);
+        self.pump(stream, Way::Request);
+        true
+    }
+
     /// A reply is lost because its callback called out.
     pub(crate) fn lose_reply(&mut self, stream: usize, during: &str) {
         self.state(stream).reply_queued = false;

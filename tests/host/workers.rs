@@ -51,7 +51,7 @@ impl Proxy {
     }
 
     /// The proxy answers by itself.
-    fn refused(&mut self, stream: usize, status: u32) {
+    pub(crate) fn refused(&mut self, stream: usize, status: u32) {
         self.state(stream).client = Some(Reply {
             status,
             headers: Headers::new(),

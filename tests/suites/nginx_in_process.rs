@@ -125,6 +125,26 @@ fn kong_waiting_for_keys_is_noticed_and_opens_nothing() {
 }
 
 #[test]
+fn kong_a_location_that_bypasses_replies_is_noticed_and_a_gate_shuts_it() {
+    for gate in [false, true] {
+        let mut builder = configured(Proxy::kong, "sts", json!({})).replies_bypassed();
+        if gate {
+            builder = builder.gate();
+        }
+        let mut proxy = builder.on_callout(|_| keys()).start().unwrap();
+        proxy.advance(SOON);
+        let mut sent = Vec::new();
+        for request in bad() {
+            sent.push(proxy.request(0, request));
+        }
+        assert_eq!(unnoticed(&proxy, &sent), []);
+        assert!(has(&proxy, Wrong::ReplyBypassed));
+        let reached = sent.iter().filter(|s| proxy.upstream(**s).is_some());
+        assert_eq!(reached.count() == 0, gate);
+    }
+}
+
+#[test]
 fn kong_a_trap_at_any_host_call_is_noticed() {
     // Which calls a request makes is learnt from one that goes well.
     let seen = Rc::new(RefCell::new(Vec::new()));

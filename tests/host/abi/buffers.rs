@@ -78,6 +78,7 @@ fn buffer<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Vec<u8>, 
             let half = &mut data.world().streams[s].response;
             half.body_open.then_some(&mut half.buffer).ok_or(none)
         }
+        (4, _) if data.cut_short => Err(none),
         (4, _) => data.answer.as_mut().map(|(_, body)| body).ok_or(none),
         (6, _) => Ok(&mut data.world().vm_configuration),
         (7, _) => data.configuration.as_mut().ok_or(none),

@@ -334,3 +334,53 @@ fn small_things() {
     assert_eq!(said(&proxy, WORKER)[0].len(), 2048);
     proxy.assert_clean();
 }
+
+#[test]
+fn a_reply_is_bypassed_where_the_location_answers_and_a_gate_holds() {
+    let text = on_request("(call $reply (i32.const 401))", 1);
+    let mut proxy = kong(&text).replies_bypassed().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+    assert_eq!(wrongs(&proxy), [Wrong::ReplyBypassed]);
+
+    let mut proxy = kong(&text).replies_bypassed().gate().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(proxy.outcome(stream).status(), Some(502));
+
+    let mut proxy = kong(&waiting("")).gate().start().unwrap();
+    let stream = proxy.request(0, Request::post("/", "body"));
+    proxy.advance(MS);
+    assert!(proxy.upstream(stream).is_none(), "nor what nobody decided");
+
+    let opens = on_request(
+        "(drop (call $property (i32.const 1024) (i32.const 8) (i32.const 100) (i32.const 6)))",
+        0,
+    ) + r#"(data (i32.const 1024) "ngx\00gate")"#;
+    let mut proxy = kong(&opens).gate().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_body_cut_short_tells_its_size_and_forwards_a_request() {
+    let told = "(call $note (local.get $body))
+        (call $note (call $buffer (i32.const 4) (i32.const 0) (local.get $body) (i32.const 64)
+          (i32.const 68)))";
+    let short = || Answer::CutShort {
+        status: 200,
+        promised: 500,
+    };
+    let text = ticking("(drop (call $fetch (i32.const 0)))") + &on_answer(told);
+    let mut proxy = kong(&text).on_callout(move |_| short()).start().unwrap();
+    proxy.advance(10 * MS);
+    assert_eq!(said(&proxy, WORKER), ["500", "1"]);
+    proxy.assert_clean();
+    let text = waiting("(call $reply (i32.const 401))");
+    let mut proxy = kong(&text).on_callout(move |_| short()).start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert!(proxy.upstream(stream).is_some());
+    assert!(wrongs(&proxy).contains(&Wrong::ForwardedUndecided));
+}
