@@ -171,9 +171,9 @@ impl Proxy {
         }
         if action == PAUSE {
             s.half(way).held = Held::Headers;
-            return self.paused(stream, "headers");
+            return self.paused(stream, way.on_headers());
         }
-        if !self.goes_on(stream, "headers") {
+        if !self.goes_on(stream, way.on_headers()) {
             return;
         }
         self.pass_headers(stream, way);
@@ -269,11 +269,7 @@ impl Proxy {
                     half.buffer.extend(bytes);
                     half.body_open = true;
                     let args = [half.buffer.len() as u32, u32::from(last)];
-                    let name = match way {
-                        Way::Request => "proxy_on_request_body",
-                        Way::Response => "proxy_on_response_body",
-                    };
-                    match self.callback(stream, name, &args) {
+                    match self.callback(stream, way.on_body(), &args) {
                         None if !local => return self.trapped(stream),
                         Some(PAUSE) => {
                             self.hold(stream, way, Held::Body);
@@ -306,7 +302,7 @@ impl Proxy {
                 self.violate(stream, Wrong::ContinueAfterReply, "proxy_on_request_body");
                 return;
             }
-            if s.end.is_some() || !self.goes_on(stream, "body") {
+            if s.end.is_some() || !self.goes_on(stream, way.on_body()) {
                 return;
             }
             self.pass_body(stream, way);

@@ -15,6 +15,24 @@ pub(crate) enum Way {
     Response,
 }
 
+impl Way {
+    /// The callback that is shown its headers.
+    pub(crate) fn on_headers(self) -> &'static str {
+        match self {
+            Self::Request => "proxy_on_request_headers",
+            Self::Response => "proxy_on_response_headers",
+        }
+    }
+
+    /// The callback that is shown its body.
+    pub(crate) fn on_body(self) -> &'static str {
+        match self {
+            Self::Request => "proxy_on_request_body",
+            Self::Response => "proxy_on_response_body",
+        }
+    }
+}
+
 /// A piece of a message that the filter has not seen.
 pub(crate) enum Piece {
     Body(Vec<u8>, bool),

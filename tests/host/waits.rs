@@ -13,7 +13,7 @@ impl Proxy {
         let s = self.state(stream);
         if s.end.is_none() && !(way == Way::Request && s.local) {
             s.half(way).held = held;
-            self.paused(stream, "body");
+            self.paused(stream, way.on_body());
         }
     }
 
