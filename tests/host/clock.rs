@@ -48,6 +48,18 @@ pub(crate) struct Ticks(BTreeMap<u32, Tick>);
 struct Tick {
     period: Duration,
     next: Duration,
+    /// How many timers run at this period.
+    timers: u32,
+    whose: Timer,
+}
+
+/// Which VM set a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// This one.
+    Own,
+    /// The one before it, which trapped.
+    Inherited,
 }
 
 impl Ticks {
@@ -57,8 +69,40 @@ impl Ticks {
             self.0.remove(&root);
         } else {
             let next = now + period;
-            self.0.insert(root, Tick { period, next });
+            let tick = Tick {
+                period,
+                next,
+                timers: 1,
+                whose: Timer::Own,
+            };
+            self.0.insert(root, tick);
         }
+    }
+
+    /// One more timer beside those that an earlier VM left.
+    pub(crate) fn add(&mut self, root: u32, period: Duration, now: Duration) {
+        let before = self.timers(root);
+        self.set(root, period, now);
+        if let Some(tick) = self.0.get_mut(&root) {
+            tick.timers = tick.timers.saturating_add(before);
+        }
+    }
+
+    /// What a VM made in place of this one finds running.
+    pub(crate) fn inherited(&self) -> Self {
+        let mut all = self.0.clone();
+        for tick in all.values_mut() {
+            tick.whose = Timer::Inherited;
+        }
+        Self(all)
+    }
+
+    pub(crate) fn timer(&self, root: u32) -> Option<Timer> {
+        self.0.get(&root).map(|tick| tick.whose)
+    }
+
+    pub(crate) fn timers(&self, root: u32) -> u32 {
+        self.0.get(&root).map_or(0, |tick| tick.timers)
     }
 
     /// The next due: when, and whose.

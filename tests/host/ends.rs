@@ -5,14 +5,27 @@
 
 use crate::host::streams::{End, Held, grpc_status_of};
 use crate::host::vm::LocalReply;
-use crate::host::{Headers, Proxy, Reply};
+use crate::host::{Headers, Proxy, Reply, Wrong};
 
 impl Proxy {
     /// The filter's own reply takes its way to the client.
-    pub(crate) fn local_reply(&mut self, stream: usize, reply: LocalReply) {
+    pub(crate) fn local_reply(&mut self, stream: usize, mut reply: LocalReply) {
+        let flow = self.world().profile.flow;
         let s = self.state(stream);
         if s.end.is_some() {
             return;
+        }
+        if !flow.cuts && (s.client.is_some() || s.response.begun) {
+            s.reply_queued = false;
+            return self.violate(stream, Wrong::ReplyIgnored, "proxy_send_local_response");
+        }
+        if self.bypass_reply(stream) {
+            return;
+        }
+        let s = self.state(stream);
+        if reply.body.is_empty() && !flow.empty_body.is_empty() {
+            reply.body = flow.empty_body.into();
+            reply.headers.set("content-type", "text/html");
         }
         s.details = reply.details.clone();
         if s.client.is_some() {
@@ -21,7 +34,7 @@ impl Proxy {
         s.local = true;
         s.request.held = Held::No;
         s.request.queue.clear();
-        let (headers, body) = if s.is_grpc() {
+        let (headers, body) = if flow.grpc && s.is_grpc() {
             let code = reply.grpc_status.unwrap_or(grpc_status_of(reply.status));
             s.grpc_status = Some(code);
             (grpc_headers(code, &reply), Vec::new())
@@ -36,18 +49,18 @@ impl Proxy {
     /// The VM of a stream is dead: the client gets a 503, or what it was
     /// getting ends.
     pub(crate) fn trapped(&mut self, stream: usize) {
-        let details = self.world().profile.trap_details;
+        let flow = self.world().profile.flow;
         let s = self.state(stream);
         if s.end.is_some() {
             return;
         }
-        s.details = details.to_owned();
+        s.details = flow.trap_details.to_owned();
         if s.client.is_some() {
             return self.finish(stream, End::Cut);
         }
-        let grpc_status = s.is_grpc().then_some(14);
+        let grpc_status = (flow.grpc && s.is_grpc()).then_some(14);
         s.client = Some(Reply {
-            status: if grpc_status.is_some() { 200 } else { 503 },
+            status: grpc_status.map_or(flow.trap_status, |_| 200),
             headers: Headers::new(),
             body: Vec::new(),
             grpc_status,

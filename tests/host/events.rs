@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use crate::host::network::{Arrived, Caller};
-use crate::host::vm::Called;
+use crate::host::start::Begin;
+use crate::host::vm::{Called, Context};
 use crate::host::{Proxy, Vm};
 
 /// More events than this at one moment are a filter that runs in a circle.
 const MOST_AT_ONCE: usize = 100_000;
+
+/// A worker with more timers than this drowns.
+const MOST_TIMERS: u32 = 64;
 
 impl Proxy {
     /// Runs everything due until then, in the order in which it falls due; at
@@ -50,7 +54,9 @@ impl Proxy {
     }
 
     fn next_tick(&self) -> Option<(Duration, Vm, u32)> {
-        let alive = self.vms.iter().filter(|(_, i)| i.failed.is_none());
+        let revives = self.world().profile.start.revives;
+        let mut all = self.vms.iter();
+        let alive = all.by_ref().filter(|(_, i)| revives || i.failed.is_none());
         let next = alive.filter_map(|(vm, instance)| {
             let (at, root) = instance.store.data().ticks.next()?;
             Some((at, *vm, root))
@@ -59,7 +65,19 @@ impl Proxy {
     }
 
     fn tick(&mut self, vm: Vm, root: u32) {
-        self.call(vm, "proxy_on_tick", &[root]);
+        let timers = self
+            .vms
+            .get(&vm)
+            .map_or(0, |i| i.store.data().ticks.timers(root));
+        if timers > MOST_TIMERS {
+            return self.kill_worker(vm);
+        }
+        for _ in 0..timers {
+            if self.world().profile.start.revives {
+                self.revive(vm, Begin::Again);
+            }
+            self.call(vm, "proxy_on_tick", &[root]);
+        }
         let now = self.world().clock.now;
         if let Some(instance) = self.vms.get_mut(&vm) {
             instance.store.data_mut().ticks.again(root, now);
@@ -67,22 +85,36 @@ impl Proxy {
     }
 
     /// Tells a VM of an answer. Those of a VM that was made anew are cancelled.
-    fn deliver(&mut self, to: Caller, Arrived(what): Arrived) {
+    fn deliver(&mut self, to: Caller, Arrived(what, promised): Arrived) {
         let Some(instance) = self.vms.get_mut(&to.vm) else {
             return;
         };
         let data = instance.store.data_mut();
-        if !data.contexts.contains_key(&to.root) {
-            return;
-        }
+        let stream = match data.contexts.get(&to.context) {
+            Some(Context::Http { stream, .. }) => Some(*stream),
+            Some(Context::Root(_)) => None,
+            None => return,
+        };
         let (headers, body) = what
             .as_ref()
             .map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
         data.answer = what;
+        data.cut_short = promised.is_some();
+        let body = promised.unwrap_or(body);
         let lie = self.world().network.lie;
         let (headers, body) = lie.map_or((headers, body), |(h, b)| (h as usize, b as usize));
-        let args = [to.root, to.token, headers as u32, body as u32, 0];
+        let args = [to.context, to.token, headers as u32, body as u32, 0];
+        if let Some(stream) = stream {
+            self.state(stream).dispatched = false;
+            if promised.is_some() {
+                // It goes on before the filter can say anything.
+                self.answered(stream, false);
+            }
+        }
         let called = self.call(to.vm, "proxy_on_http_call_response", &args);
+        if let Some(stream) = stream {
+            self.answered(stream, called == Called::Trapped);
+        }
         if called == Called::Trapped {
             return;
         }

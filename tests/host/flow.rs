@@ -33,9 +33,16 @@ impl Proxy {
         if instance.failed.is_some() {
             return Called::Trapped;
         }
+        let Some(profile) = self.world.as_deref().map(|world| world.profile) else {
+            return Called::Absent;
+        };
+        if profile.start.never.contains(&callback) {
+            return Called::Absent;
+        }
         let called = instance.call(&mut self.world, callback, args, fuel);
         let data = instance.store.data_mut();
         let deferred = std::mem::take(&mut data.deferred);
+        let (kills, dispatched) = (data.call.kills, data.call.dispatched);
         let generation = data.generation;
         let own = match data.contexts.get(args.first().unwrap_or(&0)) {
             Some(Context::Http { stream, .. }) => Some(*stream),
@@ -46,11 +53,20 @@ impl Proxy {
             for s in all.filter(|s| s.vm == vm && s.generation == generation) {
                 s.orphan = s.end.is_none();
             }
+            if profile.flow.traps_open {
+                self.world_mut().violate(Wrong::Trapped, vm, own, callback);
+            }
         }
+        if kills {
+            self.kill_worker(vm);
+            return called;
+        }
+        let loses = profile.callouts.one && dispatched;
         for action in deferred {
             match action {
                 // The request whose callback trapped gets the 503 instead.
                 Deferred::Reply(s, _) if called == Called::Trapped && Some(s) == own => {}
+                Deferred::Reply(s, _) if loses && Some(s) == own => self.lose_reply(s, callback),
                 Deferred::Reply(s, reply) => self.local_reply(s, reply),
                 Deferred::Resume(s, way) => self.resume(s, way),
                 Deferred::Close(s) => self.finish(s, End::Cut),
@@ -78,13 +94,25 @@ impl Proxy {
         name: &'static str,
         args: &[u32],
     ) -> Option<u32> {
-        if !self.alive(stream) {
-            return None;
+        let opens = self.world().profile.flow.traps_open && name.starts_with("proxy_on_response");
+        if self.state(stream).bypassed {
+            return Some(0);
         }
-        let s = &self.world().streams[stream];
+        if !self.alive(stream) {
+            return opens.then_some(0);
+        }
+        let s = self.state(stream);
+        s.dispatched = false;
         let (vm, mut all) = (s.vm, vec![s.context]);
         all.extend_from_slice(args);
-        self.call(vm, name, &all).or(0)
+        let called = self.call(vm, name, &all);
+        let s = self.state(stream);
+        if called == Called::Trapped && opens && s.end.is_none() {
+            s.bypassed = true;
+            self.violate(stream, Wrong::TrapForwards, name);
+            return Some(0);
+        }
+        called.or(0)
     }
 
     /// A request enters the filter.
@@ -92,12 +120,17 @@ impl Proxy {
         if !self.create_context(stream, root) {
             return self.trapped(stream);
         }
+        let lies = self.world().profile.maps.lies;
         let s = self.state(stream);
         s.request.headers_open = true;
-        let args = [
-            s.request.headers.len() as u32,
-            u32::from(s.headers_only(Way::Request)),
-        ];
+        let args = if lies {
+            [0, 1]
+        } else {
+            [
+                s.request.headers.len() as u32,
+                u32::from(s.headers_only(Way::Request)),
+            ]
+        };
         match self.callback(stream, "proxy_on_request_headers", &args) {
             None => self.trapped(stream),
             Some(action) => self.headers_done(stream, Way::Request, action),
@@ -133,30 +166,37 @@ impl Proxy {
             }
             return;
         }
-        if s.end.is_some() {
+        if s.end.is_some() || (way == Way::Request && s.upstream.is_some()) {
             return;
         }
         if action == PAUSE {
             s.half(way).held = Held::Headers;
+            return self.paused(stream, way.on_headers());
+        }
+        if !self.goes_on(stream, way.on_headers()) {
             return;
         }
         self.pass_headers(stream, way);
         self.pump(stream, way);
     }
 
-    fn violate(&mut self, stream: usize, wrong: Wrong, during: &str) {
+    pub(crate) fn violate(&mut self, stream: usize, wrong: Wrong, during: &str) {
         let vm = self.state(stream).vm;
         self.world_mut().violate(wrong, vm, Some(stream), during);
     }
 
     /// The headers go on, to the upstream or to the client.
-    fn pass_headers(&mut self, stream: usize, way: Way) {
+    pub(crate) fn pass_headers(&mut self, stream: usize, way: Way) {
+        if way == Way::Request && self.shut(stream) {
+            return;
+        }
         let s = self.state(stream);
         let all = s.headers_only(way);
         let half = s.half(way);
         half.headers_open = false;
         half.held = Held::No;
-        let headers = half.headers.clone();
+        let mut headers = half.headers.clone();
+        headers.extend(std::mem::take(&mut half.hidden));
         match way {
             Way::Request => {
                 s.upstream = Some(Forwarded {
@@ -182,7 +222,7 @@ impl Proxy {
     }
 
     /// What the filter has seen of the body goes on.
-    fn pass_body(&mut self, stream: usize, way: Way) {
+    pub(crate) fn pass_body(&mut self, stream: usize, way: Way) {
         let s = self.state(stream);
         let half = s.half(way);
         half.body_open = false;
@@ -220,17 +260,16 @@ impl Proxy {
             let (local, Some(piece)) = (s.local, s.half(way).queue.pop_front()) else {
                 return;
             };
+            if self.unshown(stream, way, &piece) {
+                continue;
+            }
             let last = match piece {
                 Piece::Body(bytes, last) => {
                     let half = self.state(stream).half(way);
                     half.buffer.extend(bytes);
                     half.body_open = true;
                     let args = [half.buffer.len() as u32, u32::from(last)];
-                    let name = match way {
-                        Way::Request => "proxy_on_request_body",
-                        Way::Response => "proxy_on_response_body",
-                    };
-                    match self.callback(stream, name, &args) {
+                    match self.callback(stream, way.on_body(), &args) {
                         None if !local => return self.trapped(stream),
                         Some(PAUSE) => {
                             self.hold(stream, way, Held::Body);
@@ -263,7 +302,7 @@ impl Proxy {
                 self.violate(stream, Wrong::ContinueAfterReply, "proxy_on_request_body");
                 return;
             }
-            if s.end.is_some() {
+            if s.end.is_some() || !self.goes_on(stream, way.on_body()) {
                 return;
             }
             self.pass_body(stream, way);
@@ -273,14 +312,7 @@ impl Proxy {
         }
     }
 
-    fn hold(&mut self, stream: usize, way: Way, held: Held) {
-        let s = self.state(stream);
-        if s.end.is_none() && !(way == Way::Request && s.local) {
-            s.half(way).held = held;
-        }
-    }
-
-    fn pass_end(&mut self, stream: usize, way: Way) {
+    pub(crate) fn pass_end(&mut self, stream: usize, way: Way) {
         let s = self.state(stream);
         let half = s.half(way);
         if half.trailers_open {
@@ -294,7 +326,7 @@ impl Proxy {
     }
 
     /// The filter lets a held message go on.
-    fn resume(&mut self, stream: usize, way: Way) {
+    pub(crate) fn resume(&mut self, stream: usize, way: Way) {
         let s = self.state(stream);
         s.resume_queued = false;
         if s.end.is_some() {

@@ -77,6 +77,57 @@ impl Headers {
         self.0.is_empty()
     }
 
+    /// Adds an entry behind the others, whatever its name.
+    pub(crate) fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (lower(name.as_ref()), value.as_ref().to_vec());
+        self.0.push((name, value));
+    }
+
+    /// The same entries, joined where the proxy keeps one.
+    pub(crate) fn joined(&self) -> Self {
+        let mut all = Self::new();
+        for (name, value) in self.iter() {
+            all.add(name, value);
+        }
+        all
+    }
+
+    /// Overwrites the first entry of a name, or adds one; false when there are more.
+    pub(crate) fn set_first(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let name = lower(name);
+        let mut same = self.0.iter_mut().filter(|(n, _)| *n == name);
+        match same.next() {
+            Some((_, first)) => {
+                *first = value.to_vec();
+                same.next().is_none()
+            }
+            None => {
+                self.0.push((name, value.to_vec()));
+                true
+            }
+        }
+    }
+
+    /// Removes every entry of that name, and gives them.
+    pub(crate) fn take(&mut self, name: &[u8]) -> Self {
+        let name = lower(name);
+        let (taken, kept) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(n, _)| *n == name);
+        self.0 = kept;
+        Self(taken)
+    }
+
+    /// Adds every entry of another map.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Keeps the first entries.
+    pub(crate) fn truncate(&mut self, most: usize) {
+        self.0.truncate(most);
+    }
+
     /// Adds an entry behind the others, or joins it where the proxy keeps one.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (lower(name.as_ref()), value.as_ref());

@@ -1,11 +1,14 @@
 //! The in-process proxy host: a proxy-wasm host for tests, stateful, with a
 //! clock and a network under the test's control.
 //!
-//! It plays Envoy 1.40: a canary, a VM on the main thread and one for each
-//! worker over one shared data, with Envoy's rules for compare-and-set, ticks,
-//! callouts, effective contexts, local replies and traps. What a filter must
-//! not do is written down as a [`Violation`], and then has the consequence that
-//! it has in Envoy.
+//! It plays Envoy 1.40 ([`Proxy::envoy`]): a canary, a VM on the main thread and
+//! one for each worker over one shared data, with Envoy's rules for
+//! compare-and-set, ticks, callouts, effective contexts, local replies and traps.
+//! And it plays nginx with Kong's ngx_wasm_module ([`Proxy::kong`]) and with
+//! APISIX's wasm-nginx-module ([`Proxy::apisix`]), where waiting, removing a
+//! header or a trap may be a crash or an open door; where it is not known what
+//! they do, the worse is played. What a filter must not do is written down as a
+//! [`Violation`], and then has the consequence that it has in the proxy played.
 //!
 //! ```text
 //! let mut proxy = Proxy::envoy(Module::from_file("dist/caracal_filter.wasm")?)
@@ -43,7 +46,10 @@ mod shared_data;
 mod start;
 mod streams;
 mod values;
+mod violation;
 mod vm;
+mod waits;
+mod workers;
 mod world;
 
 #[cfg(test)]
@@ -56,5 +62,6 @@ pub use request::Request;
 pub use start::Builder;
 pub use values::{
     Answer, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Handed, HostCall, HostKind,
-    Level, LogLine, Metric, Outcome, Reply, StartError, Stream, Violation, Vm, Wrong, status,
+    Level, LogLine, Metric, Outcome, Reply, StartError, Stream, Vm, status,
 };
+pub use violation::{Violation, Wrong};

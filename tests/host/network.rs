@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::host::profile::{Callouts, Failed};
 use crate::host::{Answer, Callout, Headers, Vm, status};
 
 type Handler = Box<dyn FnMut(&Callout) -> Answer>;
@@ -14,8 +15,7 @@ pub(crate) struct Network {
     pub(crate) handler: Option<Handler>,
     /// The clusters that exist; none is all.
     pub(crate) clusters: Option<Vec<String>>,
-    /// Requests on the way to one cluster at the same time.
-    pub(crate) limit: usize,
+    rules: Callouts,
     pub(crate) log: Vec<Callout>,
     /// Sizes that callbacks are told in place of the true ones: headers, body.
     pub(crate) lie: Option<(u32, u32)>,
@@ -30,7 +30,8 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) vm: Vm,
-    pub(crate) root: u32,
+    /// The context that is told.
+    pub(crate) context: u32,
     pub(crate) token: u32,
 }
 
@@ -40,16 +41,20 @@ struct Open {
     due: Option<(Duration, Arrived)>,
 }
 
-/// What arrives; nothing when the host itself failed.
+/// What arrives; nothing when the host itself failed. Then the size of a body that is
+/// promised and can't be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arrived(pub(crate) Option<(Headers, Vec<u8>)>);
+pub(crate) struct Arrived(
+    pub(crate) Option<(Headers, Vec<u8>)>,
+    pub(crate) Option<usize>,
+);
 
 impl Network {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(rules: Callouts) -> Self {
         Self {
             handler: None,
             clusters: None,
-            limit,
+            rules,
             log: Vec::new(),
             lie: None,
             callers: Vec::new(),
@@ -67,6 +72,10 @@ impl Network {
         {
             return Err(status::BAD_ARGUMENT);
         }
+        let port = callout.cluster.rsplit_once(':').map(|(_, port)| port);
+        if self.rules.port && port.is_none_or(|port| port.parse::<u16>().is_err()) {
+            return Err(status::BAD_ARGUMENT);
+        }
         for required in [":method", ":path", ":authority"] {
             if callout.headers.get(required).is_none_or(<[u8]>::is_empty) {
                 return Err(status::BAD_ARGUMENT);
@@ -76,7 +85,7 @@ impl Network {
         if same
             .filter(|o| o.callout.cluster == callout.cluster)
             .count()
-            >= self.limit
+            >= self.rules.per_cluster
         {
             return Err(status::INTERNAL_FAILURE);
         }
@@ -93,7 +102,7 @@ impl Network {
         self.made += 1;
         self.tokens += 1;
         to.token = self.tokens;
-        let due = arrival(&callout, answer, callout.at);
+        let due = arrival(self.rules.failed, &callout, answer, callout.at);
         self.log.push(callout.clone());
         self.callers.push((callout.id, to));
         if to.vm != Vm::Canary {
@@ -106,7 +115,7 @@ impl Network {
     pub(crate) fn answer(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
         match self.open.iter_mut().find(|o| o.callout.id == id) {
             Some(open) => {
-                open.due = arrival(&open.callout, answer, now);
+                open.due = arrival(self.rules.failed, &open.callout, answer, now);
                 true
             }
             None => false,
@@ -121,7 +130,7 @@ impl Network {
             return false;
         };
         let (callout, to) = (callout.clone(), *to);
-        let due = arrival(&callout, answer, now);
+        let due = arrival(self.rules.failed, &callout, answer, now);
         self.open.push(Open { callout, to, due });
         true
     }
@@ -159,11 +168,16 @@ impl Network {
 }
 
 /// When an answer arrives to a callout, and as what.
-fn arrival(callout: &Callout, answer: Answer, now: Duration) -> Option<(Duration, Arrived)> {
+fn arrival(
+    shape: Failed,
+    callout: &Callout,
+    answer: Answer,
+    now: Duration,
+) -> Option<(Duration, Arrived)> {
     let deadline = (!callout.timeout.is_zero()).then(|| callout.at + callout.timeout);
     let timeout = || {
         let at = deadline?.max(now);
-        Some((at, failed(504, "upstream request timeout")))
+        Some((at, failed(shape, 504, "upstream request timeout")))
     };
     match answer {
         Answer::Respond { after, .. } if deadline.is_some_and(|d| now + after >= d) => timeout(),
@@ -172,36 +186,65 @@ fn arrival(callout: &Callout, answer: Answer, now: Duration) -> Option<(Duration
             headers,
             body,
             after,
-        } => Some((now + after, Arrived(Some((with(status, headers), body))))),
+        } => Some((
+            now + after,
+            Arrived(Some((with(shape, status, headers), body)), None),
+        )),
         Answer::Refused => {
             let text = "upstream connect error or disconnect/reset before headers";
-            Some((now, failed(503, text)))
+            Some((now, failed(shape, 503, text)))
         }
         Answer::TimesOut => timeout(),
-        Answer::TooBig => Some((now, Arrived(None))),
+        // The others have no limit: whatever else fails there.
+        Answer::TooBig if shape != Failed::Status => Some((now, failed(shape, 502, ""))),
+        Answer::TooBig => Some((now, Arrived(None, None))),
+        Answer::CutShort { status, promised } if shape == Failed::DispatchStatus => {
+            let headers = with(shape, status, Headers::new());
+            Some((now, Arrived(Some((headers, Vec::new())), Some(promised))))
+        }
+        Answer::CutShort { .. } => Some((now, failed(shape, 503, "upstream reset"))),
         Answer::Never | Answer::DispatchFails(_) => None,
     }
 }
 
-fn with(status: u32, rest: Headers) -> Headers {
+fn with(shape: Failed, status: u32, rest: Headers) -> Headers {
     let mut headers = Headers::from([(":status", status.to_string())]);
+    if shape == Failed::DispatchStatus {
+        headers.add(":dispatch_status", "ok");
+    }
     for (name, value) in rest.iter() {
         headers.add(name, value);
     }
     headers
 }
 
-fn failed(status: u32, text: &str) -> Arrived {
+fn failed(shape: Failed, status: u32, text: &str) -> Arrived {
+    match shape {
+        Failed::Status => {}
+        Failed::DispatchStatus => {
+            let headers = Headers::from([(":dispatch_status", "failed")]);
+            return Arrived(Some((headers, Vec::new())), None);
+        }
+        Failed::Nothing => return Arrived(Some((Headers::new(), Vec::new())), None),
+    }
     let mut headers = Headers::from([("content-type", "text/plain")]);
     headers.add("content-length", text.len().to_string());
-    Arrived(Some((with(status, headers), text.into())))
+    Arrived(Some((with(shape, status, headers), text.into())), None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::HostKind;
+    use crate::host::profile::Profile;
 
     const MS: Duration = Duration::from_millis(1);
+
+    fn network() -> Network {
+        let mut rules = Profile::of(HostKind::Envoy).callouts;
+        rules.per_cluster = 2;
+        Network::new(rules)
+    }
 
     fn callout(cluster: &str) -> Callout {
         let headers = Headers::from([(":method", "GET"), (":path", "/"), (":authority", "a")]);
@@ -223,13 +266,13 @@ mod tests {
     fn caller(vm: Vm) -> Caller {
         Caller {
             vm,
-            root: 1,
+            context: 1,
             token: 0,
         }
     }
 
     fn answering(answer: Answer) -> Network {
-        let mut network = Network::new(2);
+        let mut network = network();
         network.handler = Some(Box::new(move |_| answer.clone()));
         network
     }
@@ -240,7 +283,7 @@ mod tests {
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
         let at = network.next()?;
         assert!(network.take(at - MS).is_none(), "not before it is due");
-        let (_, Arrived(what)) = network.take(at).unwrap();
+        let (_, Arrived(what, _)) = network.take(at).unwrap();
         Some((at, what.unwrap().0.text(":status").unwrap().to_owned()))
     }
 
@@ -258,12 +301,12 @@ mod tests {
     fn what_fails_at_once_says_so() {
         let mut network = answering(Answer::Refused);
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
-        let (_, Arrived(what)) = network.take(Duration::ZERO).unwrap();
+        let (_, Arrived(what, _)) = network.take(Duration::ZERO).unwrap();
         assert_eq!(what.unwrap().0.text(":status"), Some("503"));
 
         let mut network = answering(Answer::TooBig);
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
-        assert_eq!(network.take(Duration::ZERO).unwrap().1, Arrived(None));
+        assert_eq!(network.take(Duration::ZERO).unwrap().1, Arrived(None, None));
 
         let mut network = answering(Answer::DispatchFails(10));
         assert_eq!(network.dispatch(callout("sts"), caller(Vm::Main)), Err(10));
@@ -272,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_canary_is_never_answered_and_never_asked_for() {
-        let mut network = Network::new(2);
+        let mut network = network();
         network.handler = Some(Box::new(|_| panic!("asked")));
         network
             .dispatch(callout("sts"), caller(Vm::Canary))

@@ -11,8 +11,8 @@ use crate::host::streams::{End, Piece, StreamState, Way};
 use crate::host::vm::Instantiated;
 use crate::host::world::World;
 use crate::host::{
-    Answer, Builder, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Headers, HostCall,
-    HostKind, Level, LogLine, Metric, Module, Outcome, Request, StartError, Stream, Violation, Vm,
+    Answer, Builder, CallbackCost, Callout, Cost, Forwarded, Headers, HostCall, HostKind, Level,
+    LogLine, Metric, Module, Outcome, Stream, Violation, Vm,
 };
 
 /// A running proxy.
@@ -28,6 +28,16 @@ impl Proxy {
     /// An Envoy with this module as its filter.
     pub fn envoy(module: Module) -> Builder {
         Builder::new(HostKind::Envoy, module)
+    }
+
+    /// An nginx with Kong's ngx_wasm_module and this module as its filter.
+    pub fn kong(module: Module) -> Builder {
+        Builder::new(HostKind::Kong, module)
+    }
+
+    /// An nginx with APISIX's wasm-nginx-module and this module as its filter.
+    pub fn apisix(module: Module) -> Builder {
+        Builder::new(HostKind::Apisix, module)
     }
 
     // ---- Time
@@ -64,66 +74,7 @@ impl Proxy {
         };
     }
 
-    // ---- Requests
-
-    /// A request arrives at a worker.
-    #[track_caller]
-    pub fn request(&mut self, worker: usize, request: Request) -> Stream {
-        let (stream, root) = self.arrive(worker, &request);
-        match root {
-            Some(root) => self.enter(stream.0, root),
-            None => self.trapped(stream.0),
-        }
-        stream
-    }
-
-    /// A request that Envoy answers by itself (400) before the filter sees it:
-    /// its context gets `on_log` without `on_request_headers`.
-    #[track_caller]
-    pub fn request_unseen(&mut self, worker: usize, request: Request) -> Stream {
-        let (stream, root) = self.arrive(worker, &request);
-        let Some(root) = root else {
-            self.trapped(stream.0);
-            return stream;
-        };
-        if self.create_context(stream.0, root) {
-            self.state(stream.0).client = Some(crate::host::Reply {
-                status: 400,
-                headers: Headers::new(),
-                body: Vec::new(),
-                grpc_status: None,
-                details: String::new(),
-            });
-            self.finish(stream.0, End::Complete);
-        } else {
-            self.trapped(stream.0);
-        }
-        stream
-    }
-
-    /// Notes a request, and finds the root that serves it in a living VM.
-    #[track_caller]
-    fn arrive(&mut self, worker: usize, request: &Request) -> (Stream, Option<u32>) {
-        let vm = Vm::Worker(worker);
-        let configuration = *self
-            .plan
-            .listeners
-            .get(request.listener)
-            .unwrap_or_else(|| panic!("there is no listener {}", request.listener));
-        let now = self.now();
-        let streams = &mut self.world_mut().streams;
-        let stream = Stream(streams.len());
-        streams.push(StreamState::new(vm, now, request));
-        let instance = self.vms.get(&vm);
-        let instance = instance.unwrap_or_else(|| panic!("there is no worker {worker}"));
-        if instance.failed.is_some() && self.plan.policy == FailurePolicy::Reload {
-            // What went wrong is in the log, and the VM is dead again.
-            let _ = self.remake(vm);
-        }
-        let instance = self.vms.get(&vm).filter(|i| i.failed.is_none());
-        let root = instance.and_then(|i| i.store.data().root_of(configuration));
-        (stream, root)
-    }
+    // ---- Messages
 
     /// More of the body of a request that was left [`Request::open`].
     pub fn send_body(&mut self, stream: Stream, bytes: impl AsRef<[u8]>, end: bool) {
@@ -218,23 +169,6 @@ impl Proxy {
     }
 
     // ---- Workers
-
-    /// Makes a worker's VM anew, as Envoy does when it drains and starts a
-    /// listener; its streams are cut without the filter being told.
-    pub fn restart_worker(&mut self, worker: usize) -> Result<(), StartError> {
-        let vm = Vm::Worker(worker);
-        self.vms.remove(&vm);
-        for stream in 0..self.world().streams.len() {
-            let s = self.state(stream);
-            if s.vm == vm && s.end.is_none() {
-                self.finish(stream, End::Cut);
-            }
-        }
-        self.remake(vm).map_err(|message| StartError {
-            message,
-            logs: self.world().logs.clone(),
-        })
-    }
 
     /// Why a VM is dead, if it is.
     pub fn failed(&self, vm: Vm) -> Option<&str> {
@@ -393,8 +327,7 @@ impl Proxy {
     /// Writes as another plugin of the same `vm_id` would; no bytes remove.
     pub fn set_shared(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let shared = &mut self.world_mut().shared;
-        let set = shared.set(key.as_ref(), value.as_ref(), 0);
-        set.expect("an unconditional write");
+        shared.put(key.as_ref(), value.as_ref());
     }
 
     /// Changes a value behind everyone's back; its cas stays. Fails the test
@@ -403,6 +336,12 @@ impl Proxy {
     pub fn corrupt_shared(&mut self, key: impl AsRef<[u8]>, change: impl FnOnce(&mut Vec<u8>)) {
         let found = self.world_mut().shared.corrupt(key.as_ref(), change);
         assert!(found, "no such key: {}", key.as_ref().escape_ascii());
+    }
+
+    /// The next read of shared data falls together with a write of this value by
+    /// another worker, where the host lets that happen (Kong).
+    pub fn write_during_next_read(&mut self, value: impl AsRef<[u8]>) {
+        self.world_mut().shared.torn = Some(value.as_ref().to_vec());
     }
 
     /// Makes a key one that was never written.

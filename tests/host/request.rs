@@ -42,9 +42,9 @@ impl Request {
         Self::new("POST", path).body(body)
     }
 
-    /// Adds a header; any bytes. Two `authorization` are joined as Envoy does.
+    /// Adds a header; any bytes. The proxy may join it with another of its name.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.headers.add(name, value);
+        self.headers.push(name, value);
         self
     }
 

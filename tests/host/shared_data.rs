@@ -5,16 +5,103 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::host::{Vm, status};
+use crate::host::profile::Shared;
+use crate::host::{Vm, Wrong, status};
 
 /// The key-value store of one `vm_id`.
-#[derive(Default)]
 pub(crate) struct SharedData {
+    pub(crate) rules: Shared,
+    /// What another worker writes while the next read copies.
+    pub(crate) torn: Option<Vec<u8>>,
+    /// What happened that should not.
+    pub(crate) noted: Vec<Wrong>,
     values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     last_cas: u32,
 }
 
 impl SharedData {
+    pub(crate) fn new(rules: Shared) -> Self {
+        Self {
+            rules,
+            torn: None,
+            noted: Vec::new(),
+            values: BTreeMap::new(),
+            last_cas: 0,
+        }
+    }
+
+    /// The name under which a key is kept: its own, or one of the same CRC32.
+    fn place(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        if self.values.contains_key(key) {
+            return Some(key.to_vec());
+        }
+        if !self.rules.by_crc32 {
+            return None;
+        }
+        let hash = crc32fast::hash(key);
+        let mut names = self.values.keys();
+        let other = names.find(|name| crc32fast::hash(name) == hash)?;
+        let other = other.clone();
+        self.noted.push(Wrong::SharedCollision);
+        Some(other)
+    }
+
+    /// Reads as a filter does.
+    pub(crate) fn read(&mut self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
+        let place = self.place(key)?;
+        let (mut value, cas) = self.get(&place).map(|(v, cas)| (v.to_vec(), cas))?;
+        if self.rules.by_crc32
+            && let Some(new) = self.torn.take()
+        {
+            self.put(&place, &new);
+            self.noted.push(Wrong::SharedTorn);
+            // The size is the old one, and so is the first half.
+            let half = value.len() / 2;
+            for (byte, new) in value.iter_mut().zip(new).skip(half) {
+                *byte = new;
+            }
+        }
+        Some((value, cas))
+    }
+
+    /// Writes as a filter does. `status::TRAP` when that traps.
+    pub(crate) fn write(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), u32> {
+        let Some(place) = self.place(key) else {
+            if self.values.len() >= self.rules.room {
+                self.make_room()?;
+            }
+            return self.set(key, value, cas);
+        };
+        let now = self.get(&place).map(|(_, now)| now);
+        if self.rules.cas_always && now != Some(cas) {
+            return Err(status::CAS_MISMATCH);
+        }
+        self.set(&place, value, cas)
+    }
+
+    fn make_room(&mut self) -> Result<(), u32> {
+        let oldest = self.values.iter().min_by_key(|(_, (_, cas))| *cas);
+        let oldest = oldest.map(|(key, _)| key.clone());
+        match oldest.filter(|_| self.rules.evicts) {
+            Some(key) => {
+                self.values.remove(&key);
+                self.noted.push(Wrong::SharedEvicted);
+                Ok(())
+            }
+            None => Err(status::TRAP),
+        }
+    }
+
+    /// Writes whatever is there.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        let cas = self.next_cas();
+        self.values.insert(key.to_vec(), (value.to_vec(), cas));
+    }
+
+    pub(crate) fn wipe(&mut self) {
+        self.values.clear();
+    }
+
     /// The value and its cas. A key that was removed has an empty value; one
     /// that was never written is none at all.
     pub(crate) fn get(&self, key: &[u8]) -> Option<(&[u8], u32)> {
@@ -128,10 +215,16 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::HostKind;
+    use crate::host::profile::Profile;
+
+    fn envoys() -> SharedData {
+        SharedData::new(Profile::of(HostKind::Envoy).shared)
+    }
 
     #[test]
     fn a_write_without_cas_always_wins() {
-        let mut data = SharedData::default();
+        let mut data = envoys();
         data.set(b"k", b"1", 0).unwrap();
         data.set(b"k", b"2", 0).unwrap();
         assert_eq!(data.get(b"k"), Some((&b"2"[..], 2)));
@@ -139,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_cas_never_given_out_inserts_once() {
-        let mut data = SharedData::default();
+        let mut data = envoys();
         assert_eq!(data.set(b"k", b"first", u32::MAX), Ok(()));
         assert_eq!(
             data.set(b"k", b"second", u32::MAX),
@@ -150,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_cas_is_good_for_one_write() {
-        let mut data = SharedData::default();
+        let mut data = envoys();
         data.set(b"k", b"1", 0).unwrap();
         let (_, cas) = data.get(b"k").unwrap();
         assert_eq!(data.set(b"k", b"2", cas), Ok(()));
@@ -160,7 +253,7 @@ mod tests {
 
     #[test]
     fn removed_is_empty_and_never_written_is_none() {
-        let mut data = SharedData::default();
+        let mut data = envoys();
         data.set(b"k", b"1", 0).unwrap();
         data.set(b"k", b"", 0).unwrap();
         assert_eq!(data.get(b"k"), Some((&b""[..], 2)));
@@ -169,17 +262,15 @@ mod tests {
 
     #[test]
     fn the_cas_never_becomes_the_unconditional_one() {
-        let mut data = SharedData {
-            last_cas: u32::MAX,
-            ..SharedData::default()
-        };
+        let mut data = envoys();
+        data.last_cas = u32::MAX;
         data.set(b"k", b"1", 0).unwrap();
         assert_eq!(data.get(b"k").unwrap().1, 1);
     }
 
     #[test]
     fn corruption_keeps_the_cas() {
-        let mut data = SharedData::default();
+        let mut data = envoys();
         data.set(b"k", b"abc", 0).unwrap();
         assert!(data.corrupt(b"k", |v| v[0] ^= 1));
         assert_eq!(data.get(b"k"), Some((&b"`bc"[..], 1)));

@@ -29,6 +29,29 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) policy: FailurePolicy,
     pub(crate) fuel: u64,
+    /// The location answers a local reply of the request phase otherwise.
+    pub(crate) bypassed: bool,
+    /// The property without which a request does not reach the upstream.
+    pub(crate) gate: Option<Vec<u8>>,
+    /// What the listeners get with the next reload.
+    pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
+}
+
+impl Plan {
+    /// Another configuration for a listener.
+    pub(crate) fn assign(&mut self, listener: usize, json: Vec<u8>) {
+        self.configurations.push(json);
+        self.listeners[listener] = self.configurations.len() - 1;
+    }
+}
+
+/// What a VM that is made knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Nothing.
+    Fresh,
+    /// The timers of the one that trapped; `on_vm_start` does not run again.
+    Again,
 }
 
 /// Describes a proxy before it starts.
@@ -49,6 +72,9 @@ impl Builder {
                 workers: 1,
                 policy: FailurePolicy::Closed,
                 fuel: FUEL,
+                bypassed: false,
+                gate: None,
+                reloaded: Vec::new(),
             },
             world,
         }
@@ -120,8 +146,34 @@ impl Builder {
 
     /// A value that shared data holds before the start.
     pub fn shared(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        let set = self.world.shared.set(key.as_ref(), value.as_ref(), 0);
-        set.expect("an unconditional write");
+        self.world.shared.put(key.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Shared data with room for so many keys; none is no store, and every call traps
+    /// (Kong's `shm_kv` zone).
+    pub fn shared_room(mut self, keys: usize) -> Self {
+        self.world.shared.rules.room = keys;
+        self
+    }
+
+    /// A full store traps instead of throwing out the oldest key (`eviction=none`).
+    pub fn shared_without_eviction(mut self) -> Self {
+        self.world.shared.rules.evicts = false;
+        self
+    }
+
+    /// The filter is in a location with a `return`, `rewrite ... last` or `try_files
+    /// @named`: its replies to requests are bypassed (Kong).
+    pub fn replies_bypassed(mut self) -> Self {
+        self.plan.bypassed = true;
+        self
+    }
+
+    /// A request reaches the upstream only when the filter has set the nginx variable
+    /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else.
+    pub fn gate(mut self) -> Self {
+        self.plan.gate = Some(b"ngx\0gate".to_vec());
         self
     }
 
@@ -169,13 +221,13 @@ impl Proxy {
     fn bring_up(&mut self) -> Result<(), String> {
         let profile = self.world().profile;
         let mut living: Vec<Vm> = (0..self.plan.workers).map(Vm::Worker).collect();
-        if profile.main_vm {
+        if profile.start.main_vm {
             living.insert(0, Vm::Main);
         }
         for configuration in 0..self.plan.configurations.len() {
-            if profile.canary {
+            if profile.start.canary {
                 self.make(Vm::Canary)?;
-                let tried = self.add_root(Vm::Canary, configuration);
+                let tried = self.add_root(Vm::Canary, configuration, Begin::Fresh);
                 self.vms.remove(&Vm::Canary);
                 tried?;
             }
@@ -183,7 +235,9 @@ impl Proxy {
                 if !self.vms.contains_key(vm) {
                     self.make(*vm)?;
                 }
-                self.add_root(*vm, configuration)?;
+                if !profile.start.lazy {
+                    self.add_root(*vm, configuration, Begin::Fresh)?;
+                }
             }
         }
         Ok(())
@@ -199,28 +253,41 @@ impl Proxy {
         failed.map_or(Ok(()), |why| Err(format!("{vm:?}: {why}")))
     }
 
-    /// Starts one configuration in a VM.
-    fn add_root(&mut self, vm: Vm, configuration: usize) -> Result<(), String> {
+    /// Starts one configuration in a VM, which serves nothing when that fails.
+    fn add_root(&mut self, vm: Vm, configuration: usize, begin: Begin) -> Result<(), String> {
+        let added = self.try_root(vm, configuration, begin);
+        added.map_err(|otherwise| self.why(vm, otherwise))
+    }
+
+    /// Starts one configuration in a VM; says why it is refused.
+    pub(crate) fn try_root(
+        &mut self,
+        vm: Vm,
+        configuration: usize,
+        begin: Begin,
+    ) -> Result<(), &'static str> {
         let bytes = self.plan.configurations[configuration].clone();
         let vm_configuration = self.world().vm_configuration.len() as u32;
         let size = bytes.len() as u32;
         let data = self.data(vm);
         let root = data.add_context(Context::Root(configuration));
         self.call(vm, "proxy_on_context_create", &[root, 0]);
-        let started = self.call(vm, "proxy_on_vm_start", &[root, vm_configuration]);
-        if started.or(1) != Some(1) {
-            return Err(self.why(vm, "on_vm_start was false"));
+        if begin == Begin::Fresh {
+            let started = self.call(vm, "proxy_on_vm_start", &[root, vm_configuration]);
+            if started.or(1) != Some(1) {
+                return Err("on_vm_start was false");
+            }
         }
         self.data(vm).configuration = Some(bytes);
         let configured = self.call(vm, "proxy_on_configure", &[root, size]);
         self.data(vm).configuration = None;
         if configured.or(1) != Some(1) {
-            return Err(self.why(vm, "on_configure was false"));
+            return Err("on_configure was false");
         }
         Ok(())
     }
 
-    fn data(&mut self, vm: Vm) -> &mut crate::host::vm::VmData {
+    pub(crate) fn data(&mut self, vm: Vm) -> &mut crate::host::vm::VmData {
         let instance = self.vms.get_mut(&vm).expect("the VM was made");
         instance.store.data_mut()
     }
@@ -234,11 +301,20 @@ impl Proxy {
 
     /// Makes a VM anew with all its configurations. What the old one had
     /// called out for is cancelled.
-    pub(crate) fn remake(&mut self, vm: Vm) -> Result<(), String> {
+    pub(crate) fn remake(&mut self, vm: Vm, begin: Begin) -> Result<(), String> {
         self.world_mut().network.drop_vm(vm);
+        let start = self.world().profile.start;
+        let before = self.vms.get(&vm).filter(|_| begin == Begin::Again);
+        let ticks = before.map(|i| i.store.data().ticks.inherited());
         self.make(vm)?;
+        if let Some(ticks) = ticks {
+            self.data(vm).ticks = ticks;
+        }
+        if start.lazy {
+            return Ok(());
+        }
         for configuration in 0..self.plan.configurations.len() {
-            self.add_root(vm, configuration)?;
+            self.add_root(vm, configuration, begin)?;
         }
         Ok(())
     }

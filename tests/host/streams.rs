@@ -15,6 +15,24 @@ pub(crate) enum Way {
     Response,
 }
 
+impl Way {
+    /// The callback that is shown its headers.
+    pub(crate) fn on_headers(self) -> &'static str {
+        match self {
+            Self::Request => "proxy_on_request_headers",
+            Self::Response => "proxy_on_response_headers",
+        }
+    }
+
+    /// The callback that is shown its body.
+    pub(crate) fn on_body(self) -> &'static str {
+        match self {
+            Self::Request => "proxy_on_request_body",
+            Self::Response => "proxy_on_response_body",
+        }
+    }
+}
+
 /// A piece of a message that the filter has not seen.
 pub(crate) enum Piece {
     Body(Vec<u8>, bool),
@@ -35,6 +53,8 @@ pub(crate) enum Held {
 #[derive(Default)]
 pub(crate) struct Half {
     pub(crate) headers: Headers,
+    /// Headers that the filter does not see any more, and that are sent.
+    pub(crate) hidden: Headers,
     pub(crate) trailers: Headers,
     /// Whether the filter can reach each map and the body now.
     pub(crate) headers_open: bool,
@@ -86,6 +106,10 @@ pub(crate) struct StreamState {
     pub(crate) resume_queued: bool,
     /// `on_log` runs: both header maps can be read.
     pub(crate) logging: bool,
+    /// The last callback called out.
+    pub(crate) dispatched: bool,
+    /// The filter is not asked any more, and everything goes on.
+    pub(crate) bypassed: bool,
     pub(crate) end: Option<End>,
     pub(crate) hung: bool,
     /// Its VM is dead.
@@ -125,6 +149,8 @@ impl StreamState {
             reply_queued: false,
             resume_queued: false,
             logging: false,
+            dispatched: false,
+            bypassed: false,
             end: None,
             hung: false,
             orphan: false,

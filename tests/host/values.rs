@@ -35,12 +35,16 @@ pub mod status {
     pub const TRAP: u32 = u32::MAX;
 }
 
-/// Which proxy the host plays. Others follow; see `profile.rs`.
+/// Which proxy the host plays; what tells them apart is in `profile/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostKind {
     /// Envoy 1.40.
     Envoy,
+    /// nginx with Kong's ngx_wasm_module.
+    Kong,
+    /// nginx with APISIX's wasm-nginx-module 0.7.0.
+    Apisix,
 }
 
 /// One of the VMs that a proxy runs.
@@ -221,48 +225,6 @@ impl Outcome {
     }
 }
 
-/// Something a filter must not do. The host did what Envoy would.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// A second local reply for a stream: the client hangs.
-    SecondReply,
-    /// A stream that was denied was resumed: the upstream gets the request.
-    ResumedAfterReply,
-    /// A reply for a stream that was resumed in the same callback.
-    ReplyAfterResume,
-    /// A stream was resumed that did not wait.
-    ResumedRunning,
-    /// A callback sent a reply for its stream and returned `Continue`.
-    ContinueAfterReply,
-    /// A header map was read or changed at a time when there is none.
-    MapOutOfPhase,
-    /// Headers were changed after a reply for the stream.
-    ChangedAfterReply,
-    /// A reply, resumption or close that acted on no stream at all.
-    NoStream,
-    /// `proxy_close_stream` with a type that Envoy accepts and ignores.
-    CloseIgnored,
-    /// A property was set under a name that access logs cannot read.
-    UnreadableProperty,
-    /// A header whose name or value holds a line end or a NUL, or has no name.
-    BrokenHeader,
-}
-
-/// One such thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// What it was.
-    pub wrong: Wrong,
-    /// The VM.
-    pub vm: Vm,
-    /// The stream concerned.
-    pub stream: Option<Stream>,
-    /// The callback and the host call.
-    pub during: String,
-    /// When, since the start.
-    pub at: Duration,
-}
-
 /// A call that the filter made to the network.
 #[derive(Clone, Debug)]
 pub struct Callout {
@@ -317,6 +279,14 @@ pub enum Answer {
     TimesOut,
     /// The answer is over the host's limit: no headers, no body.
     TooBig,
+    /// A body shorter than it says: Kong tells its full size and can't read it; for the
+    /// others the callout failed.
+    CutShort {
+        /// `:status`.
+        status: u32,
+        /// The bytes that were promised.
+        promised: usize,
+    },
     /// No answer until [`crate::host::Proxy::answer`] gives one; no timeout either.
     Never,
     /// The dispatch itself returns this status, and there is no callback.

@@ -31,6 +31,8 @@ pub(crate) struct VmData {
     pub(crate) configuration: Option<Vec<u8>>,
     /// The answer to a callout, while the VM is told of it.
     pub(crate) answer: Option<(Headers, Vec<u8>)>,
+    /// Its body is told, and can't be read.
+    pub(crate) cut_short: bool,
     pub(crate) deferred: Vec<Deferred>,
 }
 
@@ -52,6 +54,10 @@ pub(crate) struct Call {
     pub(crate) effective: u32,
     pub(crate) host_calls: BTreeMap<&'static str, u64>,
     pub(crate) handed: Handed,
+    /// A host call that trapped takes the worker with it.
+    pub(crate) kills: bool,
+    /// A callout was dispatched.
+    pub(crate) dispatched: bool,
 }
 
 /// What happens when the callback has ended.
@@ -168,6 +174,7 @@ impl Instantiated {
             call: Call::default(),
             configuration: None,
             answer: None,
+            cut_short: false,
             deferred: Vec::new(),
         };
         Self {
@@ -182,7 +189,8 @@ impl Instantiated {
     pub(crate) fn load(&mut self, world: &mut Option<Box<World>>, module: &Module, fuel: u64) {
         self.inside(world, "_start", 0, fuel, |store, instance| {
             let mut linker = Linker::new(engine());
-            abi::link(&mut linker, &module.inner)?;
+            let absent = store.data_mut().world().profile.calls.absent;
+            abi::link(&mut linker, &module.inner, absent)?;
             let made = linker.instantiate(&mut *store, &module.inner)?;
             store.data_mut().memory = made.get_memory(&mut *store, "memory");
             *instance = Some(made);

@@ -43,10 +43,10 @@ impl World {
         Self {
             profile,
             clock: Clock::new(wall),
-            shared: SharedData::default(),
+            shared: SharedData::new(profile.shared),
             queues: Queues::default(),
             metrics: Metrics::default(),
-            network: Network::new(profile.callouts_per_cluster),
+            network: Network::new(profile.callouts),
             random: Random::default(),
             streams: Vec::new(),
             logs: Vec::new(),
@@ -62,10 +62,13 @@ impl World {
     }
 
     pub(crate) fn log(&mut self, vm: Vm, level: Level, text: impl Into<String>) {
+        let mut text = text.into();
+        let most = text.floor_char_boundary(self.profile.calls.log_line);
+        text.truncate(most);
         self.logs.push(LogLine {
             vm,
             level,
-            text: text.into(),
+            text,
             at: self.clock.now,
         });
     }

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::{Args, Done, Entry, Host, Stop};
-use crate::host::{Level, status};
+use crate::host::clock::Timer;
+use crate::host::{Level, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_log", "iii", log),
@@ -50,9 +51,17 @@ fn get_time(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
 fn set_tick_period(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let period = Duration::from_millis(u64::from(args.u(0)));
     let now = host.world().clock.now;
+    let once = host.world().profile.calls.tick_once;
     let data = host.data();
     let root = data.root();
-    data.ticks.set(root, period, now);
+    match data.ticks.timer(root) {
+        Some(Timer::Own) if once => return Err(host.refuse(Wrong::TickSetAgain)),
+        Some(Timer::Inherited) if once => {
+            data.ticks.add(root, period, now);
+            host.violate(Wrong::TimersMultiply);
+        }
+        _ => data.ticks.set(root, period, now),
+    }
     Ok(())
 }
 
@@ -69,6 +78,7 @@ fn buffer<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Vec<u8>, 
             let half = &mut data.world().streams[s].response;
             half.body_open.then_some(&mut half.buffer).ok_or(none)
         }
+        (4, _) if data.cut_short => Err(none),
         (4, _) => data.answer.as_mut().map(|(_, body)| body).ok_or(none),
         (6, _) => Ok(&mut data.world().vm_configuration),
         (7, _) => data.configuration.as_mut().ok_or(none),

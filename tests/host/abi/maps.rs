@@ -3,6 +3,7 @@
 //! What may live here: the host calls on header and trailer maps.
 
 use super::{Args, Done, Entry, Host, Stop};
+use crate::host::profile::Failed;
 use crate::host::{Headers, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
@@ -82,10 +83,46 @@ fn writable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Headers
 }
 
 fn get_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
+    let kind = args.u(0);
+    needs_host(host, kind)?;
     // Where there is no map, Envoy gives an empty one.
-    let map = readable(host, args.u(0)).map(Headers::to_abi);
-    let map = map.unwrap_or_else(|| Headers::new().to_abi());
-    host.give(&map, args.u(1), args.u(2))
+    let mut map = readable(host, kind).cloned().unwrap_or_default();
+    let profile = host.world().profile;
+    let plain = map.iter().filter(|(n, _)| !n.starts_with(b":")).count();
+    let failed = kind == 6 && profile.callouts.failed == Failed::Nothing && map.is_empty();
+    if failed || (kind == 2 && plain > profile.maps.most_response) {
+        host.violate(Wrong::MapPanics);
+        return Err(Stop::Status(status::INTERNAL_FAILURE));
+    }
+    if map.len() > profile.maps.most {
+        host.violate(Wrong::MapCut);
+        map.truncate(profile.maps.most);
+    }
+    host.give(&map.to_abi(), args.u(1), args.u(2))
+}
+
+/// The worker dies when it is asked for the host of a request that has none.
+fn needs_host(host: &mut Host<'_, '_>, kind: u32) -> Done {
+    let needed = kind == 0 && host.world().profile.maps.needs_host;
+    let Some(stream) = host.data().stream().filter(|_| needed) else {
+        return Ok(());
+    };
+    let headers = &host.world().streams[stream].request.headers;
+    if headers.has("host") {
+        return Ok(());
+    }
+    Err(host.die(Wrong::MapKills))
+}
+
+/// Where a removed request header is sent all the same.
+fn hide(host: &mut Host<'_, '_>, name: &[u8]) -> Done {
+    let removed = writable(host, 0)?.take(name);
+    let Some(stream) = host.data().stream().filter(|_| !removed.is_empty()) else {
+        return Ok(());
+    };
+    host.world().streams[stream].request.hidden.extend(removed);
+    host.violate(Wrong::RemovedStillSent);
+    Ok(())
 }
 
 fn set_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
@@ -94,12 +131,23 @@ fn set_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     for (name, value) in map.iter() {
         check(host, name, value);
     }
-    *writable(host, args.u(0))? = map;
+    let kind = args.u(0);
+    if kind == 0 && host.world().profile.maps.hides {
+        for name in writable(host, kind)?.names() {
+            if !map.has(&name) {
+                hide(host, name.as_bytes())?;
+            }
+        }
+    }
+    *writable(host, kind)? = map;
     Ok(())
 }
 
 fn get_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let name = host.bytes(args.u(1), args.u(2))?;
+    if name == b":authority" {
+        needs_host(host, args.u(0))?;
+    }
     let map = readable(host, args.u(0)).ok_or(status::BAD_ARGUMENT)?;
     let value = map.get(&name).ok_or(status::NOT_FOUND)?.to_vec();
     host.give(&value, args.u(3), args.u(4))
@@ -135,12 +183,46 @@ fn add_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
 
 fn replace_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let (name, value) = entry(host, args)?;
-    writable(host, args.u(0))?.set(name, value);
+    let kind = args.u(0);
+    let rules = host.world().profile.maps;
+    if kind == 0 && rules.careless && name == b":authority" {
+        writable(host, kind)?.set(":method", value);
+        host.violate(Wrong::MethodOverwritten);
+        return Ok(());
+    }
+    if kind == 0 && rules.careless && name == b":path" && value.contains(&b'?') {
+        let kept = without_query(&value, writable(host, kind)?.get(":path"));
+        writable(host, kind)?.set(name, kept);
+        host.violate(Wrong::QueryKept);
+        return Ok(());
+    }
+    if kind == 0 && rules.sets_first {
+        if !writable(host, kind)?.set_first(&name, &value) {
+            host.violate(Wrong::DuplicateStillSent);
+        }
+        return Ok(());
+    }
+    writable(host, kind)?.set(name, value);
     Ok(())
+}
+
+/// A path of which the `?` is part, before the query that was there.
+fn without_query(path: &[u8], old: Option<&[u8]>) -> Vec<u8> {
+    let mut kept = String::from_utf8_lossy(path)
+        .replace('?', "%3F")
+        .into_bytes();
+    let old = old.unwrap_or_default();
+    if let Some(at) = old.iter().position(|b| *b == b'?') {
+        kept.extend_from_slice(&old[at..]);
+    }
+    kept
 }
 
 fn remove_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let name = host.bytes(args.u(1), args.u(2))?;
+    if args.u(0) == 0 && host.world().profile.maps.hides {
+        return hide(host, &name);
+    }
     writable(host, args.u(0))?.remove(name);
     Ok(())
 }

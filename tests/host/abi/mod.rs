@@ -78,6 +78,18 @@ impl Host<'_, '_> {
         data.world().violate(wrong, vm, stream, &during);
     }
 
+    /// Writes it down, and traps.
+    fn refuse(&mut self, wrong: Wrong) -> Stop {
+        self.violate(wrong);
+        Stop::Trap(wasmtime::format_err!("{wrong:?} in {}", self.name))
+    }
+
+    /// The same, and the worker dies of it.
+    fn die(&mut self, wrong: Wrong) -> Stop {
+        self.data().call.kills = true;
+        self.refuse(wrong)
+    }
+
     fn memory(&mut self) -> Result<&mut [u8], Stop> {
         let memory = self
             .data()
@@ -150,7 +162,12 @@ impl Host<'_, '_> {
 }
 
 /// Gives a module every function it imports, or says which it can't have.
-pub(crate) fn link(linker: &mut Linker<VmData>, module: &wasmtime::Module) -> wasmtime::Result<()> {
+/// `absent` are the ones that this proxy does not have.
+pub(crate) fn link(
+    linker: &mut Linker<VmData>,
+    module: &wasmtime::Module,
+    absent: &[&str],
+) -> wasmtime::Result<()> {
     let env: Vec<&Entry> = [
         buffers::FUNCTIONS,
         foreign::FUNCTIONS,
@@ -169,6 +186,7 @@ pub(crate) fn link(linker: &mut Linker<VmData>, module: &wasmtime::Module) -> wa
             wasmtime::bail!("import {space}.{name} is no function");
         };
         let found = match space {
+            "env" if absent.contains(&name) => None,
             "env" => env.iter().find(|e| e.0 == name).copied(),
             "wasi_snapshot_preview1" | "wasi_unstable" => Some(
                 wasi::FUNCTIONS
@@ -223,11 +241,20 @@ fn run(
         );
         return Ok(status);
     }
-    if world.profile.unimplemented.contains(&name) {
+    let calls = world.profile.calls;
+    if calls.unimplemented.contains(&name) {
         return Ok(status::UNIMPLEMENTED);
     }
-    match function(&mut Host { caller, name }, args) {
+    if calls.idle.contains(&name) {
+        return Ok(status::OK);
+    }
+    let host = &mut Host { caller, name };
+    match function(host, args) {
         Ok(()) => Ok(status::OK),
+        Err(Stop::Status(status)) if calls.traps.contains(&name) => {
+            host.violate(Wrong::CallTraps);
+            Err(wasmtime::format_err!("{name} fails with {status}"))
+        }
         Err(Stop::Status(status)) => Ok(status),
         Err(Stop::Trap(error)) => Err(error),
     }

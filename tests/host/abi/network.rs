@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::network::Caller;
-use crate::host::{Callout, Headers, Stream, status};
+use crate::host::{Callout, Headers, Stream, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_http_call", "iiiiiiiiii", http_call),
@@ -25,10 +25,35 @@ fn http_call(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
         return Err(Stop::Status(status::BAD_ARGUMENT));
     }
     let text = |name: &str| headers.text(name).unwrap_or_default().to_owned();
+    let rules = host.world().profile.callouts;
     let data = host.data();
+    let stream = data.stream();
+    if rules.ticks_only && data.call.callback == "proxy_on_configure" {
+        return Err(host.refuse(Wrong::CalloutFromConfigure));
+    }
+    if rules.ticks_only && stream.is_some() {
+        host.violate(Wrong::CalloutFromRequest);
+    }
+    if let Some(stream) = stream
+        && rules.one
+        && host
+            .world()
+            .network
+            .open()
+            .any(|c| c.stream == Some(Stream(stream)))
+    {
+        host.violate(Wrong::SecondCallout);
+        return Err(Stop::Status(status::INTERNAL_FAILURE));
+    }
+    let data = host.data();
+    let context = if rules.to_dispatcher {
+        data.acting()
+    } else {
+        data.root()
+    };
     let to = Caller {
         vm: data.vm,
-        root: data.root(),
+        context,
         token: 0,
     };
     let callout = Callout {
@@ -45,6 +70,11 @@ fn http_call(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
         at: data.world().clock.now,
     };
     let token = data.world().network.dispatch(callout, to)?;
+    let data = host.data();
+    data.call.dispatched = true;
+    if let Some(stream) = stream {
+        data.world().streams[stream].dispatched = true;
+    }
     host.put_u32(args.u(9), token)
 }
 

@@ -3,7 +3,7 @@
 //! What may live here: `get_property` and `set_property`, and the part of
 //! Envoy's attributes that a filter may want.
 
-use super::{Args, Done, Entry, Host};
+use super::{Args, Done, Entry, Host, Stop};
 use crate::host::streams::StreamState;
 use crate::host::{Wrong, status};
 
@@ -23,7 +23,14 @@ fn set_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let path = host.bytes(args.u(0), args.u(1))?;
     let value = host.bytes(args.u(2), args.u(3))?;
     let stream = host.data().stream().ok_or(status::NOT_FOUND)?;
-    if path.is_empty() || path.contains(&0) {
+    let calls = host.world().profile.calls;
+    if let Some(names) = calls.properties
+        && !names.iter().any(|name| name.as_bytes() == path)
+    {
+        return Err(Stop::Status(status::UNIMPLEMENTED));
+    }
+    let variable = calls.variables && path.starts_with(b"ngx\0");
+    if path.is_empty() || (path.contains(&0) && !variable) {
         host.violate(Wrong::UnreadableProperty);
     }
     let state = &mut host.world().streams[stream].filter_state;
@@ -52,6 +59,9 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
         && !path.contains(&0)
     {
         return Some(value.clone());
+    }
+    if !world.profile.calls.attributes {
+        return None;
     }
     match name.split_once('.') {
         Some(("request", rest)) => of_request(s, rest, now),

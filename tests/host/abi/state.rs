@@ -4,7 +4,7 @@
 //! `shared_data.rs` and `metrics.rs`.
 
 use super::{Args, Done, Entry, Host};
-use crate::host::status;
+use crate::host::{Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_shared_data", "iiiii", get_shared_data),
@@ -19,19 +19,41 @@ pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_metric", "ii", get_metric),
 ];
 
+/// Traps when there is no store.
+fn store(host: &mut Host<'_, '_>) -> Done {
+    match host.world().shared.rules.room {
+        0 => Err(host.refuse(Wrong::CallTraps)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes down what the store did to a filter that relies on it.
+fn note(host: &mut Host<'_, '_>) {
+    for wrong in std::mem::take(&mut host.world().shared.noted) {
+        host.violate(wrong);
+    }
+}
+
 fn get_shared_data(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
+    store(host)?;
     let key = host.bytes(args.u(0), args.u(1))?;
-    let found = host.world().shared.get(&key);
+    let found = host.world().shared.read(&key);
+    note(host);
     let (value, cas) = found.ok_or(status::NOT_FOUND)?;
-    let value = value.to_vec();
     host.give(&value, args.u(2), args.u(3))?;
     host.put_u32(args.u(4), cas)
 }
 
 fn set_shared_data(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
+    store(host)?;
     let key = host.bytes(args.u(0), args.u(1))?;
     let value = host.bytes(args.u(2), args.u(3))?;
-    Ok(host.world().shared.set(&key, &value, args.u(4))?)
+    let written = host.world().shared.write(&key, &value, args.u(4));
+    note(host);
+    match written {
+        Err(status::TRAP) => Err(host.refuse(Wrong::CallTraps)),
+        written => Ok(written?),
+    }
 }
 
 fn register_queue(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {

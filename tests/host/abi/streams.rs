@@ -102,7 +102,7 @@ fn close_stream(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     if args.u(0) > 3 {
         return Err(Stop::Status(status::BAD_ARGUMENT));
     }
-    if args.u(0) > 1 {
+    if args.u(0) > 1 || !host.world().profile.flow.cuts {
         host.violate(Wrong::CloseIgnored);
         return Ok(());
     }

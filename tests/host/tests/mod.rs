@@ -3,6 +3,9 @@
 //! What may live here: the ground these modules stand on. The tests are in the
 //! files beside, by what they are about.
 
+mod apisix;
+mod kong;
+mod kong_shared;
 mod network;
 mod observe;
 mod start;
@@ -11,7 +14,7 @@ mod time;
 mod traps;
 mod wasi;
 
-use crate::host::{Headers, Level, Module, Proxy, Vm};
+use crate::host::{Headers, Level, Module, Proxy, Vm, Wrong};
 
 /// A module with this text in it. Memory below 1024 belongs to the ground,
 /// 1024 to 65535 to the test, the rest to the allocator. `$note` logs a
@@ -43,12 +46,19 @@ fn module(text: &str) -> Module {
   (import "env" "proxy_set_property" (func $property (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_get_property" (func $get_property (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_call_foreign_function"
+    (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+  (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
   (memory (export "memory") 2)
   (global $heap (mut i32) (i32.const 65536))
   (data (i32.const 100) "denied")
   (data (i32.const 110) ":status")
   (data (i32.const 120) ":path")
   (data (i32.const 130) "sts")
+  (data (i32.const 140) "sts.test:443")
   {headers}
   (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
     (local $at i32)
@@ -75,6 +85,9 @@ fn module(text: &str) -> Module {
   (func $fetch (param $timeout i32) (result i32)
     (call $http (i32.const 130) (i32.const 3) (i32.const 200) (i32.const {size}) (i32.const 0)
       (i32.const 0) (i32.const 0) (i32.const 0) (local.get $timeout) (i32.const 72)))
+  (func $fetch_port (result i32)
+    (call $http (i32.const 140) (i32.const 12) (i32.const 200) (i32.const {size}) (i32.const 0)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 72)))
   {text})"#,
         headers = data(200, &headers.to_abi()),
         size = headers.to_abi().len(),
@@ -93,6 +106,35 @@ fn said(proxy: &Proxy, vm: Vm) -> Vec<&str> {
     let lines = proxy.logs().iter().filter(|l| l.vm == vm);
     let lines = lines.filter(|l| l.level == Level::Info);
     lines.map(|l| l.text.as_str()).collect()
+}
+
+/// What the filter did wrong, in order.
+fn wrongs(proxy: &Proxy) -> Vec<Wrong> {
+    proxy.violations().iter().map(|v| v.wrong).collect()
+}
+
+/// A module's request-headers callback: what it does, and what it returns.
+fn on_request(what: &str, action: u32) -> String {
+    format!(
+        r#"(func (export "proxy_on_request_headers") (param $id i32) (param $n i32)
+            (param $end i32) (result i32) {what} (i32.const {action}))"#
+    )
+}
+
+/// A module's callback for the answer to a callout.
+fn on_answer(what: &str) -> String {
+    format!(
+        r#"(func (export "proxy_on_http_call_response") (param $id i32) (param $token i32)
+            (param $headers i32) (param $body i32) (param $trailers i32) {what})"#
+    )
+}
+
+/// A module's response-headers callback, which continues.
+fn on_response(what: &str) -> String {
+    format!(
+        r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            {what} (i32.const 0))"#
+    )
 }
 
 const WORKER: Vm = Vm::Worker(0);

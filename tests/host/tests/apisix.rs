@@ -1,0 +1,325 @@
+//! APISIX: what goes wrong there, and that it is noticed.
+
+use std::time::Duration;
+
+use super::*;
+use crate::host::{Answer, Builder, Outcome, Request};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn apisix(text: &str) -> Builder {
+    Proxy::apisix(module(text)).on_callout(|_| Answer::with(200, "keys").after(MS))
+}
+
+fn started(text: &str) -> Proxy {
+    apisix(text).start().unwrap()
+}
+
+fn waiting(answered: &str) -> String {
+    on_request("(drop (call $fetch_port))", 1) + &on_answer(answered)
+}
+
+#[test]
+fn a_configuration_starts_with_its_first_request_and_is_tried_with_each() {
+    let text = r#"
+      (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (unreachable))
+      (func (export "proxy_on_log") (param i32) (unreachable))
+      (func (export "proxy_on_configure") (param $root i32) (param $size i32) (result i32)
+        (call $note (local.get $size))
+        (i32.ne (local.get $size) (i32.const 3)))"#;
+    let builder = apisix(text).configuration("bad").configuration("good");
+    let mut proxy = builder.start().unwrap();
+    assert_eq!(said(&proxy, WORKER), [""; 0]);
+    for _ in 0..2 {
+        let stream = proxy.request(0, Request::get("/"));
+        assert_eq!(proxy.outcome(stream).status(), Some(503));
+        assert!(proxy.upstream(stream).is_none());
+    }
+    for _ in 0..2 {
+        let stream = proxy.request(0, Request::get("/").listener(1));
+        assert!(proxy.outcome(stream).is_forwarded());
+        proxy.respond(stream, 200, [("a", "b")]);
+    }
+    assert_eq!(said(&proxy, WORKER), ["3", "3", "4"]);
+    proxy.reconfigure(0, "better");
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+    assert_eq!(said(&proxy, WORKER), ["3", "3", "4", "6"]);
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_new_configuration_is_a_new_root_among_old_statics() {
+    let text = r#"
+      (global $statics (mut i32) (i32.const 0))
+      (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (global.set $statics (i32.add (global.get $statics) (i32.const 1)))
+        (call $note (global.get $statics))
+        (i32.const 1))"#;
+    let mut proxy = started(text);
+    proxy.request(0, Request::get("/"));
+    proxy.reconfigure(0, "another");
+    proxy.request(0, Request::get("/"));
+    assert_eq!(said(&proxy, WORKER), ["1", "2"]);
+    proxy.reload().unwrap();
+    proxy.request(0, Request::get("/"));
+    assert_eq!(said(&proxy, WORKER), ["1", "2", "1"]);
+}
+
+#[test]
+fn a_pause_without_a_callout_kills_the_worker() {
+    let mut proxy = started(&on_request("", 1));
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(matches!(
+        proxy.outcome(stream),
+        Outcome::Cut { reply: None, .. }
+    ));
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(wrongs(&proxy), [Wrong::PauseKills]);
+    let mut proxy = started(&on_request("(call $reply (i32.const 401))", 1));
+    let stream = proxy.request(0, Request::get("/"));
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_callback_that_says_nothing_or_traps_forwards() {
+    for (text, wrong) in [
+        ("", &[Wrong::ForwardedUndecided][..]),
+        ("(unreachable)", &[Wrong::Trapped, Wrong::TrapForwards]),
+    ] {
+        let mut proxy = started(&waiting(text));
+        let stream = proxy.request(0, Request::get("/"));
+        assert!(proxy.outcome(stream).is_paused());
+        proxy.advance(MS);
+        assert!(proxy.outcome(stream).is_forwarded());
+        assert_eq!(wrongs(&proxy), wrong);
+    }
+}
+
+#[test]
+fn a_callback_that_speaks_decides() {
+    let mut proxy = started(&waiting("(call $reply (i32.const 401))"));
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    proxy.assert_clean();
+    let mut proxy = started(&waiting("(drop (call $continue (i32.const 0)))"));
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert!(proxy.outcome(stream).is_forwarded());
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_reply_beside_a_callout_is_lost() {
+    let text = "(drop (call $fetch_port)) (call $reply (i32.const 401))";
+    let mut proxy = started(&on_request(text, 1));
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_paused());
+    proxy.advance(MS);
+    assert!(proxy.outcome(stream).is_forwarded(), "there is no callback");
+    let expected = [Wrong::ReplyLost, Wrong::ForwardedUndecided];
+    assert_eq!(wrongs(&proxy), expected);
+}
+
+#[test]
+fn a_request_has_one_callout_and_destinations_have_ports() {
+    let text = "(call $note (call $fetch (i32.const 0))) (call $note (call $fetch_port))
+        (call $note (call $fetch_port))";
+    let mut proxy = started(&on_request(text, 1));
+    proxy.request(0, Request::get("/"));
+    assert_eq!(said(&proxy, WORKER), ["2", "0", "10"]);
+    assert_eq!(wrongs(&proxy), [Wrong::SecondCallout]);
+}
+
+#[test]
+fn a_callout_that_failed_has_no_headers() {
+    let said = |what: &str| {
+        let text = waiting(&format!(
+            "(call $note {what}) (call $reply (i32.const 503))"
+        ));
+        let builder = apisix(&text).on_callout(|_| Answer::Refused);
+        let mut proxy = builder.start().unwrap();
+        proxy.request(0, Request::get("/"));
+        proxy.advance(MS);
+        (said(&proxy, WORKER).join(" "), wrongs(&proxy))
+    };
+    assert_eq!(said("(local.get $headers)"), ("0".into(), vec![]));
+    let one = "(call $header (i32.const 6) (i32.const 110) (i32.const 7) (i32.const 64)
+        (i32.const 68))";
+    assert_eq!(said(one), ("1".into(), vec![]));
+    let map = "(call $pairs (i32.const 6) (i32.const 64) (i32.const 68))";
+    assert_eq!(said(map), ("10".into(), vec![Wrong::MapPanics]));
+}
+
+#[test]
+fn what_it_does_not_offer_is_status_12_and_metrics_are_idle() {
+    let text = on_request(
+        "(call $note (call $time (i32.const 64)))
+         (call $note (call $period (i32.const 10)))
+         (call $note (call $get (i32.const 100) (i32.const 6) (i32.const 64) (i32.const 68)
+           (i32.const 72)))
+         (call $note (call $set (i32.const 100) (i32.const 6) (i32.const 100) (i32.const 6)
+           (i32.const 0)))
+         (call $note (call $foreign (i32.const 100) (i32.const 6) (i32.const 0) (i32.const 0)
+           (i32.const 64) (i32.const 68)))
+         (call $note (call $property (i32.const 100) (i32.const 6) (i32.const 100)
+           (i32.const 6)))
+         (call $note (call $increment (i32.const 999) (i64.const 1)))",
+        0,
+    );
+    let mut proxy = started(&text);
+    proxy.request(0, Request::get("/"));
+    let expected = ["12", "12", "12", "12", "12", "12", "0"];
+    assert_eq!(said(&proxy, WORKER), expected);
+    for name in [
+        "get_log_level",
+        "get_metric",
+        "get_buffer_status",
+        "get_header_map_size",
+    ] {
+        let text = format!(r#"(module (import "env" "proxy_{name}" (func)))"#);
+        let error = Proxy::apisix(Module::from_bytes(text).unwrap())
+            .start()
+            .err();
+        assert!(
+            error.unwrap().message.contains("no function env.proxy_"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_trap_closes_every_route_until_a_reload_and_lets_an_answer_through() {
+    let text = on_response("(unreachable)");
+    let builder = apisix(&text).configuration("a").configuration("b");
+    let mut proxy = builder.start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.respond(stream, 200, [("a", "b")]);
+    assert_eq!(proxy.outcome(stream).status(), Some(200));
+    assert_eq!(wrongs(&proxy), [Wrong::Trapped, Wrong::TrapForwards]);
+    for listener in [0, 1] {
+        let stream = proxy.request(0, Request::get("/").listener(listener));
+        assert_eq!(proxy.outcome(stream).status(), Some(503));
+    }
+    proxy.reload().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+}
+
+#[test]
+fn what_is_told_of_the_headers_is_not_true() {
+    let text = on_request(
+        "(call $note (local.get $n)) (call $note (local.get $end))",
+        0,
+    );
+    let mut proxy = started(&text);
+    proxy.request(0, Request::post("/", "body"));
+    assert_eq!(said(&proxy, WORKER), ["0", "1"]);
+}
+
+#[test]
+fn bodies_are_shown_on_demand_once_and_whole() {
+    let body = r#"(func (export "proxy_on_request_body") (param i32) (param $size i32)
+        (param $end i32) (result i32)
+        (call $note (local.get $size)) (call $note (local.get $end)) (i32.const 0))
+      (data (i32.const 1024) "wasm_process_req_body")"#;
+    let ask = "(drop (call $property (i32.const 1024) (i32.const 21) (i32.const 100)
+        (i32.const 1)))";
+    for (asks, expected) in [("", &[][..]), (ask, &["7", "1"])] {
+        let mut proxy = started(&(on_request(asks, 0) + body));
+        let stream = proxy.request(0, Request::post("/", "one").open());
+        proxy.send_body(stream, "more", true);
+        assert_eq!(said(&proxy, WORKER), expected);
+        let forwarded = proxy.outcome(stream).forwarded();
+        assert_eq!(
+            (forwarded.body, forwarded.complete),
+            (b"onemore".to_vec(), true)
+        );
+    }
+}
+
+#[test]
+fn a_reply_from_the_response_hook_is_ignored_also_where_no_request_came() {
+    let text = on_response("(call $note (i32.const 7)) (call $reply (i32.const 401))");
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.respond(stream, 200, [("a", "b")]);
+    assert_eq!(proxy.outcome(stream).status(), Some(200));
+    let unseen = proxy.request_unseen(0, Request::get("/"));
+    assert_eq!(proxy.outcome(unseen).status(), Some(400));
+    assert_eq!(said(&proxy, WORKER), ["7", "7"]);
+    assert_eq!(wrongs(&proxy), [Wrong::ReplyIgnored; 2]);
+}
+
+#[test]
+fn asking_for_the_host_of_a_request_without_one_kills_the_worker() {
+    let map = "(drop (call $pairs (i32.const 0) (i32.const 64) (i32.const 68)))";
+    let authority = "(drop (call $header (i32.const 0) (i32.const 1024) (i32.const 10)
+        (i32.const 64) (i32.const 68)))";
+    for read in [map, authority] {
+        let text = on_request(read, 0) + r#"(data (i32.const 1024) ":authority")"#;
+        let mut proxy = started(&text);
+        let with = proxy.request(0, Request::get("/"));
+        proxy.respond(with, 200, [("a", "b")]);
+        proxy.assert_clean();
+        let stream = proxy.request(0, Request::get("/").without(":authority"));
+        assert!(matches!(proxy.outcome(stream), Outcome::Cut { .. }));
+        assert_eq!(wrongs(&proxy), [Wrong::MapKills, Wrong::Trapped]);
+        let after = proxy.request(0, Request::get("/"));
+        assert!(proxy.outcome(after).is_forwarded());
+    }
+}
+
+#[test]
+fn thirty_response_headers_are_too_many_for_the_map() {
+    let text =
+        on_response("(call $note (call $pairs (i32.const 2) (i32.const 64) (i32.const 68)))");
+    let mut proxy = started(&text);
+    for (count, wrong) in [(20, 0), (30, 1)] {
+        let mut headers = Headers::new();
+        (0..count).for_each(|n| headers.add(format!("x-{n}"), ""));
+        let stream = proxy.request(0, Request::get("/"));
+        proxy.respond(stream, 200, headers);
+        assert_eq!(wrongs(&proxy).len(), wrong);
+    }
+    assert_eq!(said(&proxy, WORKER), ["0", "10"]);
+    assert_eq!(wrongs(&proxy), [Wrong::MapPanics]);
+}
+
+#[test]
+fn the_authority_is_the_method_and_a_query_stays() {
+    let set = |at: u32, size: u32| {
+        format!(
+            "(drop (call $replace (i32.const 0) (i32.const {at}) (i32.const {size})
+               (i32.const 1040) (i32.const 4)))"
+        )
+    };
+    let text = on_request(&(set(1024, 10) + &set(120, 5)), 0)
+        + r#"(data (i32.const 1024) ":authority") (data (i32.const 1040) "/a?b")"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/?old"));
+    let headers = proxy.outcome(stream).forwarded().headers;
+    assert_eq!(headers.text(":method"), Some("/a?b"));
+    assert_eq!(headers.text(":path"), Some("/a%3Fb?old"));
+    assert_eq!(wrongs(&proxy), [Wrong::MethodOverwritten, Wrong::QueryKept]);
+}
+
+#[test]
+fn a_reply_without_a_body_is_nginxs_page_and_properties_are_its_variables() {
+    let text = on_request(
+        "(call $note (call $get_property (i32.const 1024) (i32.const 11) (i32.const 64)
+           (i32.const 68)))
+         (call $note (call $get_property (i32.const 1040) (i32.const 12) (i32.const 64)
+           (i32.const 68)))
+         (drop (call $send (i32.const 401) (i32.const 0) (i32.const 0) (i32.const 0)
+           (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))",
+        1,
+    ) + r#"(data (i32.const 1024) "remote_addr") (data (i32.const 1040) "request\00path")"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/").property("remote_addr", "10.0.0.1"));
+    assert!(proxy.outcome(stream).replied().text().starts_with("<html>"));
+    assert_eq!(said(&proxy, WORKER), ["0", "1"]);
+    proxy.assert_clean();
+}

@@ -1,0 +1,386 @@
+//! Kong: what goes wrong there, and that it is noticed.
+
+use std::time::Duration;
+
+use super::*;
+use crate::host::{Answer, Builder, Outcome, Request};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn kong(text: &str) -> Builder {
+    Proxy::kong(module(text)).on_callout(|_| Answer::with(200, "keys").after(MS))
+}
+
+fn started(text: &str) -> Proxy {
+    kong(text).start().unwrap()
+}
+
+/// A module that calls out for a request and lets it wait.
+fn waiting(answered: &str) -> String {
+    on_request("(drop (call $fetch (i32.const 0)))", 1) + &on_answer(answered)
+}
+
+#[test]
+fn a_callback_that_says_nothing_forwards() {
+    let mut proxy = started(&waiting(""));
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_paused());
+    proxy.advance(MS);
+    assert!(proxy.outcome(stream).is_forwarded());
+    let expected = [Wrong::CalloutFromRequest, Wrong::ForwardedUndecided];
+    assert_eq!(wrongs(&proxy), expected);
+}
+
+#[test]
+fn a_callback_that_replies_denies_and_is_told_under_its_own_context() {
+    let mut proxy = started(&waiting(
+        "(call $note (local.get $id)) (call $reply (i32.const 401))",
+    ));
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(said(&proxy, WORKER), ["2"], "the root is 1");
+    assert_eq!(wrongs(&proxy), [Wrong::CalloutFromRequest]);
+}
+
+#[test]
+fn a_callback_that_traps_forwards() {
+    let mut proxy = started(&waiting("unreachable"));
+    let request = Request::post("/", "body");
+    let stream = proxy.request(0, request);
+    proxy.advance(MS);
+    let forwarded = proxy.outcome(stream).forwarded();
+    assert_eq!(forwarded.body, b"body");
+    let expected = [
+        Wrong::CalloutFromRequest,
+        Wrong::Trapped,
+        Wrong::TrapForwards,
+    ];
+    assert_eq!(wrongs(&proxy), expected);
+}
+
+#[test]
+fn calling_out_and_continuing_kills_the_worker_with_all_it_serves() {
+    let text = on_request(
+        "(if (call $request_path) (then (return (i32.const 1))))
+         (if (i32.eq (i32.load (i32.const 68)) (i32.const 1)) (then (return (i32.const 0))))
+         (drop (call $fetch (i32.const 0)))",
+        0,
+    );
+    let mut proxy = started(&text);
+    let other = proxy.request(0, Request::get("/"));
+    let stream = proxy.request(0, Request::get("/long"));
+    for stream in [other, stream] {
+        assert!(matches!(proxy.outcome(stream), Outcome::Cut { .. }));
+    }
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(proxy.details(stream), "worker_died");
+    let expected = [Wrong::CalloutFromRequest, Wrong::ContinueAfterCallout];
+    assert_eq!(wrongs(&proxy), expected);
+    let next = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(next).is_forwarded(), "another process serves");
+}
+
+#[test]
+fn what_waits_without_a_callout_waits_for_ever() {
+    let text = on_request("", 1)
+        + r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (call $period (i32.const 10)) (i32.eqz))
+          (func (export "proxy_on_tick") (param i32)
+            (call $note (call $switch (i32.const 2)))
+            (drop (call $continue (i32.const 0))))"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(10 * MS);
+    assert!(
+        proxy.outcome(stream).is_paused(),
+        "the root can't resume it"
+    );
+    assert_eq!(said(&proxy, WORKER), ["0"]);
+    assert_eq!(wrongs(&proxy), [Wrong::PauseForever, Wrong::NoStream]);
+}
+
+#[test]
+fn a_trap_is_a_500_and_on_the_way_back_an_open_door() {
+    let text = on_request(
+        "(drop (call $request_path))
+         (if (i32.eq (i32.load (i32.const 68)) (i32.const 1)) (then (return (i32.const 0))))
+         (unreachable)",
+        0,
+    ) + &on_response("(unreachable)")
+        + r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+            (call $note (i32.const 1)) (i32.const 1))
+          (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (call $note (i32.const 2)) (i32.const 1))"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/traps"));
+    assert_eq!(proxy.outcome(stream).status(), Some(500));
+    assert!(proxy.upstream(stream).is_none());
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.respond(stream, 200, [("a", "b")]);
+    assert_eq!(proxy.outcome(stream).status(), Some(200));
+    let expected = [Wrong::Trapped, Wrong::Trapped, Wrong::TrapForwards];
+    assert_eq!(wrongs(&proxy), expected);
+    assert_eq!(
+        said(&proxy, WORKER),
+        ["1", "2", "2"],
+        "no second on_vm_start"
+    );
+}
+
+#[test]
+fn a_refused_configuration_and_a_callout_from_it_end_the_proxy() {
+    let refuses = |what: &str| {
+        let text =
+            format!(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) {what})"#);
+        kong(&text).start().err().unwrap().message
+    };
+    assert!(refuses("(i32.const 0)").contains("on_configure was false"));
+    assert!(refuses("(call $fetch (i32.const 0))").contains("CalloutFromConfigure"));
+    let text = r#"(module (memory (export "memory") 1)
+      (import "env" "proxy_get_log_level" (func (param i32) (result i32))))"#;
+    let text = text.replace("(memory (export \"memory\") 1)", "");
+    let level = Proxy::kong(Module::from_bytes(text).unwrap()).start();
+    assert!(
+        level
+            .err()
+            .unwrap()
+            .message
+            .contains("no function env.proxy_get_log_level")
+    );
+}
+
+/// Sets its tick while it is configured.
+fn ticking(tick: &str) -> String {
+    format!(
+        r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $period (i32.const 10))) (i32.const 1))
+          (func (export "proxy_on_tick") (param i32) {tick})"#
+    )
+}
+
+#[test]
+fn a_tick_is_set_once() {
+    let mut proxy = started(&ticking("(drop (call $period (i32.const 20)))"));
+    proxy.advance(10 * MS);
+    assert_eq!(wrongs(&proxy), [Wrong::TickSetAgain, Wrong::Trapped]);
+    let mut proxy = started(&ticking("(call $note (call $fetch (i32.const 0)))"));
+    proxy.advance(35 * MS);
+    assert_eq!(
+        said(&proxy, WORKER),
+        ["0", "0", "0"],
+        "callouts from ticks are fine"
+    );
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_tick_that_traps_multiplies_until_the_worker_drowns() {
+    let mut proxy = started(&ticking("(call $note (i32.const 1)) (unreachable)"));
+    let mut ran = Vec::new();
+    for _ in 0..4 {
+        proxy.forget();
+        proxy.advance(10 * MS);
+        ran.push(said(&proxy, WORKER).len());
+    }
+    assert_eq!(ran, [1, 1, 2, 4]);
+    assert!(wrongs(&proxy).contains(&Wrong::TimersMultiply));
+}
+
+#[test]
+fn a_header_that_was_removed_is_hidden_and_sent() {
+    let text = on_request(
+        "(drop (call $remove (i32.const 0) (i32.const 1024) (i32.const 6)))
+         (call $note (call $header (i32.const 0) (i32.const 1024) (i32.const 6)
+           (i32.const 64) (i32.const 68)))",
+        0,
+    ) + r#"(data (i32.const 1024) "x-user")"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.assert_clean();
+    assert!(proxy.outcome(stream).is_forwarded());
+    let stream = proxy.request(0, Request::get("/").header("x-user", "forged"));
+    assert_eq!(said(&proxy, WORKER), ["1", "1"], "the filter finds none");
+    let forwarded = proxy.outcome(stream).forwarded();
+    assert_eq!(forwarded.headers.text("x-user"), Some("forged"));
+    assert_eq!(wrongs(&proxy), [Wrong::RemovedStillSent]);
+}
+
+#[test]
+fn overwriting_changes_the_first_of_several() {
+    let text = on_request(
+        "(drop (call $replace (i32.const 0) (i32.const 1024) (i32.const 6) (i32.const 100)
+           (i32.const 6)))",
+        0,
+    ) + r#"(data (i32.const 1024) "x-user")"#;
+    let mut proxy = started(&text);
+    proxy.request(0, Request::get("/").header("x-user", "a"));
+    proxy.assert_clean();
+    let request = Request::get("/")
+        .header("x-user", "a")
+        .header("x-user", "b");
+    let stream = proxy.request(0, request);
+    let forwarded = proxy.outcome(stream).forwarded();
+    assert_eq!(forwarded.headers.all("x-user"), [b"denied", &b"b"[..]]);
+    assert_eq!(wrongs(&proxy), [Wrong::DuplicateStillSent]);
+}
+
+#[test]
+fn the_authority_is_the_servers_and_a_second_authorization_never_arrives() {
+    let text = on_request(
+        "(drop (call $header (i32.const 0) (i32.const 1024) (i32.const 10) (i32.const 64)
+           (i32.const 68)))
+         (call $say (i32.load (i32.const 64)) (i32.load (i32.const 68)))
+         (drop (call $header (i32.const 0) (i32.const 1035) (i32.const 4) (i32.const 64)
+           (i32.const 68)))
+         (call $say (i32.load (i32.const 64)) (i32.load (i32.const 68)))",
+        0,
+    ) + r#"(data (i32.const 1024) ":authority") (data (i32.const 1035) "host")"#;
+    let mut proxy = started(&text);
+    proxy.request(0, Request::get("/").authority("shop.test"));
+    assert_eq!(said(&proxy, WORKER), ["kong", "shop.test"]);
+    proxy.forget();
+    let stream = proxy.request(0, Request::get("/").bearer("a").bearer("b"));
+    assert_eq!(proxy.outcome(stream).status(), Some(400));
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(said(&proxy, WORKER), [""; 0], "nginx answers");
+}
+
+#[test]
+fn a_map_shows_a_hundred_entries() {
+    let text = on_request(
+        "(drop (call $pairs (i32.const 0) (i32.const 64) (i32.const 68)))
+         (call $note (i32.load (i32.load (i32.const 64))))",
+        0,
+    );
+    let mut proxy = started(&text);
+    let mut request = Request::get("/");
+    for n in 0..100 {
+        request = request.header(format!("x-{n}"), "");
+    }
+    proxy.request(0, request);
+    assert_eq!(said(&proxy, WORKER), ["100"]);
+    assert_eq!(wrongs(&proxy), [Wrong::MapCut]);
+}
+
+#[test]
+fn calls_that_fail_elsewhere_trap() {
+    for call in [
+        "(drop (call $foreign (i32.const 100) (i32.const 6) (i32.const 0) (i32.const 0)
+           (i32.const 64) (i32.const 68)))",
+        "(drop (call $increment (i32.const 999) (i64.const 1)))",
+    ] {
+        let mut proxy = started(&on_request(call, 0));
+        let stream = proxy.request(0, Request::get("/"));
+        assert_eq!(proxy.outcome(stream).status(), Some(500));
+        assert_eq!(wrongs(&proxy), [Wrong::CallTraps, Wrong::Trapped]);
+    }
+}
+
+#[test]
+fn an_answer_says_how_the_dispatch_went() {
+    let said = |answer: Answer| {
+        let text = ticking("(drop (call $fetch (i32.const 0)))")
+            + &on_answer(
+                "(call $note (call $header (i32.const 6) (i32.const 110) (i32.const 7)
+                   (i32.const 64) (i32.const 68)))
+                 (drop (call $header (i32.const 6) (i32.const 1024) (i32.const 16)
+                   (i32.const 64) (i32.const 68)))
+                 (call $say (i32.load (i32.const 64)) (i32.load (i32.const 68)))",
+            )
+            + r#"(data (i32.const 1024) ":dispatch_status")"#;
+        let mut proxy = kong(&text)
+            .on_callout(move |_| answer.clone())
+            .start()
+            .unwrap();
+        proxy.advance(10 * MS);
+        said(&proxy, WORKER).join(" ")
+    };
+    assert_eq!(said(Answer::with(200, "")), "0 ok");
+    assert_eq!(said(Answer::Refused), "1 failed", "and there is no :status");
+}
+
+#[test]
+fn what_has_begun_is_not_cut() {
+    let text = r#"(func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+        (call $reply (i32.const 401)) (drop (call $close (i32.const 0))) (i32.const 0))"#;
+    let mut proxy = started(text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.respond_open(stream, 200, [("a", "b")]);
+    proxy.respond_body(stream, "chunk", false);
+    assert!(!proxy.is_finished(stream));
+    assert_eq!(proxy.outcome(stream).status(), Some(200));
+    assert_eq!(wrongs(&proxy), [Wrong::CloseIgnored, Wrong::ReplyIgnored]);
+}
+
+#[test]
+fn small_things() {
+    let text = on_request(
+        "(drop (call $property (i32.const 1024) (i32.const 8) (i32.const 100) (i32.const 6)))
+         (call $say (i32.const 8192) (i32.const 3000))
+         (call $reply (i32.const 401))",
+        1,
+    ) + r#"(data (i32.const 1024) "ngx\00gate")"#;
+    let mut proxy = started(&text);
+    let request = Request::get("/").header("content-type", "application/grpc");
+    let stream = proxy.request(0, request);
+    let reply = proxy.outcome(stream).replied();
+    assert_eq!((reply.status, reply.grpc_status), (401, None), "plain HTTP");
+    assert_eq!(
+        proxy.filter_state(stream, "ngx\0gate"),
+        Some(&b"denied"[..])
+    );
+    assert_eq!(said(&proxy, WORKER)[0].len(), 2048);
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_reply_is_bypassed_where_the_location_answers_and_a_gate_holds() {
+    let text = on_request("(call $reply (i32.const 401))", 1);
+    let mut proxy = kong(&text).replies_bypassed().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+    assert_eq!(wrongs(&proxy), [Wrong::ReplyBypassed]);
+
+    let mut proxy = kong(&text).replies_bypassed().gate().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(proxy.outcome(stream).status(), Some(502));
+
+    let mut proxy = kong(&waiting("")).gate().start().unwrap();
+    let stream = proxy.request(0, Request::post("/", "body"));
+    proxy.advance(MS);
+    assert!(proxy.upstream(stream).is_none(), "nor what nobody decided");
+
+    let opens = on_request(
+        "(drop (call $property (i32.const 1024) (i32.const 8) (i32.const 100) (i32.const 6)))",
+        0,
+    ) + r#"(data (i32.const 1024) "ngx\00gate")"#;
+    let mut proxy = kong(&opens).gate().start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_forwarded());
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_body_cut_short_tells_its_size_and_forwards_a_request() {
+    let told = "(call $note (local.get $body))
+        (call $note (call $buffer (i32.const 4) (i32.const 0) (local.get $body) (i32.const 64)
+          (i32.const 68)))";
+    let short = || Answer::CutShort {
+        status: 200,
+        promised: 500,
+    };
+    let text = ticking("(drop (call $fetch (i32.const 0)))") + &on_answer(told);
+    let mut proxy = kong(&text).on_callout(move |_| short()).start().unwrap();
+    proxy.advance(10 * MS);
+    assert_eq!(said(&proxy, WORKER), ["500", "1"]);
+    proxy.assert_clean();
+    let text = waiting("(call $reply (i32.const 401))");
+    let mut proxy = kong(&text).on_callout(move |_| short()).start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert!(proxy.upstream(stream).is_some());
+    assert!(wrongs(&proxy).contains(&Wrong::ForwardedUndecided));
+}
