@@ -59,6 +59,9 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The HTTP client takes whichever is installed, and panics where none is. Installed
+    // already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
         Command::Feed(arguments) => feed::run(arguments).await,
         Command::Revoke(arguments) => revoke::run(arguments).await,

@@ -47,7 +47,6 @@ impl Keys {
 
 fn client(timeout: Duration) -> Result<reqwest::Client> {
     // A second call finds it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(timeout)
         // A proxy's callout follows none.
