@@ -46,7 +46,6 @@ impl Keys {
 }
 
 fn client(timeout: Duration) -> Result<reqwest::Client> {
-    // A second call finds it installed.
     let client = reqwest::Client::builder()
         .timeout(timeout)
         // A proxy's callout follows none.
