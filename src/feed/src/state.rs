@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::RETENTION;
 use crate::event::{Event, Stream};
+
+mod page;
+
+pub use page::{Entry, NoPage, Page};
 
 /// Bytes that an anchor may take on average: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;
@@ -26,64 +29,6 @@ const SLACK: Duration = Duration::from_secs(1);
 /// How old the last reading of the shared store may be before the state counts
 /// as no fresher than it.
 const MAX_SCAN_AGE: Duration = Duration::from_secs(180);
-
-/// An entry of the log, as the feed gives it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Entry {
-    /// An anchor is revoked.
-    Anchor {
-        /// Its number in the log.
-        seq: u64,
-        /// The anchor.
-        anchor: Arc<str>,
-        /// Seconds that it stays so, rounded up.
-        ttl_s: u64,
-    },
-    /// A zone's delegation epoch.
-    Epoch {
-        /// Its number in the log.
-        seq: u64,
-        /// The zone.
-        zone: Arc<str>,
-        /// The epoch.
-        epoch: u64,
-        /// Seconds that it is kept, rounded up.
-        ttl_s: u64,
-    },
-}
-
-impl Entry {
-    fn seq(&self) -> u64 {
-        match self {
-            Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
-        }
-    }
-}
-
-/// Entries after a place in the log.
-#[derive(Debug, Clone, Serialize)]
-pub struct Page {
-    /// The log's name.
-    pub generation: String,
-    /// Number of its newest entry.
-    pub head: u64,
-    /// Milliseconds since the companion last knew that it had everything.
-    pub confirmed_age_ms: u64,
-    /// The entries, in order.
-    pub entries: Vec<Entry>,
-    /// There are more after these.
-    pub more: bool,
-}
-
-/// Why the log cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoPage {
-    /// It was never complete yet, or it is over capacity.
-    NotReady(&'static str),
-    /// The cursor is of another log, or beyond its end; this is its name now.
-    Gone(String),
-}
 
 #[derive(Debug)]
 struct Held {
@@ -368,121 +313,6 @@ impl State {
         self.len() == 0
     }
 
-    /// The entries after `after` in the log of that name.
-    ///
-    /// # Errors
-    /// See [`NoPage`].
-    pub fn page(&self, generation: &str, after: u64, max: usize) -> Result<Page, NoPage> {
-        let inner = self.lock();
-        let age = inner.readiness()?;
-        if generation != self.generation || after > inner.seq {
-            return Err(NoPage::Gone(self.generation.clone()));
-        }
-        Ok(self.read(&inner, after, max, age))
-    }
-
-    /// The log of whatever name, from its beginning or after `after`.
-    ///
-    /// # Errors
-    /// See [`NoPage`].
-    pub fn snapshot(&self, after: u64, max: usize) -> Result<Page, NoPage> {
-        let inner = self.lock();
-        let age = inner.readiness()?;
-        Ok(self.read(&inner, after, max, age))
-    }
-
-    fn read(&self, inner: &Inner, after: u64, max: usize, age: u64) -> Page {
-        let now = Instant::now();
-        let ttl = |until: Instant| {
-            let left = until.saturating_duration_since(now);
-            left.as_secs()
-                .saturating_add(u64::from(left.subsec_nanos() > 0))
-        };
-        let mut entries = Vec::new();
-        let (mut bytes, mut more) = (0_usize, false);
-        for (seq, item) in inner.log.range(after.saturating_add(1)..) {
-            if entries.len() >= max || bytes > MAX_PAGE_TEXT {
-                more = true;
-                break;
-            }
-            let seq = *seq;
-            match item {
-                Item::Anchor(anchor) => {
-                    let Some(held) = inner.anchors.get(anchor) else {
-                        continue;
-                    };
-                    bytes = bytes.saturating_add(anchor.len());
-                    entries.push(Entry::Anchor {
-                        seq,
-                        anchor: Arc::clone(anchor),
-                        ttl_s: ttl(held.until),
-                    });
-                }
-                Item::Zone(zone) => {
-                    let Some(held) = inner.epochs.get(zone) else {
-                        continue;
-                    };
-                    bytes = bytes.saturating_add(zone.len());
-                    entries.push(Entry::Epoch {
-                        seq,
-                        zone: Arc::clone(zone),
-                        epoch: held.epoch,
-                        ttl_s: ttl(held.until),
-                    });
-                }
-            }
-        }
-        Page {
-            generation: self.generation.clone(),
-            head: inner.seq,
-            confirmed_age_ms: age,
-            entries,
-            more,
-        }
-    }
-
-    /// Which of these anchors are revoked, and the zone's epoch, with the age of
-    /// that knowledge.
-    ///
-    /// # Errors
-    /// See [`NoPage`].
-    pub fn check<'a>(
-        &self,
-        anchors: &'a [String],
-        zone: &str,
-    ) -> Result<(Vec<&'a str>, u64, u64), NoPage> {
-        let now = Instant::now();
-        let inner = self.lock();
-        let age = inner.readiness()?;
-        let revoked = anchors
-            .iter()
-            .map(String::as_str)
-            .filter(|anchor| inner.anchors.get(*anchor).is_some_and(|h| h.until > now));
-        let epoch = inner.epochs.get(zone).filter(|held| held.until > now);
-        Ok((revoked.collect(), epoch.map_or(0, |held| held.epoch), age))
-    }
-
-    /// Everything, with what is left of its life; for the state file.
-    pub fn everything(&self) -> Vec<Entry> {
-        let inner = self.lock();
-        self.read_all(&inner)
-    }
-
-    fn read_all(&self, inner: &Inner) -> Vec<Entry> {
-        let (mut all, mut after) = (Vec::new(), 0);
-        loop {
-            let page = self.read(inner, after, 10_000, 0);
-            let Some(last) = page.entries.last().map(Entry::seq) else {
-                return all;
-            };
-            after = last;
-            all.extend(page.entries);
-            if !page.more {
-                return all;
-            }
-        }
-    }
-
     /// Tells when the log has grown.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
@@ -494,9 +324,6 @@ impl State {
 fn outlasts(until: Instant, known: Instant) -> bool {
     until.saturating_duration_since(known) > SLACK
 }
-
-/// Text in one page, in bytes, but for its last entry.
-const MAX_PAGE_TEXT: usize = 256 * 1024;
 
 impl Inner {
     fn confirmed_age_ms(&self) -> Option<u64> {
@@ -539,102 +366,4 @@ impl Inner {
     clippy::arithmetic_side_effects,
     reason = "small numbers of the test's own"
 )]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(100);
-
-    fn alone(max: usize) -> Arc<State> {
-        let state = State::new(max, Some("z".to_owned()));
-        state.stand_alone();
-        state
-    }
-
-    fn anchors(page: &Page) -> Vec<String> {
-        let name = |entry: &Entry| match entry {
-            Entry::Anchor { anchor, .. } => anchor.to_string(),
-            Entry::Epoch { zone, epoch, .. } => format!("{zone}={epoch}"),
-        };
-        page.entries.iter().map(name).collect()
-    }
-
-    #[test]
-    fn the_log_has_each_once_where_it_was_last_news() {
-        let state = alone(10);
-        for anchor in ["a", "b", "a"] {
-            state.revoke(anchor, LONG);
-        }
-        state.raise("z", 5, LONG);
-        state.raise("z", 4, LONG * 2);
-        state.raise("other", 9, LONG);
-        let page = state.snapshot(0, 10).unwrap();
-        assert_eq!(anchors(&page), ["a", "b", "z=5"]);
-        state.revoke("a", LONG * 2);
-        state.raise("z", 6, LONG);
-        let next = state.page(&page.generation, page.head, 10).unwrap();
-        assert_eq!(anchors(&next), ["a", "z=6"]);
-        assert_eq!(anchors(&state.snapshot(0, 10).unwrap()), ["b", "a", "z=6"]);
-        let one = state.snapshot(0, 1).unwrap();
-        assert!(one.more);
-        assert!(!next.more);
-    }
-
-    #[test]
-    fn a_cursor_of_another_log_or_beyond_the_end_is_gone() {
-        let state = alone(10);
-        state.revoke("a", LONG);
-        let name = state.snapshot(0, 1).unwrap().generation;
-        let gone = Err(NoPage::Gone(name.clone()));
-        assert_eq!(state.page("other", 0, 1).map(|_| ()), gone);
-        assert_eq!(state.page(&name, 2, 1).map(|_| ()), gone);
-        assert!(state.page(&name, 1, 1).is_ok());
-    }
-
-    #[test]
-    fn it_is_as_fresh_as_its_oldest_source() {
-        let state = State::new(10, None);
-        let now = Instant::now();
-        assert_eq!(state.confirmed_age_ms(), None);
-        state.confirm(Stream::Revocations, now);
-        state.confirm(Stream::Delegations, now);
-        assert_eq!(
-            state.confirmed_age_ms(),
-            None,
-            "the shared store was not read"
-        );
-        let scan = state.scan_begins();
-        assert_eq!(state.scan_ended(scan, now), 0);
-        assert!(state.confirmed_age_ms().is_some());
-        state.unconfirm(Stream::Delegations);
-        assert!(matches!(state.snapshot(0, 1), Err(NoPage::NotReady(_))));
-    }
-
-    #[test]
-    fn over_capacity_nothing_is_told_until_there_is_room() {
-        let state = alone(20);
-        for n in 0..21 {
-            state.revoke(&n.to_string(), if n < 10 { Duration::ZERO } else { LONG });
-        }
-        assert!(state.not_ready().is_some());
-        state.expire();
-        assert_eq!(state.len(), 10);
-        assert!(state.not_ready().is_some());
-        state.scan_begins();
-        assert_eq!(state.not_ready(), None);
-    }
-
-    #[test]
-    fn what_the_store_has_lost_is_counted_and_kept() {
-        let state = alone(10);
-        let long = Duration::from_secs(10_000);
-        let (first, now) = (state.scan_begins(), Instant::now());
-        state.found("a", long, first);
-        state.found("b", long, first);
-        state.revoke("streamed", long);
-        assert_eq!(state.scan_ended(first, now), 0);
-        let second = state.scan_begins();
-        assert!(!state.is_expiry_wanted("a", second));
-        assert_eq!(state.scan_ended(second, now), 1);
-        assert_eq!(state.len(), 3);
-    }
-}
+mod tests;

@@ -1,0 +1,186 @@
+//! What is read of the state: pages of the log, and answers about single anchors.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Inner, Item, State};
+
+/// Text in one page, in bytes, but for its last entry.
+const MAX_PAGE_TEXT: usize = 256 * 1024;
+
+/// An entry of the log, as the feed gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// An anchor is revoked.
+    Anchor {
+        /// Its number in the log.
+        seq: u64,
+        /// The anchor.
+        anchor: Arc<str>,
+        /// Seconds that it stays so, rounded up.
+        ttl_s: u64,
+    },
+    /// A zone's delegation epoch.
+    Epoch {
+        /// Its number in the log.
+        seq: u64,
+        /// The zone.
+        zone: Arc<str>,
+        /// The epoch.
+        epoch: u64,
+        /// Seconds that it is kept, rounded up.
+        ttl_s: u64,
+    },
+}
+
+impl Entry {
+    fn seq(&self) -> u64 {
+        match self {
+            Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
+        }
+    }
+}
+
+/// Entries after a place in the log.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page {
+    /// The log's name.
+    pub generation: String,
+    /// Number of its newest entry.
+    pub head: u64,
+    /// Milliseconds since the companion last knew that it had everything.
+    pub confirmed_age_ms: u64,
+    /// The entries, in order.
+    pub entries: Vec<Entry>,
+    /// There are more after these.
+    pub more: bool,
+}
+
+/// Why the log cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoPage {
+    /// It was never complete yet, or it is over capacity.
+    NotReady(&'static str),
+    /// The cursor is of another log, or beyond its end; this is its name now.
+    Gone(String),
+}
+
+impl State {
+    /// The entries after `after` in the log of that name.
+    ///
+    /// # Errors
+    /// See [`NoPage`].
+    pub fn page(&self, generation: &str, after: u64, max: usize) -> Result<Page, NoPage> {
+        let inner = self.lock();
+        let age = inner.readiness()?;
+        if generation != self.generation || after > inner.seq {
+            return Err(NoPage::Gone(self.generation.clone()));
+        }
+        Ok(self.read(&inner, after, max, age))
+    }
+
+    /// The log of whatever name, from its beginning or after `after`.
+    ///
+    /// # Errors
+    /// See [`NoPage`].
+    pub fn snapshot(&self, after: u64, max: usize) -> Result<Page, NoPage> {
+        let inner = self.lock();
+        let age = inner.readiness()?;
+        Ok(self.read(&inner, after, max, age))
+    }
+
+    fn read(&self, inner: &Inner, after: u64, max: usize, age: u64) -> Page {
+        let now = Instant::now();
+        let ttl = |until: Instant| {
+            let left = until.saturating_duration_since(now);
+            left.as_secs()
+                .saturating_add(u64::from(left.subsec_nanos() > 0))
+        };
+        let mut entries = Vec::new();
+        let (mut bytes, mut more) = (0_usize, false);
+        for (seq, item) in inner.log.range(after.saturating_add(1)..) {
+            if entries.len() >= max || bytes > MAX_PAGE_TEXT {
+                more = true;
+                break;
+            }
+            let seq = *seq;
+            match item {
+                Item::Anchor(anchor) => {
+                    let Some(held) = inner.anchors.get(anchor) else {
+                        continue;
+                    };
+                    bytes = bytes.saturating_add(anchor.len());
+                    entries.push(Entry::Anchor {
+                        seq,
+                        anchor: Arc::clone(anchor),
+                        ttl_s: ttl(held.until),
+                    });
+                }
+                Item::Zone(zone) => {
+                    let Some(held) = inner.epochs.get(zone) else {
+                        continue;
+                    };
+                    bytes = bytes.saturating_add(zone.len());
+                    entries.push(Entry::Epoch {
+                        seq,
+                        zone: Arc::clone(zone),
+                        epoch: held.epoch,
+                        ttl_s: ttl(held.until),
+                    });
+                }
+            }
+        }
+        Page {
+            generation: self.generation.clone(),
+            head: inner.seq,
+            confirmed_age_ms: age,
+            entries,
+            more,
+        }
+    }
+
+    /// Which of these anchors are revoked, and the zone's epoch, with the age of
+    /// that knowledge.
+    ///
+    /// # Errors
+    /// See [`NoPage`].
+    pub fn check<'a>(
+        &self,
+        anchors: &'a [String],
+        zone: &str,
+    ) -> Result<(Vec<&'a str>, u64, u64), NoPage> {
+        let now = Instant::now();
+        let inner = self.lock();
+        let age = inner.readiness()?;
+        let revoked = anchors
+            .iter()
+            .map(String::as_str)
+            .filter(|anchor| inner.anchors.get(*anchor).is_some_and(|h| h.until > now));
+        let epoch = inner.epochs.get(zone).filter(|held| held.until > now);
+        Ok((revoked.collect(), epoch.map_or(0, |held| held.epoch), age))
+    }
+
+    /// Everything, with what is left of its life; for the state file.
+    pub fn everything(&self) -> Vec<Entry> {
+        let inner = self.lock();
+        self.read_all(&inner)
+    }
+
+    fn read_all(&self, inner: &Inner) -> Vec<Entry> {
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.read(inner, after, 10_000, 0);
+            let Some(last) = page.entries.last().map(Entry::seq) else {
+                return all;
+            };
+            after = last;
+            all.extend(page.entries);
+            if !page.more {
+                return all;
+            }
+        }
+    }
+}
