@@ -1,7 +1,8 @@
 //! The host's calls, each as a function that returns the host's status as a
 //! value. The SDK's own wrappers panic on statuses that hosts really return
 //! (12 among them) and on header bytes that are no UTF-8, and a panic here is an
-//! outage. This is the only module with `unsafe` in it.
+//! outage. No other module calls the host; `callback` and
+//! `entry` only export symbols to it.
 #![allow(
     unsafe_code,
     reason = "raw host calls; every pointer is checked before it is followed"

@@ -98,7 +98,7 @@ fn algorithm_advice(subject: &Subject<'_>) -> String {
             "The STS signs with {allowed}, or the operator adds \"{alg}\" to algorithms in the filter's configuration, if the zone's keys are of that kind."
         ),
         _ => format!(
-            "Whoever issues this token signs with {allowed}; no other algorithm ({}) is ever accepted. It is probably not from the Caracal STS.",
+            "The caller gets a mandate from the Caracal STS, which signs with {allowed}: no other algorithm ({}) is ever accepted, and this token is probably not from there.",
             compared::value(alg)
         ),
     }
@@ -146,7 +146,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         MandateCheck::NotBefore => {
             let ahead = claims.nbf.unwrap_or(0).saturating_sub(at);
             format!(
-                "The caller waits until the mandate is valid ({}; {skew} s of leeway are allowed), or asks the STS for one that is valid now. If it should be, the clocks differ: {}",
+                "The caller waits until the mandate is valid ({}; {skew} s of leeway are allowed), or asks the STS for one that is valid now. If it should be valid already, the clocks differ: set those of the STS and the edge right (NTP), {}",
                 moment::beside(claims.nbf.unwrap_or(0), at),
                 skew_advice(ahead)
             )
@@ -198,8 +198,9 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         }
         MandateCheck::HopCount => match &claims.hop_count {
             Ok(hops) => format!(
-                "The caller uses authority that was delegated through at most {} hops: this was through {}. Or the operator raises max_hop_count of {rule}, deliberately.",
+                "The caller uses authority that was delegated through at most {} hops: this was through {}. Or the operator raises max_hop_count of {rule} to at least {}, deliberately.",
                 required.max_hop_count,
+                hops.unwrap_or(0),
                 hops.unwrap_or(0)
             ),
             Err(why) => format!("The STS issues the claim as it has to be: {why}."),
