@@ -63,7 +63,7 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
                     Traced::Refused(Refusal::unavailable("The zone's key set cannot be fetched"))
                 }
                 Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
-                Verdict::NeedsRevocations => unreachable!("the state is there"),
+                Verdict::NeedsRevocations(_) => unreachable!("the state is there"),
             }
         }
     };

@@ -4,37 +4,91 @@
 #![allow(unsafe_code, reason = "an exported symbol")]
 #![allow(missing_docs, unreachable_pub, reason = "called by the host")]
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use crate::engine::Phase;
 use crate::root::Answered;
 
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
-    static ROOTS: RefCell<BTreeMap<u32, Weak<Answered>>> = RefCell::default();
+    static ROOTS: RefCell<Vec<(u32, Weak<Answered>)>> = RefCell::default();
+    /// The requests that called out themselves and wait, by their context.
+    static STREAMS: RefCell<Vec<Waits>> = RefCell::default();
+}
+
+/// A request that waits for its own call: under which root, and where it stands.
+struct Waits {
+    stream: u32,
+    root: u32,
+    phase: Rc<Cell<Phase>>,
 }
 
 /// Has the answers to a root context's callouts brought to it, while it lives.
 pub(crate) fn register(root: u32, answered: &Rc<Answered>) {
     ROOTS.with(|roots| {
         if let Ok(mut roots) = roots.try_borrow_mut() {
-            roots.retain(|_, root| root.strong_count() > 0);
-            roots.insert(root, Rc::downgrade(answered));
+            roots.retain(|(id, known)| *id != root && known.strong_count() > 0);
+            roots.push((root, Rc::downgrade(answered)));
         }
     });
 }
 
+/// A request is about to call out by itself. False when its answer would be nobody's.
+pub(crate) fn expect(stream: u32, root: u32, phase: &Rc<Cell<Phase>>) -> bool {
+    let phase = Rc::clone(phase);
+    STREAMS.with(|streams| {
+        streams
+            .try_borrow_mut()
+            .map(|mut streams| {
+                streams.push(Waits {
+                    stream,
+                    root,
+                    phase,
+                });
+            })
+            .is_ok()
+    })
+}
+
+/// It did not, or has ended.
+pub(crate) fn forget(stream: u32) {
+    let _ = take(stream);
+}
+
+fn take(stream: u32) -> Option<Waits> {
+    STREAMS.with(|streams| {
+        let mut streams = streams.try_borrow_mut().ok()?;
+        let place = streams.iter().position(|waits| waits.stream == stream)?;
+        Some(streams.swap_remove(place))
+    })
+}
+
+fn root(id: u32) -> Option<Rc<Answered>> {
+    ROOTS.with(|roots| {
+        let roots = roots.try_borrow().ok()?;
+        let found = roots.iter().find(|(known, _)| *known == id);
+        found.and_then(|(_, root)| root.upgrade())
+    })
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_http_call_response(
-    root: u32,
+    context: u32,
     token: u32,
     num_headers: usize,
     body_size: usize,
     _num_trailers: usize,
 ) {
-    let answered = ROOTS.with(|roots| roots.try_borrow().ok()?.get(&root)?.upgrade());
-    if let Some(answered) = answered {
+    if let Some(waits) = take(context) {
+        // Where requests call out, one that is left without an answer goes on: so it
+        // gets one, whatever has become of its configuration.
+        let phase = match root(waits.root) {
+            Some(answered) => answered.answer_stream(context, num_headers, body_size),
+            None => crate::request::reply_broken("The configuration is gone"),
+        };
+        waits.phase.set(phase);
+    } else if let Some(answered) = root(context) {
         answered.answer(token, num_headers, body_size);
     }
 }

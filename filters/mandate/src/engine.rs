@@ -1,33 +1,36 @@
-//! One configuration's state in one VM: the parsed key set, the requests that
-//! wait for another, and the part this VM plays in fetching it.
+//! One configuration's state in one VM, and how it decides: the requests that wait are
+//! here. `keys` is its part about the key set, `own` about requests that call out for
+//! themselves.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
-use caracal_mandate::config::{Configuration, Host, JwksTarget, Revocation};
+use caracal_mandate::config::{Configuration, Host, Revocation};
 use caracal_mandate::decide::{
     Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
 };
 use caracal_mandate::forward::Forwarding;
-use caracal_mandate::keys::{Algorithm, KeySet};
-use caracal_mandate::refresh::{Control, Fetch, Lease, Outlook, Seen, Timing};
+use caracal_mandate::keys::Algorithm;
+use caracal_mandate::refresh::{Control, Outlook, Seen, Timing};
 use caracal_mandate::refusal::Refusal;
 use caracal_mandate::resources::ResourceId;
 use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
-use crate::host::{self, Failed, Level};
+use crate::asking::{Asked, Asking};
+use crate::calls::{Answer, Sts};
+use crate::host;
+use crate::keys::{Adopted, Fetching};
 use crate::metrics::Metrics;
+use crate::own::Own;
 use crate::request::Request;
 use crate::revocation::{Feed, Live, SLICE_MS};
 use crate::signature::Signatures;
-use crate::store::{Store, StoredKeySet};
+use crate::store::Store;
 
-/// Attempts to write the control record when another VM writes it too.
-const WRITE_ATTEMPTS: usize = 4;
 /// How often the age of the key set is reported, and a damaged one is replaced.
-const EVERY_MS: u64 = 1_000;
+pub(crate) const EVERY_MS: u64 = 1_000;
 
 /// Where a stream stands. Shared with the stream's context: a request that was
 /// refused or still waits must not go on because a body arrives.
@@ -41,7 +44,7 @@ pub(crate) enum Phase {
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Awaited {
+pub(crate) enum Awaited {
     Keys(Missing),
     Revocations,
 }
@@ -74,60 +77,67 @@ pub(crate) struct Settled {
     pub(crate) verdict: Verdict,
 }
 
-/// A fetch that this VM has under way.
-struct Fetching {
-    lease: Lease,
-    started_ms: u64,
-    token: Option<u32>,
-}
-
-/// The key set that this VM decides by, and the record that it came with.
-struct Adopted {
-    control: Control,
-    keys: KeySet,
-}
-
 pub(crate) struct Engine {
     verifier: Verifier,
+    /// The root context whose configuration it is.
+    pub(crate) root: u32,
+    pub(crate) host: Host,
     pub(crate) forwarding: Forwarding,
     pub(crate) metrics: Metrics,
-    pub(crate) upstream: String,
-    pub(crate) target: JwksTarget,
+    pub(crate) sts: Sts,
     pub(crate) timing: Timing,
     pub(crate) max_token_bytes: usize,
     /// Whether decisions are left in the filter state.
     pub(crate) filter_state: bool,
-    algorithms: Vec<Algorithm>,
-    max_paused: usize,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) max_paused: usize,
     pause_timeout_ms: u64,
-    store: Store,
+    pub(crate) store: Store,
     /// The shared record as last read.
-    control: Control,
-    adopted: Option<Adopted>,
-    damaged: bool,
+    pub(crate) control: Control,
+    pub(crate) adopted: Option<Adopted>,
+    pub(crate) damaged: bool,
     cache: MandateCache,
     signatures: Signatures,
     waiters: BTreeMap<u32, Waiter>,
-    fetching: Option<Fetching>,
-    /// The revocation state; none where revocation is disabled.
+    /// The requests that wait for calls of their own.
+    pub(crate) own: Vec<Own>,
+    /// A request that could not wait had a `kid` that is not in the key set.
+    pub(crate) key_wanted: bool,
+    pub(crate) fetching: Option<Fetching>,
+    /// The revocation state; none where revocation is disabled, or requests ask.
     pub(crate) feed: Option<RefCell<Feed>>,
+    /// What requests were told by the companion, where they ask it themselves.
+    pub(crate) asking: Option<Asking>,
     /// When the wall clock was read, on the monotonic one, and what it said.
-    wall: Option<(u64, u64)>,
+    pub(crate) wall: Option<(u64, u64)>,
     reported_ms: u64,
-    store_failed: bool,
+    pub(crate) store_failed: bool,
 }
 
 impl Engine {
-    pub(crate) fn new(configuration: &Configuration) -> Self {
+    #[cold]
+    pub(crate) fn new(configuration: &Configuration, root: u32) -> Self {
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let limits = &configuration.limits;
         let jwks = &configuration.jwks;
+        let host = configuration.host;
+        let (mut feed, mut asking) = (None, None);
+        if let Revocation::Feed(settings) = &configuration.revocation {
+            match host {
+                Host::Envoy | Host::Kong => {
+                    feed = Some(RefCell::new(Feed::new(configuration, settings)));
+                }
+                Host::Apisix => asking = Some(Asking::new(configuration, settings)),
+            }
+        }
         Engine {
             verifier: Verifier::from(configuration),
+            root,
+            host,
             forwarding: Forwarding::from(&configuration.forward),
-            metrics: Metrics::default(),
-            upstream: jwks.upstream.clone(),
-            target: configuration.jwks_target(),
+            metrics: Metrics::of(host),
+            sts: Sts::new(configuration),
             timing: Timing {
                 timeout_ms: jwks.timeout_ms,
                 ttl_ms: jwks.ttl_s.saturating_mul(1_000),
@@ -143,77 +153,20 @@ impl Engine {
             adopted: None,
             damaged: false,
             cache: MandateCache::new(size(limits.max_cached_mandates)),
-            signatures: match configuration.host {
+            signatures: match host {
                 Host::Envoy => Signatures::of_host(),
+                Host::Kong | Host::Apisix => Signatures::in_wasm(),
             },
             waiters: BTreeMap::new(),
+            own: Vec::new(),
+            key_wanted: false,
             fetching: None,
-            feed: match &configuration.revocation {
-                Revocation::Disabled(_) => None,
-                Revocation::Feed(settings) => {
-                    Some(RefCell::new(Feed::new(configuration, settings)))
-                }
-            },
+            feed,
+            asking,
             wall: None,
             reported_ms: 0,
             store_failed: false,
         }
-    }
-
-    /// Reads the shared record, and the key set when it is another one. Also at
-    /// the start of a VM, which is warm that way where others have fetched.
-    pub(crate) fn sync(&mut self) {
-        // A monotonic clock that stood still must not make the other one do so.
-        self.wall = None;
-        match self.read_shared() {
-            Ok(()) => self.store_failed = false,
-            Err(Failed(status)) => {
-                // Once, not at every tick: the next success arms it again.
-                if !std::mem::replace(&mut self.store_failed, true) {
-                    host::log(
-                        Level::Error,
-                        &format!("caracal: shared data cannot be read (status {status})"),
-                    );
-                }
-            }
-        }
-    }
-
-    fn read_shared(&mut self) -> Result<(), Failed> {
-        (self.control, _) = self.store.control()?;
-        let own = self.key_set_id();
-        // Without an id the record was lost: what this VM holds ages by itself.
-        if self.control.key_set_id().is_none_or(|id| Some(id) == own) {
-            return Ok(());
-        }
-        match self.store.key_set(self.control.generation)? {
-            StoredKeySet::Document(document) => match KeySet::parse(&document, &self.algorithms) {
-                Ok(keys) => self.adopt(keys),
-                Err(_) => self.damaged = true,
-            },
-            // A write is under way, or whoever made it is gone.
-            StoredKeySet::OtherGeneration => {
-                self.damaged |=
-                    host::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
-            }
-            StoredKeySet::Damaged => self.damaged = true,
-        }
-        Ok(())
-    }
-
-    fn adopt(&mut self, keys: KeySet) {
-        self.damaged = false;
-        self.adopted = Some(Adopted {
-            control: self.control,
-            keys,
-        });
-    }
-
-    /// The key set that this VM decides by.
-    fn key_set_id(&self) -> Option<(u64, u64)> {
-        self.adopted
-            .as_ref()
-            .and_then(|adopted| adopted.control.key_set_id())
     }
 
     /// What the upstream is told of the resource that a request is for.
@@ -237,10 +190,15 @@ impl Engine {
         let Some(now_ms) = host::monotonic_ms() else {
             return Outcome::Decided(no_clock());
         };
-        let verdict = self.decide(&credential, now_ms);
+        match self.host {
+            Host::Envoy => {}
+            Host::Kong => return Outcome::Decided(self.judge_at_once(&credential, now_ms)),
+            Host::Apisix => return self.judge_or_call(stream, request, credential, phase, now_ms),
+        }
+        let verdict = self.decide(&credential, false, now_ms);
         let awaited = match verdict {
             Verdict::NeedsKeySet(missing) => Awaited::Keys(missing),
-            Verdict::NeedsRevocations => Awaited::Revocations,
+            Verdict::NeedsRevocations(_) => Awaited::Revocations,
             verdict => return Outcome::Decided(verdict),
         };
         let seen = self.control.seen();
@@ -266,8 +224,27 @@ impl Engine {
         Outcome::Waits
     }
 
+    /// Judges a request that cannot wait: what it lacks it is answered, and the next
+    /// tick fetches.
+    #[cold]
+    fn judge_at_once(&mut self, credential: &Credential<'_>, now_ms: u64) -> Verdict {
+        match self.decide(credential, false, now_ms) {
+            Verdict::NeedsKeySet(missing) => {
+                let awaited = Awaited::Keys(missing);
+                self.without(awaited, self.control.seen(), now_ms)
+                    .unwrap_or_else(|| {
+                        self.key_wanted |= missing == Missing::Key;
+                        unavailable("The zone's key set is being fetched")
+                    })
+            }
+            Verdict::NeedsRevocations(_) => unavailable("The revocation state is being read"),
+            verdict => verdict,
+        }
+    }
+
     /// A stream has ended. It can do so while its request waits.
     pub(crate) fn forget(&mut self, stream: u32) {
+        let _ = self.take_own(stream);
         if self.waiters.remove(&stream).is_some() {
             self.metrics.paused(-1);
         }
@@ -285,7 +262,14 @@ impl Engine {
         Some(wall_s)
     }
 
-    fn decide(&mut self, credential: &Credential<'_>, now_ms: u64) -> Verdict {
+    /// Decides by what there is. `asked`: the request has made the one call that it
+    /// may make.
+    pub(crate) fn decide(
+        &mut self,
+        credential: &Credential<'_>,
+        asked: bool,
+        now_ms: u64,
+    ) -> Verdict {
         let Some(now) = self.wall_s(now_ms) else {
             return no_clock();
         };
@@ -295,9 +279,15 @@ impl Engine {
             .filter(|adopted| adopted.control.is_usable(now_ms, self.timing));
         let signatures = self.signatures.counted();
         let live = self.feed.as_ref().map(|feed| Live { feed, now_ms });
-        let revocation: &dyn RevocationView = match &live {
-            Some(live) => live,
-            None => &Disabled,
+        let answers = self.asking.as_ref().map(|asking| Asked {
+            asking,
+            asked,
+            now_ms,
+        });
+        let revocation: &dyn RevocationView = match (&live, &answers) {
+            (Some(live), _) => live,
+            (None, Some(answers)) => answers,
+            (None, None) => &Disabled,
         };
         let context = Context {
             keys: usable.map(|adopted| &adopted.keys),
@@ -317,7 +307,7 @@ impl Engine {
     }
 
     /// What a request is answered that lacks something; `None` when it waits.
-    fn without(&self, awaited: Awaited, seen: Seen, now_ms: u64) -> Option<Verdict> {
+    pub(crate) fn without(&self, awaited: Awaited, seen: Seen, now_ms: u64) -> Option<Verdict> {
         let outlook = match awaited {
             Awaited::Keys(Missing::KeySet) => self.control.without_key_set(),
             Awaited::Keys(Missing::Key) => self.control.without_key(seen, now_ms),
@@ -363,10 +353,10 @@ impl Engine {
             let Some(mut waiter) = self.waiters.remove(&stream) else {
                 continue;
             };
-            let mut verdict = self.decide(&waiter.credential, now_ms);
+            let mut verdict = self.decide(&waiter.credential, false, now_ms);
             let awaited = match verdict {
                 Verdict::NeedsKeySet(missing) => Some(Awaited::Keys(missing)),
-                Verdict::NeedsRevocations => Some(Awaited::Revocations),
+                Verdict::NeedsRevocations(_) => Some(Awaited::Revocations),
                 Verdict::Admitted(_) | Verdict::Refused(..) => None,
             };
             if let Some(awaited) = awaited {
@@ -396,122 +386,10 @@ impl Engine {
         settled
     }
 
-    /// Takes the lease for a fetch if one is due. The caller makes the call, and
-    /// says with [`Engine::fetch_ended`] what came of it.
-    pub(crate) fn begin_fetch(&mut self, now_ms: u64) -> bool {
-        let key_wanted = self
-            .waiters
-            .values()
-            .any(|waiter| waiter.awaited == Awaited::Keys(Missing::Key));
-        let heal = self.damaged
-            && self
-                .control
-                .age_ms(now_ms)
-                .is_some_and(|age| age > EVERY_MS);
-        if self.control.due(now_ms, key_wanted).is_none() && !heal {
-            return false;
-        }
-        // Once more, with the version to write against.
-        let Ok((control, cas)) = self.store.control() else {
-            return false;
-        };
-        let fetch = match control.due(now_ms, key_wanted) {
-            Some(fetch) => fetch,
-            None if heal && !control.is_leased(now_ms) => Fetch::Scheduled,
-            None => return false,
-        };
-        let (leased, lease) = control.leased(fetch, now_ms, self.timing);
-        match self.store.write_control(&leased, cas) {
-            Ok(true) => {
-                self.control = leased;
-                self.fetching = Some(Fetching {
-                    lease,
-                    started_ms: now_ms,
-                    token: None,
-                });
-                true
-            }
-            // Another VM was faster; its fetch serves this one too.
-            Ok(false) | Err(_) => false,
-        }
-    }
-
-    /// The call's token, by which its answer is known.
-    pub(crate) fn fetch_began(&mut self, token: u32) {
-        if let Some(fetching) = &mut self.fetching {
-            fetching.token = Some(token);
-        }
-    }
-
-    /// Whether an answer is to the fetch under way. A late one, to a lease that
-    /// this VM has lost and taken again, is not.
-    pub(crate) fn is_fetch(&self, token: u32) -> bool {
-        self.fetching
-            .as_ref()
-            .is_some_and(|fetching| fetching.token == Some(token))
-    }
-
-    /// The fetch brought a document, or failed for a reason in words.
-    pub(crate) fn fetch_ended(&mut self, answer: Result<Vec<u8>, String>, now_ms: u64) {
-        let Some(fetching) = self.fetching.take() else {
-            return;
-        };
-        let parsed = answer.and_then(
-            |document| match KeySet::parse(&document, &self.algorithms) {
-                Ok(keys) => Ok((document, keys)),
-                Err(why) => Err(why.to_string()),
-            },
-        );
-        self.metrics
-            .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
-        for _ in 0..WRITE_ATTEMPTS {
-            let (Ok(version), Ok((control, cas))) =
-                (self.store.key_set_version(), self.store.control())
-            else {
-                return;
-            };
-            if !control.holds(fetching.lease) {
-                // Another VM took over; what it writes counts.
-                return;
-            }
-            let (next, log) = match &parsed {
-                Ok((document, _)) => {
-                    let next = control.succeeded(fetching.started_ms, now_ms, self.timing, now_ms);
-                    if self.store.write_key_set(next.generation, document, version) != Ok(true) {
-                        continue;
-                    }
-                    (next, false)
-                }
-                Err(_) => control.failed(now_ms, now_ms),
-            };
-            if self.store.write_control(&next, cas) != Ok(true) {
-                continue;
-            }
-            self.control = next;
-            match parsed {
-                Ok((_, keys)) => {
-                    let (kept, skipped) = (keys.keys().len(), keys.skipped());
-                    host::log(
-                        Level::Info,
-                        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
-                    );
-                    self.adopt(keys);
-                }
-                Err(why) if log => {
-                    let (upstream, path) = (&self.upstream, &self.target.path);
-                    host::log(
-                        Level::Error,
-                        &format!("caracal: key set not fetched from {upstream}{path}: {why}"),
-                    );
-                }
-                Err(_) => {}
-            }
-            return;
-        }
-        host::log(
-            Level::Error,
-            "caracal: the key set that was fetched could not be shared",
-        );
+    /// Whether a request waits for a key that the key set does not have.
+    pub(crate) fn is_key_wanted(&self) -> bool {
+        let waits = |waiter: &Waiter| waiter.awaited == Awaited::Keys(Missing::Key);
+        self.key_wanted || self.waiters.values().any(waits)
     }
 
     /// Whether an answer is to a poll of the companion under way.
@@ -521,7 +399,7 @@ impl Engine {
             .is_some_and(|feed| feed.try_borrow().is_ok_and(|feed| feed.is_poll(token)))
     }
 
-    pub(crate) fn poll_ended(&mut self, answer: Result<(u16, Vec<u8>), String>, now_ms: u64) {
+    pub(crate) fn poll_ended(&mut self, answer: Answer, now_ms: u64) {
         if let Some(feed) = &self.feed
             && let Ok(mut feed) = feed.try_borrow_mut()
         {
@@ -542,18 +420,15 @@ impl Engine {
         {
             feed.report(&mut self.metrics, now_ms);
         }
-        if let Some(age) = self
-            .adopted
-            .as_ref()
-            .and_then(|adopted| adopted.control.age_ms(now_ms))
-        {
+        let adopted = self.adopted.as_ref();
+        if let Some(age) = adopted.and_then(|adopted| adopted.control.age_ms(now_ms)) {
             self.metrics.jwks_age(age / 1_000);
         }
     }
 }
 
 /// A mandate is not refused for what the edge lacks: 503, and it can be retried.
-fn unavailable(what: &'static str) -> Verdict {
+pub(crate) fn unavailable(what: &'static str) -> Verdict {
     Verdict::Refused(Refusal::unavailable(what), None)
 }
 

@@ -82,6 +82,13 @@ mod raw {
             value: *const u8,
             value_size: usize,
         ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
         pub(super) fn proxy_remove_header_map_value(
             map: u32,
             name: *const u8,
@@ -228,10 +235,24 @@ pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
 
 /// Adds a header beside those of that name. On Envoy half as dear as replacing: it
 /// indexes the whole map to find what there is to replace.
-pub(crate) fn add_request_header(name: &str, value: &[u8]) -> Result<(), Failed> {
+pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Failed> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_add_header_map_value(
+            Map::Request as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Overwrites a header, or adds it. Of several of that name Kong changes the first.
+pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Failed> {
+    // SAFETY: pointers and lengths are of live slices.
+    status(unsafe {
+        raw::proxy_replace_header_map_value(
             Map::Request as u32,
             name.as_ptr(),
             name.len(),
@@ -291,7 +312,8 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool,
     }
 }
 
-/// Sets filter state: a property of one segment, which access logs can read.
+/// Sets a property: of one segment it is filter state, which access logs can read; of
+/// two, parted by NUL, on Kong `ngx` and the name of a variable.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Failed> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -335,11 +357,12 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
     status(unsafe { raw::proxy_set_effective_context(context) })
 }
 
-/// Sends a request without a body to an upstream of the host's, and gives the token
-/// of its answer, which comes to `callback`.
+/// Sends a request to an upstream of the host's, and gives the token of its answer,
+/// which comes to `callback`.
 pub(crate) fn http_call(
     upstream: &str,
     headers: &[(&str, &str)],
+    body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Failed> {
     let headers = crate::wire::write_map(headers).ok_or(Failed(2))?;
@@ -353,8 +376,8 @@ pub(crate) fn http_call(
             upstream.len(),
             headers.as_ptr(),
             headers.len(),
-            std::ptr::null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             trailers.as_ptr(),
             trailers.len(),
             timeout_ms,

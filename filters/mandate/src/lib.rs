@@ -2,21 +2,28 @@
 //! [`caracal_mandate`], and nothing else. Every rule about mandates is there.
 //!
 //! `root` and `stream` are the proxy's callbacks; `engine` is a configuration's
-//! state in one VM; `revocation` is its part about revoked mandates, and `publish`
-//! how it shares them; `request` carries verdicts out; `store` is what VMs share;
-//! `callback` is the one callback that the SDK does not bring; `host` is the only
-//! module that calls the host.
+//! state in one VM, `keys` its part about the key set, `own` about requests that call
+//! out themselves; `revocation` is its part about revoked mandates, `publish` how it
+//! shares them, and `asking` what requests were told where they ask; `request` reads
+//! requests and carries verdicts out, `calls` is what is asked of others; `store` is
+//! what VMs share, and `shelf` where it stands; `callback` is the one callback that the
+//! SDK does not bring; `host` is the only module that calls the host.
 
+mod asking;
 mod callback;
+mod calls;
 mod engine;
 #[cfg(feature = "test-hooks")]
 mod hooks;
 mod host;
+mod keys;
 mod metrics;
+mod own;
 mod publish;
 mod request;
 mod revocation;
 mod root;
+mod shelf;
 mod signature;
 mod store;
 mod stream;

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
 use crate::host::{self, MetricKind};
@@ -19,8 +20,9 @@ const MAX_NAMES: usize = 128;
 
 /// Ids of the metrics defined so far in this VM. A host without metrics loses
 /// them, and nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
+    host: Host,
     ids: BTreeMap<String, Option<u32>>,
     /// What requests counted since the last tick: the host is told once, not once for
     /// each request.
@@ -59,6 +61,14 @@ impl Frequent {
 }
 
 impl Metrics {
+    pub(crate) fn of(host: Host) -> Self {
+        Metrics {
+            host,
+            ids: BTreeMap::new(),
+            untold: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn admitted(&mut self) {
         self.frequent(Frequent::Admitted);
     }
@@ -81,6 +91,9 @@ impl Metrics {
     }
 
     fn frequent(&mut self, which: Frequent) {
+        if self.host == Host::Apisix {
+            return;
+        }
         let untold = self.untold.entry(which).or_default();
         *untold = untold.saturating_add(1);
     }
@@ -130,7 +143,11 @@ impl Metrics {
     }
 
     /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
+    /// Envoy only: Kong traps where a gauge is counted up.
     pub(crate) fn memory(&mut self) {
+        if self.host != Host::Envoy {
+            return;
+        }
         const PAGE_BYTES: usize = 65_536;
         let pages = core::arch::wasm32::memory_size::<0>();
         let size = i64::try_from(pages.saturating_mul(PAGE_BYTES)).unwrap_or(i64::MAX);
@@ -156,6 +173,10 @@ impl Metrics {
     }
 
     fn id(&mut self, kind: MetricKind, name: String) -> Option<u32> {
+        // APISIX takes every call and counts nothing.
+        if self.host == Host::Apisix {
+            return None;
+        }
         if let Some(id) = self.ids.get(&name) {
             return *id;
         }

@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
+use caracal_mandate::config::Host;
 use caracal_mandate::decide::{RequestView, Verdict};
 use caracal_mandate::forward::{self, Forwarding, RESOURCE_HEADER};
 use caracal_mandate::mandate::Fingerprint;
-use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
+use caracal_mandate::refusal::{ErrorCode, Refusal, Reply, ReplyFormat};
 use caracal_mandate::resources::ResourceId;
 
 use crate::engine::{Engine, Phase};
@@ -24,9 +25,19 @@ pub(crate) struct Request {
     pub(crate) resource: Option<ResourceId>,
 }
 
+impl Request {
+    /// One of which nothing is known.
+    pub(crate) const UNREAD: Request = Request {
+        format: ReplyFormat::Http,
+        fingerprint: None,
+        resource: None,
+    };
+}
+
 /// The headers that a request is judged by. Of a name that counts once, the first.
 #[derive(Default)]
 pub(crate) struct Asked<'h> {
+    nginx: bool,
     method: Option<&'h [u8]>,
     target: Option<&'h [u8]>,
     authority: Option<&'h [u8]>,
@@ -47,20 +58,48 @@ impl Asked<'_> {
     }
 
     pub(crate) fn format(&self) -> ReplyFormat {
+        // nginx hosts send no grpc-status; gRPC clients make one of the HTTP status.
+        if self.nginx {
+            return ReplyFormat::Http;
+        }
         ReplyFormat::for_content_type(self.content_type)
     }
 }
 
+/// Entries at which Kong's header maps stop: what stands behind is sent all the same.
+const KONG_MAP_ENTRIES: usize = 100;
+
 /// A request's headers as the host gave them.
-pub(crate) struct Headers(HeaderMap);
+pub(crate) struct Headers {
+    map: HeaderMap,
+    host: Host,
+}
 
 impl Headers {
-    pub(crate) fn read() -> Result<Self, Failed> {
-        host::headers(Map::Request).map(Headers)
+    /// # Errors
+    /// The reply to a request that cannot be read whole.
+    pub(crate) fn read(host: Host) -> Result<Self, Refusal> {
+        let unreadable = |_| Refusal::unavailable("The edge could not read the request");
+        // The map of a request without a host kills an APISIX worker. Envoy refuses
+        // such a request by itself.
+        if host.is_nginx()
+            && host::header(Map::Request, "host")
+                .map_err(unreadable)?
+                .is_none()
+        {
+            return Err(invalid("The request has no Host header"));
+        }
+        let map = host::headers(Map::Request).map_err(unreadable)?;
+        if host == Host::Kong && map.len() >= KONG_MAP_ENTRIES {
+            return Err(invalid(
+                "The request has too many headers for this edge to see",
+            ));
+        }
+        Ok(Headers { map, host })
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.0
+        self.map
             .iter()
             .filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
@@ -73,12 +112,17 @@ impl Headers {
 
     /// What is judged, in one pass: each name is compared with few others.
     pub(crate) fn asked(&self) -> Asked<'_> {
-        let mut asked = Asked::default();
-        for (name, value) in self.0.iter() {
+        let mut asked = Asked {
+            nginx: self.host.is_nginx(),
+            ..Asked::default()
+        };
+        for (name, value) in self.map.iter() {
             let once = match name.len() {
+                // Where `:authority` is the server's own name.
+                4 if asked.nginx && name.eq_ignore_ascii_case(b"host") => &mut asked.authority,
                 5 if name == b":path" => &mut asked.target,
                 7 if name == b":method" => &mut asked.method,
-                10 if name == b":authority" => &mut asked.authority,
+                10 if !asked.nginx && name == b":authority" => &mut asked.authority,
                 12 if name.eq_ignore_ascii_case(b"content-type") => &mut asked.content_type,
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
                     asked.authorization.push(value);
@@ -98,25 +142,22 @@ impl Headers {
     /// Takes reserved names from a request's trailers: some upstreams read them as
     /// headers.
     pub(crate) fn strip_trailers(forwarding: &Forwarding) -> Result<(), Failed> {
-        let trailers = Headers(host::headers(Map::RequestTrailers)?);
-        trailers.strip_reserved(Map::RequestTrailers, forwarding)
-    }
-
-    fn strip_reserved(&self, map: Map, forwarding: &Forwarding) -> Result<(), Failed> {
-        let mut removed: Vec<&[u8]> = Vec::new();
-        for (name, _) in self.0.iter() {
-            if forwarding.is_reserved(name) && !removed.contains(&name) {
-                host::remove_header(map, name)?;
-                removed.push(name);
-            }
+        let trailers = host::headers(Map::RequestTrailers)?;
+        for name in reserved(&trailers, forwarding) {
+            host::remove_header(Map::RequestTrailers, name)?;
         }
         Ok(())
     }
 
     /// Takes from the request what the upstream must not see, before anything is
     /// decided: so it is gone whatever the decision is, and however late.
-    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Failed> {
-        self.strip_reserved(Map::Request, forwarding)?;
+    ///
+    /// # Errors
+    /// The reply to a request from which it cannot be taken.
+    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+        for name in reserved(&self.map, forwarding) {
+            self.take(name, &[])?;
+        }
         if forwarding.keeps_mandate() {
             return Ok(());
         }
@@ -127,25 +168,56 @@ impl Headers {
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
         };
         if self.all("authorization").any(bearer) {
-            host::remove_header(Map::Request, b"authorization")?;
+            self.take(b"authorization", &[])?;
         }
         let baggage: Vec<&[u8]> = self.all("baggage").collect();
         match forward::without_caracal_baggage(&baggage.join(&b',')) {
             None => Ok(()),
-            Some(rest) if rest.is_empty() => host::remove_header(Map::Request, b"baggage"),
-            Some(rest) => {
-                host::remove_header(Map::Request, b"baggage")?;
-                host::add_request_header("baggage", &rest)
-            }
+            Some(rest) => self.take(b"baggage", &rest),
         }
     }
+
+    /// Removes a header, or leaves another value of it. On nginx what is removed may be
+    /// sent all the same, and of two that are overwritten one is.
+    fn take(&self, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        let taken = if self.host.is_nginx() {
+            let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
+            if self.map.iter().filter(same).count() > 1 {
+                return Err(invalid(
+                    "A header that the edge has to overwrite is there twice",
+                ));
+            }
+            host::replace_request_header(name, rest)
+        } else if rest.is_empty() {
+            host::remove_header(Map::Request, name)
+        } else {
+            host::remove_header(Map::Request, name)
+                .and_then(|()| host::add_request_header(name, rest))
+        };
+        taken.map_err(|_| Refusal::unavailable("The edge could not remove reserved headers"))
+    }
+}
+
+/// The reserved names in a map, each once.
+fn reserved<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for (name, _) in map.iter() {
+        if forwarding.is_reserved(name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn invalid(why: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, why)
 }
 
 /// Carries out a verdict for the request of the effective context, and says
 /// where that leaves it. What cannot be carried out refuses.
 pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict) -> Phase {
     match verdict {
-        Verdict::Admitted(mandate) => match set_principal(engine, request, &mandate) {
+        Verdict::Admitted(mandate) => match admit(engine, request, &mandate) {
             Ok(()) => {
                 note(engine, "admitted", None, request, Some(&mandate));
                 engine.metrics.admitted();
@@ -159,7 +231,7 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
         },
         Verdict::Refused(refusal, mandate) => refuse(engine, request, &refusal, mandate.as_ref()),
         // Whoever calls has found out whether to wait.
-        Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations => refuse(
+        Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => refuse(
             engine,
             request,
             &Refusal::unavailable("The key set or the revocation state is missing"),
@@ -170,12 +242,11 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
 
 /// Lets an excluded request through, without a principal.
 pub(crate) fn exclude(engine: &mut Engine) -> Phase {
-    let request = Request {
-        format: ReplyFormat::Http,
-        fingerprint: None,
-        resource: None,
-    };
-    note(engine, "excluded", None, &request, None);
+    if open_gate(engine).is_err() {
+        let refusal = Refusal::unavailable("The edge could not open the way to the upstream");
+        return refuse(engine, &Request::UNREAD, &refusal, None);
+    }
+    note(engine, "excluded", None, &Request::UNREAD, None);
     engine.metrics.excluded();
     Phase::Continued
 }
@@ -229,16 +300,58 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
     }
 }
 
+/// Refuses a request that comes when there is no engine to decide.
+pub(crate) fn reply_broken(why: &'static str) -> Phase {
+    reply(&Request::UNREAD, &Refusal::unavailable(why));
+    Phase::Refused
+}
+
+/// Lets a request that waited go on.
+pub(crate) fn resume() {
+    if host::continue_request().is_err() {
+        host::log(
+            Level::Error,
+            "caracal: an admitted request could not be resumed",
+        );
+    }
+}
+
+fn admit(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
+    set_principal(engine, request, mandate)?;
+    for (name, value) in engine.forwarding.variables(mandate.claims()) {
+        set_variable(name, value.as_deref().unwrap_or_default())?;
+    }
+    open_gate(engine)
+}
+
+/// The last that is done to a request which goes on.
+fn open_gate(engine: &Engine) -> Result<(), Failed> {
+    match engine.forwarding.gate() {
+        Some(gate) => set_variable(&gate.variable, &gate.upstream),
+        None => Ok(()),
+    }
+}
+
+/// Sets a variable of nginx.
+fn set_variable(name: &str, value: &str) -> Result<(), Failed> {
+    host::set_property(&format!("ngx\0{name}"), value.as_bytes())
+}
+
 /// Adds the principal's headers, and which resource was verified where there are
-/// several. There is none of these names: the client's were removed before the
-/// request was judged.
+/// several. There is none of these names, since the client's were removed before the
+/// request was judged; or, on nginx, an empty one.
 fn set_principal(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
+    let set = if engine.host.is_nginx() {
+        host::replace_request_header
+    } else {
+        host::add_request_header
+    };
     if let Some(id) = request.resource.and_then(|resource| engine.told(resource)) {
-        host::add_request_header(RESOURCE_HEADER, id.as_bytes())?;
+        set(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
     }
     for (name, value) in engine.forwarding.principal(mandate.claims()) {
         match value {
-            Some(value) => host::add_request_header(name, value.as_bytes())?,
+            Some(value) => set(name.as_bytes(), value.as_bytes())?,
             None => engine.metrics.header_not_sent(),
         }
     }

@@ -9,6 +9,7 @@ use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 use caracal_mandate::revocation::replica::Replica;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
+use crate::calls::{Answer, Companion, refused};
 use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::publish::{Published, Rebuild};
@@ -58,8 +59,7 @@ pub(crate) struct Poll {
 }
 
 pub(crate) struct Feed {
-    pub(crate) upstream: String,
-    pub(crate) authorization: Option<String>,
+    pub(crate) companion: Companion,
     zone_id: String,
     pub(crate) timing: Timing,
     pub(crate) max_anchors: usize,
@@ -88,11 +88,7 @@ pub(crate) fn seconds(now_ms: u64) -> u32 {
 impl Feed {
     pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
         Feed {
-            upstream: settings.upstream.clone(),
-            authorization: settings
-                .token
-                .as_ref()
-                .map(|token| format!("Bearer {}", token.expose())),
+            companion: Companion::new(settings),
             zone_id: configuration.zone_id.clone(),
             timing: Timing {
                 poll_interval_ms: settings.poll_interval_ms,
@@ -313,12 +309,7 @@ impl Feed {
 
     /// The poll was answered with a status and a body, or failed for a reason in
     /// words.
-    pub(crate) fn poll_ended(
-        &mut self,
-        answer: Result<(u16, Vec<u8>), String>,
-        metrics: &mut Metrics,
-        now_ms: u64,
-    ) {
+    pub(crate) fn poll_ended(&mut self, answer: Answer, metrics: &mut Metrics, now_ms: u64) {
         let Some(polling) = self.polling.take() else {
             return;
         };
@@ -329,11 +320,7 @@ impl Feed {
                 self.give_up(polling.lease, now_ms);
                 Ok("gone")
             }
-            Ok((401 | 403, _)) => {
-                Err("the companion does not take the token: revocation.token".to_owned())
-            }
-            Ok((503, _)) => Err("the companion is not in touch with Redis yet".to_owned()),
-            Ok((status, _)) => Err(format!("status {status}, expected 200")),
+            Ok((status, _)) => Err(refused(status)),
             Err(why) => Err(why),
         };
         match result {
@@ -465,7 +452,7 @@ impl Feed {
                     Level::Error,
                     &format!(
                         "caracal: revocations not read from {}: {why}",
-                        self.upstream
+                        self.companion.upstream
                     ),
                 ),
                 Ok(true) | Err(_) => {}

@@ -1,19 +1,21 @@
 //! One configuration in one VM: reads it, ticks, fetches the key set, polls the
 //! companion, and answers or resumes the requests that waited.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::config::{Configuration, Host, Revocation};
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
+use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::callback;
+use crate::calls::{self, NOT_TAKEN};
 use crate::engine::{Engine, Phase, Settled};
-use crate::host::{self, Buffer, Level, Map};
+use crate::host::{self, Buffer, Level};
 use crate::request;
 use crate::stream::Stream;
 
@@ -23,8 +25,6 @@ const TICK: Duration = Duration::from_millis(10);
 /// Largest configuration read, in bytes; the reader has its own, smaller bound.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
-const NOT_TAKEN: &str = "the proxy did not take the call: is there an upstream of that name?";
-
 /// The root context as the SDK has it.
 pub(crate) struct Root(Rc<Answered>);
 
@@ -32,6 +32,8 @@ pub(crate) struct Root(Rc<Answered>);
 pub(crate) struct Answered {
     id: u32,
     engine: Rc<RefCell<Option<Engine>>>,
+    /// Its tick period was set: a second time would trap on Kong, or make two timers.
+    ticks: Cell<bool>,
 }
 
 impl Root {
@@ -39,6 +41,7 @@ impl Root {
         let answered = Rc::new(Answered {
             id,
             engine: Rc::default(),
+            ticks: Cell::default(),
         });
         callback::register(id, &answered);
         Root(answered)
@@ -58,9 +61,13 @@ impl Answered {
         let environment = |name: &str| std::env::var(name).ok();
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        host::set_tick_period(TICK)
-            .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
-        let mut engine = Engine::new(&configuration);
+        // APISIX has no ticks, and its requests call out themselves.
+        if configuration.host != Host::Apisix && !self.ticks.get() {
+            host::set_tick_period(TICK)
+                .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
+            self.ticks.set(true);
+        }
+        let mut engine = Engine::new(&configuration, self.id);
         engine.sync();
         *self
             .engine
@@ -76,22 +83,6 @@ impl Answered {
         Ok(())
     }
 
-    fn fetch(&self, engine: &mut Engine, now_ms: u64) {
-        let target = &engine.target;
-        let headers = [
-            (":method", "GET"),
-            (":scheme", target.scheme.as_str()),
-            (":authority", target.authority.as_str()),
-            (":path", target.path.as_str()),
-            ("accept", "application/json"),
-        ];
-        let timeout = Duration::from_millis(engine.timing.timeout_ms);
-        match host::http_call(&engine.upstream, &headers, timeout) {
-            Ok(token) => engine.fetch_began(token),
-            Err(_) => engine.fetch_ended(Err(NOT_TAKEN.to_owned()), now_ms),
-        }
-    }
-
     /// Asks the companion when it is time to, and goes on with what is under way.
     fn poll(&self, engine: &mut Engine, now_ms: u64) {
         let Some(feed) = &engine.feed else { return };
@@ -101,18 +92,7 @@ impl Answered {
         let Some(poll) = feed.tick(&mut engine.metrics, now_ms) else {
             return;
         };
-        let mut headers = vec![
-            (":method", "GET"),
-            (":scheme", "http"),
-            (":authority", "caracal-edge"),
-            (":path", poll.path.as_str()),
-            ("accept", "application/json"),
-        ];
-        if let Some(authorization) = &feed.authorization {
-            headers.push(("authorization", authorization));
-        }
-        let timeout = Duration::from_millis(poll.timeout_ms);
-        match host::http_call(&feed.upstream, &headers, timeout) {
+        match feed.companion.page(&poll.path, poll.timeout_ms) {
             Ok(token) => feed.poll_began(token),
             Err(_) => feed.poll_ended(Err(NOT_TAKEN.to_owned()), &mut engine.metrics, now_ms),
         }
@@ -137,11 +117,8 @@ impl Answered {
             }
             let next = request::carry_out(engine, &request, verdict);
             phase.set(next);
-            if next == Phase::Continued && host::continue_request().is_err() {
-                host::log(
-                    Level::Error,
-                    "caracal: an admitted request could not be resumed",
-                );
+            if next == Phase::Continued {
+                request::resume();
             }
         }
         let _ = host::set_effective_context(self.id);
@@ -155,21 +132,38 @@ impl Answered {
         let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
             return;
         };
-        if engine.is_fetch(token) {
-            let answer = match callout_answer(num_headers, body_size, MAX_DOCUMENT_BYTES) {
-                Ok((200, document)) => Ok(document),
-                Ok((status, _)) => Err(format!("status {status}, expected 200")),
-                Err(why) => Err(why),
-            };
-            engine.fetch_ended(answer, now_ms);
+        if let Some(fetching) = engine.take_fetch(token) {
+            let answer = calls::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
+            engine.fetch_ended(&fetching, answer, now_ms);
         } else if !engine.is_poll(token) {
             return;
         } else {
-            let answer = callout_answer(num_headers, body_size, MAX_PAGE_BYTES);
+            let answer = calls::answer(engine.host, num_headers, body_size, MAX_PAGE_BYTES);
             engine.poll_ended(answer, now_ms);
         }
         let settled = engine.settle(now_ms);
         self.carry_out(engine, settled);
+    }
+
+    /// A request's own callout has ended, in the request's context: it is answered or
+    /// goes on, in any case.
+    pub(crate) fn answer_stream(&self, stream: u32, num_headers: usize, size: usize) -> Phase {
+        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+            return request::reply_broken("The edge is busy with itself");
+        };
+        let Some(engine) = engine.as_mut() else {
+            return request::reply_broken("The edge is not configured");
+        };
+        let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
+        let answer = calls::answer(engine.host, num_headers, size, max);
+        let Some(settled) = engine.own_answer(stream, answer) else {
+            return request::reply_broken("The edge was configured anew meanwhile");
+        };
+        let next = request::carry_out(engine, &settled.request, settled.verdict);
+        if next == Phase::Continued {
+            request::resume();
+        }
+        next
     }
 
     fn tick(&self) {
@@ -181,40 +175,11 @@ impl Answered {
         };
         engine.sync();
         let settled = engine.settle(now_ms);
-        if engine.begin_fetch(now_ms) {
-            self.fetch(engine, now_ms);
-        }
+        engine.fetch(now_ms);
         self.poll(engine, now_ms);
         engine.report(now_ms);
         self.carry_out(engine, settled);
     }
-}
-
-/// The status and the body of a callout's answer, or why there is none. An answer
-/// over `max` bytes is not read.
-fn callout_answer(
-    num_headers: usize,
-    body_size: usize,
-    max: usize,
-) -> Result<(u16, Vec<u8>), String> {
-    // An answer that the proxy itself cut short has no headers at all.
-    if num_headers == 0 {
-        return Err("no answer, or one that is too large".to_owned());
-    }
-    let status = host::header(Map::CalloutResponse, ":status")
-        .ok()
-        .flatten()
-        .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
-        .ok_or_else(|| "an answer without a status".to_owned())?;
-    if status != 200 {
-        return Ok((status, Vec::new()));
-    }
-    if body_size > max {
-        return Err(format!("the answer is over {max} bytes"));
-    }
-    host::buffer(Buffer::CalloutResponseBody, body_size)
-        .map(|body| (status, body))
-        .map_err(|failed| format!("the answer cannot be read (status {})", failed.0))
 }
 
 impl Context for Root {}
@@ -237,7 +202,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(context_id, Rc::clone(&self.0.engine))))
+        let engine = Rc::clone(&self.0.engine);
+        Some(Box::new(Stream::new(context_id, engine)))
     }
 
     fn get_type(&self) -> Option<ContextType> {

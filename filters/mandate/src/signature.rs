@@ -37,6 +37,11 @@ impl Signatures {
         }
     }
 
+    /// The code in here.
+    pub(crate) fn in_wasm() -> Self {
+        Signatures { by_host: false }
+    }
+
     /// One decision's checks.
     pub(crate) fn counted(self) -> Counted {
         Counted {

@@ -1,16 +1,18 @@
-//! What all VMs of a proxy share, in the host's shared data: the control record
+//! What all VMs of a proxy share, in the host's shared data, or, on nginx, all
+//! configurations of a worker in its memory: the control record
 //! of [`caracal_mandate::refresh`], the key set as the STS sent it, and the
 //! revocation state of [`caracal_mandate::revocation`]. A fixed set of keys, each
 //! value with a version, a length and a checksum: any plugin under the same
 //! `vm_id` can write there.
 
-use caracal_mandate::config::{Configuration, Feed};
+use caracal_mandate::config::{Configuration, Feed, Host};
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
 use caracal_mandate::refresh::Control;
 use caracal_mandate::revocation::log::ChunkName;
 use sha2::{Digest as _, Sha256};
 
-use crate::host::{self, Failed, Shared};
+use crate::host::{Failed, Shared};
+use crate::shelf::Place;
 
 /// A version number that no key ever has: a write against it inserts a missing
 /// key and fails on an existing one, where 0 would overwrite.
@@ -21,6 +23,7 @@ const MAGIC: &[u8] = b"CRK1";
 /// The names of one configuration's values.
 #[derive(Debug)]
 pub(crate) struct Store {
+    place: Place,
     control: String,
     key_set: String,
 }
@@ -55,6 +58,7 @@ impl Store {
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
         let name = digest(&texts);
         Store {
+            place: place(configuration.host, &name),
             control: format!("caracal/v1/{name}/control"),
             key_set: format!("caracal/v1/{name}/key_set"),
         }
@@ -63,7 +67,7 @@ impl Store {
     /// The control record and the version to write against. A record that was
     /// never written, or is damaged, is the empty one.
     pub(crate) fn control(&self) -> Result<(Control, u32), Failed> {
-        Ok(match host::shared_data(&self.control)? {
+        Ok(match self.place.get(&self.control)? {
             Some(shared) => (
                 Control::decode(&shared.value).unwrap_or_default(),
                 shared.cas,
@@ -74,11 +78,11 @@ impl Store {
 
     /// `false` when another VM wrote meanwhile.
     pub(crate) fn write_control(&self, control: &Control, cas: u32) -> Result<bool, Failed> {
-        host::set_shared_data(&self.control, &control.encode(), cas)
+        self.place.set(&self.control, &control.encode(), cas)
     }
 
     pub(crate) fn key_set(&self, generation: u64) -> Result<StoredKeySet, Failed> {
-        let Some(shared) = host::shared_data(&self.key_set)? else {
+        let Some(shared) = self.place.get(&self.key_set)? else {
             return Ok(StoredKeySet::Damaged);
         };
         Ok(match decode(&shared.value) {
@@ -93,7 +97,10 @@ impl Store {
     /// The version to write the key set against. It is read before the lease is
     /// looked at: a holder that was overtaken in between changes nothing then.
     pub(crate) fn key_set_version(&self) -> Result<u32, Failed> {
-        Ok(host::shared_data(&self.key_set)?.map_or(NEVER, |shared| shared.cas))
+        Ok(self
+            .place
+            .get(&self.key_set)?
+            .map_or(NEVER, |shared| shared.cas))
     }
 
     /// Writes the key set of a generation. Only the holder of a lease does; the
@@ -104,7 +111,8 @@ impl Store {
         document: &[u8],
         cas: u32,
     ) -> Result<bool, Failed> {
-        host::set_shared_data(&self.key_set, &encode(generation, document), cas)
+        self.place
+            .set(&self.key_set, &encode(generation, document), cas)
     }
 }
 
@@ -145,6 +153,7 @@ fn digest(texts: &[&str]) -> String {
 /// in the same way about the same zone share one.
 #[derive(Debug)]
 pub(crate) struct RevocationStore {
+    place: Place,
     prefix: String,
     head: String,
 }
@@ -170,6 +179,7 @@ impl RevocationStore {
         let name = digest(&texts);
         let prefix = format!("caracal/v1/{name}/revocation");
         RevocationStore {
+            place: place(configuration.host, &prefix),
             head: format!("{prefix}/head"),
             prefix,
         }
@@ -177,21 +187,21 @@ impl RevocationStore {
 
     /// The head's bytes, none when it was never written, and its version.
     pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Failed> {
-        read(&self.head)
+        self.read(&self.head)
     }
 
     /// `false` when another VM wrote meanwhile.
     pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Failed> {
-        host::set_shared_data(&self.head, bytes, cas)
+        self.place.set(&self.head, bytes, cas)
     }
 
     pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<Shared>, Failed> {
-        host::shared_data(&self.key(name))
+        self.place.get(&self.key(name))
     }
 
     /// What stands where a chunk will be written, and its version.
     pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Failed> {
-        read(&self.key(name))
+        self.read(&self.key(name))
     }
 
     /// `false` when another VM wrote meanwhile.
@@ -201,19 +211,29 @@ impl RevocationStore {
         bytes: &[u8],
         cas: u32,
     ) -> Result<bool, Failed> {
-        host::set_shared_data(&self.key(name), bytes, cas)
+        self.place.set(&self.key(name), bytes, cas)
     }
 
     fn key(&self, name: ChunkName) -> String {
         format!("{}/{}/{}", self.prefix, name.set, name.index)
     }
+
+    fn read(&self, key: &str) -> Result<(Vec<u8>, u32), Failed> {
+        Ok(match self.place.get(key)? {
+            Some(shared) => (shared.value, shared.cas),
+            None => (Vec::new(), NEVER),
+        })
+    }
 }
 
-fn read(key: &str) -> Result<(Vec<u8>, u32), Failed> {
-    Ok(match host::shared_data(key)? {
-        Some(shared) => (shared.value, shared.cas),
-        None => (Vec::new(), NEVER),
-    })
+/// nginx's own shared data are none, or confuse keys, evict and tear (HOSTS, "Kong").
+#[cold]
+fn place(host: Host, name: &str) -> Place {
+    if host.is_nginx() {
+        Place::in_worker(name)
+    } else {
+        Place::Proxy
+    }
 }
 
 fn encode(generation: u64, document: &[u8]) -> Vec<u8> {

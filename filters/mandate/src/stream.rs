@@ -6,10 +6,10 @@ use std::rc::Rc;
 use caracal_mandate::decide::Screened;
 use caracal_mandate::jws;
 use caracal_mandate::mandate::Fingerprint;
-use caracal_mandate::refusal::{Refusal, ReplyFormat};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
+use crate::callback;
 use crate::engine::{Engine, Outcome, Phase};
 use crate::host::{self, Level};
 use crate::request::{self, Headers, Request};
@@ -30,28 +30,15 @@ impl Stream {
     }
 
     fn begin(&self) -> Phase {
-        let unread = Request {
-            format: ReplyFormat::Http,
-            fingerprint: None,
-            resource: None,
-        };
-        let broken = |why| {
-            request::reply(&unread, &Refusal::unavailable(why));
-            Phase::Refused
-        };
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return broken("The edge is busy with itself");
+            return request::reply_broken("The edge is busy with itself");
         };
         let Some(engine) = engine.as_mut() else {
-            return broken("The edge is not configured");
+            return request::reply_broken("The edge is not configured");
         };
-        let Ok(headers) = Headers::read() else {
-            return request::refuse(
-                engine,
-                &unread,
-                &Refusal::unavailable("The edge could not read the request"),
-                None,
-            );
+        let headers = match Headers::read(engine.host) {
+            Ok(headers) => headers,
+            Err(refusal) => return request::refuse(engine, &Request::UNREAD, &refusal, None),
         };
         #[cfg(feature = "test-hooks")]
         if crate::hooks::answered(&headers) {
@@ -61,16 +48,10 @@ impl Stream {
         let view = asked.view();
         let mut request = Request {
             format: asked.format(),
-            fingerprint: None,
-            resource: None,
+            ..Request::UNREAD
         };
-        if headers.strip(&engine.forwarding).is_err() {
-            return request::refuse(
-                engine,
-                &request,
-                &Refusal::unavailable("The edge could not remove reserved headers"),
-                None,
-            );
+        if let Err(refusal) = headers.strip(&engine.forwarding) {
+            return request::refuse(engine, &request, &refusal, None);
         }
         match engine.screen(&view) {
             Err(refusal) => {
@@ -136,8 +117,11 @@ impl HttpContext for Stream {
 /// waits.
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.phase.get() == Phase::Waiting
-            && let Ok(mut engine) = self.engine.try_borrow_mut()
+        if self.phase.get() != Phase::Waiting {
+            return;
+        }
+        callback::forget(self.id);
+        if let Ok(mut engine) = self.engine.try_borrow_mut()
             && let Some(engine) = engine.as_mut()
         {
             engine.forget(self.id);

@@ -20,6 +20,11 @@ impl HeaderMap {
         (map.pairs().count() == count).then_some(map)
     }
 
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// Names and values in the order they came, as bytes: they need not be UTF-8.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs()

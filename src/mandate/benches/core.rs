@@ -123,7 +123,7 @@ fn request(
         Ok(Screened::Credential(credential)) => match verifier.decide(&credential, with, cache) {
             Verdict::Admitted(_) => 200,
             Verdict::Refused(refusal, _) => refusal.code().http_status(),
-            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations => 0,
+            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => 0,
         },
     }
 }

@@ -294,7 +294,7 @@ fn expiry(facts: &Facts<'_>) -> Result<(), Stop> {
 
 #[inline(always)]
 fn revocation_state(facts: &Facts<'_>) -> Result<(), Stop> {
-    match facts.with.revocation.availability() {
+    match facts.with.revocation.availability_of(facts.anchors) {
         Availability::Ready => Ok(()),
         Availability::Pending => Err(Stop::NeedsRevocations),
         Availability::Unavailable(why) => Err(Refusal::unavailable(why).into()),

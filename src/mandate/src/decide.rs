@@ -111,7 +111,7 @@ pub enum Verdict {
     /// A newer key set may decide otherwise; what to do is the adapter's to know.
     NeedsKeySet(Missing),
     /// The mandate is good but for its revocation, and that state is being read.
-    NeedsRevocations,
+    NeedsRevocations(Rc<Mandate>),
 }
 
 /// What a decision depends on, besides the request.
@@ -211,7 +211,7 @@ impl Verifier {
         match self.judge(&mandate, credential.place, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
-            Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations,
+            Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations(mandate),
         }
     }
 

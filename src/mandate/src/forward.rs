@@ -2,9 +2,10 @@
 //! the principal, and what is taken away (contract, "Headers of the edge").
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::claims::{Claims, Shape};
-use crate::config::{Forward, PrincipalClaim};
+use crate::config::{Forward, Gate, PrincipalClaim};
 
 /// Longest value of a principal header, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1024;
@@ -23,6 +24,8 @@ pub struct Forwarding {
     /// Those of the names that are not reserved by their prefix, folded.
     reserved: Vec<Vec<u8>>,
     keeps_mandate: bool,
+    variables: Vec<(String, PrincipalClaim)>,
+    gate: Option<Gate>,
 }
 
 impl From<&Forward> for Forwarding {
@@ -33,14 +36,19 @@ impl From<&Forward> for Forwarding {
                 .map(Iterator::collect::<Vec<u8>>)
                 .filter(|name| !name.starts_with(RESERVED_PREFIX))
                 .collect(),
-            headers: forward
-                .headers
-                .iter()
-                .map(|(name, claim)| (name.clone(), *claim))
-                .collect(),
+            headers: listed(&forward.headers),
             keeps_mandate: forward.authorization,
+            variables: listed(&forward.variables),
+            gate: forward.gate.clone(),
         }
     }
+}
+
+fn listed(claims: &BTreeMap<String, PrincipalClaim>) -> Vec<(String, PrincipalClaim)> {
+    claims
+        .iter()
+        .map(|(name, claim)| (name.clone(), *claim))
+        .collect()
 }
 
 /// A principal header: its name, and its value unless that cannot be sent.
@@ -87,6 +95,23 @@ impl Forwarding {
             let value = value(claims, *claim)?;
             Some((name.as_str(), is_sendable(&value).then_some(value)))
         })
+    }
+
+    /// The variables for a principal: each has its claim's value, or none where that is
+    /// absent or cannot be sent.
+    pub fn variables<'a>(
+        &'a self,
+        claims: &'a Claims,
+    ) -> impl Iterator<Item = PrincipalHeader<'a>> {
+        self.variables.iter().map(|(name, claim)| {
+            let value = value(claims, *claim).filter(|value| is_sendable(value));
+            (name.as_str(), value)
+        })
+    }
+
+    /// The variable that opens the way to the upstream.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
     }
 }
 

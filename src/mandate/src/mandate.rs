@@ -76,7 +76,7 @@ impl Mandate {
 
     /// What a revocation can name: `sid`, `root_sid`, `agent_session_id` and
     /// `delegation_edge_id`, those that are there.
-    pub(crate) fn anchors(&self) -> &[AnchorId] {
+    pub fn anchors(&self) -> &[AnchorId] {
         &self.anchors
     }
 
@@ -146,6 +146,11 @@ pub(crate) fn verify(
 /// Digested once for each mandate, not once for each request. A claim of a wrong
 /// shape has no anchor; row 6 refuses its mandate before it is asked for.
 pub(crate) fn anchors(claims: &Claims) -> Vec<AnchorId> {
+    anchor_texts(claims).map(AnchorId::of).collect()
+}
+
+/// The anchors as the claims have them.
+pub(crate) fn anchor_texts(claims: &Claims) -> impl Iterator<Item = &str> {
     let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
     let optional = optional
         .into_iter()
@@ -153,6 +158,4 @@ pub(crate) fn anchors(claims: &Claims) -> Vec<AnchorId> {
     [claims.sid.as_str(), claims.root_sid.as_str()]
         .into_iter()
         .chain(optional)
-        .map(AnchorId::of)
-        .collect()
 }

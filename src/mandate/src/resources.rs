@@ -109,13 +109,13 @@ impl Resources {
     /// Resources that requests choose among. Identifiers and hosts must have been
     /// checked by the configuration's reader: none is there twice.
     pub fn named(mut all: Vec<Resource>) -> Self {
-        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         let of = |(n, resource): (usize, &Resource)| {
             let hosts = resource.hosts.clone();
             hosts.into_iter().map(move |host| (host, n))
         };
         let mut hosts: Vec<_> = all.iter().enumerate().flat_map(of).collect();
-        hosts.sort();
+        hosts.sort_unstable();
         Resources {
             all,
             are_named: true,

@@ -3,10 +3,11 @@
 //!
 //! `model` is what the object says, with the defaults filled in, and what the
 //! JSON Schema is generated from, `rules` its part about resources and routes; `reader` walks a JSON tree and collects every
-//! error with its key's path; `parse` reads the one into the other.
+//! error with its key's path; `parse` reads the one into the other, `parse_host` what depends on the proxy.
 
 mod model;
 mod parse;
+mod parse_host;
 mod parse_rules;
 mod reader;
 mod rules;
@@ -15,7 +16,7 @@ mod schema;
 mod values;
 
 pub use model::{
-    Configuration, DEFAULT_FORWARD_HEADERS, Disabled, Feed, Forward, Host, Jwks, Limits,
+    Configuration, DEFAULT_FORWARD_HEADERS, Disabled, Feed, Forward, Gate, Host, Jwks, Limits,
     PrincipalClaim, Revocation, Secret,
 };
 pub use parse::JwksTarget;
@@ -27,5 +28,7 @@ pub use schema::schema;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_host;
 #[cfg(test)]
 mod tests_resources;

@@ -41,6 +41,8 @@ pub(super) const POLL_INTERVAL_MS: Bounds = bounds(10, 60_000, 1_000);
 pub(super) const MAX_LIST: usize = 256;
 /// Most routes, and most excluded prefixes.
 pub(super) const MAX_ROUTES: usize = 1_024;
+/// Most headers, and most variables, that carry the principal.
+pub(super) const MAX_FORWARDED: usize = 64;
 /// Longest string, in bytes.
 pub(super) const MAX_STRING: usize = 2_048;
 
@@ -104,7 +106,7 @@ pub struct Configuration {
     #[cfg_attr(feature = "schema", schemars(default))]
     pub forward: Forward,
     /// Whether the decision and who it was about are left in the filter state, for
-    /// access logs.
+    /// access logs. Default: true on Envoy, which alone has one.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub filter_state: bool,
 }
@@ -114,7 +116,8 @@ pub struct Configuration {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Jwks {
-    /// The proxy's name for the STS: on Envoy a cluster.
+    /// The proxy's name for the STS: on Envoy a cluster, elsewhere `host:port`, which
+    /// is called over TLS if the issuer is https.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
     /// Longest wait for an answer of the STS, in milliseconds.
@@ -153,9 +156,13 @@ pub enum Disabled {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
-    /// The proxy's name for the companion: on Envoy a cluster.
+    /// The proxy's name for the companion: on Envoy a cluster, elsewhere `host:port`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
+    /// Whether the companion is called over TLS. Not on Envoy, where the cluster says
+    /// so. Default: true, but for an upstream on a loopback address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
     /// The companion's bearer token. Default: the environment's
     /// `CARACAL_FEED_TOKEN`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +172,8 @@ pub struct Feed {
     #[cfg_attr(feature = "schema", schemars(default = "default_max_staleness", range(min = MAX_STALENESS_S.min, max = MAX_STALENESS_S.max)))]
     pub max_staleness_s: u64,
     /// Longest time between two polls of the companion, in milliseconds. News come
-    /// at once, whatever this is.
+    /// at once, whatever this is; but on APISIX, where the companion is asked about a
+    /// mandate whose last answer is older than this.
     #[cfg_attr(feature = "schema", schemars(default = "default_poll_interval", range(min = POLL_INTERVAL_MS.min, max = POLL_INTERVAL_MS.max)))]
     pub poll_interval_ms: u64,
 }
@@ -200,13 +208,31 @@ impl Serialize for Secret {
     }
 }
 
-/// The proxies the filter runs in. This version knows Envoy only.
+/// The proxies the filter runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Host {
     /// Envoy.
     Envoy,
+    /// Kong (ngx_wasm_module).
+    Kong,
+    /// Apache APISIX (wasm-nginx-module).
+    Apisix,
+}
+
+impl Host {
+    /// Every host, by its name in a configuration.
+    pub const ALL: [(&'static str, Host); 3] = [
+        ("envoy", Host::Envoy),
+        ("kong", Host::Kong),
+        ("apisix", Host::Apisix),
+    ];
+
+    /// Whether it is nginx underneath.
+    pub fn is_nginx(self) -> bool {
+        self != Host::Envoy
+    }
 }
 
 /// Bounds on what one proxy worker spends.
@@ -217,10 +243,11 @@ pub struct Limits {
     /// Longest token accepted, in bytes.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_token_bytes", range(min = MAX_TOKEN_BYTES.min, max = MAX_TOKEN_BYTES.max)))]
     pub max_token_bytes: u64,
-    /// Most requests that wait for the key set in one worker; the next gets 503.
+    /// Most requests that wait for the key set in one worker; the next gets 503. Not
+    /// on Kong, where none waits.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_paused", range(min = MAX_PAUSED.min, max = MAX_PAUSED.max)))]
     pub max_paused: u64,
-    /// Longest wait for the key set, in milliseconds; then 503.
+    /// Longest wait for the key set, in milliseconds; then 503. Envoy only.
     #[cfg_attr(feature = "schema", schemars(default = "default_pause_timeout", range(min = PAUSE_TIMEOUT_MS.min, max = PAUSE_TIMEOUT_MS.max)))]
     pub pause_timeout_ms: u64,
     /// Most verified mandates that one worker remembers; 0 remembers none.
@@ -257,6 +284,29 @@ pub struct Forward {
     /// are stripped from every incoming request.
     #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
     pub headers: BTreeMap<String, PrincipalClaim>,
+    /// nginx variable, without its `$`, to the claim it carries (Kong only). Each has
+    /// to be declared: `set $name "";`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_FORWARDED)))]
+    pub variables: BTreeMap<String, PrincipalClaim>,
+    /// The variable that opens the way to the upstream (Kong only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// An nginx variable that names the upstream, and is set for an admitted or excluded
+/// request only: `set $gate deny;` and `proxy_pass http://$gate;` refuse every other,
+/// whatever else a location says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// The variable, without its `$`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub variable: String,
+    /// What it is set to: the name of an `upstream` block, or `host:port`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream: String,
 }
 
 impl Default for Forward {
@@ -265,6 +315,8 @@ impl Default for Forward {
         Forward {
             authorization: true,
             headers: DEFAULT_FORWARD_HEADERS.iter().map(header).collect(),
+            variables: BTreeMap::new(),
+            gate: None,
         }
     }
 }

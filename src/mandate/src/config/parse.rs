@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::model::{
     CLOCK_SKEW_S, Configuration, Disabled, Feed, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS,
-    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_PAUSED, MAX_STALENESS_S,
-    MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS, PrincipalClaim, Revocation, Secret,
+    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_FORWARDED, MAX_PAUSED,
+    MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS, PrincipalClaim,
+    Revocation, Secret,
 };
 use super::reader::{At, ConfigError, Errors, Object, quoted};
-use super::{parse_rules, values};
+use super::{parse_host, parse_rules, values};
 use crate::forward::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::keys::Algorithm;
@@ -92,22 +93,14 @@ fn read(
 ) -> Option<Configuration> {
     // Every key is read before anything is missed, so that all errors are found.
     let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
+    let named = parse_host::host(&object);
+    let host = named.unwrap_or(Host::Envoy);
     let issuer = issuer(&object, environment, allow_insecure_issuer);
     let zone_id = zone_id(&object, environment);
     let protected = parse_rules::protected(&object);
-    let jwks = jwks(&object);
-    let revocation = revocation(&object, environment);
+    let jwks = jwks(&object, host);
+    let revocation = revocation(&object, host, environment);
     let requirements = parse_rules::overrides(&object).over(&Requirements::default());
-    let host = match object.get("host") {
-        None => Some(Host::Envoy),
-        Some(at) => at.text().and_then(|text| match text {
-            "envoy" => Some(Host::Envoy),
-            other => at.fail(format!(
-                "expected \"envoy\", the only host of this version, found {}",
-                quoted(other)
-            )),
-        }),
-    };
     let algorithms = match object.get("algorithms") {
         None => Some(vec![Algorithm::Es256]),
         Some(at) => algorithms(&at),
@@ -115,11 +108,11 @@ fn read(
     let clock_skew_s = object.integer("clock_skew_s", &CLOCK_SKEW_S);
     let limits = object
         .get("limits")
-        .and_then(|at| limits(&at))
+        .and_then(|at| limits(&at, host))
         .unwrap_or_default();
     let forward = object
         .get("forward")
-        .and_then(|at| forward(&at))
+        .and_then(|at| forward(&at, host))
         .unwrap_or_default();
     let is_ours = |name: &String| name.replace(['_', '.'], "-") == RESOURCE_HEADER;
     if object.has("resources") && forward.headers.keys().any(is_ours) {
@@ -128,7 +121,7 @@ fn read(
             "is the header that tells the upstream which resource was verified",
         );
     }
-    let filter_state = object.boolean("filter_state", true);
+    let filter_state = parse_host::filter_state(&object, host);
     if let Some(at) = object.get("audit") {
         at.fail::<()>("this version writes no audit events; remove the key");
     }
@@ -144,7 +137,7 @@ fn read(
         routes: protected.routes,
         exclude: protected.exclude,
         resources: protected.resources,
-        host: host?,
+        host: named?,
         algorithms: algorithms?,
         clock_skew_s,
         allow_insecure_issuer,
@@ -192,15 +185,15 @@ fn zone_id(
     }
 }
 
-fn jwks(object: &Object<'_, '_, '_>) -> Option<Jwks> {
+fn jwks(object: &Object<'_, '_, '_>, host: Host) -> Option<Jwks> {
     let what = "an object with upstream, the proxy's name for the STS";
     let jwks = object.require("jwks", what)?.object()?;
     let upstream = jwks
         .require(
             "upstream",
-            "the proxy's name for the STS: on Envoy a cluster",
+            "the proxy's name for the STS: on Envoy a cluster, elsewhere host:port",
         )
-        .and_then(|at| at.text().map(str::to_owned));
+        .and_then(|at| parse_host::upstream(&at, host));
     let (timeout_ms, ttl_s, max_stale_s) = (
         jwks.integer("timeout_ms", &JWKS_TIMEOUT_MS),
         jwks.integer("ttl_s", &JWKS_TTL_S),
@@ -217,24 +210,30 @@ fn jwks(object: &Object<'_, '_, '_>) -> Option<Jwks> {
 
 fn revocation(
     object: &Object<'_, '_, '_>,
+    host: Host,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Revocation> {
     let what = "an object with upstream, the proxy's name for the companion, or \"disabled\" to run without checking revocation";
     let at = object.require("revocation", what)?;
     match at.value {
         Value::String(text) if text == "disabled" => Some(Revocation::Disabled(Disabled::Disabled)),
-        Value::Object(_) => feed(at.object()?, environment).map(Revocation::Feed),
+        Value::Object(_) => feed(at.object()?, host, environment).map(Revocation::Feed),
         _ => at.fail(format!("expected {what}")),
     }
 }
 
-fn feed(feed: Object<'_, '_, '_>, environment: &dyn Fn(&str) -> Option<String>) -> Option<Feed> {
+fn feed(
+    feed: Object<'_, '_, '_>,
+    host: Host,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Feed> {
     let upstream = feed
         .require(
             "upstream",
-            "the proxy's name for the companion: on Envoy a cluster",
+            "the proxy's name for the companion: on Envoy a cluster, elsewhere host:port",
         )
-        .and_then(|at| at.text().map(str::to_owned));
+        .and_then(|at| parse_host::upstream(&at, host));
+    let tls = parse_host::tls(&feed, host, upstream.as_deref());
     let token = match feed.get("token") {
         Some(at) => {
             let text = at.text()?;
@@ -258,6 +257,7 @@ fn feed(feed: Object<'_, '_, '_>, environment: &dyn Fn(&str) -> Option<String>) 
     feed.finish();
     Some(Feed {
         upstream: upstream?,
+        tls,
         token: token.map(Secret::new),
         max_staleness_s,
         poll_interval_ms,
@@ -280,8 +280,9 @@ fn algorithms(at: &At<'_, '_, '_>) -> Option<Vec<Algorithm>> {
     known.collect()
 }
 
-fn limits(at: &At<'_, '_, '_>) -> Option<Limits> {
+fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
     let object = at.object()?;
+    parse_host::limits(&object, host);
     let limits = Limits {
         max_token_bytes: object.integer("max_token_bytes", &MAX_TOKEN_BYTES),
         max_paused: object.integer("max_paused", &MAX_PAUSED),
@@ -293,24 +294,31 @@ fn limits(at: &At<'_, '_, '_>) -> Option<Limits> {
     Some(limits)
 }
 
-fn forward(at: &At<'_, '_, '_>) -> Option<Forward> {
+fn forward(at: &At<'_, '_, '_>, host: Host) -> Option<Forward> {
     let object = at.object()?;
     let authorization = object.boolean("authorization", true);
     let headers = match object.get("headers") {
         None => Forward::default().headers,
-        Some(at) => forward_headers(&at).unwrap_or_default(),
+        Some(at) => forwarded(&at, values::forward_header).unwrap_or_default(),
     };
+    let (variables, gate) = parse_host::forward(&object, host);
     object.finish();
     Some(Forward {
         authorization,
         headers,
+        variables,
+        gate,
     })
 }
 
-fn forward_headers(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, PrincipalClaim>> {
+/// What carries the principal, by a name that a rule is asked about.
+pub(super) fn forwarded(
+    at: &At<'_, '_, '_>,
+    check: fn(&str) -> Result<(), String>,
+) -> Option<BTreeMap<String, PrincipalClaim>> {
     let mut headers = BTreeMap::new();
-    for (name, claim) in at.entries(64)? {
-        if let Err(problem) = values::forward_header(name) {
+    for (name, claim) in at.entries(MAX_FORWARDED)? {
+        if let Err(problem) = check(name) {
             claim.fail::<()>(format!("{} {problem}", quoted(name)));
         }
         let Some(text) = claim.text() else { continue };

@@ -156,7 +156,7 @@ impl Verifier {
                 match self.decide(&credential, with, &mut cache) {
                     Verdict::Admitted(_) => Traced::Admitted,
                     Verdict::Refused(refusal, _) => Traced::Refused(refusal),
-                    Verdict::NeedsRevocations => Traced::NeedsRevocations,
+                    Verdict::NeedsRevocations(_) => Traced::NeedsRevocations,
                     // A key set that cannot be had, or has no such key after another
                     // fetch, is what an edge answers for in the end.
                     Verdict::NeedsKeySet(Missing::KeySet) => Traced::Refused(no_key_set()),

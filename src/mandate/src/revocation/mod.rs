@@ -4,8 +4,10 @@
 //! a VM answers from; `page` reads what the companion sends; `log` is how the
 //! anchors stand in the proxy's shared data, `head` the record that says how far
 //! the log goes and how fresh it is, and `replica` what one VM has read of it.
+//! `answers` is for a VM that keeps no copy: what the companion said of single mandates.
 
 pub mod anchors;
+pub mod answers;
 pub mod head;
 pub mod log;
 pub mod page;
@@ -19,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 /// Two anchors can share an id; a good mandate is then refused. With a million
 /// anchors revoked that happens to one mandate in 2^42 (four anchors in 2^64 ids
 /// against 2^20). A revoked one is never missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AnchorId(pub(crate) u64);
 
 impl AnchorId {
@@ -50,6 +52,13 @@ pub trait RevocationView {
     /// Whether the state is fresh and whole enough to decide by. It is asked
     /// first, once for each decision that gets as far as row 12.
     fn availability(&self) -> Availability;
+
+    /// The same for the anchors of one mandate, where the state is known by single
+    /// anchors.
+    fn availability_of(&self, anchors: &[AnchorId]) -> Availability {
+        let _ = anchors;
+        self.availability()
+    }
 
     /// Whether an anchor is revoked. Anchors share one namespace: a revoked id
     /// matches whichever claim carries it.

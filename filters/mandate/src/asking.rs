@@ -1,0 +1,111 @@
+//! Revocation where a VM keeps no copy of the state: requests ask the companion about
+//! their own mandates, and what it said is remembered (APISIX).
+
+use caracal_mandate::Mandate;
+use caracal_mandate::config::{Configuration, Feed as Settings};
+use caracal_mandate::revocation::answers::{self, Answers, Timing};
+use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+
+use crate::calls::{Answer, Companion, refused};
+use crate::host::{self, Failed, Level};
+
+/// Longest wait for an answer: the companion has it at hand.
+const TIMEOUT_MS: u64 = 2_000;
+
+pub(crate) struct Asking {
+    companion: Companion,
+    zone_id: String,
+    answers: Answers,
+}
+
+impl Asking {
+    pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
+        let timing = Timing {
+            interval_ms: settings.poll_interval_ms,
+            max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
+            timeout_ms: TIMEOUT_MS,
+        };
+        let max = usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX);
+        Asking {
+            companion: Companion::new(settings),
+            zone_id: configuration.zone_id.clone(),
+            answers: Answers::new(timing, max),
+        }
+    }
+
+    /// Asks about a mandate's anchors, from its own request.
+    pub(crate) fn ask(&mut self, mandate: &Mandate, now_ms: u64) -> Result<(), Failed> {
+        let question = answers::question(mandate.claims(), &self.zone_id);
+        self.companion.check(&question, TIMEOUT_MS)?;
+        self.answers.asked(mandate.anchors(), now_ms);
+        Ok(())
+    }
+
+    /// The question of `asked_ms` was answered, or came to nothing.
+    pub(crate) fn answered(
+        &mut self,
+        mandate: &Mandate,
+        answer: Answer,
+        asked_ms: u64,
+        now_ms: u64,
+    ) {
+        let read = match answer {
+            Ok((200, body)) => {
+                answers::Answer::parse(&body).ok_or_else(|| "the answer cannot be read".to_owned())
+            }
+            Ok((status, _)) => Err(refused(status)),
+            Err(why) => Err(why),
+        };
+        let why = match read {
+            Ok(answer)
+                if self
+                    .answers
+                    .answered(mandate.anchors(), &answer, asked_ms, now_ms) =>
+            {
+                return;
+            }
+            Ok(_) => "more is revoked than may be remembered (limits.max_anchors)".to_owned(),
+            Err(why) => why,
+        };
+        self.failed(&why, now_ms);
+    }
+
+    /// A question came to nothing.
+    pub(crate) fn failed(&mut self, why: &str, now_ms: u64) {
+        if self.answers.failed(now_ms) {
+            let upstream = &self.companion.upstream;
+            host::log(
+                Level::Error,
+                &format!("caracal: revocation not asked of {upstream}: {why}"),
+            );
+        }
+    }
+}
+
+/// What was answered, as one decision sees it.
+pub(crate) struct Asked<'a> {
+    pub(crate) asking: &'a Asking,
+    /// The request has made the one call that it may make.
+    pub(crate) asked: bool,
+    pub(crate) now_ms: u64,
+}
+
+impl RevocationView for Asked<'_> {
+    /// Of no mandate in particular nothing is known.
+    fn availability(&self) -> Availability {
+        Availability::Pending
+    }
+
+    fn availability_of(&self, anchors: &[AnchorId]) -> Availability {
+        let answers = &self.asking.answers;
+        answers.availability(anchors, self.asked, self.now_ms)
+    }
+
+    fn is_revoked(&self, anchor: AnchorId) -> bool {
+        self.asking.answers.is_revoked(anchor)
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        self.asking.answers.delegation_epoch()
+    }
+}

@@ -1,0 +1,113 @@
+//! What a configuration may say on which proxy. What a host can't do is an error
+//! there (design, "Interfaces others rely on").
+
+use std::collections::BTreeMap;
+
+use super::model::{Gate, Host, PrincipalClaim};
+use super::parse::forwarded;
+use super::reader::{At, Object, quoted};
+use super::values;
+
+pub(super) fn host(object: &Object<'_, '_, '_>) -> Option<Host> {
+    let Some(at) = object.get("host") else {
+        return (!object.has("host")).then_some(Host::Envoy);
+    };
+    let text = at.text()?;
+    let known = Host::ALL.iter().find(|(name, _)| *name == text);
+    match known {
+        Some((_, host)) => Some(*host),
+        None => at.fail(format!(
+            "expected \"envoy\", \"kong\" or \"apisix\", found {}",
+            quoted(text)
+        )),
+    }
+}
+
+/// A proxy's name for a server.
+pub(super) fn upstream(at: &At<'_, '_, '_>, host: Host) -> Option<String> {
+    let text = at.text()?;
+    if host.is_nginx()
+        && let Err(problem) = values::address(text)
+    {
+        return at.fail(format!("{problem}; found {}", quoted(text)));
+    }
+    Some(text.to_owned())
+}
+
+/// Whether the companion is called over TLS; none on Envoy.
+pub(super) fn tls(object: &Object<'_, '_, '_>, host: Host, upstream: Option<&str>) -> Option<bool> {
+    if !host.is_nginx() {
+        if let Some(at) = object.get("tls") {
+            at.fail::<()>("Envoy's cluster says whether it is called over TLS; remove the key");
+        }
+        return None;
+    }
+    let name = upstream.and_then(|text| text.rsplit_once(':'));
+    let local = name.is_some_and(|(name, _)| values::is_loopback(name));
+    Some(object.boolean("tls", !local))
+}
+
+pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: Host) -> bool {
+    let set = object.boolean("filter_state", !host.is_nginx());
+    if set && host.is_nginx() {
+        object.fail::<()>(
+            "filter_state",
+            "only Envoy has filter state; remove the key",
+        );
+    }
+    set
+}
+
+pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host) {
+    if host == Host::Kong && object.has("max_paused") {
+        object.fail::<()>("max_paused", "no request waits on kong; remove the key");
+    }
+    if host.is_nginx() && object.has("pause_timeout_ms") {
+        let what = "nothing can end a wait on this host but the call's own timeout; remove the key";
+        object.fail::<()>("pause_timeout_ms", what);
+    }
+}
+
+/// The variables of nginx that are set, and the one that opens the way.
+pub(super) fn forward(
+    object: &Object<'_, '_, '_>,
+    host: Host,
+) -> (BTreeMap<String, PrincipalClaim>, Option<Gate>) {
+    let (variables, gate) = (object.get("variables"), object.get("gate"));
+    if host != Host::Kong {
+        for at in [&variables, &gate].into_iter().flatten() {
+            at.fail::<()>("only kong sets variables; remove the key");
+        }
+        return (BTreeMap::new(), None);
+    }
+    let variables = variables.and_then(|at| forwarded(&at, values::variable));
+    let variables = variables.unwrap_or_default();
+    let gate = gate.and_then(|at| read_gate(&at));
+    if gate
+        .as_ref()
+        .is_some_and(|gate| variables.contains_key(&gate.variable))
+    {
+        object.fail::<()>("gate", "its variable carries a claim too; choose another");
+    }
+    (variables, gate)
+}
+
+fn read_gate(at: &At<'_, '_, '_>) -> Option<Gate> {
+    let object = at.object()?;
+    let variable = object.require("variable", "the variable that proxy_pass goes by");
+    let upstream = object.require("upstream", "what it is set to for an admitted request");
+    object.finish();
+    let (variable, upstream) = (variable?, upstream?);
+    if let Err(problem) = values::variable(variable.text()?) {
+        return variable.fail(problem);
+    }
+    let name = upstream.text()?;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+    if !name.bytes().all(fits) {
+        return upstream.fail("expected the name of an upstream block, or host:port");
+    }
+    Some(Gate {
+        variable: variable.text()?.to_owned(),
+        upstream: name.to_owned(),
+    })
+}

@@ -1,0 +1,428 @@
+//! What the companion answered about single mandates (`POST /v1/check`), for a VM that
+//! has no copy of the whole state: on APISIX requests ask, each for itself.
+//!
+//! An answer is as old as the companion's knowledge was when it gave it. One that is
+//! older than the poll interval is asked for again, by one request while others go on
+//! with it; none is used that is older than the limit. Times are milliseconds of a
+//! monotonic clock.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::{AnchorId, Availability};
+use crate::claims::Claims;
+use crate::json::{self, Number, Value};
+use crate::mandate::anchor_texts;
+
+/// Largest answer, in bytes.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// A revoked anchor and an epoch stay known this long after they were last heard of:
+/// the longest that Caracal keeps them. What the companion has forgotten since is no
+/// less revoked.
+const REMEMBERED_MS: u64 = 86_400_000;
+/// Longest wait after a failed question.
+const MAX_BACKOFF_MS: u64 = 5_000;
+/// A failure is logged at most this often.
+const LOG_EVERY_MS: u64 = 60_000;
+/// Anchors that are looked at to make room for one.
+const MAX_LOOKED_AT: usize = 1_000;
+/// The whole memory is looked through for old answers at most this often.
+const SWEEP_EVERY_MS: u64 = 1_000;
+
+/// What asking depends on, from the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Age from which an answer is asked for again.
+    pub interval_ms: u64,
+    /// Oldest answer that is decided by.
+    pub max_staleness_ms: u64,
+    /// Longest wait for an answer.
+    pub timeout_ms: u64,
+}
+
+/// The question about a mandate's anchors.
+///
+/// ```json
+/// {"anchors": ["sid-1", "root-1"], "zone": "zone-1"}
+/// ```
+pub fn question(claims: &Claims, zone: &str) -> Vec<u8> {
+    // Texts alone: there is nothing in them that could not be written.
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let anchors: Vec<String> = anchor_texts(claims).map(quoted).collect();
+    let (anchors, zone) = (anchors.join(","), quoted(zone));
+    format!(r#"{{"anchors":[{anchors}],"zone":{zone}}}"#).into_bytes()
+}
+
+/// The companion's answer. Members that are not known are ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Those of the anchors that are revoked.
+    pub revoked: Vec<AnchorId>,
+    /// The zone's delegation epoch; 0 when none is known.
+    pub epoch: u64,
+    /// How long before the companion last knew that it had everything, in milliseconds.
+    pub confirmed_age_ms: u64,
+}
+
+impl Answer {
+    /// Reads an answer of at most [`MAX_ANSWER_BYTES`]; `None` for anything else.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_ANSWER_BYTES {
+            return None;
+        }
+        let members = json::parse_object(bytes).ok()?;
+        let member = |name: &str| {
+            let found = members.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value)
+        };
+        let integer = |name| match member(name)? {
+            Value::Number(Number::Integer(n)) => Some(*n),
+            _ => None,
+        };
+        let Value::Array(revoked) = member("revoked")? else {
+            return None;
+        };
+        let anchor = |value: &Value<'_>| match value {
+            Value::String(text) => Some(AnchorId::of(text)),
+            _ => None,
+        };
+        Some(Answer {
+            revoked: revoked.iter().map(anchor).collect::<Option<_>>()?,
+            epoch: integer("epoch")?,
+            confirmed_age_ms: integer("confirmed_age_ms")?,
+        })
+    }
+}
+
+/// Anchor ids are digests already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    confirmed_at_ms: u64,
+    /// When a request last asked for it again.
+    asked_ms: Option<u64>,
+    revoked: bool,
+}
+
+/// The answers that one VM remembers.
+#[derive(Debug)]
+pub struct Answers {
+    timing: Timing,
+    max: usize,
+    known: HashMap<AnchorId, Known, BuildHasherDefault<AsItIs>>,
+    epoch: u64,
+    epoch_heard_ms: u64,
+    failures: u32,
+    retry_at_ms: u64,
+    failure_logged_ms: Option<u64>,
+    swept_ms: u64,
+}
+
+impl Answers {
+    /// None yet; at most `max` anchors are remembered.
+    pub fn new(timing: Timing, max: usize) -> Self {
+        Answers {
+            timing,
+            max,
+            known: HashMap::default(),
+            epoch: 0,
+            epoch_heard_ms: 0,
+            failures: 0,
+            retry_at_ms: 0,
+            failure_logged_ms: None,
+            swept_ms: 0,
+        }
+    }
+
+    /// Whether a mandate with these anchors can be judged. `Pending`: ask first.
+    /// A request that has had its question (`asked`) has to do with what there is.
+    pub fn availability(&self, anchors: &[AnchorId], asked: bool, now_ms: u64) -> Availability {
+        let known: Option<Vec<&Known>> = anchors.iter().map(|id| self.known.get(id)).collect();
+        let since = |at: u64| now_ms.saturating_sub(at);
+        let oldest = known
+            .as_ref()
+            .and_then(|all| all.iter().map(|one| since(one.confirmed_at_ms)).max());
+        let may_ask = !asked && now_ms >= self.retry_at_ms;
+        match oldest {
+            Some(age) if age <= self.timing.interval_ms => Availability::Ready,
+            Some(age) if age <= self.timing.max_staleness_ms => {
+                let waits = |one: &&Known| {
+                    one.asked_ms
+                        .is_some_and(|asked| since(asked) <= self.timing.timeout_ms)
+                };
+                let asks = known.is_some_and(|all| all.iter().any(waits));
+                if may_ask && !asks {
+                    Availability::Pending
+                } else {
+                    Availability::Ready
+                }
+            }
+            _ if may_ask => Availability::Pending,
+            Some(_) => Availability::Unavailable("The revocation state is too old"),
+            None => Availability::Unavailable("The companion has not said whether it is revoked"),
+        }
+    }
+
+    /// A request asks about these anchors.
+    pub fn asked(&mut self, anchors: &[AnchorId], now_ms: u64) {
+        for id in anchors {
+            if let Some(known) = self.known.get_mut(id) {
+                known.asked_ms = Some(now_ms);
+            }
+        }
+    }
+
+    /// An answer has come to a question about these anchors that was asked at
+    /// `asked_ms`. False when there is no room to remember it.
+    pub fn answered(
+        &mut self,
+        anchors: &[AnchorId],
+        answer: &Answer,
+        asked_ms: u64,
+        now_ms: u64,
+    ) -> bool {
+        self.failures = 0;
+        self.retry_at_ms = 0;
+        self.hear_epoch(answer.epoch, now_ms);
+        // As old as it can be: the companion made it after it was asked.
+        let confirmed_at_ms = asked_ms.saturating_sub(answer.confirmed_age_ms);
+        for id in anchors {
+            let before = self.known.get(id).copied();
+            if before.is_none() && !self.has_room(now_ms) {
+                return false;
+            }
+            let was = before.filter(|known| known.revoked);
+            let now = Known {
+                confirmed_at_ms: before
+                    .map_or(0, |known| known.confirmed_at_ms)
+                    .max(confirmed_at_ms),
+                asked_ms: None,
+                // What was revoked stays so, whatever a companion has lost since.
+                revoked: was.is_some() || answer.revoked.contains(id),
+            };
+            self.known.insert(*id, now);
+        }
+        true
+    }
+
+    fn hear_epoch(&mut self, epoch: u64, now_ms: u64) {
+        let forgotten = now_ms.saturating_sub(self.epoch_heard_ms) > REMEMBERED_MS;
+        if epoch >= self.epoch || forgotten {
+            self.epoch = epoch;
+            self.epoch_heard_ms = now_ms;
+        }
+    }
+
+    /// A question came to nothing. Whether to log it.
+    pub fn failed(&mut self, now_ms: u64) -> bool {
+        let doublings = self.failures.min(3);
+        self.failures = self.failures.saturating_add(1);
+        let wait = self
+            .timing
+            .interval_ms
+            .saturating_mul(1_u64.wrapping_shl(doublings))
+            .min(MAX_BACKOFF_MS);
+        self.retry_at_ms = now_ms.saturating_add(wait);
+        let log = self
+            .failure_logged_ms
+            .is_none_or(|logged| now_ms.saturating_sub(logged) >= LOG_EVERY_MS);
+        if log {
+            self.failure_logged_ms = Some(now_ms);
+        }
+        log
+    }
+
+    /// Whether an anchor is known to be revoked.
+    pub fn is_revoked(&self, anchor: AnchorId) -> bool {
+        self.known.get(&anchor).is_some_and(|known| known.revoked)
+    }
+
+    /// The zone's delegation epoch.
+    pub fn delegation_epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Makes room for one more: old answers leave, then any that says "not revoked",
+    /// which is asked for again. What is revoked stays.
+    fn has_room(&mut self, now_ms: u64) -> bool {
+        if self.known.len() < self.max {
+            return true;
+        }
+        if now_ms.saturating_sub(self.swept_ms) >= SWEEP_EVERY_MS {
+            self.swept_ms = now_ms;
+            let fresh = self.timing.max_staleness_ms;
+            self.known.retain(|_, known| {
+                let life = if known.revoked { REMEMBERED_MS } else { fresh };
+                now_ms.saturating_sub(known.confirmed_at_ms) <= life
+            });
+        }
+        if self.known.len() >= self.max {
+            let mut some = self.known.iter().take(MAX_LOOKED_AT);
+            let victim = some.find(|(_, known)| !known.revoked);
+            let Some(victim) = victim.map(|(id, _)| *id) else {
+                return false;
+            };
+            self.known.remove(&victim);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing {
+        interval_ms: 1_000,
+        max_staleness_ms: 30_000,
+        timeout_ms: 2_000,
+    };
+
+    fn ids<const N: usize>(names: [&str; N]) -> [AnchorId; N] {
+        names.map(AnchorId::of)
+    }
+
+    fn answer(revoked: &[&str], epoch: u64, confirmed_age_ms: u64) -> Answer {
+        Answer {
+            revoked: revoked.iter().map(|one| AnchorId::of(one)).collect(),
+            epoch,
+            confirmed_age_ms,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_used_then_asked_for_again_then_too_old() {
+        let mut answers = Answers::new(TIMING, 10);
+        let anchors = ids(["s", "r"]);
+        let at = |answers: &Answers, asked, now| answers.availability(&anchors, asked, now);
+        assert_eq!(at(&answers, false, 50), Availability::Pending);
+        assert!(matches!(
+            at(&answers, true, 50),
+            Availability::Unavailable(_)
+        ));
+        assert!(answers.answered(&anchors, &answer(&[], 0, 100), 1_100, 1_200));
+        assert_eq!(at(&answers, false, 2_000), Availability::Ready);
+        assert_eq!(at(&answers, false, 2_001), Availability::Pending);
+        assert_eq!(at(&answers, true, 31_000), Availability::Ready);
+        answers.asked(&anchors, 2_001);
+        assert_eq!(at(&answers, false, 2_001), Availability::Ready, "one asks");
+        assert_eq!(
+            at(&answers, false, 4_002),
+            Availability::Pending,
+            "it was lost"
+        );
+        assert!(matches!(
+            at(&answers, true, 31_001),
+            Availability::Unavailable(_)
+        ));
+        assert_eq!(at(&answers, false, 31_001), Availability::Pending);
+        let more = ids(["s", "unknown"]);
+        assert_eq!(
+            answers.availability(&more, false, 1_300),
+            Availability::Pending
+        );
+    }
+
+    #[test]
+    fn failures_back_off_and_the_last_answer_lasts_to_its_limit() {
+        let mut answers = Answers::new(TIMING, 10);
+        let anchors = ids(["s"]);
+        answers.answered(&anchors, &answer(&[], 0, 0), 0, 0);
+        assert!(answers.failed(5_000));
+        assert!(!answers.failed(6_000));
+        assert_eq!(
+            answers.availability(&anchors, false, 6_500),
+            Availability::Ready
+        );
+        assert_eq!(
+            answers.availability(&anchors, false, 8_000),
+            Availability::Pending
+        );
+        let other = ids(["t"]);
+        assert!(matches!(
+            answers.availability(&other, false, 6_500),
+            Availability::Unavailable(_)
+        ));
+        for now in 0..20 {
+            answers.failed(now);
+        }
+        assert_eq!(
+            answers.availability(&other, false, 5_019),
+            Availability::Pending
+        );
+    }
+
+    #[test]
+    fn what_was_revoked_stays_so() {
+        let mut answers = Answers::new(TIMING, 3);
+        let anchors = ids(["s", "r"]);
+        answers.answered(&anchors, &answer(&["r", "strange"], 7, 0), 0, 0);
+        assert!(answers.is_revoked(AnchorId::of("r")));
+        assert!(!answers.is_revoked(AnchorId::of("s")));
+        answers.answered(&anchors, &answer(&[], 3, 0), 10, 10);
+        assert!(answers.is_revoked(AnchorId::of("r")));
+        assert_eq!(answers.delegation_epoch(), 7);
+        // Room is made of what is not revoked.
+        for name in ["a", "b", "c", "d"] {
+            assert!(answers.answered(&ids([name]), &answer(&[name], 7, 0), 10, 10) || name > "b");
+        }
+        assert!(answers.is_revoked(AnchorId::of("r")));
+        assert_eq!(answers.known.len(), 3);
+        assert!(
+            !answers.answered(&ids(["e"]), &answer(&[], 7, 0), 10, 10),
+            "full"
+        );
+        answers.hear_epoch(2, REMEMBERED_MS + 100);
+        assert_eq!(answers.delegation_epoch(), 2, "a day later");
+        assert!(answers.answered(&ids(["e"]), &answer(&[], 7, 0), 10, REMEMBERED_MS + 100));
+    }
+
+    #[test]
+    fn an_older_answer_that_comes_late_does_not_make_it_fresh() {
+        let mut answers = Answers::new(TIMING, 3);
+        let anchors = ids(["s"]);
+        answers.answered(&anchors, &answer(&[], 0, 0), 5_000, 5_100);
+        answers.answered(&anchors, &answer(&[], 0, 0), 1_000, 5_200);
+        assert_eq!(
+            answers.availability(&anchors, false, 6_000),
+            Availability::Ready
+        );
+        assert_eq!(
+            answers.availability(&anchors, false, 6_001),
+            Availability::Pending
+        );
+    }
+
+    #[test]
+    fn only_an_answer_is_read() {
+        let good = br#"{"revoked":["s"],"epoch":3,"confirmed_age_ms":12,"more":1}"#;
+        assert_eq!(Answer::parse(good), Some(answer(&["s"], 3, 12)));
+        for bad in [
+            &b""[..],
+            b"{}",
+            br#"[["s"],3,12]"#,
+            br#"{"revoked":["s"],"epoch":3}"#,
+            br#"{"revoked":"s","epoch":3,"confirmed_age_ms":12}"#,
+            br#"{"revoked":["s"],"epoch":-3,"confirmed_age_ms":12}"#,
+        ] {
+            assert_eq!(Answer::parse(bad), None);
+        }
+        let mut long = good.to_vec();
+        long.resize(MAX_ANSWER_BYTES + 1, b' ');
+        assert_eq!(Answer::parse(&long), None);
+    }
+}
