@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -39,7 +39,7 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-test: deny hooks build envoy redis ## every test: unit, in-process host, real Envoy and Redis, conformance
+test: deny hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked -p caracal-mandate --features schema
 	$(CARGO) test --locked -p caracal-feed
 	$(CARGO) test --locked -p caracal-edge
@@ -99,8 +99,9 @@ lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) clippy --locked --profile filter --target $(TARGET) -p caracal-filter -- -D warnings
 
-schema: ## regenerate src/mandate/config.schema.json from the types
+schema: ## regenerate src/mandate/config.schema.json from the types, and Kong's from it
 	UPDATE_SCHEMA=1 $(CARGO) test --locked -p caracal-mandate --features schema schema
+	UPDATE_SCHEMA=1 $(CARGO) test --locked -p caracal-tests --test deploy kong_s_schema
 
 clean: down ## remove everything that was built or installed here
 	rm -rf target dist .tools run
@@ -142,6 +143,13 @@ redis:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; \
 	else echo 'redis-server is missing: install it (Debian: redis-server)'; exit 1; fi
+
+# To read deploy/kong/gate.conf. As with redis, no server is started.
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx >/dev/null; \
+	else echo 'nginx is missing: install it (Debian: nginx)'; exit 1; fi
 
 wrk:
 	@command -v wrk >/dev/null && exit 0; \
