@@ -1,0 +1,755 @@
+//! The files in `deploy/kong` and `deploy/apisix`: whole, read by their own readers, and
+//! of one mind with the filter. nginx itself reads `gate.conf`, without the directives of
+//! a module that no distribution has, and proves that the gate holds without the filter.
+
+mod kong_schema;
+mod nginx;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use caracal_mandate::config::Configuration;
+use caracal_tests::processes::{folder, free_address, until};
+use caracal_tests::root;
+use caracal_tests::servers::{Client, Incoming, Reply, Server, request};
+use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
+use serde_json::{Value, json};
+
+use nginx::Directive;
+
+/// The file that `make build` leaves, without its ending.
+const FILTER: &str = "caracal_filter";
+/// What the filter reads of the environment.
+const ENVIRONMENT: [&str; 3] = ["CARACAL_STS_URL", "CARACAL_ZONE_ID", "CARACAL_FEED_TOKEN"];
+/// Directives of ngx_wasm_module in gate.conf; those after the first two stand in the
+/// first one's block.
+const OF_THE_MODULE: [&str; 8] = [
+    "wasm",
+    "proxy_wasm",
+    "module",
+    "shm_kv",
+    "resolver",
+    "tls_trusted_certificate",
+    "tls_verify_cert",
+    "tls_verify_host",
+];
+/// Bytes that nginx reads into one parameter (`NGX_CONF_BUFFER`).
+const LARGEST_PARAMETER: usize = 4096;
+
+fn file(name: &str) -> PathBuf {
+    root().join("deploy").join(name)
+}
+
+fn text(name: &str) -> String {
+    fs::read_to_string(file(name)).unwrap()
+}
+
+fn yaml(name: &str) -> Value {
+    let mut documents = Yaml::load_from_str(&text(name)).unwrap();
+    assert_eq!(documents.len(), 1, "{name}");
+    to_json(&documents.pop().unwrap())
+}
+
+fn to_json(node: &Yaml<'_>) -> Value {
+    match node {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => json!(value),
+        Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::String(value)) => json!(value),
+        Yaml::Sequence(items) => items.iter().map(to_json).collect(),
+        Yaml::Mapping(members) => {
+            let member = |(key, value): (&Yaml<'_>, _)| {
+                let key = to_json(key);
+                (key.as_str().unwrap().to_owned(), to_json(value))
+            };
+            Value::Object(members.iter().map(member).collect())
+        }
+        other => panic!("{other:?} is no plain YAML"),
+    }
+}
+
+/// `name = value` lines. A line that is neither that nor a comment is none of Kong's.
+fn kong_conf() -> BTreeMap<String, String> {
+    let text = text("kong/kong.conf");
+    let mut lines = BTreeMap::new();
+    for line in text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
+        let (name, value) = line.split_once(" = ").unwrap();
+        let earlier = lines.insert(name.to_owned(), value.to_owned());
+        assert_eq!(earlier, None, "{name} stands twice");
+    }
+    lines
+}
+
+fn check(arguments: &[&str], file: &Path) -> Output {
+    let mut command = Command::new(root().join("dist/caracal-edge"));
+    command.arg("check").args(arguments).arg(file);
+    for name in ENVIRONMENT {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+/// What `caracal-edge check` says of the one filter in a file.
+fn checked(file: &Path) -> Value {
+    let done = check(&["--json"], file);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success(),
+        "{}: {said}{complaint}",
+        file.display()
+    );
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["ok"], true);
+    said
+}
+
+/// The rules of every file are those of envoy.yaml: one example, three proxies.
+fn has_the_example_s_rules(said: &Value) {
+    let envoy = checked(&root().join("envoy.yaml"));
+    assert_eq!(said["in_force"], envoy["in_force"]);
+    let words = |what: &Value| what["configuration"]["audience"].clone();
+    assert_eq!(words(said), words(&envoy));
+}
+
+fn kong_filter() -> Value {
+    let kong = yaml("kong/kong.yaml");
+    let chains = &kong["services"][0]["filter_chains"];
+    assert_eq!(chains.as_array().unwrap().len(), 1);
+    let filters = chains[0]["filters"].as_array().unwrap();
+    assert_eq!(filters.len(), 1);
+    filters[0].clone()
+}
+
+#[test]
+fn kong_yaml_is_whole_and_the_filter_takes_it() {
+    let kong = yaml("kong/kong.yaml");
+    assert_eq!(kong["_format_version"], "3.0");
+    let services = kong["services"].as_array().unwrap();
+    assert_eq!(services.len(), 1);
+    assert!(services[0]["url"].is_string());
+    let route = &services[0]["routes"][0];
+    assert_eq!(route["paths"], json!(["/"]));
+    // The filter judges the path that the client sent.
+    assert_eq!(route["strip_path"], false);
+    assert_eq!(kong_filter()["name"], FILTER);
+    let said = checked(&file("kong/kong.yaml"));
+    assert_eq!(said["filter"], FILTER);
+    assert_eq!(said["configuration"]["host"], "kong");
+    has_the_example_s_rules(&said);
+}
+
+/// What is empty may come to the filter as the other kind of nothing.
+#[test]
+fn kong_s_configuration_has_nothing_empty_in_it() {
+    fn look(value: &Value, path: &str) {
+        let (size, below): (usize, Vec<(String, &Value)>) = match value {
+            Value::Array(items) => {
+                let below = items.iter().enumerate();
+                (
+                    items.len(),
+                    below.map(|(n, v)| (n.to_string(), v)).collect(),
+                )
+            }
+            Value::Object(members) => {
+                let below = members.iter().map(|(n, v)| (n.clone(), v));
+                (members.len(), below.collect())
+            }
+            _ => return,
+        };
+        assert!(size > 0, "{path} is empty");
+        for (name, value) in below {
+            look(value, &format!("{path}.{name}"));
+        }
+    }
+    let config = &kong_filter()["config"];
+    assert!(config.is_object());
+    look(config, "config");
+}
+
+#[test]
+fn kong_conf_has_what_the_filter_cannot_do_without() {
+    let lines = kong_conf();
+    let said = |name: &str| lines.get(name).map(String::as_str);
+    for (name, value) in [
+        ("wasm", "on"),
+        ("wasm_filters", "user"),
+        ("database", "off"),
+        ("nginx_wasm_tls_verify_cert", "on"),
+        ("nginx_wasm_tls_verify_host", "on"),
+        ("nginx_proxy_underscores_in_headers", "off"),
+    ] {
+        assert_eq!(said(name), Some(value), "{name}");
+    }
+    for name in [
+        "nginx_wasm_shm_kv",
+        "nginx_wasm_resolver",
+        "dns_resolver",
+        "nginx_wasm_tls_trusted_certificate",
+    ] {
+        assert!(said(name).is_some_and(|value| !value.is_empty()), "{name}");
+    }
+    assert_eq!(said("dns_resolver"), said("nginx_wasm_resolver"));
+    let folder = said("wasm_filters_path").unwrap();
+    let expected = format!("{folder}/kong.yaml");
+    assert_eq!(said("declarative_config"), Some(expected.as_str()));
+    // Kong writes `env VALUE;` into nginx.conf: the rest of the value are lines of nginx.
+    let lines = nginx::read(&format!("env {};", said("nginx_main_env").unwrap()));
+    assert_eq!(lines, ENVIRONMENT.map(|name| nginx::line("env", &[name])));
+}
+
+fn schema() -> Value {
+    let schema = fs::read(root().join("src/mandate/config.schema.json"));
+    serde_json::from_slice(&schema.unwrap()).unwrap()
+}
+
+/// `make schema` writes it anew.
+#[test]
+fn kong_s_schema_is_the_filter_s_own() {
+    let derived = serde_json::to_string_pretty(&kong_schema::meta(&schema())).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(file("kong/caracal_filter.meta.json"), &derived).unwrap();
+    }
+    assert!(
+        text("kong/caracal_filter.meta.json") == derived,
+        "deploy/kong/caracal_filter.meta.json is not what the schema says: run `make schema`"
+    );
+}
+
+/// Kong reads the file with a validator for draft 4, and looks at the schema itself with
+/// that draft's own.
+#[test]
+fn kong_s_schema_judges_as_the_filter_s_own_does() {
+    let meta: Value = serde_json::from_str(&text("kong/caracal_filter.meta.json")).unwrap();
+    assert_eq!(meta.as_object().unwrap().len(), 1);
+    let schema4 = &meta["config_schema"];
+    assert!(jsonschema::draft4::meta::is_valid(schema4));
+    let kong = jsonschema::draft4::new(schema4).unwrap();
+    let own = jsonschema::validator_for(&schema()).unwrap();
+
+    let good = kong_filter()["config"].clone();
+    let judged = |config: &Value| {
+        let (kong, own) = (kong.is_valid(config), own.is_valid(config));
+        assert_eq!(kong, own, "{config}");
+        kong
+    };
+    assert!(judged(&good));
+    let with = |pointer: &str, key: &str, value: Value| {
+        let mut config = good.clone();
+        config.pointer_mut(pointer).unwrap()[key] = value;
+        config
+    };
+    for (pointer, key, value) in [
+        ("", "revocation", json!("disabled")),
+        ("", "algorithms", json!(["ES256", "EdDSA"])),
+        ("", "clock_skew_s", json!(300)),
+        ("", "required_use", json!("session")),
+        ("", "limits", json!({"max_anchors": 1000})),
+        ("", "forward", json!({"headers": {"x-user": "sub"}})),
+        ("", "forward", json!({"variables": {"caracal_sub": "sub"}})),
+        (
+            "",
+            "forward",
+            json!({"gate": {"variable": "gate", "upstream": "u"}}),
+        ),
+        ("/revocation", "tls", json!(true)),
+        (
+            "/routes/~1payouts",
+            "methods",
+            json!({"GET": {"max_hop_count": 0}}),
+        ),
+    ] {
+        assert!(judged(&with(pointer, key, value.clone())), "{key} {value}");
+    }
+    for (pointer, key, value) in [
+        ("", "unknown", json!(1)),
+        ("", "issuer", json!("")),
+        ("", "revocation", json!("enabled")),
+        ("", "algorithms", json!(["RS256"])),
+        ("", "algorithms", json!(["ES256", "ES256"])),
+        ("", "clock_skew_s", json!(301)),
+        ("", "clock_skew_s", json!(-1)),
+        ("", "clock_skew_s", json!(1.5)),
+        ("", "required_use", json!("other")),
+        ("", "required_scopes", json!("billing:read")),
+        ("", "expected_zone_id", json!("zone-1")),
+        ("", "resources", json!({"resource://a": {}})),
+        ("", "limits", json!({"unknown": 1})),
+        ("", "forward", json!({"headers": {"x-user": "password"}})),
+        ("", "forward", json!({"gate": {"variable": "gate"}})),
+        ("", "host", json!("nginx")),
+        ("/jwks", "ttl_s", json!(9)),
+        ("/jwks", "unknown", json!(1)),
+        ("/routes/~1payouts", "audience", json!("a")),
+        (
+            "/routes/~1payouts",
+            "methods",
+            json!({"GET": {"methods": {}}}),
+        ),
+    ] {
+        assert!(!judged(&with(pointer, key, value.clone())), "{key} {value}");
+    }
+    let without = |key: &str| {
+        let mut config = good.clone();
+        config.as_object_mut().unwrap().remove(key).unwrap();
+        config
+    };
+    for key in ["jwks", "revocation", "audience"] {
+        assert!(!judged(&without(key)), "{key}");
+    }
+    // Several resources stand in place of an audience.
+    let mut several = without("audience");
+    for key in ["routes", "exclude"] {
+        several.as_object_mut().unwrap().remove(key);
+    }
+    several["resources"] = json!({"resource://a": {"hosts": ["a.example"]}});
+    assert!(judged(&several));
+
+    // What the filter refuses on Kong, Kong's schema refuses; and both know why.
+    let mut refused = vec![without("host"), with("", "host", json!("envoy"))];
+    for (pointer, key, value) in [
+        ("", "filter_state", json!(true)),
+        ("", "limits", json!({"max_paused": 10})),
+        ("", "limits", json!({"pause_timeout_ms": 10})),
+        ("/jwks", "upstream", json!("caracal_sts")),
+        ("/revocation", "upstream", json!("127.0.0.1")),
+    ] {
+        refused.push(with(pointer, key, value));
+    }
+    for config in refused {
+        assert!(!kong.is_valid(&config), "{config}");
+        let other_host = config["host"] != "kong";
+        let taken = Configuration::from_json(config.to_string().as_bytes(), &|_| None);
+        assert!(other_host || taken.is_err(), "{config}");
+    }
+}
+
+#[test]
+fn apisix_yaml_is_whole_and_the_filter_takes_it() {
+    let written = text("apisix/apisix.yaml");
+    // APISIX reads the file only up to this line, and not at all without it.
+    assert_eq!(written.lines().last(), Some("#END"));
+    let routes = yaml("apisix/apisix.yaml")["routes"].clone();
+    let routes = routes.as_array().unwrap();
+    assert_eq!(routes.len(), 1);
+    assert_eq!(routes[0]["uri"], "/*");
+    assert!(routes[0]["upstream"]["nodes"].is_object());
+    let plugins = routes[0]["plugins"].as_object().unwrap();
+    let names: Vec<&String> = plugins.keys().collect();
+    assert_eq!(names, [FILTER]);
+    // A text goes to the filter as it stands.
+    let conf = plugins[FILTER]["conf"].as_str().unwrap();
+    assert!(serde_json::from_str::<Value>(conf).unwrap().is_object());
+    let said = checked(&file("apisix/apisix.yaml"));
+    assert_eq!(said["filter"], FILTER);
+    assert_eq!(said["configuration"]["host"], "apisix");
+    has_the_example_s_rules(&said);
+}
+
+#[test]
+fn apisix_s_config_has_what_the_filter_cannot_do_without() {
+    let config = yaml("apisix/config.yaml");
+    let plugins = config["wasm"]["plugins"].as_array().unwrap();
+    assert_eq!(plugins.len(), 1);
+    assert_eq!(plugins[0]["name"], FILTER);
+    assert_eq!(plugins[0]["http_request_phase"], "access");
+    assert!(plugins[0]["priority"].is_u64());
+    let path = plugins[0]["file"].as_str().unwrap();
+    assert!(path.ends_with(&format!("/{FILTER}.wasm")), "{path}");
+    assert_eq!(config["nginx_config"]["envs"], json!(ENVIRONMENT));
+    let headers = &config["nginx_config"]["http"]["underscores_in_headers"];
+    assert_eq!(headers, "off");
+    let apisix = &config["apisix"];
+    assert!(apisix["ssl"]["ssl_trusted_certificate"].is_string());
+    assert!(apisix["dns_resolver"].is_array());
+    assert_eq!(apisix["normalize_uri_like_servlet"], false);
+    assert_eq!(apisix["delete_uri_tail_slash"], false);
+    let deployment = &config["deployment"];
+    assert_eq!(deployment["role_data_plane"]["config_provider"], "yaml");
+}
+
+fn gate_conf() -> Vec<Directive> {
+    nginx::read(&text("kong/gate.conf"))
+}
+
+/// The filter's configuration in gate.conf.
+fn gate_configuration() -> String {
+    let gate = gate_conf();
+    let every = nginx::every(&gate);
+    let mut filters = every.iter().filter(|(_, d)| d.name == "proxy_wasm");
+    let (around, filter) = filters.next().unwrap();
+    assert_eq!(around, &["http", "server", "location"]);
+    assert!(filters.next().is_none());
+    assert_eq!(filter.arguments[0], FILTER);
+    assert_eq!(filter.arguments.len(), 2);
+    filter.arguments[1].clone()
+}
+
+#[test]
+fn the_gate_s_configuration_is_taken_by_the_filter() {
+    let written = gate_configuration();
+    let parameter = written.len() + 2;
+    assert!(parameter < LARGEST_PARAMETER, "{parameter} bytes");
+    let bare = folder("gate").join("filter.json");
+    fs::write(&bare, written).unwrap();
+    let said = checked(&bare);
+    assert_eq!(said["configuration"]["host"], "kong");
+    has_the_example_s_rules(&said);
+}
+
+/// What the filter sets, nginx declares and sends; and what clients may forge, it replaces.
+#[test]
+fn the_gate_s_variables_are_declared_and_sent() {
+    let gate = gate_conf();
+    let every = nginx::every(&gate);
+    let at = |name: &str, place: &[&str]| -> Vec<&[String]> {
+        let named = every.iter().filter(|(_, d)| d.name == name);
+        let found: Vec<_> = named.collect();
+        assert!(found.iter().all(|(around, _)| around == place), "{name}");
+        found.iter().map(|(_, d)| d.arguments.as_slice()).collect()
+    };
+    let server = ["http", "server"];
+    let location = ["http", "server", "location"];
+    let declared: BTreeMap<&str, &str> = at("set", &server)
+        .into_iter()
+        .map(|set| (set[0].strip_prefix('$').unwrap(), set[1].as_str()))
+        .collect();
+    let sent: BTreeMap<&str, &str> = at("proxy_set_header", &location)
+        .into_iter()
+        .map(|set| (set[0].as_str(), set[1].as_str()))
+        .collect();
+    assert_eq!(at("underscores_in_headers", &["http"]), [["off"]]);
+
+    let written: Value = serde_json::from_str(&gate_configuration()).unwrap();
+    let variables = written["forward"]["variables"].as_object().unwrap();
+    let defaults = schema()["properties"]["forward"]["default"]["headers"].clone();
+    let defaults = defaults.as_object().unwrap();
+    assert_eq!(variables.len(), defaults.len());
+    for (header, claim) in defaults {
+        let carrier = variables.iter().find(|(_, carried)| *carried == claim);
+        let (variable, _) = carrier.unwrap_or_else(|| panic!("{claim} is in no variable"));
+        assert_eq!(declared.get(variable.as_str()), Some(&""), "{variable}");
+        let value = format!("${variable}");
+        assert_eq!(sent.get(header.as_str()), Some(&value.as_str()), "{header}");
+    }
+    let opening = &written["forward"]["gate"];
+    let variable = opening["variable"].as_str().unwrap();
+    assert_eq!(declared.get(variable), Some(&"deny"));
+    assert_eq!(declared.len(), variables.len() + 1);
+    assert_eq!(sent.len(), defaults.len() + 2);
+    let upstreams = at("upstream", &["http"]);
+    assert_eq!(upstreams, [[opening["upstream"].as_str().unwrap()]]);
+    let passes = at("proxy_pass", &location);
+    assert_eq!(passes, [[format!("http://${variable}")]]);
+}
+
+#[test]
+fn nothing_in_gate_conf_goes_past_a_refusal() {
+    let gate = gate_conf();
+    for (_, directive) in nginx::every(&gate) {
+        let never = [
+            "return",
+            "rewrite",
+            "try_files",
+            "error_page",
+            "mirror",
+            "if",
+        ];
+        assert!(!never.contains(&directive.name.as_str()), "{directive:?}");
+    }
+}
+
+#[test]
+fn the_module_s_directives_in_gate_conf_are_the_known_ones() {
+    let gate = gate_conf();
+    let every = nginx::every(&gate);
+    for name in OF_THE_MODULE {
+        assert!(every.iter().any(|(_, d)| d.name == name), "no {name}");
+    }
+    let inside = every.iter().filter(|(around, _)| around == &["wasm"]);
+    let mut inside: Vec<&str> = inside.map(|(_, d)| d.name.as_str()).collect();
+    inside.sort_unstable();
+    let mut expected = OF_THE_MODULE[2..].to_vec();
+    expected.sort_unstable();
+    assert_eq!(inside, expected);
+    for (name, value) in [("tls_verify_cert", "on"), ("tls_verify_host", "on")] {
+        let found = every.iter().find(|(_, d)| d.name == name).unwrap();
+        assert_eq!(found.1.arguments, [value]);
+    }
+    let module = every.iter().find(|(_, d)| d.name == "module").unwrap();
+    assert_eq!(module.1.arguments[0], FILTER);
+    let environment = every.iter().filter(|(_, d)| d.name == "env");
+    let environment: Vec<&str> = environment.map(|(_, d)| d.arguments[0].as_str()).collect();
+    assert_eq!(environment, ENVIRONMENT);
+}
+
+/// Debian keeps it where a user's PATH may not look.
+fn nginx_program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let mut programs = folders.map(|folder| folder.join("nginx"));
+    let found = programs.find(|program| program.is_file());
+    found.expect("nginx is missing: run `make nginx`")
+}
+
+/// gate.conf without what Debian's nginx does not know, listening elsewhere, with all
+/// files in a folder of its own.
+fn plain(gate: &[Directive], folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> PathBuf {
+    let mut tree = gate.to_vec();
+    nginx::without(&mut tree, &OF_THE_MODULE[..2]);
+    let set = |to: String| move |directive: &mut Directive| directive.arguments = vec![to.clone()];
+    nginx::change(&mut tree, "listen", &mut set(listen.to_string()));
+    nginx::change(&mut tree, "upstream", &mut |group| {
+        let block = group.block.as_mut().unwrap();
+        nginx::change(block, "server", &mut set(upstream.to_string()));
+    });
+    nginx::change(&mut tree, "http", &mut |http| {
+        let block = http.block.as_mut().unwrap();
+        block.push(nginx::line("access_log", &["off"]));
+        for name in ["client_body_temp_path", "proxy_temp_path"] {
+            block.push(nginx::line(name, &[name]));
+        }
+    });
+    for (name, value) in [("daemon", "off"), ("master_process", "off"), ("pid", "pid")] {
+        tree.push(nginx::line(name, &[value]));
+    }
+    let written = folder.join("nginx.conf");
+    fs::write(&written, nginx::write(&tree)).unwrap();
+    written
+}
+
+fn nginx_with(folder: &Path, file: &Path) -> Command {
+    let mut command = Command::new(nginx_program());
+    command.arg("-p").arg(folder).arg("-c").arg(file);
+    command.args(["-e", "error.log"]);
+    command
+}
+
+/// An nginx of the test's own, stopped when dropped.
+struct Nginx {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Nginx {
+    fn start(gate: &[Directive], upstream: SocketAddr) -> Self {
+        let folder = folder("nginx");
+        let address = free_address();
+        let file = plain(gate, &folder, address, upstream);
+        let tested = nginx_with(&folder, &file).arg("-t").output().unwrap();
+        let said = String::from_utf8_lossy(&tested.stderr).into_owned();
+        assert!(tested.status.success(), "{said}");
+        let mut command = nginx_with(&folder, &file);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let nginx = Nginx { child, address };
+        until("nginx listens", Duration::from_secs(20), || {
+            Client::try_connect(address).is_ok()
+        });
+        nginx
+    }
+
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut client = Client::connect(self.address);
+        let bytes = request("GET", path, headers);
+        client.exchange(&bytes).unwrap().status
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The service behind the edge, and what reached it.
+fn service() -> (Server, Arc<Mutex<Vec<Incoming>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let known = Arc::clone(&seen);
+    let server = Server::start(move |incoming| {
+        known.lock().unwrap().push(incoming.clone());
+        Reply::new(200, "the service")
+    });
+    (server, seen)
+}
+
+#[test]
+fn nginx_reads_gate_conf() {
+    let folder = folder("nginx");
+    let nowhere = free_address();
+    let file = plain(&gate_conf(), &folder, free_address(), nowhere);
+    let tested = nginx_with(&folder, &file).arg("-t").output().unwrap();
+    let said = String::from_utf8_lossy(&tested.stderr).into_owned();
+    assert!(tested.status.success(), "{said}");
+    // The test would see a directive that nginx does not know.
+    let mut wrong = gate_conf();
+    wrong.push(nginx::line("no_such_directive", &["on"]));
+    let file = plain(&wrong, &folder, free_address(), nowhere);
+    let tested = nginx_with(&folder, &file).arg("-t").output().unwrap();
+    assert!(!tested.status.success());
+}
+
+/// Where the filter did not run, nothing reaches the service, and nothing that a location
+/// does instead changes that.
+#[test]
+fn the_gate_is_shut_without_the_filter() {
+    let (service, seen) = service();
+    let mut bypassed = gate_conf();
+    nginx::change(&mut bypassed, "server", &mut |server| {
+        let Some(block) = &mut server.block else {
+            return;
+        };
+        let location = block.iter().find(|d| d.name == "location");
+        let location = location.unwrap().clone();
+        let mut named = location.clone();
+        named.arguments = vec!["@named".to_owned()];
+        let mut internal = location.clone();
+        internal.arguments = vec!["/internal".to_owned()];
+        for (path, line) in [
+            ("/files", nginx::line("try_files", &["/none", "@named"])),
+            (
+                "/rewritten",
+                nginx::line("rewrite", &["^", "/internal", "last"]),
+            ),
+        ] {
+            let mut location = location.clone();
+            location.arguments = vec![path.to_owned()];
+            location.block.as_mut().unwrap().insert(0, line);
+            block.push(location);
+        }
+        block.extend([named, internal]);
+    });
+    for gate in [gate_conf(), bypassed] {
+        let nginx = Nginx::start(&gate, service.address());
+        let all = [
+            "/",
+            "/healthz",
+            "/payouts/1",
+            "/files",
+            "/rewritten",
+            "/internal",
+        ];
+        for path in all {
+            assert_eq!(nginx.get(path, &[]), 502, "{path}");
+            let forged = [("x-caracal-sub", "admin"), ("gate", "billing")];
+            assert_eq!(nginx.get(path, &forged), 502, "{path}");
+        }
+        assert_eq!(nginx.get("/?gate=billing", &[]), 502);
+    }
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+/// The filter's part played by hand: what it would set is what the service gets, and
+/// nothing that the client sent under the same names.
+#[test]
+fn an_open_gate_sends_what_the_variables_hold_and_nothing_of_the_client_s() {
+    let (service, seen) = service();
+    let mut open = gate_conf();
+    nginx::change(&mut open, "set", &mut |set| {
+        let value = match set.arguments[0].as_str() {
+            "$gate" => "billing",
+            "$caracal_sub" => "user-1",
+            "$caracal_scope" => "a b",
+            _ => return,
+        };
+        set.arguments[1] = value.to_owned();
+    });
+    let nginx = Nginx::start(&open, service.address());
+    let forged = [
+        ("X-Caracal-Sub", "admin"),
+        ("x-caracal-sub", "root"),
+        ("x_caracal_sub", "root"),
+        ("x-caracal-client-id", "forged"),
+        ("x-caracal-hop-count", "0"),
+        ("x-other", "kept"),
+    ];
+    assert_eq!(nginx.get("/a%2Fb/./c?d", &forged), 200);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    let got = &seen[0];
+    assert_eq!(got.target, "/a%2Fb/./c?d");
+    assert_eq!(got.all("host"), ["edge.test"]);
+    assert_eq!(got.all("x-caracal-sub"), ["user-1"]);
+    assert_eq!(got.all("x-caracal-scope"), ["a b"]);
+    assert_eq!(got.all("x-other"), ["kept"]);
+    let ours = got
+        .headers
+        .iter()
+        .filter(|(name, _)| name.contains("caracal"));
+    assert_eq!(ours.count(), 2, "{:?}", got.headers);
+}
+
+/// Files and folders that the pages point to are there, and the commands in them that
+/// change nothing are run.
+#[test]
+fn the_pages_are_true() {
+    for page in ["kong/README.md", "apisix/README.md"] {
+        let written = text(page);
+        let folder = file(page).parent().unwrap().to_owned();
+        for link in written.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if !link.starts_with("http") {
+                let path = link.split('#').next().unwrap();
+                assert!(folder.join(path).exists(), "{page}: {link}");
+            }
+        }
+        let commands = written.lines().map(str::trim);
+        let checks: Vec<_> = commands
+            .filter_map(|line| line.strip_prefix("dist/caracal-edge check "))
+            .collect();
+        assert_eq!(checks.len(), 1, "{page}");
+        for named in checks {
+            let done = check(&[], &root().join(named));
+            assert!(done.status.success(), "{page}: {named}");
+        }
+        for line in written
+            .lines()
+            .map(str::trim)
+            .filter(|l| l.starts_with("cp "))
+        {
+            let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            words.pop();
+            for word in words {
+                assert!(root().join(word).is_file(), "{page}: {word}");
+            }
+        }
+        // The keys in the table are the filter's, and so are the values that stand there.
+        let schema = schema();
+        let rows = written.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut keys = 0;
+        for row in rows {
+            let cell = row.split(" | ").next().unwrap();
+            for key in cell.split("`, `") {
+                keys += 1;
+                assert!(has_key(&schema, key.trim_end_matches('`')), "{page}: {key}");
+            }
+        }
+        assert!(keys > 5, "{page}: {keys}");
+    }
+}
+
+/// Whether the schema has a key such as `jwks.upstream`.
+fn has_key(schema: &Value, path: &str) -> bool {
+    let mut parts = path.split('.');
+    let first = parts.next().unwrap();
+    if !schema["properties"][first].is_object() {
+        return false;
+    }
+    let Some(second) = parts.next() else {
+        return true;
+    };
+    let holder = match first {
+        "revocation" => "Feed".to_owned(),
+        other => other[..1].to_uppercase() + &other[1..],
+    };
+    schema["$defs"][holder]["properties"][second].is_object()
+}
