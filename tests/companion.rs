@@ -69,11 +69,24 @@ impl InProcess {
 
     /// Status and body, as the program would answer at once.
     pub fn get(&self, path: &str, authorization: Option<&str>) -> (u16, Vec<u8>) {
-        let mut request = Request::builder().method(Method::GET).uri(path);
+        self.call(Method::GET, path, authorization, &[])
+    }
+
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&str>,
+        body: &[u8],
+    ) -> (u16, Vec<u8>) {
+        let mut request = Request::builder().method(method).uri(path);
         if let Some(value) = authorization {
             request = request.header("authorization", value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Body::from(body.to_vec())).unwrap();
         self.runtime.block_on(async {
             let answer = self.routes.clone().oneshot(request).await.unwrap();
             let status = answer.status().as_u16();
@@ -94,7 +107,8 @@ impl InProcess {
         };
         let authorization = callout.headers.get("authorization");
         let authorization = authorization.map(|v| String::from_utf8(v.to_vec()).unwrap());
-        let (status, body) = self.get(&path, authorization.as_deref());
+        let method = callout.method.parse().unwrap();
+        let (status, body) = self.call(method, &path, authorization.as_deref(), &callout.body);
         let page: Value = serde_json::from_slice(&body).unwrap_or_default();
         let news = page["entries"].as_array().is_none_or(|e| !e.is_empty());
         let wait = if news || status != 200 { 1 } else { wait };

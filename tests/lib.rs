@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod edge;
 pub mod envoy;
 pub mod host;
+pub mod hosts;
 pub mod mint;
 pub mod processes;
 pub mod servers;

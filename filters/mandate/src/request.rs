@@ -178,11 +178,11 @@ impl Headers {
     }
 
     /// Removes a header, or leaves another value of it. On nginx what is removed may be
-    /// sent all the same, and of two that are overwritten one is.
+    /// sent all the same; and of two that are overwritten Kong does so to one.
     fn take(&self, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
         let taken = if self.host.is_nginx() {
             let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
-            if self.map.iter().filter(same).count() > 1 {
+            if self.host == Host::Kong && self.map.iter().filter(same).count() > 1 {
                 return Err(invalid(
                     "A header that the edge has to overwrite is there twice",
                 ));
