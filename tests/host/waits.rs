@@ -35,6 +35,8 @@ impl Proxy {
                 half.buffer.extend(bytes);
                 *last
             }
+            // nginx reads a request's trailers, and passes none on.
+            Piece::Trailers(_) if way == Way::Request => true,
             Piece::Trailers(trailers) => {
                 half.trailers = trailers.clone();
                 half.trailers_open = true;

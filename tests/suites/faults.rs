@@ -1,6 +1,7 @@
 //! Every host call, at every place where the filter makes it, returning every
-//! status: one fault in each run, by enumeration. The filter neither traps nor
-//! lets through what it cannot prove, and is well again when the host is.
+//! status: one fault in each run, by enumeration, in each of the three hosts. The filter
+//! neither traps nor lets through what it cannot prove, and is well again when the host
+//! is.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
-use caracal_tests::filter_wasm;
-use caracal_tests::host::{Answer, Builder, HostCall, Module, Outcome, Proxy, Request, Stream, Vm};
-use caracal_tests::mint::{Key, configuration, key_set};
+use caracal_tests::host::{Answer, Builder, HostCall, Outcome, Proxy, Request, Stream, Vm};
+use caracal_tests::hosts::{APISIX, ENVOY, KONG, On};
+use caracal_tests::mint::{Key, key_set};
 use serde_json::json;
 
 const START: u64 = 1_767_225_600;
@@ -45,7 +46,7 @@ fn token(key: &Key, sid: &str) -> String {
     key.mandate(START, json!({"sid": sid}))
 }
 
-fn builder() -> Builder {
+fn builder(on: On) -> Builder {
     let companion = Rc::new(InProcess::default());
     companion.revoke("revoked");
     let changes = json!({
@@ -53,15 +54,19 @@ fn builder() -> Builder {
         "forward": {"authorization": false},
         "exclude": ["/open"],
     });
-    Proxy::envoy(Module::from_file(filter_wasm()).unwrap())
-        .configuration(configuration(changes).to_string())
+    on.builder(&on.configuration(changes))
         .wall(Duration::from_secs(START))
         .workers(1)
-        .clusters(["sts", "feed"])
-        .on_callout(move |callout| match callout.cluster.as_str() {
-            "sts" => Answer::json(&key_set(&[&Key::new("k1", 1)])).after(Duration::from_millis(25)),
-            _ => companion.answer(callout),
+        .on_callout(move |callout| match on.is_sts(callout) {
+            true => Answer::json(&key_set(&[&Key::new("k1", 1)])).after(Duration::from_millis(25)),
+            false => companion.answer(callout),
         })
+}
+
+/// Whether the host traps by itself when this call fails (Kong): the filter can do
+/// nothing about it but come back.
+fn traps(on: On, site: &Site) -> bool {
+    on == KONG && site.name.ends_with("_metric")
 }
 
 /// A life: requests that wait for keys and revocations, requests that don't, a
@@ -95,10 +100,10 @@ fn live(proxy: &mut Proxy) -> (Vec<Stream>, Vec<Stream>) {
 }
 
 /// The sites of a life without faults.
-fn sites() -> Vec<Site> {
+fn sites(on: On) -> Vec<Site> {
     let seen: Rc<RefCell<Vec<Site>>> = Rc::default();
     let note = Rc::clone(&seen);
-    let mut proxy = builder()
+    let mut proxy = builder(on)
         .on_host_call(move |call| {
             note.borrow_mut().push(Site::of(call));
             None
@@ -118,16 +123,16 @@ fn sites() -> Vec<Site> {
     first.copied().collect()
 }
 
-fn run(part: usize) {
-    let all = sites();
-    assert!(all.len() > 60, "{}", all.len());
+fn run(on: On, part: usize) {
+    let all = sites(on);
+    assert!(all.len() > 40, "{}", all.len());
     let mut runs = 0;
     for (number, site) in all.iter().enumerate().filter(|(n, _)| n % PARTS == part) {
         for status in STATUSES {
             runs += 1;
             let what = format!("{number}: {site:?} returns {status}");
             let wanted = *site;
-            let started = builder()
+            let started = builder(on)
                 .on_host_call(move |call| (Site::of(call) == wanted).then_some(status))
                 .start();
             // A host that cannot even start it serves nothing.
@@ -147,15 +152,15 @@ fn run(part: usize) {
                 assert!(proxy.upstream(stream).is_none(), "{what}");
             }
             for vm in [Vm::Main, Vm::Worker(0)] {
-                assert_eq!(proxy.failed(vm), None, "{what}");
+                let failed = proxy.failed(vm).is_some();
+                assert!(!failed || traps(on, site), "{what}: {:?}", proxy.failed(vm));
             }
             proxy.no_faults();
             proxy.advance(Duration::from_secs(8));
             let key = Key::new("k1", 1);
             let mut ask = |sid: &str| {
-                let stream = proxy.request(0, Request::get("/").bearer(token(&key, sid)));
-                proxy.advance(Duration::from_millis(50));
-                match proxy.outcome(stream) {
+                let request = Request::get("/").bearer(token(&key, sid));
+                match on.ask(&mut proxy, 0, &request) {
                     Outcome::Forwarded(_) => 200,
                     Outcome::Replied(reply) => reply.status,
                     other => panic!("{what}: {other:?}"),
@@ -165,27 +170,43 @@ fn run(part: usize) {
         }
     }
     println!(
-        "{runs} runs with one fault each, part {part} of {PARTS}, {} sites",
+        "{}: {runs} runs with one fault each, part {part} of {PARTS}, {} sites",
+        on.name(),
         all.len()
     );
 }
 
-#[test]
-fn every_status_at_every_call_part_0() {
-    run(0);
+/// The parts of each host.
+macro_rules! parts {
+    ($($host:ident = $on:ident,)*) => {
+        $(mod $host {
+            use super::{$on, run};
+
+            #[test]
+            fn part_0() {
+                run($on, 0);
+            }
+
+            #[test]
+            fn part_1() {
+                run($on, 1);
+            }
+
+            #[test]
+            fn part_2() {
+                run($on, 2);
+            }
+
+            #[test]
+            fn part_3() {
+                run($on, 3);
+            }
+        })*
+    };
 }
 
-#[test]
-fn every_status_at_every_call_part_1() {
-    run(1);
-}
-
-#[test]
-fn every_status_at_every_call_part_2() {
-    run(2);
-}
-
-#[test]
-fn every_status_at_every_call_part_3() {
-    run(3);
+parts! {
+    envoy = ENVOY,
+    kong = KONG,
+    apisix = APISIX,
 }

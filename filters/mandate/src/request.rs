@@ -289,7 +289,10 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
         &reply.headers,
         &reply.body,
         grpc_status,
-    );
+    )
+    // Once more with what no host can object to: where the request's own call has been
+    // answered, APISIX lets one go on that has no reply.
+    .or_else(|_| host::send_local_response(503, &details, &[], b"refused", grpc_status));
     if let Err(Failed(status)) = sent {
         // The request stays paused: better to hang until the proxy's own timeout
         // than to go on.

@@ -58,7 +58,12 @@ impl Answered {
                 )]
             },
         )?;
-        let environment = |name: &str| std::env::var(name).ok();
+        let variables = host::environment();
+        let environment = |name: &str| {
+            let mut all = variables.iter();
+            all.find(|(known, _)| known == name)
+                .map(|(_, value)| value.clone())
+        };
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         // APISIX has no ticks, and its requests call out themselves.
