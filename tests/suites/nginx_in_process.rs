@@ -1,5 +1,6 @@
-//! The filter as it is, which is made for Envoy, in the other hosts: whatever it does
-//! there, a request that it did not admit does not reach the upstream unnoticed.
+//! A filter that is not made for its host: the one for Envoy, in the profiles of Kong and
+//! APISIX. Whatever it does there, a request that it did not admit does not reach the
+//! upstream unnoticed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
