@@ -2,6 +2,7 @@
 //! broken mandates, whose text has to be enough to mend them.
 
 mod broken;
+mod origin;
 
 use std::fs;
 use std::io::Write as _;

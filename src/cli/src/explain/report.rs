@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::compared::Compared;
 use super::dependencies::Revocations;
-use super::{Subject, advice};
+use super::{Subject, advice, origin};
 use crate::moment;
 use crate::output::shown_bytes;
 
@@ -86,6 +86,7 @@ impl<'s, 'a> Report<'s, 'a> {
         let unasked = matches!(subject.revocations, Revocations::NotAsked);
         let mut checks = Vec::new();
         let (mut changes, mut reasons) = (Vec::new(), Vec::new());
+        let mut failed = None;
         for (check, outcome) in &subject.trace.checks {
             let mut outcome = outcome.clone();
             let of_revocation = matches!(check, Check::Mandate(one) if unknown.contains(one));
@@ -97,9 +98,17 @@ impl<'s, 'a> Report<'s, 'a> {
                 Outcome::NotReached(Some(Err(why))) => Some((why, "Then also: ")),
                 _ => None,
             };
+            if let (Outcome::Failed(_), Check::Token(check)) = (&outcome, check) {
+                failed = Some(*check);
+            }
+            let told = match (failed, check) {
+                (Some(failed), Check::Mandate(later)) => origin::explains(failed, *later, subject),
+                _ => false,
+            };
             // Two checks can fail for one reason: it is mended once.
             if let Some((why, before)) = first
                 && !reasons.contains(why)
+                && !told
             {
                 reasons.push(why.clone());
                 changes.push(format!("{before}{}", advice::of(*check, why, subject)));
