@@ -1,5 +1,5 @@
-//! What is said of a token by where it says that it is from, and by what its claims are
-//! instead of what they have to be.
+//! What is said of a token by where it says that it is from, by what its claims are
+//! instead of what they have to be, and of what was not looked at.
 
 use caracal_tests::mint::{Key, claims, key_set};
 use caracal_tests::servers::{Reply, Server};
@@ -135,7 +135,7 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
                 "no claims",
                 json!({}),
                 &["payload is no JSON object", "is no mandate"],
-                &["fetches it again"],
+                &["fetches it again", "Revocation was not checked"],
             )
         },
     ]);
@@ -353,4 +353,31 @@ fn a_fetched_key_set_is_not_called_old() {
         assert!(said.contains(says), "{said}");
         assert!(!said.contains("again from"), "{said}");
     }
+}
+
+#[test]
+fn what_was_not_looked_at_is_said_with_how_to_look() {
+    let folder = Folder::new("unchecked");
+    let key = Key::new("k1", 1);
+    let set = key_set(&[&key]);
+    let expired = key.mandate(NOW, json!({"exp": NOW - 300, "iat": NOW - 1200}));
+    let said = change(&folder, &expired, &set, &[]);
+    for words in [
+        "- Revocation was not checked",
+        "--feed URL",
+        "CARACAL_FEED_TOKEN",
+        "--revoked ANCHOR",
+        "--epoch NUMBER",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    // Nobody listens there; nobody is asked either.
+    let said = change(&folder, &expired, &set, &["--feed", "http://127.0.0.1:1"]);
+    let words = "- Revocation was not checked: the companion (--feed) is asked only";
+    assert!(said.contains(words), "{said}");
+    let said = change(&folder, &expired, &set, &["--epoch", "0"]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
+    // There is nothing to look for.
+    let said = change(&folder, "opaque", &set, &[]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
 }

@@ -119,6 +119,9 @@ impl<'s, 'a> Report<'s, 'a> {
                 compared: Compared::of(*check, subject),
             });
         }
+        if matches!(subject.trace.verdict, Traced::Refused(_)) {
+            changes.extend(unchecked_revocation(subject));
+        }
         let content_type = subject.request.all("content-type");
         let format = ReplyFormat::for_content_type(content_type.first().copied());
         let (reply, error) = match &subject.trace.verdict {
@@ -258,6 +261,22 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         lines
     }
+}
+
+/// That nobody looked whether the mandate is revoked, where it could be: one who mends
+/// what is said here would think that this is all. Nothing without claims to look for.
+fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
+    subject.payload.as_ref()?;
+    let text = match subject.revocations {
+        Revocations::NotAsked => {
+            "Revocation was not checked: explain was given nothing to ask. Once the rest is mended, explain again with --feed URL (the companion's; its token in CARACAL_FEED_TOKEN), or with --revoked ANCHOR for each sid, root_sid, agent session or delegation edge that is revoked, and --epoch NUMBER."
+        }
+        Revocations::Pending => {
+            "Revocation was not checked: the companion (--feed) is asked only of a mandate that passes all before it. Mend the rest, and explain again with --feed."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Bytes without quotes around them, where nothing in them could mislead.
