@@ -1,6 +1,6 @@
 //! What each check compares: what was expected, and what was found. Values from the
-//! token are shown only here, only those that a check compares, and only through
-//! [`shown`].
+//! token are shown only here and in what is to change, only those that a check
+//! compares, and only through [`shown`].
 
 use caracal_mandate::checks::MandateCheck;
 use caracal_mandate::claims::{Claims, Shape};
