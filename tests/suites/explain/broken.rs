@@ -100,8 +100,12 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "keys of kid [\"k1\"]",
             ],
             &[
-                "has no key \"k9\": it has [\"k1\"]",
-                "its operator serves it first",
+                "has no key \"k9\": it has [\"k1\"].",
+                "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
+                "the key set comes first",
+                "fetches it again from \"https://sts.example.test/.well-known/jwks.json?zone_id=zone-1\"",
+                "If it is there, the STS has changed its key since",
+                "If the set lacks the kid of that one too, the STS signs with a key that it does not serve",
             ],
         ),
         of(
@@ -114,8 +118,12 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "it does not verify",
             ],
             &[
-                "was changed after it was signed",
-                "gets a new mandate from the STS and sends it unchanged",
+                "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
+                "either the token was altered after it was signed, or that STS signs with another key \"k1\"",
+                "If the new one passes, this one was altered or forged",
+                "has another fingerprint than this one ",
+                "If the new one fails here too, the key set does not fit",
+                "compares x and y of \"k1\"",
             ],
         ),
         on(
@@ -173,7 +181,12 @@ pub(crate) fn broken() -> Vec<Broken> {
             ),
             "401 invalid_token",
             ["algorithm", "alg one of [ES256]", "\"HS256\""],
-            &["signs with ES256", "is ever accepted"],
+            &[
+                "Whoever mints the token has to act",
+                "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
+                "whoever runs the STS makes it sign with ES256",
+                "never add \"HS256\" to algorithms",
+            ],
         ),
         of(
             "not yet valid",
@@ -206,8 +219,10 @@ pub(crate) fn broken() -> Vec<Broken> {
             ["claims", "sid, root_sid", "sid is absent"],
             &[
                 "the claim sid must be a non-empty string; here it is absent",
-                "Also missing, or no text: root_sid",
-                "probably an ordinary access token or an ID token",
+                "Also absent: root_sid, zone_id.",
+                "A key of the zone signed the token, which names the configured issuer \"https://sts.example.test\"",
+                "So the right STS issued it, but probably not as a mandate (an access token or an ID token has no sid)",
+                "The caller asks the STS \"https://sts.example.test\" for a mandate of zone \"zone-1\"",
             ],
         ),
     ]

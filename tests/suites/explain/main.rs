@@ -2,6 +2,7 @@
 //! broken mandates, whose text has to be enough to mend them.
 
 mod broken;
+mod origin;
 
 use std::fs;
 use std::io::Write as _;
@@ -227,6 +228,12 @@ fn a_broken_mandate_can_be_mended_by_what_is_said() {
         for words in broken.fix {
             assert!(change.contains(words), "{name}: {words}\n{said}");
         }
+        let unchecked = change.contains("- Revocation was not checked");
+        assert_ne!(
+            unchecked,
+            broken.more.contains(&"--revoked"),
+            "{name}: {said}"
+        );
         // What comes before passed, and nothing of the token is printed.
         assert_eq!(said.matches("FAILED").count(), 1, "{name}: {said}");
         for part in broken.token.split('.').filter(|part| part.len() > 20) {

@@ -9,6 +9,7 @@ use caracal_mandate::requirements::Requirements;
 use super::Subject;
 use super::compared::{self, list};
 use super::dependencies::Revocations;
+use super::{origin, required};
 use crate::moment;
 use crate::output::shown;
 
@@ -28,7 +29,6 @@ pub(crate) fn of(check: Check, why: &str, subject: &Subject<'_>) -> String {
 
 fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
     let header = |name: &str| compared::value(subject.header.as_ref().and_then(|h| h.get(name)));
-    let configuration = subject.configuration;
     match check {
         TokenCheck::Resource => subject.resource_advice(why),
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
@@ -55,52 +55,20 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Header => format!(
             "The caller sends a mandate of the Caracal STS: {why}."
         ),
-        TokenCheck::Algorithm => algorithm_advice(subject),
+        TokenCheck::Algorithm => origin::algorithm_advice(subject),
         TokenCheck::KeyId => "Whoever issues this token names its key: a mandate's header has a kid. One from the Caracal STS always has, so this one is probably not from there.".to_owned(),
         TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension of it is supported. One from the Caracal STS has none.".to_owned(),
         TokenCheck::PayloadEncoding => "Whoever issues this token leaves out \"b64\": false: a mandate's payload is encoded.".to_owned(),
         TokenCheck::KeySet => key_set_advice(subject),
-        TokenCheck::Key => format!(
-            "The zone's key set has no key {}: it has {}. Either the token was issued by another STS or for another zone than {} (the caller then asks the right one), or its key was withdrawn (the caller gets a new mandate), or the STS signs with a key that it does not serve yet (its operator serves it first).",
-            header("kid"),
-            subject.kids(),
-            shown(&configuration.zone_id)
-        ),
+        TokenCheck::Key => origin::key_advice(subject),
         TokenCheck::KeyAlgorithm => format!(
             "The key {} of the zone is not for {}: whoever issues the token signs with the algorithm that its key has in the key set.",
             header("kid"),
             header("alg")
         ),
-        TokenCheck::Signature => format!(
-            "The token was changed after it was signed, or another key signed it that has the same kid {}. The caller gets a new mandate from the STS and sends it unchanged; if that fails too, the operator compares the STS that issued it with the one that the key set comes from{}.",
-            header("kid"),
-            match subject.keys {
-                Some(keys) => format!(" ({})", shown(&keys.from)),
-                None => String::new(),
-            }
-        ),
+        TokenCheck::Signature => origin::signature_advice(subject),
         TokenCheck::Payload => format!("The STS issues claims that are strict JSON: {why}."),
-        TokenCheck::RequiredClaims => match subject.malformed_claim() {
-            Some((name, value)) => format!(
-                "In this token {why}; here it is {value}.{} The caller gets a mandate from the Caracal STS: a token without this claim is probably an ordinary access token or an ID token. If it is from there, whoever runs the STS corrects it.",
-                subject.other_missing_claims(&name)
-            ),
-            None => format!("The STS issues the claims as they have to be: {why}."),
-        },
-    }
-}
-
-fn algorithm_advice(subject: &Subject<'_>) -> String {
-    let alg = subject.header.as_ref().and_then(|header| header.get("alg"));
-    let allowed = subject.algorithms();
-    match alg.and_then(serde_json::Value::as_str) {
-        Some(alg @ ("EdDSA" | "ES256")) => format!(
-            "The STS signs with {allowed}, or the operator adds \"{alg}\" to algorithms in the filter's configuration, if the zone's keys are of that kind."
-        ),
-        _ => format!(
-            "The caller gets a mandate from the Caracal STS, which signs with {allowed}: no other algorithm ({}) is ever accepted, and this token is probably not from there.",
-            compared::value(alg)
-        ),
+        TokenCheck::RequiredClaims => required::advice(why, subject),
     }
 }
 

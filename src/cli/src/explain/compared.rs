@@ -1,6 +1,6 @@
 //! What each check compares: what was expected, and what was found. Values from the
-//! token are shown only here, only those that a check compares, and only through
-//! [`shown`].
+//! token are shown only here and in what is to change, only those that a check
+//! compares, and only through [`shown`].
 
 use caracal_mandate::checks::MandateCheck;
 use caracal_mandate::claims::{Claims, Shape};
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Subject;
 use super::dependencies::Revocations;
+use super::required;
 use crate::moment;
 use crate::output::{shown, shown_bytes};
 
@@ -154,7 +155,7 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
         TokenCheck::RequiredClaims => (
             "iss, aud, exp, iat, jti, sub, sid, root_sid, client_id, use, sub_type, each of its type"
                 .to_owned(),
-            match (subject.outcome(check), subject.malformed_claim()) {
+            match (subject.outcome(check), required::failed(subject)) {
                 (Some(true), _) => "all there".to_owned(),
                 (Some(false), Some((name, value))) => format!("{name} is {value}"),
                 _ => nothing(),

@@ -28,11 +28,7 @@ pub(crate) struct Keys {
 impl Keys {
     /// From a file or a URL; without one from where the edge fetches it.
     pub(crate) async fn get(given: Option<&str>, configuration: &Configuration) -> Result<Self> {
-        let target = configuration.jwks_target();
-        let from = match given {
-            Some(from) => from.to_owned(),
-            None => format!("{}://{}{}", target.scheme, target.authority, target.path),
-        };
+        let from = given.map_or_else(|| edge_url(configuration), str::to_owned);
         let document = if from.starts_with("http://") || from.starts_with("https://") {
             fetch(&from, Duration::from_millis(configuration.jwks.timeout_ms)).await
         } else {
@@ -43,6 +39,12 @@ impl Keys {
         });
         Ok(Keys { from, set })
     }
+}
+
+/// Where the edge gets its key set from.
+pub(crate) fn edge_url(configuration: &Configuration) -> String {
+    let target = configuration.jwks_target();
+    format!("{}://{}{}", target.scheme, target.authority, target.path)
 }
 
 fn client(timeout: Duration) -> Result<reqwest::Client> {

@@ -4,8 +4,10 @@
 mod advice;
 mod compared;
 mod dependencies;
+mod origin;
 mod report;
 mod request;
+mod required;
 mod subject;
 
 use std::path::PathBuf;

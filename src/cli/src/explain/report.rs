@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::compared::Compared;
 use super::dependencies::Revocations;
-use super::{Subject, advice};
+use super::{Subject, advice, origin};
 use crate::moment;
 use crate::output::shown_bytes;
 
@@ -86,6 +86,7 @@ impl<'s, 'a> Report<'s, 'a> {
         let unasked = matches!(subject.revocations, Revocations::NotAsked);
         let mut checks = Vec::new();
         let (mut changes, mut reasons) = (Vec::new(), Vec::new());
+        let mut failed = None;
         for (check, outcome) in &subject.trace.checks {
             let mut outcome = outcome.clone();
             let of_revocation = matches!(check, Check::Mandate(one) if unknown.contains(one));
@@ -97,9 +98,17 @@ impl<'s, 'a> Report<'s, 'a> {
                 Outcome::NotReached(Some(Err(why))) => Some((why, "Then also: ")),
                 _ => None,
             };
+            if let (Outcome::Failed(_), Check::Token(check)) = (&outcome, check) {
+                failed = Some(*check);
+            }
+            let told = match (failed, check) {
+                (Some(failed), Check::Mandate(later)) => origin::explains(failed, *later, subject),
+                _ => false,
+            };
             // Two checks can fail for one reason: it is mended once.
             if let Some((why, before)) = first
                 && !reasons.contains(why)
+                && !told
             {
                 reasons.push(why.clone());
                 changes.push(format!("{before}{}", advice::of(*check, why, subject)));
@@ -109,6 +118,9 @@ impl<'s, 'a> Report<'s, 'a> {
                 outcome,
                 compared: Compared::of(*check, subject),
             });
+        }
+        if matches!(subject.trace.verdict, Traced::Refused(_)) {
+            changes.extend(unchecked_revocation(subject));
         }
         let content_type = subject.request.all("content-type");
         let format = ReplyFormat::for_content_type(content_type.first().copied());
@@ -249,6 +261,22 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         lines
     }
+}
+
+/// That nobody looked whether the mandate is revoked, where it could be: one who mends
+/// what is said here would think that this is all. Nothing without claims to look for.
+fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
+    subject.payload.as_ref()?;
+    let text = match subject.revocations {
+        Revocations::NotAsked => {
+            "Revocation was not checked: explain was given nothing to ask. Once the rest is mended, explain again with --feed URL (the companion's; its token in CARACAL_FEED_TOKEN), or with --revoked ANCHOR for each sid, root_sid, agent session or delegation edge that is revoked, and --epoch NUMBER."
+        }
+        Revocations::Pending => {
+            "Revocation was not checked: the companion (--feed) is asked only of a mandate that passes all before it. Mend the rest, and explain again with --feed."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Bytes without quotes around them, where nothing in them could mislead.

@@ -10,7 +10,7 @@ use caracal_mandate::resources::{Resource, Resources};
 use serde_json::Value;
 
 use super::Case;
-use super::compared::{self, list};
+use super::compared::list;
 use super::dependencies::{Keys, Revocations};
 use super::request::Request;
 use crate::output::{shown, shown_bytes};
@@ -38,7 +38,7 @@ pub(crate) struct Subject<'a> {
     /// The token's header and payload, read leniently: for what is shown, never for
     /// what is decided.
     pub(crate) header: Option<Value>,
-    payload: Option<Value>,
+    pub(crate) payload: Option<Value>,
 }
 
 impl<'a> Subject<'a> {
@@ -113,46 +113,6 @@ impl<'a> Subject<'a> {
                 list(&kids)
             }
             _ => "none".to_owned(),
-        }
-    }
-
-    /// The claim of row 3 that is not as it has to be, and what it is.
-    pub(crate) fn malformed_claim(&self) -> Option<(String, String)> {
-        let check = Check::Token(TokenCheck::RequiredClaims);
-        let mut checks = self.trace.checks.iter();
-        let (_, Outcome::Failed(why)) = checks.find(|(one, _)| *one == check)? else {
-            return None;
-        };
-        let name = why.strip_prefix("the claim ")?.split(' ').next()?;
-        let value = self.payload.as_ref()?.get(name);
-        Some((name.to_owned(), compared::value(value)))
-    }
-
-    /// The other claims that have to be texts and are none, as a sentence.
-    pub(crate) fn other_missing_claims(&self, first: &str) -> String {
-        let required = [
-            "iss",
-            "jti",
-            "sub",
-            "sid",
-            "root_sid",
-            "client_id",
-            "use",
-            "sub_type",
-        ];
-        let is_text = |name: &&str| {
-            let value = self.payload.as_ref().and_then(|payload| payload.get(name));
-            value
-                .and_then(Value::as_str)
-                .is_some_and(|text| !text.is_empty())
-        };
-        let missing: Vec<&str> = required
-            .into_iter()
-            .filter(|name| *name != first && !is_text(name))
-            .collect();
-        match missing.as_slice() {
-            [] => String::new(),
-            missing => format!(" Also missing, or no text: {}.", missing.join(", ")),
         }
     }
 

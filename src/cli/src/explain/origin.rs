@@ -1,0 +1,262 @@
+//! Where a token says that it is from, and what that tells of the cause where its
+//! signature cannot: the key is unknown, does not fit, or is of another kind. Nobody
+//! may have signed what is read here. It is a hint for people, and decides nothing.
+
+use caracal_mandate::checks::MandateCheck;
+use caracal_mandate::explain::TokenCheck;
+use serde_json::Value;
+
+use super::Subject;
+use super::compared;
+use super::dependencies::edge_url;
+use crate::output::shown;
+
+/// A claim of the token beside what is configured.
+struct Named {
+    /// What the token has.
+    words: String,
+    is_text: bool,
+    is_own: bool,
+}
+
+impl Named {
+    fn new(value: Option<&Value>, is_own: impl FnOnce(&str) -> bool) -> Self {
+        let text = value.and_then(Value::as_str);
+        Named {
+            words: compared::value(value),
+            is_text: text.is_some_and(|text| !text.is_empty()),
+            is_own: text.is_some_and(is_own),
+        }
+    }
+}
+
+/// What a token says of its issuer and its zone.
+pub(super) struct Origin<'s> {
+    issuer: Named,
+    zone: Named,
+    /// The configured ones.
+    own_issuer: &'s str,
+    own_zone: &'s str,
+}
+
+impl<'s> Origin<'s> {
+    /// None where the payload cannot be read.
+    pub(super) fn of(subject: &'s Subject<'_>) -> Option<Self> {
+        let payload = subject.payload.as_ref()?;
+        let (own_issuer, own_zone) = (
+            subject.configuration.issuer.as_str(),
+            subject.configuration.zone_id.as_str(),
+        );
+        // Slashes at the end are a matter of writing, which the issuer's check judges:
+        // the STS is the same.
+        let same_sts = |iss: &str| iss.trim_end_matches('/') == own_issuer.trim_end_matches('/');
+        Some(Origin {
+            issuer: Named::new(payload.get("iss"), same_sts),
+            zone: Named::new(payload.get("zone_id"), |zone| zone == own_zone),
+            own_issuer,
+            own_zone,
+        })
+    }
+
+    fn is_own(&self) -> bool {
+        self.issuer.is_own && self.zone.is_own
+    }
+
+    pub(super) fn is_of_own_issuer(&self) -> bool {
+        self.issuer.is_own
+    }
+
+    /// The issuer that the token names.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer.words
+    }
+
+    /// The subject of a sentence: that it says it is from here.
+    fn said(&self) -> String {
+        format!(
+            "by its iss and zone_id (unverified) the token is from the configured STS {}, zone {}",
+            shown(self.own_issuer),
+            shown(self.own_zone)
+        )
+    }
+
+    /// How what it says differs from what is configured.
+    fn difference(&self) -> String {
+        let parts = [
+            (&self.issuer, "iss", "issuer", self.own_issuer),
+            (&self.zone, "zone_id", "zone_id", self.own_zone),
+        ];
+        let differ: Vec<String> = parts
+            .into_iter()
+            .filter(|(named, ..)| !named.is_own)
+            .map(|(named, claim, setting, own)| {
+                format!(
+                    "its {claim} (unverified) is {}, and the configured {setting} is {}",
+                    named.words,
+                    shown(own)
+                )
+            })
+            .collect();
+        differ.join("; ")
+    }
+
+    /// Where the caller gets a mandate that this edge trusts.
+    pub(super) fn asks(&self) -> String {
+        format!(
+            "The caller asks the STS {} for a mandate of zone {}.",
+            shown(self.own_issuer),
+            shown(self.own_zone)
+        )
+    }
+
+    /// The same, or that the configuration is what is wrong.
+    fn remedy(&self) -> String {
+        let settings = [(&self.issuer, "issuer"), (&self.zone, "zone_id")];
+        let settings: Vec<String> = settings
+            .into_iter()
+            .filter(|(named, _)| !named.is_own && named.is_text)
+            .map(|(named, setting)| format!("{setting} to {}", named.words))
+            .collect();
+        match settings.as_slice() {
+            [] => self.asks(),
+            settings => format!(
+                "{} Or, if the edge should trust where this one is from, the operator sets {} in the filter's configuration.",
+                self.asks(),
+                settings.join(" and ")
+            ),
+        }
+    }
+}
+
+/// Whether what is said of the first failure has told already how to mend a later one.
+pub(super) fn explains(failed: TokenCheck, later: MandateCheck, subject: &Subject<'_>) -> bool {
+    let told = matches!(
+        failed,
+        TokenCheck::Algorithm | TokenCheck::Key | TokenCheck::Signature
+    );
+    told && Origin::of(subject).is_some_and(|origin| match later {
+        MandateCheck::Issuer => !origin.issuer.is_own,
+        MandateCheck::Zone => !origin.zone.is_own,
+        _ => false,
+    })
+}
+
+fn header(name: &str, subject: &Subject<'_>) -> String {
+    compared::value(subject.header.as_ref().and_then(|header| header.get(name)))
+}
+
+/// Which key set was looked into, where that may be another than the edge's.
+fn other_key_set<'s>(subject: &Subject<'s>) -> Option<&'s str> {
+    let from = subject.keys?.from.as_str();
+    (from != edge_url(subject.configuration)).then_some(from)
+}
+
+/// The key set has no key of the token's `kid`.
+pub(super) fn key_advice(subject: &Subject<'_>) -> String {
+    let kid = header("kid", subject);
+    let skipped = match subject.keys.map(|keys| &keys.set) {
+        Some(Ok(set)) if set.skipped() > 0 => {
+            format!(", and {} that cannot be used", set.skipped())
+        }
+        _ => String::new(),
+    };
+    let has = format!(
+        "The key set has no key {kid}: it has {}{skipped}.",
+        subject.kids()
+    );
+    let Some(origin) = Origin::of(subject) else {
+        return format!(
+            "{has} The token's payload is no JSON object, so it does not say who issued it, and is no mandate. The caller gets one from the STS {}.",
+            shown(&subject.configuration.issuer)
+        );
+    };
+    if !origin.is_own() {
+        return format!(
+            "{has} The cause is that the token is from elsewhere: {}. Keys of others are not in this key set. {}",
+            origin.difference(),
+            origin.remedy()
+        );
+    }
+    let set = match other_key_set(subject) {
+        Some(from) => format!(
+            "so the key set comes first: the one looked into is from {}, and may be from before {kid}. The operator fetches it again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing is to mend: the edge fetches the set again by itself when it meets an unknown kid (once in 30 s at most), so the caller tries again. If it is not there",
+            shown(from),
+            shown(&edge_url(subject.configuration))
+        ),
+        None => "and the key set was fetched just now where the edge gets it, so it is not too old. Therefore".to_owned(),
+    };
+    format!(
+        "{has} But {}, {set}, the caller gets a new mandate and has it explained with that key set. If that one passes, {kid} was withdrawn or is made up: its tokens stay refused, and the caller uses the new one. If the set lacks the kid of that one too, the STS signs with a key that it does not serve, and whoever runs the STS serves that key.",
+        origin.said()
+    )
+}
+
+/// No key of the token's `kid` made its signature.
+pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
+    let kid = header("kid", subject);
+    let Some(origin) = Origin::of(subject) else {
+        return "The token's payload is no JSON object, and no STS signs such a one: the token was altered or cut after it was signed. The caller gets a new mandate and sends it byte for byte.".to_owned();
+    };
+    if !origin.is_own() {
+        return format!(
+            "The token is from elsewhere: {}. So it was signed, most likely, with somebody else's key that has the same kid {kid}. {} If the caller got this very token from the right STS, it was altered afterwards: the caller gets a new one and sends it byte for byte.",
+            origin.difference(),
+            origin.remedy()
+        );
+    }
+    let fingerprint = match subject.trace.fingerprint {
+        Some(fingerprint) => format!(" {fingerprint}"),
+        None => String::new(),
+    };
+    let fetches = match other_key_set(subject) {
+        Some(from) => format!(
+            "the operator fetches the key set again from {}, where the edge gets it, and compares x and y of {kid} with those in {}. If they differ, that one was too old or another's: explain with the new one. The edge fetches the set every {} s (jwks.ttl_s) or sooner. If they are equal, ",
+            shown(&edge_url(subject.configuration)),
+            shown(from),
+            subject.configuration.jwks.ttl_s
+        ),
+        None => "it was fetched just now where the edge gets it, so it is not too old: ".to_owned(),
+    };
+    format!(
+        "No key {kid} of the key set made this signature, though {}. So either the token was altered after it was signed, or that STS signs with another key {kid} than the key set has. To tell which, the caller gets a new mandate and has it explained with the same key set. If the new one passes, this one was altered or forged: the caller sends the new one byte for byte; if the token it holds has another fingerprint than this one{fingerprint}, something on the way changes it. If the new one fails here too, the key set does not fit: {fetches}whoever runs the STS serves the key that it signs with, under a kid of its own.",
+        origin.said()
+    )
+}
+
+/// The token is signed with another algorithm than the edge accepts.
+pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
+    let alg = header("alg", subject);
+    let allowed = subject.algorithms();
+    let is_known = matches!(alg.as_str(), "\"ES256\"" | "\"EdDSA\"");
+    let never = match alg.starts_with('"') {
+        true => format!(
+            "Nothing is to change at the edge: never add {alg} to algorithms, no edge accepts any but ES256 and EdDSA."
+        ),
+        false => "Nothing is to change at the edge.".to_owned(),
+    };
+    let Some(origin) = Origin::of(subject) else {
+        return format!(
+            "The token's alg is {alg}, and its payload is no JSON object: it is no mandate. The caller gets one from the STS {}, which signs with {allowed}.",
+            shown(&subject.configuration.issuer)
+        );
+    };
+    match (is_known, origin.is_own()) {
+        (_, false) => format!(
+            "The token is from elsewhere: {}, and its alg is {alg}. {}, which signs with {allowed}.{}",
+            origin.difference(),
+            origin.asks().trim_end_matches('.'),
+            match is_known {
+                true => String::new(),
+                false => format!(" {never}"),
+            }
+        ),
+        (true, true) => format!(
+            "The STS and the edge have to agree: {}, and its alg is {alg}. Whoever runs the STS makes it sign with {allowed}; or, if the zone's keys are for {alg}, the operator adds {alg} to algorithms in the filter's configuration.",
+            origin.said()
+        ),
+        (false, true) => format!(
+            "Whoever mints the token has to act: {}, and its alg is {alg}. If the STS minted it, whoever runs the STS makes it sign with {allowed}. If another program did (a test, a service with a secret of its own, an attacker), the caller gets its mandate from the STS instead. {never}",
+            origin.said()
+        ),
+    }
+}

@@ -1,0 +1,156 @@
+//! The claims that row 3 requires: which of them are absent, which are of another type,
+//! and who mends it. An absent claim mostly means another kind of token; one of another
+//! type means an STS to correct.
+
+use caracal_mandate::claims::TokenUse;
+use caracal_mandate::explain::{Check, Outcome, TokenCheck};
+use serde_json::Value;
+
+use super::Subject;
+use super::compared;
+use super::origin::Origin;
+use crate::output::shown;
+
+/// All of them, and the zone's, which a later row judges: who has to add the others
+/// wants to know of it too.
+const REQUIRED: [&str; 12] = [
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "jti",
+    "sub",
+    "sid",
+    "root_sid",
+    "client_id",
+    "use",
+    "sub_type",
+    "zone_id",
+];
+
+/// The claim that failed the check, and what it is.
+pub(super) fn failed(subject: &Subject<'_>) -> Option<(String, String)> {
+    let check = Check::Token(TokenCheck::RequiredClaims);
+    let mut checks = subject.trace.checks.iter();
+    let (_, Outcome::Failed(why)) = checks.find(|(one, _)| *one == check)? else {
+        return None;
+    };
+    let name = why.strip_prefix("the claim ")?.split(' ').next()?;
+    let value = subject.payload.as_ref()?.get(name);
+    Some((name.to_owned(), typed(value)))
+}
+
+/// What a claim is, with its type. Of a list its first entry that is no text.
+fn typed(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) if text.is_empty() => "an empty text".to_owned(),
+        Some(Value::String(text)) => format!("the text {}", shown(text)),
+        Some(Value::Array(items)) => match items.iter().find(|item| !item.is_string()) {
+            Some(item) => format!(
+                "{}, one of them {}",
+                compared::value(value),
+                compared::value(Some(item))
+            ),
+            None => compared::value(value),
+        },
+        other => compared::value(other),
+    }
+}
+
+/// Whether a claim is as it has to be.
+fn is_right(name: &str, value: &Value) -> bool {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    match name {
+        "exp" | "iat" => value.as_u64().is_some_and(|n| i64::try_from(n).is_ok()),
+        "aud" => match value {
+            Value::Array(items) => items.iter().all(Value::is_string),
+            other => other.is_string(),
+        },
+        "use" => text.is_some_and(|text| TokenUse::from_name(text).is_some()),
+        "sub_type" => matches!(text, Some("user" | "application")),
+        _ => text.is_some(),
+    }
+}
+
+/// The other claims that are not as they have to be, in sentences.
+fn others(first: &str, payload: &Value) -> String {
+    let (mut absent, mut wrong) = (Vec::new(), Vec::new());
+    for name in REQUIRED.into_iter().filter(|name| *name != first) {
+        match payload.get(name) {
+            None => absent.push(name.to_owned()),
+            Some(value) if !is_right(name, value) => {
+                wrong.push(format!("{name} is {}", typed(Some(value))));
+            }
+            Some(_) => {}
+        }
+    }
+    let sentence = |start: &str, all: &[String]| match all {
+        [] => String::new(),
+        all => format!(" {start}: {}.", all.join(", ")),
+    };
+    let absent = sentence("Also absent", &absent);
+    absent + &sentence("Also not as it has to be", &wrong)
+}
+
+/// A required claim is not as it has to be; `why` says which.
+pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
+    let (Some((name, found)), Some(payload), Some(origin)) = (
+        failed(subject),
+        subject.payload.as_ref(),
+        Origin::of(subject),
+    ) else {
+        return format!("The STS issues the claims as they have to be: {why}.");
+    };
+    // Claims alone get here without a signature: nobody knows who wrote them.
+    let is_signed = subject.outcome(TokenCheck::Signature) == Some(true);
+    let names = match is_signed {
+        true => "A key of the zone signed the token, which names",
+        false => "These claims name",
+    };
+    let is_own = origin.is_of_own_issuer();
+    let issuer = match is_own {
+        true => format!("{names} the configured issuer {}", origin.issuer()),
+        false => format!(
+            "{names} as issuer {}, and not the configured {}",
+            origin.issuer(),
+            shown(&subject.configuration.issuer)
+        ),
+    };
+    let value = payload.get(&name);
+    let use_of_another = name == "use" && value.is_some_and(Value::is_string);
+    let mend = match (value, is_own) {
+        _ if use_of_another => {
+            format!(
+                "A mandate of this use is not for an edge. {}",
+                origin.asks()
+            )
+        }
+        (None, true) => format!(
+            "{} (an access token or an ID token has no {name}). {} If it did ask for a mandate, whoever runs that STS makes it issue what is absent.",
+            match is_signed {
+                true => "So the right STS issued it, but probably not as a mandate",
+                false => "This is probably no mandate",
+            },
+            origin.asks()
+        ),
+        (None, false) => format!(
+            "So it is probably no mandate, but an access token or an ID token from elsewhere. {}",
+            origin.asks()
+        ),
+        (Some(_), true) => format!(
+            "So whoever runs that STS corrects what it gives as {name}. The caller can mend nothing, and gets a new mandate after that."
+        ),
+        (Some(_), false) => format!(
+            "So it is probably no mandate of the Caracal STS, which never issues {name} like this. {}",
+            origin.asks()
+        ),
+    };
+    let place = match subject.claims_only {
+        true => "these claims",
+        false => "this token",
+    };
+    format!(
+        "In {place} {why}; here it is {found}.{} {issuer}. {mend}",
+        others(&name, payload)
+    )
+}

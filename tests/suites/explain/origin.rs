@@ -1,0 +1,383 @@
+//! What is said of a token by where it says that it is from, by what its claims are
+//! instead of what they have to be, and of what was not looked at.
+
+use caracal_tests::mint::{Key, claims, key_set};
+use caracal_tests::servers::{Reply, Server};
+use serde_json::{Value, json};
+
+use crate::broken::edge;
+use crate::{Folder, NOW, call, text};
+
+const IDP: &str = "https://idp.example.test";
+const ELSEWHERE: &str = "its iss (unverified) is \"https://idp.example.test\", and the configured issuer is \"https://sts.example.test\"";
+const OTHER_ZONE: &str =
+    "its zone_id (unverified) is \"zone-2\", and the configured zone_id is \"zone-1\"";
+
+/// A token, and what has to be said of it and what must not.
+struct Said {
+    name: &'static str,
+    token: String,
+    keys: Value,
+    says: &'static [&'static str],
+    says_not: &'static [&'static str],
+}
+
+/// What is to change, of a token and a key set in a file.
+fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) -> String {
+    let configuration = folder.file("filter.json", edge().to_string());
+    let keys = folder.file("keys.json", keys.to_string());
+    let at = NOW.to_string();
+    let arguments = [
+        &configuration,
+        "--keys",
+        &keys,
+        "--at",
+        &at,
+        "--token-file",
+        "-",
+        "--path",
+        "/invoices",
+    ];
+    let done = call(&[&arguments[..], more].concat(), token.as_bytes());
+    let said = text(&done);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    for part in token.split('.').filter(|part| part.len() > 20) {
+        assert!(!said.contains(&part[..20]), "the token is printed: {said}");
+    }
+    let (_, change) = said.split_once("What to change\n").unwrap_or_default();
+    change.to_owned()
+}
+
+fn has_to_say(all: Vec<Said>) {
+    let folder = Folder::new("origin");
+    for one in all {
+        let change = change(&folder, &one.token, &one.keys, &[]);
+        for words in one.says {
+            assert!(change.contains(words), "{}: {words}\n{change}", one.name);
+        }
+        for words in one.says_not {
+            assert!(!change.contains(words), "{}: {words}\n{change}", one.name);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
+    let (own, other) = (Key::new("k1", 1), Key::new("k9", 9));
+    let many: Vec<Key> = (1..=12).map(|n| Key::new(&format!("key-{n}"), n)).collect();
+    let many = key_set(&many.iter().collect::<Vec<_>>());
+    let mut unusable = key_set(&[&own, &other]);
+    unusable["keys"][1]["use"] = json!("enc");
+    let of = |name, changes, says, says_not| Said {
+        name,
+        token: other.mandate(NOW, changes),
+        keys: key_set(&[&own]),
+        says,
+        says_not,
+    };
+    has_to_say(vec![
+        of(
+            "another issuer",
+            json!({"iss": IDP}),
+            &[
+                "it has [\"k1\"]",
+                ELSEWHERE,
+                "asks the STS \"https://sts.example.test\" for a mandate of zone \"zone-1\"",
+                "the operator sets issuer to \"https://idp.example.test\"",
+            ],
+            // Neither the key set is to blame, nor is the issuer told twice.
+            &["fetches it again", "Then also", "zone_id (unverified)"],
+        ),
+        of(
+            "another zone",
+            json!({"zone_id": "zone-2"}),
+            &[OTHER_ZONE, "sets zone_id to \"zone-2\""],
+            &["fetches it again", "Then also", "iss (unverified)"],
+        ),
+        of(
+            "both",
+            json!({"iss": IDP, "zone_id": "zone-2"}),
+            &[
+                ELSEWHERE,
+                OTHER_ZONE,
+                "sets issuer to \"https://idp.example.test\" and zone_id to \"zone-2\"",
+            ],
+            &["Then also"],
+        ),
+        of(
+            "no zone",
+            json!({"zone_id": null}),
+            &["its zone_id (unverified) is absent"],
+            &["Or, if the edge should trust"],
+        ),
+        of(
+            "a slash more is the same STS, and the issuer's check says the rest",
+            json!({"iss": "https://sts.example.test/"}),
+            &["fetches it again", "- Then also: The mandate's iss and"],
+            &["from elsewhere"],
+        ),
+        Said {
+            keys: many,
+            ..of("many keys", json!({}), &["\"key-8\", 4 more]"], &["key-9"])
+        },
+        Said {
+            keys: unusable,
+            ..of(
+                "an unusable key",
+                json!({}),
+                &["it has [\"k1\"], and 1 that cannot be used."],
+                &[],
+            )
+        },
+        Said {
+            token: other.sign(&json!(["k9"])),
+            ..of(
+                "no claims",
+                json!({}),
+                &["payload is no JSON object", "is no mandate"],
+                &["fetches it again", "Revocation was not checked"],
+            )
+        },
+    ]);
+}
+
+#[test]
+fn a_bad_signature_is_explained_by_where_the_token_is_from() {
+    let (own, other) = (Key::new("k1", 1), Key::new("k1", 9));
+    let of = |name, token, says, says_not| Said {
+        name,
+        token,
+        keys: key_set(&[&own]),
+        says,
+        says_not,
+    };
+    has_to_say(vec![
+        of(
+            "another issuer",
+            other.mandate(NOW, json!({"iss": IDP})),
+            &[
+                ELSEWHERE,
+                "somebody else's key that has the same kid \"k1\"",
+                "sets issuer to \"https://idp.example.test\"",
+                "it was altered afterwards",
+            ],
+            &["compares x and y", "Then also"],
+        ),
+        of(
+            "another zone",
+            other.mandate(NOW, json!({"zone_id": "zone-2"})),
+            &[OTHER_ZONE, "somebody else's key"],
+            &["compares x and y", "Then also"],
+        ),
+        of(
+            "no claims",
+            other.sign(&json!("claims")),
+            &["no STS signs such a one", "altered or cut"],
+            &["compares x and y"],
+        ),
+        of(
+            "the same",
+            other.mandate(NOW, json!({"sid": null})),
+            &[
+                "altered or forged",
+                "another key \"k1\" than the key set has",
+            ],
+            &["from elsewhere"],
+        ),
+    ]);
+}
+
+#[test]
+fn another_algorithm_is_for_whoever_mints_to_mend() {
+    let key = Key::new("k1", 1);
+    let of = |name, alg: &str, changes, says, says_not| Said {
+        name,
+        token: key.sign_as(&json!({"alg": alg, "kid": "k1"}), &claims(NOW, changes)),
+        keys: key_set(&[&key]),
+        says,
+        says_not,
+    };
+    has_to_say(vec![
+        of(
+            "of another issuer",
+            "HS256",
+            json!({"iss": IDP}),
+            &[
+                ELSEWHERE,
+                "its alg is \"HS256\"",
+                "which signs with ES256.",
+                "never add \"HS256\" to algorithms",
+            ],
+            // An edge that trusted that issuer would refuse its tokens too.
+            &["the operator sets issuer", "Then also"],
+        ),
+        of(
+            "none, of the own",
+            "none",
+            json!({}),
+            &["makes it sign with ES256", "never add \"none\""],
+            &["the operator adds"],
+        ),
+        of(
+            "one that could be allowed",
+            "EdDSA",
+            json!({}),
+            &[
+                "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
+                "the operator adds \"EdDSA\" to algorithms",
+            ],
+            &["never add"],
+        ),
+        of(
+            "one that could be allowed, of another issuer",
+            "EdDSA",
+            json!({"iss": IDP}),
+            &[ELSEWHERE, "which signs with ES256."],
+            &["never add", "the operator adds"],
+        ),
+        Said {
+            token: key.sign_as(&json!({"kid": "k1"}), &claims(NOW, json!({}))),
+            ..of(
+                "no algorithm",
+                "",
+                json!({}),
+                &["its alg is absent", "Nothing is to change at the edge."],
+                &["never add"],
+            )
+        },
+    ]);
+}
+
+#[test]
+fn an_absent_claim_is_told_from_one_of_another_type() {
+    let key = Key::new("k1", 1);
+    let of = |name, changes, says, says_not| Said {
+        name,
+        token: key.mandate(NOW, changes),
+        keys: key_set(&[&key]),
+        says,
+        says_not,
+    };
+    has_to_say(vec![
+        of(
+            "a number",
+            json!({"sid": 7, "root_sid": null, "exp": "soon"}),
+            &[
+                "the claim exp must be an integer in 0..2^63-1 (seconds); here it is the text \"soon\"",
+                "Also absent: root_sid.",
+                "Also not as it has to be: sid is the number 7.",
+                "corrects what it gives as exp",
+                "names the configured issuer \"https://sts.example.test\"",
+            ],
+            &["ID token"],
+        ),
+        of(
+            "of another issuer, absent",
+            json!({"sid": null, "iss": IDP}),
+            &[
+                "here it is absent",
+                "names as issuer \"https://idp.example.test\", and not the configured \"https://sts.example.test\"",
+                "an ID token from elsewhere",
+            ],
+            &["Also", "corrects what it gives"],
+        ),
+        of(
+            "of another issuer, of another type",
+            json!({"sid": true, "iss": IDP}),
+            &[
+                "here it is the boolean true",
+                "names as issuer \"https://idp.example.test\"",
+                "no mandate of the Caracal STS",
+            ],
+            &["ID token"],
+        ),
+        of(
+            "empty",
+            json!({"root_sid": ""}),
+            &["here it is an empty text", "corrects what it gives"],
+            &["ID token", "absent"],
+        ),
+        of(
+            "a list with something else in it",
+            json!({"aud": ["a", 5]}),
+            &["here it is an array of 2, one of them the number 5"],
+            &[],
+        ),
+        of(
+            "the Gateway's",
+            json!({"use": "gateway"}),
+            &[
+                "here it is the text \"gateway\"",
+                "A mandate of this use is not for an edge",
+            ],
+            &["corrects what it gives", "ID token"],
+        ),
+    ]);
+    let folder = Folder::new("claims-absent");
+    let configuration = folder.file("filter.json", edge().to_string());
+    let arguments = [&configuration, "--claims", "-", "--path", "/"];
+    let document = claims(NOW, json!({"sid": null})).to_string();
+    let said = text(&call(&arguments, document.as_bytes()));
+    assert!(said.contains("In these claims the claim sid"), "{said}");
+    assert!(!said.contains("signed the token"), "{said}");
+}
+
+/// A key set that the explanation fetched where the edge does is not suspected of its
+/// age.
+#[test]
+fn a_fetched_key_set_is_not_called_old() {
+    let folder = Folder::new("fetched");
+    let set = key_set(&[&Key::new("k1", 1)]);
+    let sts = Server::start(move |_| Reply::json(&set));
+    let issuer = format!("http://{}", sts.address());
+    let mut edge = edge();
+    edge["issuer"] = json!(issuer);
+    let configuration = folder.file("filter.json", edge.to_string());
+    let at = NOW.to_string();
+    for (kid, says) in [
+        ("k9", "whoever runs the STS serves that key"),
+        ("k1", "under a kid of its own"),
+    ] {
+        let token = Key::new(kid, 9).mandate(NOW, json!({"iss": issuer}));
+        let arguments = [
+            &configuration,
+            "--at",
+            &at,
+            "--token-file",
+            "-",
+            "--path",
+            "/",
+        ];
+        let said = text(&call(&arguments, token.as_bytes()));
+        assert!(said.contains("fetched just now"), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!said.contains("again from"), "{said}");
+    }
+}
+
+#[test]
+fn what_was_not_looked_at_is_said_with_how_to_look() {
+    let folder = Folder::new("unchecked");
+    let key = Key::new("k1", 1);
+    let set = key_set(&[&key]);
+    let expired = key.mandate(NOW, json!({"exp": NOW - 300, "iat": NOW - 1200}));
+    let said = change(&folder, &expired, &set, &[]);
+    for words in [
+        "- Revocation was not checked",
+        "--feed URL",
+        "CARACAL_FEED_TOKEN",
+        "--revoked ANCHOR",
+        "--epoch NUMBER",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    // Nobody listens there; nobody is asked either.
+    let said = change(&folder, &expired, &set, &["--feed", "http://127.0.0.1:1"]);
+    let words = "- Revocation was not checked: the companion (--feed) is asked only";
+    assert!(said.contains(words), "{said}");
+    let said = change(&folder, &expired, &set, &["--epoch", "0"]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
+    // There is nothing to look for.
+    let said = change(&folder, "opaque", &set, &[]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
+}
