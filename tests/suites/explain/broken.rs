@@ -87,7 +87,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             ["scopes", "[\"billing:read\"]", "\"billing:write\""],
             &[
                 "also has scope [\"billing:read\"]",
-                "required_scopes of the rule outside routes",
+                "if the rule outside routes needs less than that, the operator removes it from required_scopes",
             ],
         ),
         of(
@@ -102,7 +102,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             &[
                 "has no key \"k9\": it has [\"k1\"].",
                 "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
-                "the key set comes first",
+                "check the key set first",
                 "fetches it again from \"https://sts.example.test/.well-known/jwks.json?zone_id=zone-1\"",
                 "If it is there, the STS has changed its key since",
                 "If the set lacks the kid of that one too, the STS signs with a key that it does not serve",
@@ -120,8 +120,8 @@ pub(crate) fn broken() -> Vec<Broken> {
             &[
                 "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
                 "either the token was altered after it was signed, or that STS signs with another key \"k1\"",
-                "If the new one passes, this one was altered or forged",
-                "has another fingerprint than this one ",
+                "If the new one passes, this one is bad: altered, forged, or from before",
+                "The token explained here has the fingerprint ",
                 "If the new one fails here too, the key set does not fit",
                 "compares x and y of \"k1\"",
             ],
@@ -134,8 +134,8 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "403 session_required",
                 ["agent session", "agent_session_id", "absent"],
                 &[
-                    "starts an agent session",
-                    "require_session to false for the route \"/agents\"",
+                    "starts an agent session with Caracal's SDK",
+                    "Only if the route \"/agents\" may be called outside of any agent session",
                 ],
             ),
         ),
@@ -147,8 +147,9 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "403 hop_count_exceeded",
                 ["hop count", "hop_count at most 2", "4"],
                 &[
-                    "at most 2 hops: this was through 4",
-                    "raises max_hop_count of the route \"/agents\"",
+                    "for the route \"/agents\" that was delegated through at most 2 hops, and this was through 4",
+                    "delegates it to application \"",
+                    "raises max_hop_count there to at least 4",
                 ],
             ),
         ),
@@ -163,7 +164,10 @@ pub(crate) fn broken() -> Vec<Broken> {
                     "none of sid, root_sid, agent_session_id, delegation_edge_id revoked",
                     "revoked: root_sid \"root-1\"",
                 ],
-                &["a new mandate in a new authorized session"],
+                &[
+                    "a new authorized session, under nothing that is revoked",
+                    "(--feed)",
+                ],
             )
         },
         of(
@@ -171,7 +175,10 @@ pub(crate) fn broken() -> Vec<Broken> {
             good(json!({"zone_id": "zone-2"})),
             "401 invalid_zone",
             ["zone", "zone_id \"zone-1\"", "\"zone-2\""],
-            &["asks the STS of zone \"zone-1\"", "sets zone_id"],
+            &[
+                "asks the STS \"https://sts.example.test\" for a mandate of zone \"zone-1\"",
+                "sets zone_id",
+            ],
         ),
         of(
             "algorithm",
@@ -182,7 +189,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             "401 invalid_token",
             ["algorithm", "alg one of [ES256]", "\"HS256\""],
             &[
-                "Whoever mints the token has to act",
+                "To tell who minted it, the caller gets a new mandate",
                 "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
                 "whoever runs the STS makes it sign with ES256",
                 "never add \"HS256\" to algorithms",
@@ -198,8 +205,8 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "in 200 s (3 min 20 s)",
             ],
             &[
-                "waits until the mandate is valid",
-                "clock_skew_s to at least 200",
+                "waits 140 s",
+                "the STS itself made nbf 200 s (3 min 20 s) later than iat",
             ],
         ),
         on(
@@ -209,7 +216,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 good(json!({"scope": "billing:payout"})),
                 "403 delegation_required",
                 ["delegation", "delegation_edge_id", "absent"],
-                &["came from a delegated grant", "require_delegation to false"],
+                &["delegates it to application", "require_delegation to false"],
             ),
         ),
         of(

@@ -179,7 +179,7 @@ fn a_bad_signature_is_explained_by_where_the_token_is_from() {
             "the same",
             other.mandate(NOW, json!({"sid": null})),
             &[
-                "altered or forged",
+                "altered, forged, or from before",
                 "another key \"k1\" than the key set has",
             ],
             &["from elsewhere"],

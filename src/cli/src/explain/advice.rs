@@ -93,13 +93,13 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
     match check {
         MandateCheck::Issuer => issuer_advice(claims, subject),
         MandateCheck::Audience => format!(
-            "The caller asks the STS for a mandate whose audience is {}: this one is for {}. Or, if {} is what this edge protects, the operator sets that as the audience in the filter's configuration.",
+            "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if {} is what this edge protects, the operator sets that as the audience in the filter's configuration.",
             shown(subject.audience.unwrap_or_default()),
             list(&claims.aud),
             list(&claims.aud)
         ),
         MandateCheck::ExpiryWithSkew | MandateCheck::Expiry => format!(
-            "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge judges at {at} = {}).",
+            "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge judges at {at} = {}), and set the wrong one right (NTP).",
             moment::beside(claims.exp, at),
             moment::date(at)
         ),
@@ -111,14 +111,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 skew_advice(ahead)
             )
         }
-        MandateCheck::NotBefore => {
-            let ahead = claims.nbf.unwrap_or(0).saturating_sub(at);
-            format!(
-                "The caller waits until the mandate is valid ({}; {skew} s of leeway are allowed), or asks the STS for one that is valid now. If it should be valid already, the clocks differ: set those of the STS and the edge right (NTP), {}",
-                moment::beside(claims.nbf.unwrap_or(0), at),
-                skew_advice(ahead)
-            )
-        }
+        MandateCheck::NotBefore => not_before_advice(claims, subject),
         MandateCheck::Use => format!(
             "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",
             required.required_use.as_str(),
@@ -126,12 +119,14 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             claims.token_use.as_str()
         ),
         MandateCheck::Zone => format!(
-            "The caller asks the STS of zone {} for its mandate: this one is of {}. Or, if that is the right zone, the operator sets zone_id to it in the filter's configuration.",
+            "The caller asks the STS {} for a mandate of zone {}: this one is of {}. Or, if this edge is to serve that zone in place of its own, the operator sets zone_id to it in the filter's configuration: mandates of {} are refused then.",
+            shown(&configuration.issuer),
             shown(&configuration.zone_id),
             claims
                 .zone_id
                 .as_deref()
-                .map_or("none, or of one that is no text".to_owned(), shown)
+                .map_or("none, or of one that is no text".to_owned(), shown),
+            shown(&configuration.zone_id)
         ),
         MandateCheck::Scopes => {
             let missing: Vec<String> = required
@@ -141,15 +136,16 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The caller asks the STS for a mandate that also has scope {}; whoever administers the grant allows it. Or the operator takes it from required_scopes of {rule}.",
+                "The caller asks the STS for a mandate that also has scope {}; where the STS does not give it, whoever administers the caller's grant adds it there first. Or, if {rule} needs less than that, the operator removes it from required_scopes.",
                 list(&missing)
             )
         }
         MandateCheck::Session => format!(
-            "The caller starts an agent session and uses a mandate issued for it (with agent_session_id). Or the operator sets require_session to false for {rule}."
+            "The caller's application starts an agent session with Caracal's SDK before it calls, and gets its mandate within it: that one has agent_session_id. If it does so and the claim is absent all the same, whoever runs the STS finds out why. Only if {rule} may be called outside of any agent session does the operator set require_session to false there: every mandate with the scopes passes then."
         ),
         MandateCheck::Delegation => format!(
-            "The caller uses a mandate that came from a delegated grant (with delegation_edge_id). Or the operator sets require_delegation to false for {rule}."
+            "Here only delegated authority counts. Whoever holds the authority (an application by Caracal's SDK, or who administers the grant) delegates it to application {}, which then gets its mandate through that delegation: that one has delegation_edge_id. Only if {rule} may be called without does the operator set require_delegation to false there: every mandate with the scopes passes then.",
+            shown(&claims.client_id)
         ),
         MandateCheck::Chain => {
             let chain = claims.delegation_chain.as_deref().unwrap_or_default();
@@ -160,15 +156,17 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The caller uses authority that was delegated through {}, which is no hop of this chain (client_id does not count). Or the operator takes it from require_chain_contains of {rule}.",
+                "The caller uses authority that was delegated through {}, which is no hop of this chain (client_id does not count). Or the operator removes it from require_chain_contains of {rule}.",
                 list(&missing)
             )
         }
         MandateCheck::HopCount => match &claims.hop_count {
             Ok(hops) => format!(
-                "The caller uses authority that was delegated through at most {} hops: this was through {}. Or the operator raises max_hop_count of {rule} to at least {}, deliberately.",
+                "Authority counts for {rule} that was delegated through at most {} hops, and this was through {}. Nobody can shorten a mandate: whoever holds the authority earlier in the chain (it names {}; hop_count alone is counted) delegates it to application {} with fewer applications between, and the caller gets a new mandate through that. Or, only if so long a chain is meant to get here, the operator raises max_hop_count there to at least {}.",
                 required.max_hop_count,
                 hops.unwrap_or(0),
+                chain_in_words(claims),
+                shown(&claims.client_id),
                 hops.unwrap_or(0)
             ),
             Err(why) => format!("The STS issues the claim as it has to be: {why}."),
@@ -187,17 +185,48 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The caller asks the STS for a mandate that also has target {}. Or the operator takes it from required_targets of {rule}.",
+                "The caller asks the STS for a mandate that also has target {}. Or the operator removes it from required_targets of {rule}.",
                 list(&missing)
             )
         }
         MandateCheck::RevocationState => revocation_state_advice(subject),
         MandateCheck::Revocation => format!(
-            "The caller gets a new mandate in a new authorized session: this one's was ended ({}), and no mandate of it is accepted again. Whoever revoked it knows why.",
+            "The caller starts a new authorized session, under nothing that is revoked, and gets a mandate in it. This one is {}, and no mandate with that is accepted again. If that was given by --revoked, ask the companion whether it is true (--feed). Caracal's audit trail says who revoked it.",
             compared::revoked(claims, subject)
         ),
         MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the STS issues delegation_graph_epoch behind the stream that the companion reads.".to_owned(),
     }
+}
+
+fn chain_in_words(claims: &Claims) -> String {
+    let chain = claims.delegation_chain.as_deref().unwrap_or_default();
+    let names: Vec<String> = chain.iter().map(|hop| hop.application_id.clone()).collect();
+    match names.as_slice() {
+        [] => "none of them".to_owned(),
+        names => list(names),
+    }
+}
+
+fn not_before_advice(claims: &Claims, subject: &Subject<'_>) -> String {
+    let (at, skew) = (subject.at, subject.configuration.clock_skew_s);
+    let nbf = claims.nbf.unwrap_or(0);
+    let ahead = nbf.saturating_sub(at);
+    let wait = format!(
+        "The caller waits {}, until {} (nbf, less the {skew} s of leeway), or asks the STS for a mandate that is valid now.",
+        moment::length(ahead.saturating_sub(skew)),
+        moment::date(nbf.saturating_sub(skew))
+    );
+    let dated_ahead = nbf.saturating_sub(claims.iat);
+    if dated_ahead > skew {
+        return format!(
+            "{wait} Clocks are not the cause: the STS itself made nbf {} later than iat. If that was not meant, whoever runs the STS mends it.",
+            moment::length(dated_ahead)
+        );
+    }
+    format!(
+        "{wait} The STS made it valid from when it issued it, so the clocks of the STS and the edge differ: set them right (NTP), {}",
+        skew_advice(ahead)
+    )
 }
 
 fn skew_advice(ahead: u64) -> String {

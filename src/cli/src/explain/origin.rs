@@ -179,7 +179,7 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     }
     let set = match other_key_set(subject) {
         Some(from) => format!(
-            "so the key set comes first: the one looked into is from {}, and may be from before {kid}. The operator fetches it again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing is to mend: the edge fetches the set again by itself when it meets an unknown kid (once in 30 s at most), so the caller tries again. If it is not there",
+            "so check the key set first: the one looked into is from {}, and may be from before {kid}. The operator fetches it again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing is to mend: the edge fetches the set again by itself when it meets an unknown kid, once in 30 s at most, so the caller tries again after 30 s. If it is not there",
             shown(from),
             shown(&edge_url(subject.configuration))
         ),
@@ -218,7 +218,7 @@ pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
         None => "it was fetched just now where the edge gets it, so it is not too old: ".to_owned(),
     };
     format!(
-        "No key {kid} of the key set made this signature, though {}. So either the token was altered after it was signed, or that STS signs with another key {kid} than the key set has. To tell which, the caller gets a new mandate and has it explained with the same key set. If the new one passes, this one was altered or forged: the caller sends the new one byte for byte; if the token it holds has another fingerprint than this one{fingerprint}, something on the way changes it. If the new one fails here too, the key set does not fit: {fetches}whoever runs the STS serves the key that it signs with, under a kid of its own.",
+        "No key {kid} of the key set made this signature, though {}. So either the token was altered after it was signed, or that STS signs with another key {kid} than the key set has. To tell which, the caller gets a new mandate and has it explained with the same key set. If the new one passes, this one is bad: altered, forged, or from before that STS changed the key under this kid. The caller uses the new one, byte for byte. (The token explained here has the fingerprint{fingerprint}. If it was taken at the edge, explain also the very token that the caller sent: another fingerprint there means that something between the two changes it.) If the new one fails here too, the key set does not fit: {fetches}whoever runs the STS serves the key that it signs with, under a kid of its own.",
         origin.said()
     )
 }
@@ -255,7 +255,7 @@ pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
             origin.said()
         ),
         (false, true) => format!(
-            "Whoever mints the token has to act: {}, and its alg is {alg}. If the STS minted it, whoever runs the STS makes it sign with {allowed}. If another program did (a test, a service with a secret of its own, an attacker), the caller gets its mandate from the STS instead. {never}",
+            "The alg of the token is {alg}, though {}. To tell who minted it, the caller gets a new mandate from that STS and has it explained. If its alg is {alg} too, whoever runs the STS makes it sign with {allowed}. If it is not, another program minted this one (a test, a service with a secret of its own, an attacker): the caller uses the new one, and finds out where this one came from. {never}",
             origin.said()
         ),
     }
