@@ -15,6 +15,8 @@ pub(crate) struct Clock {
     pub(crate) now: Duration,
     /// Since the epoch.
     pub(crate) wall: Duration,
+    /// What the monotonic clock showed at the start.
+    pub(crate) started: Duration,
 }
 
 impl Clock {
@@ -22,6 +24,7 @@ impl Clock {
         Self {
             now: Duration::ZERO,
             wall,
+            started: MONOTONIC_AT_START,
         }
     }
 
@@ -32,7 +35,7 @@ impl Clock {
     }
 
     pub(crate) fn monotonic_nanos(&self) -> u64 {
-        (MONOTONIC_AT_START + self.now).as_nanos() as u64
+        (self.started + self.now).as_nanos() as u64
     }
 
     pub(crate) fn wall_nanos(&self) -> u64 {

@@ -89,12 +89,17 @@ impl Proxy {
         let Some(instance) = self.vms.get_mut(&to.vm) else {
             return;
         };
+        let names_root = self.plan.names_root;
         let data = instance.store.data_mut();
-        let stream = match data.contexts.get(&to.context) {
-            Some(Context::Http { stream, .. }) => Some(*stream),
-            Some(Context::Root(_)) => None,
+        let (stream, named) = match data.contexts.get(&to.context) {
+            Some(Context::Http { stream, root, .. }) if names_root => (Some(*stream), *root),
+            Some(Context::Http { stream, .. }) => (Some(*stream), to.context),
+            Some(Context::Root(_)) => (None, to.context),
             None => return,
         };
+        if named != to.context {
+            data.acts = Some(to.context);
+        }
         let (headers, body) = what
             .as_ref()
             .map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
@@ -103,7 +108,7 @@ impl Proxy {
         let body = promised.unwrap_or(body);
         let lie = self.world().network.lie;
         let (headers, body) = lie.map_or((headers, body), |(h, b)| (h as usize, b as usize));
-        let args = [to.context, to.token, headers as u32, body as u32, 0];
+        let args = [named, to.token, headers as u32, body as u32, 0];
         if let Some(stream) = stream {
             self.state(stream).dispatched = false;
             if promised.is_some() {

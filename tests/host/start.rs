@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) bypassed: bool,
     /// The property without which a request does not reach the upstream.
     pub(crate) gate: Option<Vec<u8>>,
+    /// The callback of a request's callout names the root.
+    pub(crate) names_root: bool,
     /// What the listeners get with the next reload.
     pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
 }
@@ -74,6 +76,7 @@ impl Builder {
                 fuel: FUEL,
                 bypassed: false,
                 gate: None,
+                names_root: false,
                 reloaded: Vec::new(),
             },
             world,
@@ -174,6 +177,26 @@ impl Builder {
     /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else.
     pub fn gate(mut self) -> Self {
         self.plan.gate = Some(b"ngx\0gate".to_vec());
+        self
+    }
+
+    /// The callback of a request's callout names the root, and not the request (APISIX
+    /// as its source reads).
+    pub fn answers_name_the_root(mut self) -> Self {
+        self.plan.names_root = true;
+        self
+    }
+
+    /// `Host` is not shown, by which a filter that is made for Envoy would find out that
+    /// it is in another proxy.
+    pub fn hides_host(mut self) -> Self {
+        self.world.hides_host = true;
+        self
+    }
+
+    /// Both clocks of the VMs begin at 0 with the proxy.
+    pub fn clock_from_zero(mut self) -> Self {
+        self.world.clock.started = Duration::ZERO;
         self
     }
 

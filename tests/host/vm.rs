@@ -34,6 +34,8 @@ pub(crate) struct VmData {
     /// Its body is told, and can't be read.
     pub(crate) cut_short: bool,
     pub(crate) deferred: Vec<Deferred>,
+    /// The context that the next callback's calls act on, if it is not its own.
+    pub(crate) acts: Option<u32>,
 }
 
 /// A context of the module's.
@@ -176,6 +178,7 @@ impl Instantiated {
             answer: None,
             cut_short: false,
             deferred: Vec::new(),
+            acts: None,
         };
         Self {
             store: Store::new(engine(), data),
@@ -258,6 +261,9 @@ impl Instantiated {
             current,
             ..Call::default()
         };
+        if let Some(acts) = data.acts.take() {
+            data.call.effective = acts;
+        }
         self.store.set_fuel(fuel).expect("the engine counts fuel");
         let result = run(&mut self.store, &mut self.instance);
         let left = self.store.get_fuel().unwrap_or(0);

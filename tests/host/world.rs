@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) log_level: Level,
+    /// `Host` is not shown.
+    pub(crate) hides_host: bool,
     calls: BTreeMap<(Vm, &'static str), u64>,
 }
 
@@ -54,6 +56,7 @@ impl World {
             costs: Vec::new(),
             fault: None,
             vm_id: String::new(),
+            hides_host: false,
             vm_configuration: Vec::new(),
             environment: Vec::new(),
             log_level: Level::Info,

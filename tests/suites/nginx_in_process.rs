@@ -1,6 +1,6 @@
 //! A filter that is not made for its host: the one for Envoy, in the profiles of Kong and
-//! APISIX. Whatever it does there, a request that it did not admit does not reach the
-//! upstream unnoticed.
+//! APISIX, which hide from it where it is. Whatever it does there, a request that it did
+//! not admit does not reach the upstream unnoticed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -49,6 +49,7 @@ fn configured(make: fn(Module) -> Builder, upstream: &str, changes: Value) -> Bu
     }
     make(Module::from_file(filter_wasm()).unwrap())
         .configuration(configuration(all).to_string())
+        .hides_host()
         .wall(Duration::from_secs(START))
 }
 

@@ -10,7 +10,7 @@ use crate::calls::{Answer, Companion, refused};
 use crate::host::{self, Failed, Level};
 
 /// Longest wait for an answer: the companion has it at hand.
-const TIMEOUT_MS: u64 = 2_000;
+pub(crate) const TIMEOUT_MS: u64 = 2_000;
 
 pub(crate) struct Asking {
     companion: Companion,
@@ -34,11 +34,16 @@ impl Asking {
     }
 
     /// Asks about a mandate's anchors, from its own request.
-    pub(crate) fn ask(&mut self, mandate: &Mandate, now_ms: u64) -> Result<(), Failed> {
+    pub(crate) fn ask(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Failed> {
         let question = answers::question(mandate.claims(), &self.zone_id);
-        self.companion.check(&question, TIMEOUT_MS)?;
+        let token = self.companion.check(&question, TIMEOUT_MS)?;
         self.answers.asked(mandate.anchors(), now_ms);
-        Ok(())
+        Ok(token)
+    }
+
+    /// Whoever asked has left.
+    pub(crate) fn left(&mut self, mandate: &Mandate) {
+        self.answers.left(mandate.anchors());
     }
 
     /// The question of `asked_ms` was answered, or came to nothing.
@@ -102,7 +107,7 @@ impl RevocationView for Asked<'_> {
     }
 
     fn is_revoked(&self, anchor: AnchorId) -> bool {
-        self.asking.answers.is_revoked(anchor)
+        self.asking.answers.is_revoked(anchor, self.now_ms)
     }
 
     fn delegation_epoch(&self) -> u64 {

@@ -21,6 +21,8 @@ thread_local! {
 struct Waits {
     stream: u32,
     root: u32,
+    /// Of its call, once that is made.
+    token: Option<u32>,
     phase: Rc<Cell<Phase>>,
 }
 
@@ -44,6 +46,7 @@ pub(crate) fn expect(stream: u32, root: u32, phase: &Rc<Cell<Phase>>) -> bool {
                 streams.push(Waits {
                     stream,
                     root,
+                    token: None,
                     phase,
                 });
             })
@@ -51,15 +54,26 @@ pub(crate) fn expect(stream: u32, root: u32, phase: &Rc<Cell<Phase>>) -> bool {
     })
 }
 
-/// It did not, or has ended.
-pub(crate) fn forget(stream: u32) {
-    let _ = take(stream);
+/// It has called out.
+pub(crate) fn called(stream: u32, token: u32) {
+    STREAMS.with(|streams| {
+        if let Ok(mut streams) = streams.try_borrow_mut()
+            && let Some(waits) = streams.iter_mut().find(|waits| waits.stream == stream)
+        {
+            waits.token = Some(token);
+        }
+    });
 }
 
-fn take(stream: u32) -> Option<Waits> {
+/// It did not, or has ended.
+pub(crate) fn forget(stream: u32) {
+    let _ = take(|waits| waits.stream == stream);
+}
+
+fn take(which: impl Fn(&Waits) -> bool) -> Option<Waits> {
     STREAMS.with(|streams| {
         let mut streams = streams.try_borrow_mut().ok()?;
-        let place = streams.iter().position(|waits| waits.stream == stream)?;
+        let place = streams.iter().position(which)?;
         Some(streams.swap_remove(place))
     })
 }
@@ -80,11 +94,16 @@ extern "C" fn caracal_on_http_call_response(
     body_size: usize,
     _num_trailers: usize,
 ) {
-    if let Some(waits) = take(context) {
+    // By what was observed the request is named, by the module's source its root: then
+    // the token tells.
+    let is_its = |waits: &Waits| {
+        waits.stream == context || (waits.root == context && waits.token == Some(token))
+    };
+    if let Some(waits) = take(is_its) {
         // Where requests call out, one that is left without an answer goes on: so it
         // gets one, whatever has become of its configuration.
         let phase = match root(waits.root) {
-            Some(answered) => answered.answer_stream(context, num_headers, body_size),
+            Some(answered) => answered.answer_stream(waits.stream, num_headers, body_size),
             None => crate::request::reply_broken("The configuration is gone"),
         };
         waits.phase.set(phase);

@@ -169,6 +169,11 @@ impl Engine {
         }
     }
 
+    /// Whether the host that a request names chooses its resource.
+    pub(crate) fn is_by_host(&self) -> bool {
+        self.verifier.resources().are_by_host()
+    }
+
     /// What the upstream is told of the resource that a request is for.
     pub(crate) fn told(&self, resource: ResourceId) -> Option<&str> {
         self.verifier.resources().told(resource)
@@ -244,7 +249,7 @@ impl Engine {
 
     /// A stream has ended. It can do so while its request waits.
     pub(crate) fn forget(&mut self, stream: u32) {
-        let _ = self.take_own(stream);
+        self.forget_own(stream);
         if self.waiters.remove(&stream).is_some() {
             self.metrics.paused(-1);
         }

@@ -108,6 +108,12 @@ mod raw {
             value_size: usize,
             cas: u32,
         ) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_set_property(
             path: *const u8,
             path_size: usize,
@@ -312,6 +318,20 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool,
     }
 }
 
+/// What the host knows of the request under a name; `None` where it knows nothing.
+pub(crate) fn property(name: &str) -> Result<Option<Vec<u8>>, Failed> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the name is a live string, both out-pointers are live.
+    let result =
+        unsafe { raw::proxy_get_property(name.as_ptr(), name.len(), &raw mut data, &raw mut size) };
+    match status(result) {
+        Ok(()) if data.is_null() => Ok(None),
+        Ok(()) => Ok(Some(taken(data, size))),
+        Err(NOT_FOUND) => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}
+
 /// Sets a property: of one segment it is filter state, which access logs can read; of
 /// two, parted by NUL, on Kong `ngx` and the name of a variable.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Failed> {
@@ -428,9 +448,14 @@ pub(crate) fn unix_time_s() -> Option<u64> {
     wasi_clock(wasi::CLOCKID_REALTIME).map(|ns| ns / 1_000_000_000)
 }
 
+/// Some clocks begin at 0 with the VM. What was before has an age all the same, which
+/// must not look like none.
+const BEGAN_MS: u64 = 86_400_000;
+
 /// Milliseconds on a clock that never goes back and is one for all VMs on Envoy.
 pub(crate) fn monotonic_ms() -> Option<u64> {
-    wasi_clock(wasi::CLOCKID_MONOTONIC).map(|ns| ns / 1_000_000)
+    let ns = wasi_clock(wasi::CLOCKID_MONOTONIC)?;
+    Some((ns / 1_000_000).saturating_add(BEGAN_MS))
 }
 
 /// Most variables, and most bytes of them all, that are read of the environment.

@@ -165,6 +165,8 @@ impl Engine {
                 Err(why) => Err(why.to_string()),
             }
         });
+        // Whoever wanted a key while this went on has it, or will not get it so soon.
+        self.key_wanted = false;
         self.metrics
             .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {

@@ -9,6 +9,7 @@ use caracal_mandate::Mandate;
 use caracal_mandate::decide::{Credential, Missing, Verdict};
 use caracal_mandate::refresh::Seen;
 
+use crate::asking::TIMEOUT_MS;
 use crate::callback;
 use crate::calls::{Answer, NOT_TAKEN};
 use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
@@ -19,13 +20,20 @@ use crate::request::Request;
 /// Requests of one worker that may fetch the key set at once while there is none. The
 /// STS must not be asked by all that come in that time.
 const MAX_COLD_FETCHES: usize = 16;
+/// Requests with one mandate that may ask about it at once, where nothing is known of it
+/// yet: they must not take every place.
+const MAX_SAME_QUESTIONS: usize = 16;
 /// Time after which a call's answer is not believed to come any more: the proxy's own
 /// timeout has been over for long.
 const LOST_MS: u64 = 120_000;
 
 /// A request's own call.
 enum Call {
-    KeySet(Fetching),
+    KeySet {
+        fetching: Fetching,
+        /// It is made by the way: the request lacked nothing.
+        by_the_way: bool,
+    },
     Check(Rc<Mandate>),
 }
 
@@ -70,7 +78,8 @@ impl Engine {
             return Outcome::Decided(without_a_call(verdict));
         }
         match self.call_for(&verdict, now_ms) {
-            Some(call) => {
+            Some((call, token)) => {
+                callback::called(stream, token);
                 self.own.push(Own {
                     stream,
                     request: request.clone(),
@@ -91,13 +100,13 @@ impl Engine {
 
     /// Makes the call that a verdict asks for, or that is due anyway. None when there
     /// is nothing to call for, or the host did not take it.
-    fn call_for(&mut self, verdict: &Verdict, now_ms: u64) -> Option<Call> {
+    fn call_for(&mut self, verdict: &Verdict, now_ms: u64) -> Option<(Call, u32)> {
         match verdict {
             Verdict::NeedsKeySet(missing) => {
                 let wanted = *missing == Missing::Key;
                 let leased = self.begin_fetch(wanted, now_ms);
                 let fetching = leased.or_else(|| self.help_out(*missing, now_ms))?;
-                self.call_sts(fetching, now_ms)
+                self.call_sts(fetching, false, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
                 // A key set that has outlived its life comes first, or it would never
@@ -105,11 +114,15 @@ impl Engine {
                 if self.is_overdue(now_ms)
                     && let Some(fetching) = self.begin_fetch(false, now_ms)
                 {
-                    return self.call_sts(fetching, now_ms);
+                    return self.call_sts(fetching, false, now_ms);
+                }
+                let is_same = |own: &&Own| matches!(&own.call, Call::Check(one) if one.fingerprint() == mandate.fingerprint());
+                if self.own.iter().filter(is_same).count() >= MAX_SAME_QUESTIONS {
+                    return None;
                 }
                 let asking = self.asking.as_mut()?;
                 match asking.ask(mandate, now_ms) {
-                    Ok(()) => Some(Call::Check(Rc::clone(mandate))),
+                    Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
                         asking.failed(NOT_TAKEN, now_ms);
                         None
@@ -119,7 +132,7 @@ impl Engine {
             // Nothing else refreshes the key set.
             Verdict::Admitted(_) => {
                 let fetching = self.begin_fetch(false, now_ms)?;
-                self.call_sts(fetching, now_ms)
+                self.call_sts(fetching, true, now_ms)
             }
             Verdict::Refused(..) => None,
         }
@@ -129,16 +142,27 @@ impl Engine {
     /// for.
     fn help_out(&self, missing: Missing, now_ms: u64) -> Option<Fetching> {
         let fetches = self.own.iter();
-        let fetches = fetches.filter(|own| matches!(own.call, Call::KeySet(_)));
+        let fetches = fetches.filter(|own| matches!(own.call, Call::KeySet { .. }));
         let may = missing == Missing::KeySet
             && self.control.is_leased(now_ms)
             && fetches.count() < MAX_COLD_FETCHES;
         may.then(|| Fetching::without_lease(now_ms))
     }
 
-    fn call_sts(&mut self, fetching: Fetching, now_ms: u64) -> Option<Call> {
+    fn call_sts(
+        &mut self,
+        fetching: Fetching,
+        by_the_way: bool,
+        now_ms: u64,
+    ) -> Option<(Call, u32)> {
         match self.sts.key_set() {
-            Ok(_) => Some(Call::KeySet(fetching)),
+            Ok(token) => {
+                let call = Call::KeySet {
+                    fetching,
+                    by_the_way,
+                };
+                Some((call, token))
+            }
             Err(_) => {
                 self.fetch_ended(&fetching, Err(NOT_TAKEN.to_owned()), now_ms);
                 None
@@ -154,7 +178,7 @@ impl Engine {
             None => unavailable("The edge has no clock"),
             Some(now_ms) => {
                 match &own.call {
-                    Call::KeySet(fetching) => self.fetch_ended(fetching, answer, now_ms),
+                    Call::KeySet { fetching, .. } => self.fetch_ended(fetching, answer, now_ms),
                     Call::Check(mandate) => {
                         if let Some(asking) = &mut self.asking {
                             asking.answered(mandate, answer, own.began_ms, now_ms);
@@ -173,14 +197,33 @@ impl Engine {
         })
     }
 
+    /// A request has ended before its call was answered: what it asked, the next asks.
+    pub(crate) fn forget_own(&mut self, stream: u32) {
+        let own = self.take_own(stream);
+        if let Some(Call::Check(mandate)) = own.map(|own| own.call)
+            && let Some(asking) = &mut self.asking
+        {
+            asking.left(&mandate);
+        }
+    }
+
     /// Takes out a request that waits for its own call.
-    pub(crate) fn take_own(&mut self, stream: u32) -> Option<Own> {
+    fn take_own(&mut self, stream: u32) -> Option<Own> {
         let place = self.own.iter().position(|own| own.stream == stream)?;
         Some(self.own.swap_remove(place))
     }
 
     fn decide_after_call(&mut self, own: &Own, now_ms: u64) -> Verdict {
-        let verdict = self.decide(&own.credential, true, now_ms);
+        // A call to the STS is no question to the companion, and what lacks both is told
+        // to come again. But one that lacked nothing is not refused for a call that it
+        // made for others, if that was short.
+        let asked = match own.call {
+            Call::Check(_) => true,
+            Call::KeySet { by_the_way, .. } => {
+                by_the_way && now_ms.saturating_sub(own.began_ms) <= TIMEOUT_MS
+            }
+        };
+        let verdict = self.decide(&own.credential, asked, now_ms);
         match verdict {
             Verdict::NeedsKeySet(missing) => self
                 .without(Awaited::Keys(missing), own.seen, now_ms)

@@ -38,6 +38,8 @@ impl Request {
 #[derive(Default)]
 pub(crate) struct Asked<'h> {
     nginx: bool,
+    /// It is another proxy than the configuration says.
+    pub(crate) foreign: bool,
     method: Option<&'h [u8]>,
     target: Option<&'h [u8]>,
     authority: Option<&'h [u8]>,
@@ -66,36 +68,63 @@ impl Asked<'_> {
     }
 }
 
-/// Entries at which Kong's header maps stop: what stands behind is sent all the same.
-const KONG_MAP_ENTRIES: usize = 100;
+/// Entries at which the header maps of nginx hosts stop: what stands behind is sent all
+/// the same.
+const NGINX_MAP_ENTRIES: usize = 100;
 
 /// A request's headers as the host gave them.
 pub(crate) struct Headers {
     map: HeaderMap,
     host: Host,
+    /// The request's target where the map's is another.
+    target: Option<Vec<u8>>,
 }
 
 impl Headers {
+    /// `by_host` says that the host chooses the resource.
+    ///
     /// # Errors
     /// The reply to a request that cannot be read whole.
-    pub(crate) fn read(host: Host) -> Result<Self, Refusal> {
+    pub(crate) fn read(host: Host, by_host: bool) -> Result<Self, Refusal> {
         let unreadable = |_| Refusal::unavailable("The edge could not read the request");
+        if host == Host::Envoy {
+            let map = host::headers(Map::Request).map_err(unreadable)?;
+            return Ok(Headers {
+                map,
+                host,
+                target: None,
+            });
+        }
         // The map of a request without a host kills an APISIX worker. Envoy refuses
         // such a request by itself.
-        if host.is_nginx()
-            && host::header(Map::Request, "host")
-                .map_err(unreadable)?
-                .is_none()
-        {
+        let Some(named) = host::header(Map::Request, "host").map_err(unreadable)? else {
             return Err(invalid("The request has no Host header"));
-        }
+        };
         let map = host::headers(Map::Request).map_err(unreadable)?;
-        if host == Host::Kong && map.len() >= KONG_MAP_ENTRIES {
+        if map.len() >= NGINX_MAP_ENTRIES {
             return Err(invalid(
                 "The request has too many headers for this edge to see",
             ));
         }
-        Ok(Headers { map, host })
+        let variable = |name: &str| {
+            let value = match host {
+                Host::Kong => host::property(&format!("ngx\0{name}")),
+                _ => host::property(name),
+            };
+            value.ok().flatten().ok_or_else(|| {
+                Refusal::unavailable("The edge could not read a variable of the request")
+            })
+        };
+        // Another host in the target is the one that nginx goes by.
+        if by_host && !is_host_of(&variable("host")?, &named) {
+            return Err(invalid("The request names two hosts"));
+        }
+        // Kong's map shows the path decoded, and the upstream gets it as it came.
+        let target = match host {
+            Host::Kong => Some(variable("request_uri")?),
+            _ => None,
+        };
+        Ok(Headers { map, host, target })
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
@@ -114,12 +143,16 @@ impl Headers {
     pub(crate) fn asked(&self) -> Asked<'_> {
         let mut asked = Asked {
             nginx: self.host.is_nginx(),
+            target: self.target.as_deref(),
             ..Asked::default()
         };
         for (name, value) in self.map.iter() {
             let once = match name.len() {
-                // Where `:authority` is the server's own name.
-                4 if asked.nginx && name.eq_ignore_ascii_case(b"host") => &mut asked.authority,
+                // Where `:authority` is the server's own name. Envoy has none of that name.
+                4 if name.eq_ignore_ascii_case(b"host") => {
+                    asked.foreign |= !asked.nginx;
+                    &mut asked.authority
+                }
                 5 if name == b":path" => &mut asked.target,
                 7 if name == b":method" => &mut asked.method,
                 10 if !asked.nginx && name == b":authority" => &mut asked.authority,
@@ -155,6 +188,9 @@ impl Headers {
     /// # Errors
     /// The reply to a request from which it cannot be taken.
     pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+        if self.host.is_nginx() {
+            self.names_nothing_reserved(forwarding)?;
+        }
         for name in reserved(&self.map, forwarding) {
             self.take(name, &[])?;
         }
@@ -175,6 +211,26 @@ impl Headers {
             None => Ok(()),
             Some(rest) => self.take(b"baggage", &rest),
         }
+    }
+
+    /// Refuses a request that has nginx hosts take a verified header away again, as one
+    /// of this connection alone (RFC 9110 section 7.6.1), or writes a reserved name so
+    /// that they may not find it.
+    fn names_nothing_reserved(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+        let mut named = self
+            .all("connection")
+            .flat_map(|value| value.split(|b| *b == b','));
+        if named.any(|name| forwarding.is_reserved(name.trim_ascii())) {
+            return Err(invalid("Connection names a header that is the edge's own"));
+        }
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        let reserved = reserved(&self.map, forwarding);
+        if !reserved.iter().all(|name| name.iter().all(is_plain)) {
+            return Err(invalid(
+                "A header that is the edge's own is written in another way",
+            ));
+        }
+        Ok(())
     }
 
     /// Removes a header, or leaves another value of it. On nginx what is removed may be
@@ -207,6 +263,15 @@ fn reserved<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
         }
     }
     names
+}
+
+/// Whether what nginx takes for the host is what the client's header names: in lower
+/// case, and without the port.
+fn is_host_of(host: &[u8], header: &[u8]) -> bool {
+    let rest = header.get(host.len()..).unwrap_or(b"?");
+    let same = header.get(..host.len());
+    same.is_some_and(|same| same.eq_ignore_ascii_case(host))
+        && (rest.is_empty() || rest.starts_with(b":"))
 }
 
 fn invalid(why: &'static str) -> Refusal {

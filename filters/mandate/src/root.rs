@@ -137,6 +137,12 @@ impl Answered {
         let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
             return;
         };
+        if engine.host == Host::Apisix {
+            // Only requests call out there. One that is not known goes on unless it is
+            // answered.
+            request::reply_broken("The edge does not know what this answers");
+            return;
+        }
         if let Some(fetching) = engine.take_fetch(token) {
             let answer = calls::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
             engine.fetch_ended(&fetching, answer, now_ms);
@@ -150,8 +156,8 @@ impl Answered {
         self.carry_out(engine, settled);
     }
 
-    /// A request's own callout has ended, in the request's context: it is answered or
-    /// goes on, in any case.
+    /// A request's own callout has ended: the request is answered or goes on, in any
+    /// case.
     pub(crate) fn answer_stream(&self, stream: u32, num_headers: usize, size: usize) -> Phase {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return request::reply_broken("The edge is busy with itself");

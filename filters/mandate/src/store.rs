@@ -176,6 +176,10 @@ impl RevocationStore {
             feed.token.as_ref().map_or("", |token| token.expose()),
         ];
         texts.extend(numbers.iter().map(String::as_str));
+        // Whoever asks in the clear must not decide for one who asks over TLS.
+        if let Some(tls) = feed.tls {
+            texts.push(if tls { "tls" } else { "plain" });
+        }
         let name = digest(&texts);
         let prefix = format!("caracal/v1/{name}/revocation");
         RevocationStore {

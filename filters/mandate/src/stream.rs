@@ -6,6 +6,7 @@ use std::rc::Rc;
 use caracal_mandate::decide::Screened;
 use caracal_mandate::jws;
 use caracal_mandate::mandate::Fingerprint;
+use caracal_mandate::refusal::Refusal;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -36,7 +37,7 @@ impl Stream {
         let Some(engine) = engine.as_mut() else {
             return request::reply_broken("The edge is not configured");
         };
-        let headers = match Headers::read(engine.host) {
+        let headers = match Headers::read(engine.host, engine.is_by_host()) {
             Ok(headers) => headers,
             Err(refusal) => return request::refuse(engine, &Request::UNREAD, &refusal, None),
         };
@@ -45,6 +46,10 @@ impl Stream {
             return Phase::Refused;
         }
         let asked = headers.asked();
+        if asked.foreign {
+            let refusal = Refusal::unavailable("The edge is configured for another proxy (host)");
+            return request::refuse(engine, &Request::UNREAD, &refusal, None);
+        }
         let view = asked.view();
         let mut request = Request {
             format: asked.format(),

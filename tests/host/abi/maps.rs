@@ -82,11 +82,66 @@ fn writable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Headers
     })
 }
 
+/// A map as it is shown.
+fn shown(host: &mut Host<'_, '_>, kind: u32) -> Option<Headers> {
+    let mut map = readable(host, kind)?.clone();
+    if kind == 0
+        && host.world().profile.maps.decodes
+        && let Some(path) = map.get(":path").map(decoded)
+    {
+        map.set(":path", path);
+    }
+    if kind == 0 && host.world().hides_host {
+        map.remove("host");
+    }
+    Some(map)
+}
+
+/// A path as nginx reads it: decoded, slashes merged, dots resolved, the query behind.
+fn decoded(target: &[u8]) -> Vec<u8> {
+    if !target.starts_with(b"/") {
+        return target.to_vec();
+    }
+    let end = target
+        .iter()
+        .position(|b| *b == b'?')
+        .unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let mut plain = Vec::new();
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = hex.and_then(|two| u8::from_str_radix(two, 16).ok());
+        (rest, plain) = match (first, byte) {
+            (b'%', Some(byte)) => (&after[2..], [plain, vec![byte]].concat()),
+            _ => (after, [plain, vec![*first]].concat()),
+        };
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let is_folder = plain.ends_with(b"/");
+    for part in plain.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut read: Vec<u8> = parts
+        .iter()
+        .flat_map(|part| [b"/", *part].concat())
+        .collect();
+    if is_folder || read.is_empty() {
+        read.push(b'/');
+    }
+    read.extend_from_slice(query);
+    read
+}
+
 fn get_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let kind = args.u(0);
     needs_host(host, kind)?;
     // Where there is no map, Envoy gives an empty one.
-    let mut map = readable(host, kind).cloned().unwrap_or_default();
+    let mut map = shown(host, kind).unwrap_or_default();
     let profile = host.world().profile;
     let plain = map.iter().filter(|(n, _)| !n.starts_with(b":")).count();
     let failed = kind == 6 && profile.callouts.failed == Failed::Nothing && map.is_empty();
@@ -148,7 +203,7 @@ fn get_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     if name == b":authority" {
         needs_host(host, args.u(0))?;
     }
-    let map = readable(host, args.u(0)).ok_or(status::BAD_ARGUMENT)?;
+    let map = shown(host, args.u(0)).ok_or(status::BAD_ARGUMENT)?;
     let value = map.get(&name).ok_or(status::NOT_FOUND)?.to_vec();
     host.give(&value, args.u(3), args.u(4))
 }

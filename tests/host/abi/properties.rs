@@ -60,12 +60,34 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
     {
         return Some(value.clone());
     }
+    if world.profile.maps.server_name.is_some() || !world.profile.calls.attributes {
+        let variable = match world.profile.calls.variables {
+            true => name.strip_prefix("ngx."),
+            false => Some(name.as_str()),
+        };
+        if let Some(value) = variable.and_then(|variable| of_nginx(s, variable)) {
+            return Some(value);
+        }
+    }
     if !world.profile.calls.attributes {
         return None;
     }
     match name.split_once('.') {
         Some(("request", rest)) => of_request(s, rest, now),
         Some(("response", rest)) => of_response(s, rest),
+        _ => None,
+    }
+}
+
+/// Variables of nginx that stand for the request as it came.
+fn of_nginx(s: &StreamState, name: &str) -> Option<Vec<u8>> {
+    match name {
+        "request_uri" => s.request.headers.get(":path").map(<[u8]>::to_vec),
+        "host" => {
+            let host = s.request.headers.text("host")?;
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            Some(name.to_ascii_lowercase().into_bytes())
+        }
         _ => None,
     }
 }

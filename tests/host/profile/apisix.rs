@@ -45,7 +45,8 @@ pub(super) const PROFILE: Profile = Profile {
     maps: Maps {
         joins: false,
         server_name: None,
-        most: usize::MAX,
+        decodes: false,
+        most: 100,
         most_response: 20,
         needs_host: true,
         hides: false,

@@ -24,6 +24,7 @@ pub(super) const PROFILE: Profile = Profile {
     maps: Maps {
         joins: true,
         server_name: None,
+        decodes: false,
         most: usize::MAX,
         most_response: usize::MAX,
         needs_host: false,

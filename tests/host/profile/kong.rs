@@ -31,6 +31,7 @@ pub(super) const PROFILE: Profile = Profile {
     maps: Maps {
         joins: false,
         server_name: Some("kong"),
+        decodes: true,
         most: 100,
         most_response: usize::MAX,
         needs_host: false,

@@ -69,6 +69,8 @@ pub(crate) struct Maps {
     pub(crate) joins: bool,
     /// What `:authority` shows in place of the client's.
     pub(crate) server_name: Option<&'static str>,
+    /// `:path` is shown decoded, and sent as it came.
+    pub(crate) decodes: bool,
     /// The entries that a whole map shows.
     pub(crate) most: usize,
     /// The entries above which a whole map of the response can't be read.

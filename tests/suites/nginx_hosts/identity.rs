@@ -5,12 +5,7 @@ use caracal_tests::hosts::{APISIX, KONG};
 
 use super::*;
 
-const FORGED: [&str; 4] = [
-    "x-caracal-sub",
-    "X_Caracal_Scope",
-    "x.caracal.sid",
-    "x-caracal-whatever",
-];
+const FORGED: [&str; 3] = ["x-caracal-sub", "X_Caracal_Scope", "x-caracal-whatever"];
 
 fn forging(mut request: Request) -> Request {
     for name in FORGED {
@@ -82,30 +77,29 @@ fn the_mandate_and_its_baggage_can_be_kept_from_the_upstream() {
     }
 }
 
-/// A map of Kong's has no more than 100 entries, and what stands behind is sent.
+/// A map has no more than 100 entries, and what stands behind is sent.
 #[test]
 fn headers_that_the_filter_cannot_see_are_refused() {
-    for (entries, status) in [(99, 200), (100, 400), (180, 400)] {
-        let mut proxy = start(KONG, json!({}));
-        let mut request = good();
-        // Four pseudo headers, Host and Authorization are there already.
-        for n in 0..entries - 6 {
-            request = request.header(format!("x-{n}"), "1");
+    for on in [KONG, APISIX] {
+        let mut proxy = start(on, json!({"exclude": ["/open"]}));
+        for (entries, status) in [(99, 200), (100, 400), (180, 400)] {
+            for mut request in [good(), Request::get("/open").header("x-more", "1")] {
+                // Four pseudo headers, Host, one more and the forged one.
+                for n in 0..entries - 7 {
+                    request = request.header(format!("x-{n}"), "1");
+                }
+                let request = request.header("x-caracal-sub", "forged");
+                let stream = *on.send(&mut proxy, 0, &request).last().unwrap();
+                assert_eq!(said(proxy.outcome(stream)).0, status, "{entries}");
+                if status == 200 {
+                    let sub = got(&proxy, stream, "x-caracal-sub");
+                    assert!(!sub.contains(&"forged".to_owned()));
+                } else {
+                    assert!(proxy.upstream(stream).is_none());
+                }
+            }
         }
-        let stream = proxy.request(0, request.header("x-caracal-sub", "forged"));
-        // The forged one is one more.
-        let status = if entries == 99 { 400 } else { status };
-        assert_eq!(said(proxy.outcome(stream)).0, status, "{entries}");
-        assert!(proxy.upstream(stream).is_none());
     }
-    let mut proxy = start(KONG, json!({}));
-    let mut request = good();
-    for n in 0..92 {
-        request = request.header(format!("x-{n}"), "1");
-    }
-    let stream = proxy.request(0, request.header("x-caracal-sub", "forged"));
-    assert_eq!(got(&proxy, stream, "x-caracal-sub"), ["user-1"]);
-    proxy.assert_clean();
 }
 
 #[test]

@@ -282,7 +282,6 @@ fn algorithms(at: &At<'_, '_, '_>) -> Option<Vec<Algorithm>> {
 
 fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
     let object = at.object()?;
-    parse_host::limits(&object, host);
     let limits = Limits {
         max_token_bytes: object.integer("max_token_bytes", &MAX_TOKEN_BYTES),
         max_paused: object.integer("max_paused", &MAX_PAUSED),
@@ -290,6 +289,7 @@ fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
         max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
         max_anchors: object.integer("max_anchors", &MAX_ANCHORS),
     };
+    parse_host::limits(&object, host, limits.max_paused);
     object.finish();
     Some(limits)
 }

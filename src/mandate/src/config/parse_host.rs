@@ -58,9 +58,15 @@ pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: Host) -> bool {
     set
 }
 
-pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host) {
+pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host, max_paused: u64) {
     if host == Host::Kong && object.has("max_paused") {
         object.fail::<()>("max_paused", "no request waits on kong; remove the key");
+    }
+    if host == Host::Apisix && max_paused == 0 {
+        object.fail::<()>(
+            "max_paused",
+            "no request could call out on apisix; at least 1",
+        );
     }
     if host.is_nginx() && object.has("pause_timeout_ms") {
         let what = "nothing can end a wait on this host but the call's own timeout; remove the key";

@@ -51,12 +51,14 @@ fn what_a_host_cannot_do_is_an_error_there() {
     let variables = r#","forward":{"variables":{"caracal_sub":"sub"}}"#;
     let gate = r#","forward":{"gate":{"variable":"gate","upstream":"app"}}"#;
     let waits = r#","limits":{"max_paused":5}"#;
+    let none = r#","limits":{"max_paused":0}"#;
     let ends = r#","limits":{"pause_timeout_ms":50}"#;
     let state = r#","filter_state":true"#;
     for (extra, path, good) in [
         (variables, "forward.variables", ["kong"].as_slice()),
         (gate, "forward.gate", &["kong"]),
         (waits, "limits.max_paused", &["envoy", "apisix"]),
+        (none, "limits.max_paused", &["envoy"]),
         (ends, "limits.pause_timeout_ms", &["envoy"]),
         (state, "filter_state", &["envoy"]),
     ] {

@@ -115,7 +115,16 @@ struct Known {
     confirmed_at_ms: u64,
     /// When a request last asked for it again.
     asked_ms: Option<u64>,
-    revoked: bool,
+    /// When it was last said to be revoked.
+    revoked_ms: Option<u64>,
+}
+
+impl Known {
+    /// What was revoked stays so, whatever a companion has lost since.
+    fn is_revoked(&self, now_ms: u64) -> bool {
+        self.revoked_ms
+            .is_some_and(|said| now_ms.saturating_sub(said) <= REMEMBERED_MS)
+    }
 }
 
 /// The answers that one VM remembers.
@@ -158,17 +167,17 @@ impl Answers {
             .and_then(|all| all.iter().map(|one| since(one.confirmed_at_ms)).max());
         let may_ask = !asked && now_ms >= self.retry_at_ms;
         match oldest {
-            Some(age) if age <= self.timing.interval_ms => Availability::Ready,
             Some(age) if age <= self.timing.max_staleness_ms => {
-                let waits = |one: &&Known| {
-                    one.asked_ms
-                        .is_some_and(|asked| since(asked) <= self.timing.timeout_ms)
-                };
-                let asks = known.is_some_and(|all| all.iter().any(waits));
-                if may_ask && !asks {
-                    Availability::Pending
-                } else {
+                let (interval, timeout) = (self.timing.interval_ms, self.timing.timeout_ms);
+                let is_fresh = |one: &&Known| since(one.confirmed_at_ms) <= interval;
+                let waits = |one: &&Known| one.asked_ms.is_some_and(|at| since(at) <= timeout);
+                let mut all = known.into_iter().flatten();
+                // Of each that is old somebody asks: that one is asked about does not help
+                // another that the mandate has.
+                if !may_ask || all.all(|one| is_fresh(&one) || waits(&one)) {
                     Availability::Ready
+                } else {
+                    Availability::Pending
                 }
             }
             _ if may_ask => Availability::Pending,
@@ -182,6 +191,15 @@ impl Answers {
         for id in anchors {
             if let Some(known) = self.known.get_mut(id) {
                 known.asked_ms = Some(now_ms);
+            }
+        }
+    }
+
+    /// Whoever asked about these anchors has left: the next request asks.
+    pub fn left(&mut self, anchors: &[AnchorId]) {
+        for id in anchors {
+            if let Some(known) = self.known.get_mut(id) {
+                known.asked_ms = None;
             }
         }
     }
@@ -205,14 +223,16 @@ impl Answers {
             if before.is_none() && !self.has_room(now_ms) {
                 return false;
             }
-            let was = before.filter(|known| known.revoked);
+            let revoked_ms = match answer.revoked.contains(id) {
+                true => Some(now_ms),
+                false => before.and_then(|known| known.revoked_ms),
+            };
             let now = Known {
                 confirmed_at_ms: before
                     .map_or(0, |known| known.confirmed_at_ms)
                     .max(confirmed_at_ms),
                 asked_ms: None,
-                // What was revoked stays so, whatever a companion has lost since.
-                revoked: was.is_some() || answer.revoked.contains(id),
+                revoked_ms,
             };
             self.known.insert(*id, now);
         }
@@ -247,8 +267,9 @@ impl Answers {
     }
 
     /// Whether an anchor is known to be revoked.
-    pub fn is_revoked(&self, anchor: AnchorId) -> bool {
-        self.known.get(&anchor).is_some_and(|known| known.revoked)
+    pub fn is_revoked(&self, anchor: AnchorId, now_ms: u64) -> bool {
+        let known = self.known.get(&anchor);
+        known.is_some_and(|known| known.is_revoked(now_ms))
     }
 
     /// The zone's delegation epoch.
@@ -266,13 +287,13 @@ impl Answers {
             self.swept_ms = now_ms;
             let fresh = self.timing.max_staleness_ms;
             self.known.retain(|_, known| {
-                let life = if known.revoked { REMEMBERED_MS } else { fresh };
-                now_ms.saturating_sub(known.confirmed_at_ms) <= life
+                let is_fresh = now_ms.saturating_sub(known.confirmed_at_ms) <= fresh;
+                is_fresh || known.is_revoked(now_ms)
             });
         }
         if self.known.len() >= self.max {
             let mut some = self.known.iter().take(MAX_LOOKED_AT);
-            let victim = some.find(|(_, known)| !known.revoked);
+            let victim = some.find(|(_, known)| !known.is_revoked(now_ms));
             let Some(victim) = victim.map(|(id, _)| *id) else {
                 return false;
             };
@@ -330,6 +351,14 @@ mod tests {
             Availability::Unavailable(_)
         ));
         assert_eq!(at(&answers, false, 31_001), Availability::Pending);
+        answers.left(&anchors);
+        assert_eq!(at(&answers, false, 2_001), Availability::Pending, "nobody");
+        answers.asked(&ids(["s"]), 2_001);
+        assert_eq!(
+            at(&answers, false, 2_001),
+            Availability::Pending,
+            "not of both"
+        );
         let more = ids(["s", "unknown"]);
         assert_eq!(
             answers.availability(&more, false, 1_300),
@@ -371,16 +400,16 @@ mod tests {
         let mut answers = Answers::new(TIMING, 3);
         let anchors = ids(["s", "r"]);
         answers.answered(&anchors, &answer(&["r", "strange"], 7, 0), 0, 0);
-        assert!(answers.is_revoked(AnchorId::of("r")));
-        assert!(!answers.is_revoked(AnchorId::of("s")));
+        assert!(answers.is_revoked(AnchorId::of("r"), 10));
+        assert!(!answers.is_revoked(AnchorId::of("s"), 10));
         answers.answered(&anchors, &answer(&[], 3, 0), 10, 10);
-        assert!(answers.is_revoked(AnchorId::of("r")));
+        assert!(answers.is_revoked(AnchorId::of("r"), 10));
         assert_eq!(answers.delegation_epoch(), 7);
         // Room is made of what is not revoked.
         for name in ["a", "b", "c", "d"] {
             assert!(answers.answered(&ids([name]), &answer(&[name], 7, 0), 10, 10) || name > "b");
         }
-        assert!(answers.is_revoked(AnchorId::of("r")));
+        assert!(answers.is_revoked(AnchorId::of("r"), 10));
         assert_eq!(answers.known.len(), 3);
         assert!(
             !answers.answered(&ids(["e"]), &answer(&[], 7, 0), 10, 10),
