@@ -20,7 +20,6 @@ use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
 use crate::asking::{Asked, Asking};
 use crate::calls::{Answer, Sts};
-use crate::host;
 use crate::keys::{Adopted, Fetching};
 use crate::metrics::Metrics;
 use crate::own::Own;
@@ -28,6 +27,7 @@ use crate::request::Request;
 use crate::revocation::{Feed, Live, SLICE_MS};
 use crate::signature::Signatures;
 use crate::store::Store;
+use crate::system;
 
 /// How often the age of the key set is reported, and a damaged one is replaced.
 pub(crate) const EVERY_MS: u64 = 1_000;
@@ -192,7 +192,7 @@ impl Engine {
         credential: Credential<'_>,
         phase: &Rc<Cell<Phase>>,
     ) -> Outcome {
-        let Some(now_ms) = host::monotonic_ms() else {
+        let Some(now_ms) = system::monotonic_ms() else {
             return Outcome::Decided(no_clock());
         };
         match self.host {
@@ -262,7 +262,7 @@ impl Engine {
         {
             return Some(wall_s);
         }
-        let wall_s = host::unix_time_s()?;
+        let wall_s = system::unix_time_s()?;
         self.wall = Some((now_ms, wall_s));
         Some(wall_s)
     }
@@ -351,7 +351,7 @@ impl Engine {
             .collect();
         for stream in due {
             let Some(now_ms) =
-                host::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
+                system::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
             else {
                 break;
             };

@@ -2,8 +2,8 @@
 
 use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
+use crate::headers::Headers;
 use crate::host;
-use crate::request::Headers;
 use crate::signature::by_host;
 
 /// Does what a hook asks. `x-test-trap` traps. `x-test-signature` is

@@ -7,6 +7,7 @@ use crate::calls::{Answer, NOT_TAKEN, document};
 use crate::engine::{EVERY_MS, Engine};
 use crate::host::{self, Failed, Level};
 use crate::store::StoredKeySet;
+use crate::system;
 
 /// Attempts to write the control record when another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
@@ -71,7 +72,7 @@ impl Engine {
             // A write is under way, or whoever made it is gone.
             StoredKeySet::OtherGeneration => {
                 self.damaged |=
-                    host::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
+                    system::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
             }
             StoredKeySet::Damaged => self.damaged = true,
         }

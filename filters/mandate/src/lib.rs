@@ -1,18 +1,19 @@
 //! The Caracal filter for proxy-wasm hosts: translates between the proxy and
 //! [`caracal_mandate`], and nothing else. Every rule about mandates is there.
 //!
-//! `root` and `stream` are the proxy's callbacks; `engine` is a configuration's
-//! state in one VM, `keys` its part about the key set, `own` about requests that call
-//! out themselves; `revocation` is its part about revoked mandates, `publish` how it
-//! shares them, and `asking` what requests were told where they ask; `request` reads
-//! requests and carries verdicts out, `calls` is what is asked of others; `store` is
-//! what VMs share, and `shelf` where it stands; `callback` is the one callback that the
-//! SDK does not bring; `host` is the only module that calls the host.
+//! `root` and `stream` are the proxy's callbacks, `callback` is the one that the SDK
+//! does not bring. `engine` is a configuration's state in one VM, `keys` its part about
+//! the key set, `own` about requests that call out themselves; `revocation` is its part
+//! about revoked mandates, `publish` how it shares them, and `asking` what requests were
+//! told where they ask. `headers` reads requests, `request` carries verdicts out, and
+//! `calls` is what is asked of others. `store` is what VMs share, `shelf` where it
+//! stands. Only `host` and `system` call the host.
 
 mod asking;
 mod callback;
 mod calls;
 mod engine;
+mod headers;
 #[cfg(feature = "test-hooks")]
 mod hooks;
 mod host;
@@ -27,6 +28,7 @@ mod shelf;
 mod signature;
 mod store;
 mod stream;
+mod system;
 mod wire;
 
 /// The symbols that the host looks for.

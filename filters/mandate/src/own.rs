@@ -13,9 +13,9 @@ use crate::asking::TIMEOUT_MS;
 use crate::callback;
 use crate::calls::{Answer, NOT_TAKEN};
 use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
-use crate::host;
 use crate::keys::Fetching;
 use crate::request::Request;
+use crate::system;
 
 /// Requests of one worker that may fetch the key set at once while there is none. The
 /// STS must not be asked by all that come in that time.
@@ -174,7 +174,7 @@ impl Engine {
     /// `None` when no such request waits.
     pub(crate) fn own_answer(&mut self, stream: u32, answer: Answer) -> Option<Settled> {
         let own = self.take_own(stream)?;
-        let verdict = match host::monotonic_ms() {
+        let verdict = match system::monotonic_ms() {
             None => unavailable("The edge has no clock"),
             Some(now_ms) => {
                 match &own.call {

@@ -14,6 +14,7 @@ use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::publish::{Published, Rebuild};
 use crate::store::RevocationStore;
+use crate::system;
 
 /// Time that one callback spends on reading the log; the rest waits for the next.
 pub(crate) const SLICE_MS: u64 = 5;
@@ -483,7 +484,7 @@ impl Feed {
 
 /// Whether a callback that began at `began_ms` has had its time.
 pub(crate) fn is_over(began_ms: u64) -> bool {
-    host::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
+    system::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
 }
 
 /// The state as one decision sees it. It is read when row 12 asks, so that a

@@ -18,6 +18,7 @@ use crate::engine::{Engine, Phase, Settled};
 use crate::host::{self, Buffer, Level};
 use crate::request;
 use crate::stream::Stream;
+use crate::system;
 
 /// The first tick fetches; a later one finds within this time what another VM
 /// fetched. One read of shared data each.
@@ -58,7 +59,7 @@ impl Answered {
                 )]
             },
         )?;
-        let variables = host::environment();
+        let variables = system::environment();
         let environment = |name: &str| {
             let mut all = variables.iter();
             all.find(|(known, _)| known == name)
@@ -134,7 +135,7 @@ impl Answered {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), system::monotonic_ms()) else {
             return;
         };
         if engine.host == Host::Apisix {
@@ -181,7 +182,7 @@ impl Answered {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), host::monotonic_ms()) else {
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), system::monotonic_ms()) else {
             return;
         };
         engine.sync();

@@ -12,8 +12,9 @@ use proxy_wasm::types::Action;
 
 use crate::callback;
 use crate::engine::{Engine, Outcome, Phase};
+use crate::headers::Headers;
 use crate::host::{self, Level};
-use crate::request::{self, Headers, Request};
+use crate::request::{self, Request};
 
 pub(crate) struct Stream {
     id: u32,

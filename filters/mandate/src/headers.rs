@@ -1,0 +1,253 @@
+//! The request's headers: what of them is judged, and what the upstream must not see.
+
+use caracal_mandate::config::Host;
+use caracal_mandate::decide::RequestView;
+use caracal_mandate::forward::{self, Forwarding, RESOURCE_HEADER};
+use caracal_mandate::refusal::{ErrorCode, Refusal, ReplyFormat};
+
+use crate::host::{self, Failed, Map};
+use crate::wire::HeaderMap;
+
+/// The headers that a request is judged by. Of a name that counts once, the first.
+#[derive(Default)]
+pub(crate) struct Asked<'h> {
+    nginx: bool,
+    /// It is another proxy than the configuration says.
+    pub(crate) foreign: bool,
+    method: Option<&'h [u8]>,
+    target: Option<&'h [u8]>,
+    authority: Option<&'h [u8]>,
+    content_type: Option<&'h [u8]>,
+    resource: Vec<&'h [u8]>,
+    authorization: Vec<&'h [u8]>,
+}
+
+impl Asked<'_> {
+    pub(crate) fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: self.method,
+            target: self.target,
+            authority: self.authority,
+            resource: &self.resource,
+            authorization: &self.authorization,
+        }
+    }
+
+    pub(crate) fn format(&self) -> ReplyFormat {
+        // nginx hosts send no grpc-status; gRPC clients make one of the HTTP status.
+        if self.nginx {
+            return ReplyFormat::Http;
+        }
+        ReplyFormat::for_content_type(self.content_type)
+    }
+}
+
+/// Entries at which the header maps of nginx hosts stop: what stands behind is sent all
+/// the same.
+const NGINX_MAP_ENTRIES: usize = 100;
+
+/// A request's headers as the host gave them.
+pub(crate) struct Headers {
+    map: HeaderMap,
+    host: Host,
+    /// The request's target where the map's is another.
+    target: Option<Vec<u8>>,
+}
+
+impl Headers {
+    /// `by_host` says that the host chooses the resource.
+    ///
+    /// # Errors
+    /// The reply to a request that cannot be read whole.
+    pub(crate) fn read(host: Host, by_host: bool) -> Result<Self, Refusal> {
+        let unreadable = |_| Refusal::unavailable("The edge could not read the request");
+        if host == Host::Envoy {
+            let map = host::headers(Map::Request).map_err(unreadable)?;
+            return Ok(Headers {
+                map,
+                host,
+                target: None,
+            });
+        }
+        // The map of a request without a host kills an APISIX worker. Envoy refuses
+        // such a request by itself.
+        let Some(named) = host::header(Map::Request, "host").map_err(unreadable)? else {
+            return Err(invalid("The request has no Host header"));
+        };
+        let map = host::headers(Map::Request).map_err(unreadable)?;
+        if map.len() >= NGINX_MAP_ENTRIES {
+            return Err(invalid(
+                "The request has too many headers for this edge to see",
+            ));
+        }
+        let variable = |name: &str| {
+            let value = match host {
+                Host::Kong => host::property(&format!("ngx\0{name}")),
+                _ => host::property(name),
+            };
+            value.ok().flatten().ok_or_else(|| {
+                Refusal::unavailable("The edge could not read a variable of the request")
+            })
+        };
+        // Another host in the target is the one that nginx goes by.
+        if by_host && !is_host_of(&variable("host")?, &named) {
+            return Err(invalid("The request names two hosts"));
+        }
+        // Kong's map shows the path decoded, and the upstream gets it as it came.
+        let target = match host {
+            Host::Kong => Some(variable("request_uri")?),
+            _ => None,
+        };
+        Ok(Headers { map, host, target })
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.map
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    #[cfg(feature = "test-hooks")]
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// What is judged, in one pass: each name is compared with few others.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let mut asked = Asked {
+            nginx: self.host.is_nginx(),
+            target: self.target.as_deref(),
+            ..Asked::default()
+        };
+        for (name, value) in self.map.iter() {
+            let once = match name.len() {
+                // Where `:authority` is the server's own name. Envoy has none of that name.
+                4 if name.eq_ignore_ascii_case(b"host") => {
+                    asked.foreign |= !asked.nginx;
+                    &mut asked.authority
+                }
+                5 if name == b":path" => &mut asked.target,
+                7 if name == b":method" => &mut asked.method,
+                10 if !asked.nginx && name == b":authority" => &mut asked.authority,
+                12 if name.eq_ignore_ascii_case(b"content-type") => &mut asked.content_type,
+                13 if name.eq_ignore_ascii_case(b"authorization") => {
+                    asked.authorization.push(value);
+                    continue;
+                }
+                18 if name.eq_ignore_ascii_case(RESOURCE_HEADER.as_bytes()) => {
+                    asked.resource.push(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            once.get_or_insert(value);
+        }
+        asked
+    }
+
+    /// Takes reserved names from a request's trailers: some upstreams read them as
+    /// headers.
+    pub(crate) fn strip_trailers(forwarding: &Forwarding) -> Result<(), Failed> {
+        let trailers = host::headers(Map::RequestTrailers)?;
+        for name in reserved(&trailers, forwarding) {
+            host::remove_header(Map::RequestTrailers, name)?;
+        }
+        Ok(())
+    }
+
+    /// Takes from the request what the upstream must not see, before anything is
+    /// decided: so it is gone whatever the decision is, and however late.
+    ///
+    /// # Errors
+    /// The reply to a request from which it cannot be taken.
+    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+        if self.host.is_nginx() {
+            self.names_nothing_reserved(forwarding)?;
+        }
+        for name in reserved(&self.map, forwarding) {
+            self.take(name, &[])?;
+        }
+        if forwarding.keeps_mandate() {
+            return Ok(());
+        }
+        let bearer = |value: &[u8]| {
+            value
+                .trim_ascii_start()
+                .get(..6)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+        };
+        if self.all("authorization").any(bearer) {
+            self.take(b"authorization", &[])?;
+        }
+        let baggage: Vec<&[u8]> = self.all("baggage").collect();
+        match forward::without_caracal_baggage(&baggage.join(&b',')) {
+            None => Ok(()),
+            Some(rest) => self.take(b"baggage", &rest),
+        }
+    }
+
+    /// Refuses a request that has nginx hosts take a verified header away again, as one
+    /// of this connection alone (RFC 9110 section 7.6.1), or writes a reserved name so
+    /// that they may not find it.
+    fn names_nothing_reserved(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+        let mut named = self
+            .all("connection")
+            .flat_map(|value| value.split(|b| *b == b','));
+        if named.any(|name| forwarding.is_reserved(name.trim_ascii())) {
+            return Err(invalid("Connection names a header that is the edge's own"));
+        }
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        let reserved = reserved(&self.map, forwarding);
+        if !reserved.iter().all(|name| name.iter().all(is_plain)) {
+            return Err(invalid(
+                "A header that is the edge's own is written in another way",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Removes a header, or leaves another value of it. On nginx what is removed may be
+    /// sent all the same; and of two that are overwritten Kong does so to one.
+    fn take(&self, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        let taken = if self.host.is_nginx() {
+            let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
+            if self.host == Host::Kong && self.map.iter().filter(same).count() > 1 {
+                return Err(invalid(
+                    "A header that the edge has to overwrite is there twice",
+                ));
+            }
+            host::replace_request_header(name, rest)
+        } else if rest.is_empty() {
+            host::remove_header(Map::Request, name)
+        } else {
+            host::remove_header(Map::Request, name)
+                .and_then(|()| host::add_request_header(name, rest))
+        };
+        taken.map_err(|_| Refusal::unavailable("The edge could not remove reserved headers"))
+    }
+}
+
+/// The reserved names in a map, each once.
+fn reserved<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for (name, _) in map.iter() {
+        if forwarding.is_reserved(name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether what nginx takes for the host is what the client's header names: in lower
+/// case, and without the port.
+fn is_host_of(host: &[u8], header: &[u8]) -> bool {
+    let rest = header.get(host.len()..).unwrap_or(b"?");
+    let same = header.get(..host.len());
+    same.is_some_and(|same| same.eq_ignore_ascii_case(host))
+        && (rest.is_empty() || rest.starts_with(b":"))
+}
+
+fn invalid(why: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, why)
+}
