@@ -187,10 +187,10 @@ impl Builder {
         self
     }
 
-    /// `Host` is not shown, by which a filter that is made for Envoy would find out that
-    /// it is in another proxy.
-    pub fn hides_host(mut self) -> Self {
-        self.world.hides_host = true;
+    /// Properties of nginx are not there, by which a filter that is made for Envoy would
+    /// find out that it is in another proxy.
+    pub fn hides_itself(mut self) -> Self {
+        self.world.hides_itself = true;
         self
     }
 

@@ -35,8 +35,8 @@ pub(crate) struct World {
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) log_level: Level,
-    /// `Host` is not shown.
-    pub(crate) hides_host: bool,
+    /// Properties of nginx are not there.
+    pub(crate) hides_itself: bool,
     calls: BTreeMap<(Vm, &'static str), u64>,
 }
 
@@ -56,7 +56,7 @@ impl World {
             costs: Vec::new(),
             fault: None,
             vm_id: String::new(),
-            hides_host: false,
+            hides_itself: false,
             vm_configuration: Vec::new(),
             environment: Vec::new(),
             log_level: Level::Info,

@@ -49,7 +49,7 @@ fn configured(make: fn(Module) -> Builder, upstream: &str, changes: Value) -> Bu
     }
     make(Module::from_file(filter_wasm()).unwrap())
         .configuration(configuration(all).to_string())
-        .hides_host()
+        .hides_itself()
         .wall(Duration::from_secs(START))
 }
 

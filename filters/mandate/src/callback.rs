@@ -13,6 +13,8 @@ use crate::root::Answered;
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
     static ROOTS: RefCell<Vec<(u32, Weak<Answered>)>> = RefCell::default();
+    /// Requests call out themselves in this VM, and nobody else does.
+    static REQUESTS_CALL: Cell<bool> = const { Cell::new(false) };
     /// The requests that called out themselves and wait, by their context.
     static STREAMS: RefCell<Vec<Waits>> = RefCell::default();
 }
@@ -34,6 +36,11 @@ pub(crate) fn register(root: u32, answered: &Rc<Answered>) {
             roots.push((root, Rc::downgrade(answered)));
         }
     });
+}
+
+/// From now on requests call out.
+pub(crate) fn requests_call() {
+    REQUESTS_CALL.set(true);
 }
 
 /// A request is about to call out by itself. False when its answer would be nobody's.
@@ -107,6 +114,9 @@ extern "C" fn caracal_on_http_call_response(
             None => crate::request::reply_broken("The configuration is gone"),
         };
         waits.phase.set(phase);
+    } else if REQUESTS_CALL.get() {
+        // A request that is not known goes on, unless it is answered.
+        crate::request::reply_broken("The edge does not know what this answers");
     } else if let Some(answered) = root(context) {
         answered.answer(token, num_headers, body_size);
     }

@@ -20,6 +20,7 @@ use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
 use crate::asking::{Asked, Asking};
 use crate::calls::{Answer, Sts};
+use crate::host;
 use crate::keys::{Adopted, Fetching};
 use crate::metrics::Metrics;
 use crate::own::Own;
@@ -82,6 +83,7 @@ pub(crate) struct Engine {
     /// The root context whose configuration it is.
     pub(crate) root: u32,
     pub(crate) host: Host,
+    elsewhere: Option<bool>,
     pub(crate) forwarding: Forwarding,
     pub(crate) metrics: Metrics,
     pub(crate) sts: Sts,
@@ -135,6 +137,7 @@ impl Engine {
             verifier: Verifier::from(configuration),
             root,
             host,
+            elsewhere: None,
             forwarding: Forwarding::from(&configuration.forward),
             metrics: Metrics::of(host),
             sts: Sts::new(configuration),
@@ -169,9 +172,17 @@ impl Engine {
         }
     }
 
-    /// Whether the host that a request names chooses its resource.
-    pub(crate) fn is_by_host(&self) -> bool {
-        self.verifier.resources().are_by_host()
+    /// Whether a configuration for Envoy is in Kong, where what it does to headers does
+    /// not hold. Found out once, at the first request: Envoy knows no such property.
+    pub(crate) fn is_elsewhere(&mut self) -> bool {
+        if self.host != Host::Envoy {
+            return false;
+        }
+        if self.elsewhere.is_none() {
+            let found = host::property("ngx\0request_uri");
+            self.elsewhere = found.ok().map(|target| target.is_some());
+        }
+        self.elsewhere == Some(true)
     }
 
     /// What the upstream is told of the resource that a request is for.

@@ -12,8 +12,6 @@ use crate::wire::HeaderMap;
 #[derive(Default)]
 pub(crate) struct Asked<'h> {
     nginx: bool,
-    /// It is another proxy than the configuration says.
-    pub(crate) foreign: bool,
     method: Option<&'h [u8]>,
     target: Option<&'h [u8]>,
     authority: Option<&'h [u8]>,
@@ -55,11 +53,9 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// `by_host` says that the host chooses the resource.
-    ///
     /// # Errors
     /// The reply to a request that cannot be read whole.
-    pub(crate) fn read(host: Host, by_host: bool) -> Result<Self, Refusal> {
+    pub(crate) fn read(host: Host) -> Result<Self, Refusal> {
         let unreadable = |_| Refusal::unavailable("The edge could not read the request");
         if host == Host::Envoy {
             let map = host::headers(Map::Request).map_err(unreadable)?;
@@ -82,22 +78,20 @@ impl Headers {
         }
         let variable = |name: &str| {
             let value = match host {
-                Host::Kong => host::property(&format!("ngx\0{name}")),
-                _ => host::property(name),
+                Host::Apisix => host::property(name),
+                _ => host::property(&format!("ngx\0{name}")),
             };
             value.ok().flatten().ok_or_else(|| {
                 Refusal::unavailable("The edge could not read a variable of the request")
             })
         };
-        // Another host in the target is the one that nginx goes by.
-        if by_host && !is_host_of(&variable("host")?, &named) {
-            return Err(invalid("The request names two hosts"));
+        // A host in the target is the one that nginx goes by.
+        if !is_host_of(&variable("host")?, &named) {
+            return Err(invalid("The request does not name one host plainly"));
         }
-        // Kong's map shows the path decoded, and the upstream gets it as it came.
-        let target = match host {
-            Host::Kong => Some(variable("request_uri")?),
-            _ => None,
-        };
+        // A map may show the path decoded, and the upstream gets it as it came. Under this
+        // name each of the two modules has it, and the other has not.
+        let target = Some(variable("request_uri")?);
         Ok(Headers { map, host, target })
     }
 
@@ -122,11 +116,8 @@ impl Headers {
         };
         for (name, value) in self.map.iter() {
             let once = match name.len() {
-                // Where `:authority` is the server's own name. Envoy has none of that name.
-                4 if name.eq_ignore_ascii_case(b"host") => {
-                    asked.foreign |= !asked.nginx;
-                    &mut asked.authority
-                }
+                // Where `:authority` is the server's own name.
+                4 if asked.nginx && name.eq_ignore_ascii_case(b"host") => &mut asked.authority,
                 5 if name == b":path" => &mut asked.target,
                 7 if name == b":method" => &mut asked.method,
                 10 if !asked.nginx && name == b":authority" => &mut asked.authority,

@@ -58,7 +58,10 @@ impl Engine {
     }
 
     fn read_shared(&mut self) -> Result<(), Failed> {
+        let attempts = self.control.attempts;
         (self.control, _) = self.store.control()?;
+        // Whoever fetched, it was fetched for this one too.
+        self.key_wanted &= self.control.attempts == attempts;
         let own = self.key_set_id();
         // Without an id the record was lost: what this VM holds ages by itself.
         if self.control.key_set_id().is_none_or(|id| Some(id) == own) {
@@ -166,7 +169,7 @@ impl Engine {
                 Err(why) => Err(why.to_string()),
             }
         });
-        // Whoever wanted a key while this went on has it, or will not get it so soon.
+        // What was wanted while this went on is there, or is asked for again.
         self.key_wanted = false;
         self.metrics
             .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });

@@ -68,7 +68,9 @@ impl Answered {
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         // APISIX has no ticks, and its requests call out themselves.
-        if configuration.host != Host::Apisix && !self.ticks.get() {
+        if configuration.host == Host::Apisix {
+            callback::requests_call();
+        } else if !self.ticks.get() {
             host::set_tick_period(TICK)
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
             self.ticks.set(true);
@@ -138,12 +140,6 @@ impl Answered {
         let (Some(engine), Some(now_ms)) = (engine.as_mut(), system::monotonic_ms()) else {
             return;
         };
-        if engine.host == Host::Apisix {
-            // Only requests call out there. One that is not known goes on unless it is
-            // answered.
-            request::reply_broken("The edge does not know what this answers");
-            return;
-        }
         if let Some(fetching) = engine.take_fetch(token) {
             let answer = calls::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
             engine.fetch_ended(&fetching, answer, now_ms);

@@ -59,8 +59,8 @@ impl Store {
         let name = digest(&texts);
         Store {
             place: place(configuration.host, &name),
-            control: format!("caracal/v1/{name}/control"),
-            key_set: format!("caracal/v1/{name}/key_set"),
+            control: format!("caracal/v2/{name}/control"),
+            key_set: format!("caracal/v2/{name}/key_set"),
         }
     }
 
@@ -181,7 +181,7 @@ impl RevocationStore {
             texts.push(if tls { "tls" } else { "plain" });
         }
         let name = digest(&texts);
-        let prefix = format!("caracal/v1/{name}/revocation");
+        let prefix = format!("caracal/v2/{name}/revocation");
         RevocationStore {
             place: place(configuration.host, &prefix),
             head: format!("{prefix}/head"),

@@ -38,7 +38,11 @@ impl Stream {
         let Some(engine) = engine.as_mut() else {
             return request::reply_broken("The edge is not configured");
         };
-        let headers = match Headers::read(engine.host, engine.is_by_host()) {
+        if engine.is_elsewhere() {
+            let refusal = Refusal::unavailable("The edge is configured for another proxy (host)");
+            return request::refuse(engine, &Request::UNREAD, &refusal, None);
+        }
+        let headers = match Headers::read(engine.host) {
             Ok(headers) => headers,
             Err(refusal) => return request::refuse(engine, &Request::UNREAD, &refusal, None),
         };
@@ -47,10 +51,6 @@ impl Stream {
             return Phase::Refused;
         }
         let asked = headers.asked();
-        if asked.foreign {
-            let refusal = Refusal::unavailable("The edge is configured for another proxy (host)");
-            return request::refuse(engine, &Request::UNREAD, &refusal, None);
-        }
         let view = asked.view();
         let mut request = Request {
             format: asked.format(),

@@ -106,11 +106,6 @@ impl Resources {
         }
     }
 
-    /// Whether some are chosen by host.
-    pub fn are_by_host(&self) -> bool {
-        !self.hosts.is_empty()
-    }
-
     /// Resources that requests choose among. Identifiers and hosts must have been
     /// checked by the configuration's reader: none is there twice.
     pub fn named(mut all: Vec<Resource>) -> Self {

@@ -91,9 +91,6 @@ fn shown(host: &mut Host<'_, '_>, kind: u32) -> Option<Headers> {
     {
         map.set(":path", path);
     }
-    if kind == 0 && host.world().hides_host {
-        map.remove("host");
-    }
     Some(map)
 }
 

@@ -60,7 +60,8 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
     {
         return Some(value.clone());
     }
-    if world.profile.maps.server_name.is_some() || !world.profile.calls.attributes {
+    let is_nginx = world.profile.maps.server_name.is_some() || !world.profile.calls.attributes;
+    if is_nginx && !world.hides_itself {
         let variable = match world.profile.calls.variables {
             true => name.strip_prefix("ngx."),
             false => Some(name.as_str()),

@@ -60,9 +60,15 @@ fn on_apisix_an_answer_may_name_the_root() {
 
 /// What nginx decodes is not what the upstream gets.
 #[test]
-fn on_kong_the_target_is_judged_as_it_was_sent() {
+fn the_target_is_judged_as_it_was_sent() {
+    for on in [KONG, APISIX] {
+        judges_the_target(on);
+    }
+}
+
+fn judges_the_target(on: On) {
     let mut proxy = start(
-        KONG,
+        on,
         json!({"exclude": ["/open"], "required_scopes": ["none"]}),
     );
     for path in [
@@ -292,18 +298,28 @@ fn on_apisix_one_mandate_does_not_take_every_place() {
 /// `host` was forgotten: nothing is decided by a filter that is made for another proxy.
 #[test]
 fn a_filter_configured_for_another_proxy_decides_nothing() {
-    let configuration = caracal_tests::mint::configuration(json!({"exclude": ["/open"]}));
-    let sts = keys();
-    let mut proxy = Proxy::kong(Module::from_file(caracal_tests::filter_wasm()).unwrap())
-        .configuration(configuration.to_string())
-        .wall(Duration::from_secs(START))
-        .on_callout(move |_| sts.borrow().clone())
-        .start()
-        .unwrap();
-    proxy.advance(SOON);
-    for request in [good(), Request::get("/open"), Request::get("/")] {
-        let stream = proxy.request(0, request);
-        assert_eq!(said(proxy.outcome(stream)).0, 503);
+    let open = json!({"exclude": ["/open"]});
+    for said_to_be in [hosts::ENVOY, APISIX] {
+        let sts = keys();
+        let mut proxy = Proxy::kong(Module::from_file(caracal_tests::filter_wasm()).unwrap())
+            .configuration(said_to_be.configuration(open.clone()))
+            .wall(Duration::from_secs(START))
+            .on_callout(move |_| sts.borrow().clone())
+            .start()
+            .unwrap();
+        proxy.advance(SOON);
+        let without_host = Request::get("/open").without(":authority");
+        for request in [
+            good(),
+            Request::get("/open"),
+            Request::get("/"),
+            without_host,
+        ] {
+            let stream = proxy.request(0, request);
+            assert!(said(proxy.outcome(stream)).0 >= 400);
+            assert!(proxy.upstream(stream).is_none());
+        }
+        proxy.assert_clean();
     }
 }
 

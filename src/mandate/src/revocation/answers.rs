@@ -220,7 +220,7 @@ impl Answers {
         let confirmed_at_ms = asked_ms.saturating_sub(answer.confirmed_age_ms);
         for id in anchors {
             let before = self.known.get(id).copied();
-            if before.is_none() && !self.has_room(now_ms) {
+            if before.is_none() && !self.has_room(anchors, now_ms) {
                 return false;
             }
             let revoked_ms = match answer.revoked.contains(id) {
@@ -278,8 +278,8 @@ impl Answers {
     }
 
     /// Makes room for one more: old answers leave, then any that says "not revoked",
-    /// which is asked for again. What is revoked stays.
-    fn has_room(&mut self, now_ms: u64) -> bool {
+    /// which is asked for again. What is revoked stays, and what is `wanted` with it.
+    fn has_room(&mut self, wanted: &[AnchorId], now_ms: u64) -> bool {
         if self.known.len() < self.max {
             return true;
         }
@@ -293,7 +293,7 @@ impl Answers {
         }
         if self.known.len() >= self.max {
             let mut some = self.known.iter().take(MAX_LOOKED_AT);
-            let victim = some.find(|(_, known)| !known.is_revoked(now_ms));
+            let victim = some.find(|(id, known)| !known.is_revoked(now_ms) && !wanted.contains(id));
             let Some(victim) = victim.map(|(id, _)| *id) else {
                 return false;
             };
