@@ -39,12 +39,9 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
+# In one call of cargo: by itself each would build its libraries anew for its features.
 test: deny hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
-	$(CARGO) test --locked -p caracal-mandate --features schema
-	$(CARGO) test --locked -p caracal-feed
-	$(CARGO) test --locked -p caracal-edge
-	$(CARGO) test --locked -p caracal-fuzz
-	$(CARGO) test --locked -p caracal-tests
+	$(CARGO) test --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
