@@ -13,7 +13,7 @@ use crate::root::Answered;
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
     static ROOTS: RefCell<Vec<(u32, Weak<Answered>)>> = RefCell::default();
-    /// Requests call out themselves in this VM, and nobody else does.
+    /// Requests call out themselves in this VM.
     static REQUESTS_CALL: Cell<bool> = const { Cell::new(false) };
     /// The requests that called out themselves and wait, by their context.
     static STREAMS: RefCell<Vec<Waits>> = RefCell::default();
@@ -114,10 +114,10 @@ extern "C" fn caracal_on_http_call_response(
             None => crate::request::reply_broken("The configuration is gone"),
         };
         waits.phase.set(phase);
+    } else if let Some(answered) = root(context).filter(|root| root.ticks()) {
+        answered.answer(token, num_headers, body_size);
     } else if REQUESTS_CALL.get() {
         // A request that is not known goes on, unless it is answered.
         crate::request::reply_broken("The edge does not know what this answers");
-    } else if let Some(answered) = root(context) {
-        answered.answer(token, num_headers, body_size);
     }
 }

@@ -83,7 +83,8 @@ pub(crate) struct Engine {
     /// The root context whose configuration it is.
     pub(crate) root: u32,
     pub(crate) host: Host,
-    elsewhere: Option<bool>,
+    /// It was found that the proxy is the configured one.
+    proxy_is_right: bool,
     pub(crate) forwarding: Forwarding,
     pub(crate) metrics: Metrics,
     pub(crate) sts: Sts,
@@ -137,7 +138,7 @@ impl Engine {
             verifier: Verifier::from(configuration),
             root,
             host,
-            elsewhere: None,
+            proxy_is_right: false,
             forwarding: Forwarding::from(&configuration.forward),
             metrics: Metrics::of(host),
             sts: Sts::new(configuration),
@@ -172,17 +173,27 @@ impl Engine {
         }
     }
 
-    /// Whether a configuration for Envoy is in Kong, where what it does to headers does
-    /// not hold. Found out once, at the first request: Envoy knows no such property.
-    pub(crate) fn is_elsewhere(&mut self) -> bool {
-        if self.host != Host::Envoy {
-            return false;
+    /// Refuses requests where a configuration for Envoy is in Kong: what it does to
+    /// headers does not hold there. Found out once: Envoy knows no such property.
+    ///
+    /// # Errors
+    /// The reply, also while the host does not say.
+    pub(crate) fn check_proxy(&mut self) -> Result<(), Refusal> {
+        if self.host != Host::Envoy || self.proxy_is_right {
+            return Ok(());
         }
-        if self.elsewhere.is_none() {
-            let found = host::property("ngx\0request_uri");
-            self.elsewhere = found.ok().map(|target| target.is_some());
+        match host::property("ngx\0request_uri") {
+            Ok(None) => {
+                self.proxy_is_right = true;
+                Ok(())
+            }
+            Ok(Some(_)) => Err(Refusal::unavailable(
+                "The edge is configured for another proxy (host)",
+            )),
+            Err(_) => Err(Refusal::unavailable(
+                "The edge could not find out in which proxy it is",
+            )),
         }
-        self.elsewhere == Some(true)
     }
 
     /// What the upstream is told of the resource that a request is for.

@@ -70,8 +70,14 @@ impl Engine {
             return Outcome::Decided(verdict);
         }
         if self.own.len() >= self.max_paused {
-            self.own
-                .retain(|own| now_ms.saturating_sub(own.began_ms) < LOST_MS);
+            self.own.retain(|own| {
+                let waits = now_ms.saturating_sub(own.began_ms) < LOST_MS;
+                if !waits {
+                    // An answer that comes after all is nobody's, and so a refusal.
+                    callback::forget(own.stream);
+                }
+                waits
+            });
         }
         let root = self.root;
         if self.own.len() >= self.max_paused || !callback::expect(stream, root, phase) {

@@ -132,6 +132,11 @@ impl Answered {
         let _ = host::set_effective_context(self.id);
     }
 
+    /// Whether this root ticks, and calls out itself.
+    pub(crate) fn ticks(&self) -> bool {
+        self.ticks.get()
+    }
+
     /// A callout has ended.
     pub(crate) fn answer(&self, token: u32, num_headers: usize, body_size: usize) {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use caracal_mandate::decide::Screened;
 use caracal_mandate::jws;
 use caracal_mandate::mandate::Fingerprint;
-use caracal_mandate::refusal::Refusal;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -38,11 +37,10 @@ impl Stream {
         let Some(engine) = engine.as_mut() else {
             return request::reply_broken("The edge is not configured");
         };
-        if engine.is_elsewhere() {
-            let refusal = Refusal::unavailable("The edge is configured for another proxy (host)");
-            return request::refuse(engine, &Request::UNREAD, &refusal, None);
-        }
-        let headers = match Headers::read(engine.host) {
+        let headers = match engine
+            .check_proxy()
+            .and_then(|()| Headers::read(engine.host))
+        {
             Ok(headers) => headers,
             Err(refusal) => return request::refuse(engine, &Request::UNREAD, &refusal, None),
         };

@@ -323,6 +323,67 @@ fn a_filter_configured_for_another_proxy_decides_nothing() {
     }
 }
 
+/// A route that names the wrong host is refused, and keeps no other from its answers.
+#[test]
+fn a_wrong_configuration_beside_a_right_one_harms_itself_alone() {
+    for first in [APISIX, KONG] {
+        let second = if first == KONG { APISIX } else { KONG };
+        let sts = keys();
+        let mut proxy = Proxy::kong(Module::from_file(caracal_tests::filter_wasm()).unwrap())
+            .configuration(first.configuration(json!({})))
+            .configuration(second.configuration(json!({})))
+            .wall(Duration::from_secs(START))
+            .on_callout(move |_| sts.borrow().clone())
+            .start()
+            .unwrap();
+        proxy.advance(SOON);
+        for (listener, on) in [first, second].into_iter().enumerate() {
+            let stream = proxy.request(0, good().listener(listener));
+            let status = if on == KONG { 200 } else { 503 };
+            assert_eq!(said(proxy.outcome(stream)).0, status, "{on:?}");
+        }
+        proxy.assert_clean();
+    }
+}
+
+#[test]
+fn a_filter_that_cannot_find_out_where_it_is_refuses() {
+    let mut proxy = start(hosts::ENVOY, json!({}));
+    proxy.on_host_call(|call| (call.name == "proxy_get_property").then_some(2));
+    let unsure = proxy.request(0, good());
+    assert_eq!(said(proxy.outcome(unsure)).0, 503);
+    proxy.no_faults();
+    for _ in 0..2 {
+        let stream = proxy.request(0, good());
+        assert_eq!(said(proxy.outcome(stream)).0, 200);
+    }
+    proxy.assert_clean();
+}
+
+/// What was given up is refused when its answer comes after all, however it is named.
+#[test]
+fn on_apisix_an_answer_to_what_was_given_up_is_a_refusal() {
+    for names_root in [false, true] {
+        let sts = keys();
+        sts.replace(Answer::Never);
+        let changes = json!({"limits": {"max_paused": 1}});
+        let mut builder = builder(APISIX, &sts, changes);
+        if names_root {
+            builder = builder.answers_name_the_root();
+        }
+        let mut proxy = builder.start().unwrap();
+        let lost = proxy.request(0, good());
+        proxy.advance(Duration::from_secs(121));
+        sts.replace(keys().borrow().clone());
+        assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+        let call = proxy.callouts()[0].id;
+        assert!(proxy.answer(call, keys().borrow().clone()));
+        proxy.advance(SOON);
+        assert_eq!(said(proxy.outcome(lost)).0, 503);
+        proxy.assert_clean();
+    }
+}
+
 #[test]
 fn on_kong_a_key_that_nobody_wants_any_more_is_not_fetched_for() {
     let mut proxy = start(KONG, json!({}));
