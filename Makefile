@@ -60,7 +60,7 @@ soak: build envoy redis ## a million good and hostile requests; memory must come
 # run/fuzz/found, and new inputs in run/fuzz/TARGET.
 FUZZ_SECONDS ?= 3600
 FUZZ_JOBS ?= $(shell nproc)
-FUZZ_TARGETS ?= configuration event headers key_set page paths shared_data token
+FUZZ_TARGETS ?= configuration event headers key_set page paths reply shared_data token
 FUZZERS := $(CARGO_TARGET_DIR)/fuzz/x86_64-unknown-linux-gnu/release
 
 fuzz: fuzzers ## looks for inputs that break a guarantee; FUZZ_SECONDS=3600 for each target
@@ -78,7 +78,7 @@ corpus: fuzzers ## takes what `make fuzz` found worth keeping into tests/fuzz/co
 	  rm -rf tests/fuzz/corpus/$$target; mv run/fuzz/merged/$$target tests/fuzz/corpus/; \
 	  echo "$$target: $$(ls tests/fuzz/corpus/$$target | wc -l) inputs"; done
 
-# Without the link-time optimisation of releases: there are eight programs to link.
+# Without the link-time optimisation of releases: there are nine programs to link.
 fuzzers:
 	@rustup run nightly rustc --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@[ -x .tools/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root .tools cargo-fuzz --version 0.13.2

@@ -12,6 +12,7 @@ pub mod independent;
 pub mod key_set;
 pub mod page;
 pub mod paths;
+pub mod reply;
 pub mod shared_data;
 pub mod token;
 
@@ -19,13 +20,14 @@ pub mod token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("configuration", configuration::check),
     ("event", event::check),
     ("headers", headers::check),
     ("key_set", key_set::check),
     ("page", page::check),
     ("paths", paths::check),
+    ("reply", reply::check),
     ("shared_data", shared_data::check),
     ("token", token::check),
 ];
