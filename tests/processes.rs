@@ -64,12 +64,13 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing: run `make redis`"))
 }
 
-struct Process {
+/// A program that was started, with its output in a file.
+pub struct Process {
     child: Child,
 }
 
 impl Process {
-    fn start(command: &mut Command, log: &Path) -> Self {
+    pub fn start(command: &mut Command, log: &Path) -> Self {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -82,7 +83,7 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
         assert!(sent.unwrap().success());
@@ -301,6 +302,19 @@ impl Companion {
     /// As the kernel would (`kill -9`).
     pub fn kill(&mut self) {
         drop(self.process.take());
+    }
+
+    /// SIGSTOP: it stands still until it is resumed.
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal("-CONT");
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// SIGTERM; its exit status.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 mod api;
 mod connections;
 mod events;
+mod hostile;
 mod outages;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
