@@ -234,6 +234,7 @@ pub struct Companion {
     folder: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    files: Option<String>,
 }
 
 impl Companion {
@@ -244,7 +245,15 @@ impl Companion {
             folder: folder("companion"),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             environment: Vec::new(),
+            files: None,
         }
+    }
+
+    /// Starts with so many open files allowed, and may raise that to the second
+    /// number.
+    pub fn files(mut self, soft: u32, hard: u32) -> Self {
+        self.files = Some(format!("--nofile={soft}:{hard}"));
+        self
     }
 
     pub fn of(redis_url: &str) -> Self {
@@ -274,7 +283,15 @@ impl Companion {
 
     fn spawn(&mut self) {
         self.kill();
-        let mut command = Command::new(crate::root().join("dist/caracal-edge"));
+        let program = crate::root().join("dist/caracal-edge");
+        let mut command = match &self.files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut command = Command::new("prlimit");
+                command.arg(limit).arg(program);
+                command
+            }
+        };
         command
             .args(["feed", "--listen", &self.address.to_string()])
             .args(&self.arguments)

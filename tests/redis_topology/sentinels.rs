@@ -47,6 +47,14 @@ impl Sentinels {
                     _ => node.plain.address,
                 };
                 let file = node.folder.join("sentinel.conf");
+                if let (Some(theirs), Some(own)) = (&access.tls, &own.tls) {
+                    // It reaches servers and other Sentinels.
+                    let both = [theirs, own].map(|c| fs::read(&c.certificate).unwrap());
+                    let bundle = node.folder.join("ca.pem");
+                    fs::write(&bundle, both.concat()).unwrap();
+                    let bundle = bundle.to_str().unwrap().to_owned();
+                    node.say(&["--tls-ca-cert-file", &bundle]);
+                }
                 let mut text = format!(
                     "sentinel monitor {NAME} {} {} 2\n\
                      sentinel down-after-milliseconds {NAME} 700\n\
@@ -106,33 +114,38 @@ impl Sentinels {
 
     /// What a companion is told.
     pub fn companion(&self, database: u8) -> Companion {
+        self.companion_as(&self.access, &self.own, database)
+    }
+
+    /// The same by another user, or with something wrong.
+    pub fn companion_as(&self, access: &Access, own: &Access, database: u8) -> Companion {
         let addresses: Vec<SocketAddr> = self
             .sentinels
             .iter()
-            .map(|sentinel| match (&self.own.tls, &sentinel.tls) {
+            .map(|sentinel| match (&own.tls, &sentinel.tls) {
                 (Some(_), Some(tls)) => tls.address,
                 _ => sentinel.plain.address,
             })
             .collect();
-        let urls = url(&self.access, &addresses, database);
+        let urls = url(access, &addresses, database);
         let mut words = vec!["--redis-url", &urls, "--redis-sentinel-master", NAME];
-        let tls = self.own.tls.is_some();
+        let tls = own.tls.is_some();
         // Without a word, they are reached as the master is.
-        if tls != self.access.tls.is_some() {
+        if tls != access.tls.is_some() {
             words.extend(["--redis-sentinel-tls", if tls { "true" } else { "false" }]);
         }
-        if let Some(certificate) = &self.access.tls {
+        if let Some(certificate) = &access.tls {
             words.extend(["--redis-ca-file", certificate.authority()]);
         }
-        if let Some(certificate) = &self.own.tls {
+        if let Some(certificate) = &own.tls {
             words.extend(["--redis-sentinel-ca-file", certificate.authority()]);
         }
-        if let Some((user, _)) = &self.own.user {
+        if let Some((user, _)) = &own.user {
             words.extend(["--redis-sentinel-user", user]);
         }
         let companion = Companion::new(&words);
-        let password = self.own.user.as_ref().map(|(_, password)| password);
-        match password.or(self.own.password.as_ref()) {
+        let password = own.user.as_ref().map(|(_, password)| password);
+        match password.or(own.password.as_ref()) {
             Some(password) => companion.environment("REDIS_SENTINEL_PASSWORD", password),
             None => companion,
         }
