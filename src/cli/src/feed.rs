@@ -15,13 +15,17 @@ use caracal_feed::redis::target::Address;
 use caracal_feed::state::State;
 use caracal_feed::{Companion, api, redis};
 use clap::Args;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::{loopback, output};
 
 /// How often expired revocations leave.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// The longest that the STS makes a mandate valid (contract, "Parties").
+const LIFETIME_S: u64 = 3_600;
+/// Twice the largest leeway for clocks that a filter can be told.
+const LEEWAY_S: u64 = 600;
 
 /// Where Redis is, and the key of its streams.
 #[derive(Args, Clone)]
@@ -58,7 +62,7 @@ impl RedisArguments {
             urls,
             sentinel_master: self.redis_sentinel_master.clone(),
             cluster: self.redis_cluster,
-            ca: None,
+            ..Address::default()
         };
         address
             .with_ca_file(self.redis_ca_file.as_deref())
@@ -103,6 +107,10 @@ pub(crate) struct Arguments {
     /// Most revoked anchors held; beyond it filters are told nothing and refuse.
     #[arg(long, default_value_t = 4_000_000)]
     max_anchors: usize,
+    /// The longest that a mandate of this STS is valid, in seconds, where the edges
+    /// bound it (limits.max_lifetime_s): anchors are then kept no longer than that.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    max_lifetime_s: Option<u64>,
     /// Without Redis: keeps revocations in this file over a restart.
     #[arg(long)]
     state_file: Option<PathBuf>,
@@ -127,7 +135,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let address = arguments.redis.address()?;
     let (stop, stopping) = watch::channel(false);
     let companion = Companion {
-        state: State::new(arguments.max_anchors, arguments.zone.clone()),
+        state: State::keeping(
+            arguments.max_anchors,
+            arguments.zone.clone(),
+            retention(arguments.max_lifetime_s),
+        ),
         metrics: Metrics::new()?,
         stopping,
     };
@@ -148,7 +160,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                 key,
                 group: arguments.group.clone(),
                 consumer: arguments.consumer.clone().unwrap_or_else(host_name),
-                rescan: Arc::new(Notify::new()),
+                lifetime: Duration::from_secs(arguments.max_lifetime_s.unwrap_or(LIFETIME_S)),
             })
         }
         None => None,
@@ -180,6 +192,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     expiring.abort();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// How long a revocation is kept where mandates live no longer than that.
+fn retention(lifetime_s: Option<u64>) -> Duration {
+    lifetime_s.map_or(caracal_feed::RETENTION, |lifetime| {
+        Duration::from_secs(lifetime.saturating_add(LEEWAY_S))
+    })
 }
 
 fn without_redis(arguments: &Arguments, companion: &Companion) -> Result<Arc<Memory>> {

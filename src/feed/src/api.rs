@@ -317,7 +317,7 @@ async fn ready(Shared(api): Shared<Api>) -> Response {
     };
     let body: Value = json!({
         "ready": why.is_none(), "reason": why, "confirmed_age_ms": age,
-        "anchors": state.len(), "shared": api.memory.is_none(),
+        "anchors": state.len(), "shared": api.memory.is_none(), "problems": state.problems(),
     });
     (status, Json(body)).into_response()
 }

@@ -60,6 +60,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Of a message that is larger than any that means something, and was not
+    /// fetched: whether its signature is right is not known.
+    pub fn of_too_large(stream: Stream, signed: bool) -> Self {
+        match stream {
+            _ if signed => Refused::InvalidSignature,
+            Stream::Revocations => Refused::MissingRevocationAnchor,
+            Stream::Delegations => Refused::InvalidDelegationEpoch,
+        }
+    }
+
     /// The reason as dead letters and metrics give it.
     pub fn as_str(self) -> &'static str {
         match self {

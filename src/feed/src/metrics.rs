@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::event::{Refused, Stream};
 use crate::state::State;
@@ -15,7 +17,14 @@ pub struct Metrics {
     dead_letters: IntCounterVec,
     acknowledged: IntCounterVec,
     reconnects: IntCounterVec,
+    missed: IntCounterVec,
+    skipped: IntCounterVec,
+    data_errors: IntCounterVec,
+    written_back: IntCounter,
     pending: IntGaugeVec,
+    lag: IntGaugeVec,
+    length: IntGaugeVec,
+    refusing_writes: IntGauge,
     anchors: IntGauge,
     age: IntGauge,
     filters: IntGauge,
@@ -38,14 +47,16 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             anyhow::Ok(gauge)
         };
-        let pending = IntGaugeVec::new(
-            Opts::new(
-                "caracal_feed_pending",
-                "Messages delivered to the consumer group and not acknowledged",
-            ),
-            &["stream"],
+        let by_stream = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["stream"])?;
+            registry.register(Box::new(gauges.clone()))?;
+            anyhow::Ok(gauges)
+        };
+        let written_back = IntCounter::new(
+            "caracal_feed_written_back_total",
+            "Revocations that the shared store had lost and this companion wrote again",
         )?;
-        registry.register(Box::new(pending.clone()))?;
+        registry.register(Box::new(written_back.clone()))?;
         Ok(Arc::new(Metrics {
             events: counter(
                 "caracal_feed_events_total",
@@ -72,7 +83,35 @@ impl Metrics {
                 "Times that a task lost Redis",
                 &["task"],
             )?,
-            pending,
+            missed: counter(
+                "caracal_feed_missed_total",
+                "Messages trimmed or deleted before this companion read them",
+                &["stream"],
+            )?,
+            skipped: counter(
+                "caracal_feed_group_skipped_total",
+                "Messages trimmed before the consumer group had finished them",
+                &["stream"],
+            )?,
+            data_errors: counter(
+                "caracal_feed_data_errors_total",
+                "Keys of a wrong kind in the shared store",
+                &["task"],
+            )?,
+            written_back,
+            pending: by_stream(
+                "caracal_feed_pending",
+                "Messages delivered to the consumer group and not acknowledged",
+            )?,
+            lag: by_stream(
+                "caracal_feed_group_lag",
+                "Messages that the consumer group has not been given, as Redis counts; -1 when it does not",
+            )?,
+            length: by_stream("caracal_feed_stream_length", "Messages in the stream")?,
+            refusing_writes: gauge(
+                "caracal_feed_redis_refusing_writes",
+                "1 while Redis refuses writes (full, replica, cannot save, too few replicas)",
+            )?,
             anchors: gauge("caracal_feed_anchors", "Revoked anchors held")?,
             age: gauge(
                 "caracal_feed_confirmed_age_ms",
@@ -112,10 +151,40 @@ impl Metrics {
         self.reconnects.with_label_values(&[task]).inc();
     }
 
-    pub(crate) fn pending(&self, stream: Stream, messages: i64) {
-        self.pending
+    pub(crate) fn group(&self, stream: Stream, pending: u64, lag: Option<u64>, length: u64) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let label = &[stream.key()];
+        self.pending.with_label_values(label).set(signed(pending));
+        self.lag
+            .with_label_values(label)
+            .set(lag.map_or(-1, signed));
+        self.length.with_label_values(label).set(signed(length));
+    }
+
+    pub(crate) fn missed(&self, stream: Stream, messages: u64) {
+        self.missed
             .with_label_values(&[stream.key()])
-            .set(messages);
+            .inc_by(messages);
+    }
+
+    pub(crate) fn skipped(&self, stream: Stream, messages: u64) {
+        self.skipped
+            .with_label_values(&[stream.key()])
+            .inc_by(messages);
+    }
+
+    pub(crate) fn written_back(&self, revocations: u64) {
+        self.written_back.inc_by(revocations);
+    }
+
+    pub(crate) fn data_errors<T, E>(&self, task: &str, answers: &[Result<T, E>]) {
+        let errors = answers.iter().filter(|answer| answer.is_err()).count();
+        let errors = u64::try_from(errors).unwrap_or(u64::MAX);
+        self.data_errors.with_label_values(&[task]).inc_by(errors);
+    }
+
+    pub(crate) fn refusing_writes(&self, refusing: bool) {
+        self.refusing_writes.set(i64::from(refusing));
     }
 
     pub(crate) fn filter_waits(self: &Arc<Self>) -> Waiting {

@@ -28,7 +28,10 @@ const EXPIRED_AT_ONCE: usize = 10_000;
 const SLACK: Duration = Duration::from_secs(1);
 /// How old the last reading of the shared store may be before the state counts
 /// as no fresher than it.
+/// At least; one that takes long gives the next one as much time.
 const MAX_SCAN_AGE: Duration = Duration::from_secs(180);
+/// Problems that are told at once.
+const MAX_PROBLEMS: usize = 32;
 
 #[derive(Debug)]
 struct Held {
@@ -43,6 +46,8 @@ struct HeldEpoch {
     epoch: u64,
     seq: u64,
     until: Instant,
+    /// The last reading of the shared store that had this epoch; 0 for none.
+    scan: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -60,11 +65,14 @@ struct Inner {
     log: BTreeMap<u64, Item>,
     expiries: BTreeSet<(Instant, u64)>,
     over_capacity: bool,
+    nearly_full: bool,
     tails: BTreeMap<Stream, Instant>,
+    /// When the last complete reading of the shared store began.
     scanned: Option<Instant>,
-    /// A reading of the shared store that began before this is not enough.
-    rescan_since: Option<Instant>,
+    /// How long the longest one took.
+    scan_took: Duration,
     scan: u64,
+    problems: BTreeMap<String, String>,
     /// Nothing outside this process has to be asked.
     alone: bool,
 }
@@ -75,6 +83,7 @@ pub struct State {
     generation: String,
     max_anchors: usize,
     zone: Option<String>,
+    retention: Duration,
     inner: Mutex<Inner>,
     head: watch::Sender<u64>,
 }
@@ -82,7 +91,14 @@ pub struct State {
 impl State {
     /// An empty state with a log of its own. `zone` limits epochs, never anchors.
     pub fn new(max_anchors: usize, zone: Option<String>) -> Arc<Self> {
+        State::keeping(max_anchors, zone, RETENTION)
+    }
+
+    /// The same, where nothing has to be kept for longer than `retention`: no mandate
+    /// that was issued before a revocation outlives it. At most 24 hours count.
+    pub fn keeping(max_anchors: usize, zone: Option<String>, retention: Duration) -> Arc<Self> {
         Arc::new(State {
+            retention: retention.min(RETENTION),
             generation: format!("{:016x}", rand::random::<u64>()),
             max_anchors,
             zone,
@@ -101,10 +117,31 @@ impl State {
         match event {
             Event::Revoked(anchors) => {
                 for anchor in anchors {
-                    self.revoke(anchor, RETENTION);
+                    self.revoke(anchor, self.retention);
                 }
             }
             Event::Epoch { zone, epoch } => self.raise(zone, *epoch, RETENTION),
+        }
+    }
+
+    /// Takes in an event that may have been taken in before: what is held of it stays
+    /// as it is, so that reading a stream again is no news.
+    pub fn apply_again(&self, event: &Event) {
+        match event {
+            Event::Revoked(anchors) => {
+                for anchor in anchors {
+                    let held = self.lock().anchors.contains_key(anchor.as_str());
+                    if !held {
+                        self.revoke(anchor, self.retention);
+                    }
+                }
+            }
+            Event::Epoch { zone, epoch } => {
+                let held = self.lock().epochs.get(zone.as_str()).map(|held| held.epoch);
+                if held.is_none_or(|held| held < *epoch) {
+                    self.raise(zone, *epoch, RETENTION);
+                }
+            }
         }
     }
 
@@ -119,7 +156,7 @@ impl State {
     }
 
     fn revoke_at(&self, anchor: &str, ttl: Duration, scan: Option<u64>) {
-        let Some(until) = Instant::now().checked_add(ttl) else {
+        let Some(until) = Instant::now().checked_add(ttl.min(self.retention)) else {
             return;
         };
         let mut inner = self.lock();
@@ -148,6 +185,15 @@ impl State {
                 return;
             }
             inner.bytes = bytes;
+            let count = inner.anchors.len().saturating_add(1);
+            let nearly = count.saturating_mul(10) >= self.max_anchors.saturating_mul(8);
+            if nearly && !std::mem::replace(&mut inner.nearly_full, true) {
+                tracing::warn!(
+                    anchors = count,
+                    max_anchors = self.max_anchors,
+                    "four fifths of --max-anchors are held; beyond it filters refuse. Each proxy has a limit of its own (limits.max_anchors)"
+                );
+            }
             let held = Held {
                 seq,
                 until,
@@ -189,12 +235,27 @@ impl State {
         }
         let seq = inner.seq.saturating_add(1);
         let name: Arc<str> = Arc::from(zone);
-        let held = HeldEpoch { epoch, seq, until };
+        let held = HeldEpoch {
+            epoch,
+            seq,
+            until,
+            scan: 0,
+        };
         inner.epochs.insert(Arc::clone(&name), held);
         inner.log.insert(seq, Item::Zone(name));
         inner.expiries.insert((until, seq));
         inner.seq = seq;
         self.head.send_replace(seq);
+    }
+
+    /// A zone's epoch as it was found in the shared store.
+    pub fn found_epoch(&self, zone: &str, epoch: u64, ttl: Duration, scan: u64) {
+        self.raise(zone, epoch, ttl);
+        if let Some(held) = self.lock().epochs.get_mut(zone)
+            && held.epoch == epoch
+        {
+            held.scan = scan;
+        }
     }
 
     /// Whether the shared store has to be asked how long an anchor stays: it is
@@ -222,6 +283,9 @@ impl State {
             inner.scanned = None;
             tracing::info!("below capacity again: reading the shared store");
         }
+        if inner.anchors.len().saturating_mul(10) < self.max_anchors.saturating_mul(7) {
+            inner.nearly_full = false;
+        }
         inner.scan
     }
 
@@ -230,9 +294,8 @@ impl State {
     /// revoked here until their own expiry.
     pub fn scan_ended(&self, scan: u64, began: Instant) -> usize {
         let mut inner = self.lock();
-        if inner.rescan_since.is_none_or(|since| since <= began) {
-            inner.scanned = Some(began);
-        }
+        inner.scanned = Some(began);
+        inner.scan_took = inner.scan_took.max(began.elapsed());
         let margin = began.checked_add(Duration::from_secs(120));
         let before = scan.saturating_sub(1);
         inner
@@ -243,12 +306,52 @@ impl State {
             .count()
     }
 
-    /// Something may have been missed that is in the shared store: until that has
-    /// been read again, nothing is confirmed.
-    pub fn rescan_needed(&self) {
-        let mut inner = self.lock();
-        inner.scanned = None;
-        inner.rescan_since = Some(Instant::now());
+    /// When the last complete reading of the shared store began.
+    pub fn scan_began(&self) -> Option<Instant> {
+        self.lock().scanned
+    }
+
+    /// What is held and was not found by a reading of the shared store that began at
+    /// `began`, among so many entries of the log after `after`; and where to go on. At
+    /// the end that is `after` itself. What is news since then is left to the writer.
+    pub fn absent(&self, scan: u64, began: Instant, after: u64, among: usize) -> (Vec<Entry>, u64) {
+        let soon = began.checked_add(Duration::from_secs(10));
+        self.pick(after, among, |found, until| {
+            found != scan && soon.is_none_or(|soon| until > soon)
+        })
+    }
+
+    /// What streams brought, among so many entries of the log after `after`, and where
+    /// to go on. At the end that is `after` itself.
+    pub fn news(&self, after: u64, among: usize) -> (Vec<Entry>, u64) {
+        self.pick(after, among, |found, _| found == 0)
+    }
+
+    /// The last number of the log.
+    pub fn seq(&self) -> u64 {
+        self.lock().seq
+    }
+
+    /// Whether something was left out for want of room.
+    pub fn is_over_capacity(&self) -> bool {
+        self.lock().over_capacity
+    }
+
+    /// What one of the tasks lacks; nothing when it lacks nothing.
+    pub fn problem(&self, task: &str, why: Option<String>) {
+        let problems = &mut self.lock().problems;
+        match why {
+            None => drop(problems.remove(task)),
+            Some(why) if problems.len() < MAX_PROBLEMS || problems.contains_key(task) => {
+                problems.insert(task.to_owned(), why);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What the tasks lack, by their names.
+    pub fn problems(&self) -> BTreeMap<String, String> {
+        self.lock().problems.clone()
     }
 
     /// Everything in a stream up to `at` has been taken in.
@@ -334,7 +437,11 @@ impl Inner {
             return Some(0);
         }
         let now = Instant::now();
-        let scanned = self.scanned?.checked_add(MAX_SCAN_AGE)?;
+        let allowed = self
+            .scan_took
+            .saturating_mul(3)
+            .saturating_add(MAX_SCAN_AGE);
+        let scanned = self.scanned?.checked_add(allowed)?;
         let mut confirmed = scanned.min(now);
         for stream in Stream::ALL {
             confirmed = confirmed.min(*self.tails.get(&stream)?);

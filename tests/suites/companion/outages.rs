@@ -51,36 +51,39 @@ fn a_redis_that_is_emptied_un_revokes_nothing_and_is_named() {
     assert!(companion.has_revoked("s-1"));
 }
 
-/// Messages that are trimmed while the network is cut are found in the store,
-/// where other connectors wrote them; until then nothing is confirmed.
-#[test]
-fn a_cut_network_makes_it_stale_and_a_trimmed_stream_loses_nothing() {
-    let redis = Redis::default();
-    let wire = Wire::to(redis.address);
-    let companion = Companion::of(&format!("redis://{}", wire.address)).started();
-    revoke(&redis, "s-1");
+/// Cuts a companion off, revokes, and trims the stream before it is back. The age that
+/// it tells meanwhile is no young one.
+fn cut_off(redis: &Redis, wire: &Wire, companion: &Companion, meanwhile: impl FnOnce()) {
+    revoke(redis, "s-1");
     until("applied", SOON, || companion.has_revoked("s-1"));
     wire.set(Mode::Cut);
-    revoke(&redis, "trimmed");
-    let () = redis.ask(&[
-        "SET",
-        "caracal:revoked:sessions:trimmed",
-        "1",
-        "PX",
-        "60000",
-    ]);
-    let () = redis
-        .ask::<i64>(&["XTRIM", SESSIONS, "MAXLEN", "0"])
-        .checked_abs()
-        .map(|_| ())
-        .unwrap();
+    revoke(redis, "trimmed");
+    meanwhile();
+    assert_eq!(redis.ask::<i64>(&["XTRIM", SESSIONS, "MAXLEN", "0"]), 2);
     std::thread::sleep(Duration::from_secs(2));
     let ready = companion.get("/readyz").json();
     let age = ready["confirmed_age_ms"].as_u64();
     assert!(age.is_none_or(|age| age >= 1_500), "{ready}");
     assert!(!companion.has_revoked("trimmed"));
     wire.set(Mode::Pass);
-    // From the first moment that it is confirmed again, it knows.
+}
+
+/// What another companion has read before it was trimmed is in the store, and it says
+/// so there: from the first moment that the first one confirms again, it knows.
+#[test]
+fn what_was_trimmed_unread_is_found_where_another_companion_put_it() {
+    let redis = Redis::default();
+    let wire = Wire::to(redis.address);
+    let url = format!("redis://{}", wire.address);
+    let companion = Companion::new(&["--redis-url", &url, "--consumer", "one"]).started();
+    let other = Companion::new(&["--redis-url", &redis.url(), "--consumer", "two"]).started();
+    cut_off(&redis, &wire, &companion, || {
+        until("read by the other", SOON, || other.has_revoked("trimmed"));
+        let covered = "caracal:edge:covered:{caracal.sessions.revoke}";
+        until("and noted", SOON, || {
+            redis.ask::<Option<u64>>(&["GET", covered]) == Some(2)
+        });
+    });
     let fresh = || {
         let ready = companion.get("/readyz").json();
         ready["confirmed_age_ms"]
@@ -89,6 +92,31 @@ fn a_cut_network_makes_it_stale_and_a_trimmed_stream_loses_nothing() {
     };
     until("fresh again", SOON, fresh);
     assert!(companion.has_revoked("trimmed"));
+    assert!(companion.log().contains("found in the shared store"));
+}
+
+/// Nobody has read it: it is lost, and a companion that does not know what it lacks
+/// confirms nothing, and says why.
+#[test]
+fn what_nobody_has_read_is_not_confirmed_away() {
+    let redis = Redis::default();
+    let wire = Wire::to(redis.address);
+    let companion = Companion::of(&format!("redis://{}", wire.address)).started();
+    cut_off(&redis, &wire, &companion, || {});
+    until("noticed", SOON, || {
+        companion.metric(r#"caracal_feed_missed_total{stream="caracal.sessions.revoke"}"#) == 1.0
+    });
+    for _ in 0..20 {
+        let ready = companion.get("/readyz");
+        assert_eq!(ready.status, 503);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ready = companion.get("/readyz").json();
+    let problem = &ready["problems"]["missed caracal.sessions.revoke"];
+    assert!(
+        problem.as_str().unwrap().starts_with("1 messages"),
+        "{ready}"
+    );
 }
 
 #[test]

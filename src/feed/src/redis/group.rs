@@ -2,250 +2,329 @@
 //! acknowledgement. A message is acknowledged only after its effect is durable;
 //! whoever dies before leaves it pending, and another claims it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamPendingReply, StreamReadReply};
-use redis::{RedisError, RedisResult};
+use redis::{Cmd, RedisResult, Value};
 
-use super::target::Connection;
-use super::{Backoff, Consumer, EPOCH_INFIX, KEY_PREFIX, fields_of};
+use super::health::Limited;
+use super::reply::{Body, Message, group_reading, items, misshapen, number, text, write_id};
+use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST};
+use super::store::{Store, raise_epoch, set_anchor};
+use super::target::Node;
+use super::{Backoff, EPOCH_INFIX, Tasks};
 use crate::RETENTION;
 use crate::event::{Event, Fields, Refused, Stream, dead_payload};
 
-/// Messages of one reading.
-const COUNT: usize = 100;
-/// Longest time that Redis holds a reading back that has nothing.
-const BLOCK_MS: usize = 1_000;
+/// Longest pause between two readings when nothing new is told.
+const EVERY: Duration = Duration::from_secs(1);
 /// A message pending for so long has lost its consumer (contract).
 const IDLE_MS: u64 = 30_000;
 /// How often such messages are looked for.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+/// A consumer that was idle for so long and holds nothing is deleted.
+const GONE_MS: u64 = 3_600_000;
+/// How often such consumers are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// About how many dead letters are kept (contract).
 const MAX_DEAD_LETTERS: usize = 10_000;
+/// One line for many dead letters.
+static DEAD: Limited = Limited::new();
 
-/// Raises an epoch, never lowers it. The numbers have up to 19 digits, more than
-/// Lua's can tell apart, so they are compared as text: the longer one is the
-/// larger, and of two equally long ones the later in order.
-const RAISE_EPOCH: &str = r"
-local function digits(text)
-  if not text or not text:match('^%d+$') then return '0' end
-  local plain = text:gsub('^0+', '')
-  if plain == '' then return '0' end
-  return plain
-end
-local old, new = digits(redis.call('GET', KEYS[1])), digits(ARGV[1])
-if #new < #old or (#new == #old and new <= old) then return 0 end
-redis.call('SET', KEYS[1], new, 'PX', ARGV[2])
-return 1
-";
+struct Group<'a> {
+    tasks: &'a Tasks,
+    stream: Stream,
+    node: Node,
+    store: Store,
+}
 
-pub(super) async fn run(consumer: Consumer, stream: Stream) {
+pub(super) async fn run(tasks: Tasks, stream: Stream) {
     let mut backoff = Backoff::new(format!("group {}", stream.key()));
-    while !*consumer.companion.stopping.borrow() {
+    while !*tasks.companion.stopping.borrow() {
         // Told to stop, it finishes what it holds: no message is half done.
-        if let Err(error) = work(&consumer, stream, &mut backoff).await {
-            backoff.failed(&consumer.companion, &error).await;
+        if let Err(error) = work(&tasks, stream, &mut backoff).await {
+            backoff.failed(&tasks, &error).await;
         }
     }
 }
 
-async fn work(consumer: &Consumer, stream: Stream, backoff: &mut Backoff) -> RedisResult<()> {
-    let mut connection = tokio::select! {
-        connection = consumer.target.connect() => connection?,
-        () = consumer.companion.stopped() => return Ok(()),
+async fn work(tasks: &Tasks, stream: Stream, backoff: &mut Backoff) -> RedisResult<()> {
+    let made = async {
+        let (node, store) = (
+            tasks.target.node(stream).await?,
+            tasks.target.store().await?,
+        );
+        RedisResult::Ok(Group {
+            tasks,
+            stream,
+            node,
+            store,
+        })
     };
-    ensure_group(&mut connection, consumer, stream).await?;
+    let mut group = tokio::select! {
+        group = made => group?,
+        () = tasks.companion.stopped() => return Ok(()),
+    };
+    group.ensure().await?;
     // What this consumer was given before and did not finish.
-    let mut after = "0".to_owned();
-    loop {
-        let messages = read(&mut connection, consumer, stream, &after).await?;
-        let Some(last) = messages.last() else { break };
-        after.clone_from(&last.id);
-        process(&mut connection, consumer, stream, messages).await?;
-    }
-    let mut claimed: Option<Instant> = None;
-    while !*consumer.companion.stopping.borrow() {
+    group.finish().await?;
+    let (mut claimed, mut tidied): (Option<Instant>, Option<Instant>) = (None, None);
+    while !*tasks.companion.stopping.borrow() {
+        group.node.named_at()?;
         if claimed.is_none_or(|at| at.elapsed() >= CLAIM_EVERY) {
             claimed = Some(Instant::now());
-            claim(&mut connection, consumer, stream).await?;
+            group.claim().await?;
         }
-        let messages = tokio::select! {
-            messages = read(&mut connection, consumer, stream, ">") => messages?,
-            // What a reading that is given up would have brought stays pending.
-            () = consumer.companion.stopped() => return Ok(()),
+        if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
+            tidied = Some(Instant::now());
+            drop_consumers(tasks, &mut group.node, stream, "").await?;
+        }
+        let read = group.step(">").await?;
+        backoff.forget(tasks);
+        if read > 0 {
+            continue;
+        }
+        let Some(news) = tasks.news.get(&stream) else {
+            return Ok(());
         };
-        process(&mut connection, consumer, stream, messages).await?;
-        backoff.forget();
+        tokio::select! {
+            () = news.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+            () = tasks.companion.stopped() => {}
+        }
     }
     Ok(())
 }
 
-async fn ensure_group(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-) -> RedisResult<()> {
-    let made: RedisResult<()> = redis::cmd("XGROUP")
-        .arg(&["CREATE", stream.key(), &consumer.group, "0", "MKSTREAM"])
-        .query_async(connection)
-        .await;
-    match made {
-        Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-        made => made,
+impl Group<'_> {
+    async fn ensure(&mut self) -> RedisResult<()> {
+        let made: RedisResult<Value> = redis::cmd("XGROUP")
+            .arg(&[
+                "CREATE",
+                self.stream.key(),
+                &self.tasks.group,
+                "0",
+                "MKSTREAM",
+            ])
+            .query_async(&mut self.node.connection)
+            .await;
+        match made {
+            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+            made => made.map(drop),
+        }
     }
-}
 
-async fn read(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-    after: &str,
-) -> RedisResult<Vec<StreamId>> {
-    let reply: Option<StreamReadReply> = redis::cmd("XREADGROUP")
-        .arg(&["GROUP", &consumer.group, &consumer.consumer])
-        .arg(&["COUNT", &COUNT.to_string(), "BLOCK", &BLOCK_MS.to_string()])
-        .arg(&["STREAMS", stream.key(), after])
-        .query_async(connection)
-        .await?;
-    let keys = reply.into_iter().flat_map(|reply| reply.keys);
-    Ok(keys.flat_map(|key| key.ids).collect())
-}
+    /// Finishes what is pending for this consumer.
+    async fn finish(&mut self) -> RedisResult<()> {
+        let mut after = "0-0".to_owned();
+        loop {
+            let messages = self.read(&after).await?;
+            let Some(last) = messages.last() else {
+                return Ok(());
+            };
+            after = write_id(last.id);
+            self.process(messages).await?;
+        }
+    }
 
-/// Takes over what a dead consumer left.
-async fn claim(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-) -> RedisResult<()> {
-    let mut start = "0-0".to_owned();
-    loop {
-        let reply: StreamAutoClaimReply = redis::cmd("XAUTOCLAIM")
-            .arg(&[stream.key(), &consumer.group, &consumer.consumer])
-            .arg(IDLE_MS)
-            .arg(&start)
-            .arg(&["COUNT", &COUNT.to_string()])
-            .query_async(connection)
+    async fn step(&mut self, after: &str) -> RedisResult<usize> {
+        let messages = self.read(after).await?;
+        let read = messages.len();
+        self.process(messages).await?;
+        Ok(read)
+    }
+
+    async fn read(&mut self, after: &str) -> RedisResult<Vec<Message>> {
+        let answer: Value = redis::cmd("EVAL")
+            .arg(GROUP_READ)
+            .arg(1)
+            .arg(self.stream.key())
+            .arg(&self.tasks.group)
+            .arg(&self.tasks.consumer)
+            .arg(after)
+            .arg(BUDGET)
+            .arg(COUNT)
+            .arg(LARGEST)
+            .query_async(&mut self.node.connection)
             .await?;
-        if !reply.claimed.is_empty() {
-            let claimed = reply.claimed.len();
+        let (view, added, length, first, messages) = group_reading(answer);
+        let metrics = &self.tasks.companion.metrics;
+        metrics.group(self.stream, view.pending, view.lag, length);
+        // All that is in the stream is undelivered, so what was added besides and not
+        // read by the group is gone.
+        if let (Some(read), true) = (view.read, first.is_none_or(|first| first > view.delivered)) {
+            let skipped = added.saturating_sub(length).saturating_sub(read);
+            if skipped > 0 && !messages.is_empty() {
+                metrics.skipped(self.stream, skipped);
+                tracing::error!(
+                    stream = self.stream.key(),
+                    skipped,
+                    "messages were trimmed before the consumer group read them: the shared store gets them from the companions that have read them"
+                );
+                self.tasks.rescan.notify_one();
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Takes over what a dead consumer left.
+    async fn claim(&mut self) -> RedisResult<()> {
+        let (mut start, mut claimed) = ("0-0".to_owned(), 0_usize);
+        loop {
+            let answer: Value = redis::cmd("XAUTOCLAIM")
+                .arg(&[self.stream.key(), &self.tasks.group, &self.tasks.consumer])
+                .arg(IDLE_MS)
+                .arg(&start)
+                .arg(&["COUNT", &COUNT.to_string(), "JUSTID"])
+                .query_async(&mut self.node.connection)
+                .await?;
+            let mut parts = items(answer).into_iter();
+            let next = parts.next().and_then(text);
+            claimed = claimed.saturating_add(parts.next().map_or(0, |ids| items(ids).len()));
+            let gone = parts.next().map_or(0, |ids| items(ids).len());
+            self.lost(gone);
+            start = next.ok_or_else(|| misshapen("XAUTOCLAIM gave no cursor"))?;
+            if start == "0-0" {
+                break;
+            }
+        }
+        if claimed > 0 {
             tracing::info!(
-                stream = stream.key(),
+                stream = self.stream.key(),
                 claimed,
                 "took over what a consumer left"
             );
+            self.finish().await?;
         }
-        process(connection, consumer, stream, reply.claimed).await?;
-        start = reply.next_stream_id;
-        if start == "0-0" {
-            break;
-        }
+        Ok(())
     }
-    let pending: StreamPendingReply = redis::cmd("XPENDING")
-        .arg(&[stream.key(), &consumer.group])
-        .query_async(connection)
-        .await?;
-    let pending = match pending {
-        StreamPendingReply::Data(data) => i64::try_from(data.count).unwrap_or(i64::MAX),
-        _ => 0,
-    };
-    consumer.companion.metrics.pending(stream, pending);
-    Ok(())
-}
 
-async fn process(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-    messages: Vec<StreamId>,
-) -> RedisResult<()> {
-    // Each on a clone of one connection: they go out together.
-    let effects = messages.into_iter().map(|message| {
-        let mut connection = connection.clone();
-        async move {
-            let (id, fields) = fields_of(message);
-            effect(&mut connection, consumer, stream, &id, &fields).await?;
-            Ok::<_, RedisError>(id)
+    /// Messages that were trimmed while they were pending.
+    fn lost(&self, count: usize) {
+        if count == 0 {
+            return;
         }
-    });
-    let ids = futures_util::future::try_join_all(effects).await?;
-    if ids.is_empty() {
-        return Ok(());
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.tasks.companion.metrics.skipped(self.stream, count);
+        tracing::error!(
+            stream = self.stream.key(),
+            lost = count,
+            "messages were trimmed while they were pending: the shared store gets them from the companions that have read them"
+        );
+        self.tasks.rescan.notify_one();
     }
-    let acknowledged: u64 = redis::cmd("XACK")
-        .arg(&[stream.key(), &consumer.group])
-        .arg(&ids)
-        .query_async(connection)
-        .await?;
-    consumer
-        .companion
-        .metrics
-        .acknowledged(stream, acknowledged);
-    Ok(())
-}
 
-async fn effect(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-    id: &str,
-    fields: &Fields,
-) -> RedisResult<()> {
-    let ttl_ms = u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX);
-    match Event::read(stream, fields, consumer.key.as_ref()) {
-        Ok(Event::Revoked(anchors)) => {
-            for anchor in anchors {
-                if anchor.starts_with(EPOCH_INFIX) {
-                    // Its key would be a zone's epoch, and writing it would lower
-                    // that. It is revoked in every companion's own view.
-                    tracing::warn!("an anchor that looks like an epoch's key is not shared");
+    async fn process(&mut self, messages: Vec<Message>) -> RedisResult<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let (mut anchors, mut commands, mut lost) = (BTreeSet::new(), Vec::new(), 0_usize);
+        let mut dead: Vec<(Refused, Cmd)> = Vec::new();
+        for message in &messages {
+            let read = match &message.body {
+                Body::Gone => {
+                    lost = lost.saturating_add(1);
                     continue;
                 }
-                let () = redis::cmd("SET")
-                    .arg(format!("{KEY_PREFIX}{anchor}"))
-                    .arg("1")
-                    .arg("PX")
-                    .arg(ttl_ms)
-                    .query_async(connection)
-                    .await?;
+                Body::TooLarge(size) => {
+                    let why = Refused::of_too_large(self.stream, self.tasks.key.is_some());
+                    let fields = Fields::from([(
+                        b"(too large)".to_vec(),
+                        format!("{size} bytes").into_bytes(),
+                    )]);
+                    dead.push((why, self.dead_letter(message, &fields, why)));
+                    continue;
+                }
+                Body::Fields(fields) => Event::read(self.stream, fields, self.tasks.key.as_ref())
+                    .map_err(|why| (why, self.dead_letter(message, fields, why))),
+            };
+            match read {
+                Ok(Event::Revoked(all)) => anchors.extend(all),
+                Ok(Event::Epoch { zone, epoch }) => {
+                    commands.push(raise_epoch(&zone, epoch, RETENTION));
+                }
+                Err(refused) => dead.push(refused),
             }
         }
-        Ok(Event::Epoch { zone, epoch }) => {
-            let () = redis::cmd("EVAL")
-                .arg(RAISE_EPOCH)
-                .arg(1)
-                .arg(format!("{KEY_PREFIX}{EPOCH_INFIX}{zone}"))
-                .arg(epoch)
-                .arg(ttl_ms)
-                .query_async(connection)
-                .await?;
+        self.lost(lost);
+        for anchor in &anchors {
+            if anchor.starts_with(EPOCH_INFIX) {
+                // Its key would be a zone's epoch, and writing it would lower that. It is
+                // revoked in every companion's own view.
+                tracing::warn!("an anchor that looks like an epoch's key is not shared");
+            } else {
+                commands.push(set_anchor(anchor, RETENTION));
+            }
         }
-        Err(why) => dead_letter(connection, consumer, stream, id, fields, why).await?,
+        let metrics = &self.tasks.companion.metrics;
+        let mut reasons = Vec::new();
+        for (why, command) in dead {
+            reasons.push(why);
+            commands.push(command);
+        }
+        let answers = self.store.many(commands).await?;
+        metrics.data_errors("group", &answers);
+        for why in reasons {
+            metrics.dead_letter(self.stream, why);
+            if let Some(count) = DEAD.tell() {
+                tracing::warn!(
+                    stream = self.stream.key(),
+                    reason = why.as_str(),
+                    count,
+                    "messages refused, copied to the dead letters"
+                );
+            }
+        }
+        let mut acknowledge = redis::cmd("XACK");
+        acknowledge.arg(&[self.stream.key(), &self.tasks.group]);
+        for message in &messages {
+            acknowledge.arg(write_id(message.id));
+        }
+        let acknowledged: Value = acknowledge.query_async(&mut self.node.connection).await?;
+        metrics.acknowledged(self.stream, number(&acknowledged).unwrap_or(0));
+        Ok(())
     }
+
+    fn dead_letter(&self, message: &Message, fields: &Fields, why: Refused) -> Cmd {
+        let mut command = redis::cmd("XADD");
+        command
+            .arg(self.stream.dead_letters())
+            .arg(&["MAXLEN", "~", &MAX_DEAD_LETTERS.to_string(), "*"])
+            .arg("source_id")
+            .arg(write_id(message.id))
+            .arg(&["reason", why.as_str()])
+            .arg("payload")
+            .arg(dead_payload(fields));
+        command
+    }
+}
+
+async fn drop_consumers(
+    tasks: &Tasks,
+    node: &mut Node,
+    stream: Stream,
+    own: &str,
+) -> RedisResult<()> {
+    let _: Value = redis::cmd("EVAL")
+        .arg(DROP_CONSUMERS)
+        .arg(1)
+        .arg(stream.key())
+        .arg(&tasks.group)
+        .arg(own)
+        .arg(GONE_MS)
+        .query_async(&mut node.connection)
+        .await?;
     Ok(())
 }
 
-async fn dead_letter(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-    id: &str,
-    fields: &Fields,
-    why: Refused,
-) -> RedisResult<()> {
-    tracing::warn!(
-        stream = stream.key(),
-        id,
-        reason = why.as_str(),
-        "message refused"
-    );
-    let _: String = redis::cmd("XADD")
-        .arg(stream.dead_letters())
-        .arg(&["MAXLEN", "~", &MAX_DEAD_LETTERS.to_string(), "*"])
-        .arg(&["source_id", id, "reason", why.as_str()])
-        .arg("payload")
-        .arg(dead_payload(fields))
-        .query_async(connection)
-        .await?;
-    consumer.companion.metrics.dead_letter(stream, why);
-    Ok(())
+/// Deletes this companion's consumer if it holds nothing; it tries once.
+pub(super) async fn leave(tasks: &Tasks, stream: Stream) {
+    let left = async {
+        let mut node = tasks.target.node(stream).await?;
+        drop_consumers(tasks, &mut node, stream, &tasks.consumer).await
+    };
+    match tokio::time::timeout(Duration::from_secs(2), left).await {
+        Ok(Ok(())) => {}
+        _ => tracing::debug!(stream = stream.key(), "the consumer stays in the group"),
+    }
 }

@@ -1,21 +1,34 @@
-//! Keeps a companion in touch with Redis: `target` finds and reaches it, `tail`
-//! gives this companion its own complete view of the streams, `scan` of the
-//! shared store, and `group` does what must happen once among all companions.
-//! Each task has its own connection, and begins again after any failure.
+//! Keeps a companion in touch with Redis. `target` finds and reaches it, `witness`
+//! asks who is master; `tail` gives this companion its own complete view of the
+//! streams, counted by `account`; `writer` and `scan` reconcile that view with the
+//! shared `store`; `group` does what must happen once among all companions.
+//! `script` is what Redis does in one step, `reply` reads what it answers, `health`
+//! says how all that goes. Each task has its own connection, and begins again after
+//! any failure.
 
+pub mod account;
 pub mod group;
+pub mod health;
 pub mod publish;
+pub mod reply;
 pub mod scan;
+pub mod script;
+pub mod store;
 pub mod tail;
 pub mod target;
+pub mod witness;
+pub mod writer;
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use redis::streams::StreamId;
-use redis::{RedisError, Value};
+use redis::{ErrorKind, RedisError};
+use tokio::sync::Notify;
 
 use crate::Companion;
-use crate::event::{Fields, HmacKey};
+use crate::event::{HmacKey, Stream};
+use health::Health;
 use target::Target;
 
 /// Keys of the shared store begin so.
@@ -26,10 +39,8 @@ pub const EPOCH_INFIX: &str = "delegation-epoch:";
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
-/// The same failure is logged at most this often.
-const LOG_EVERY: Duration = Duration::from_secs(30);
 
-/// What the tasks have in common.
+/// What the companion is told about Redis.
 #[derive(Clone)]
 pub struct Consumer {
     /// Whose state it is about.
@@ -42,27 +53,93 @@ pub struct Consumer {
     pub group: String,
     /// This companion's name in it.
     pub consumer: String,
+    /// The longest that a mandate is valid: a revocation that was missed concerns
+    /// nobody after that.
+    pub lifetime: Duration,
+}
+
+/// What the tasks have in common.
+#[derive(Clone)]
+struct Tasks {
+    settings: Arc<Consumer>,
+    health: Arc<Health>,
+    progress: Arc<Progress>,
     /// Asks for a reading of the shared store out of turn.
-    pub rescan: std::sync::Arc<tokio::sync::Notify>,
+    rescan: Arc<Notify>,
+    /// Tells the group that a stream has something new.
+    news: Arc<BTreeMap<Stream, Notify>>,
+}
+
+impl std::ops::Deref for Tasks {
+    type Target = Consumer;
+
+    fn deref(&self) -> &Consumer {
+        &self.settings
+    }
+}
+
+/// How far the tails have read, for those who write that down.
+#[derive(Debug, Default)]
+struct Progress {
+    tails: Mutex<BTreeMap<Stream, Read>>,
+}
+
+/// A stream was read to its end.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    /// Messages ever added by then.
+    counted: u64,
+    /// The last entry of the state's log by then.
+    seq: u64,
+    /// None of them was missed.
+    complete: bool,
+}
+
+impl Progress {
+    fn set(&self, stream: Stream, read: Read) {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        tails.insert(stream, read);
+    }
+
+    fn get(&self) -> BTreeMap<Stream, Read> {
+        let tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        tails.clone()
+    }
 }
 
 /// Runs every task until the companion is told to stop; each finishes what it
 /// holds first.
 pub async fn run(consumer: Consumer) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for stream in crate::event::Stream::ALL {
-        tasks.spawn(tail::run(consumer.clone(), stream));
-        tasks.spawn(group::run(consumer.clone(), stream));
+    let companion = consumer.companion.clone();
+    let tasks = Tasks {
+        health: Arc::new(Health::new(companion.clone(), consumer.target.name())),
+        settings: Arc::new(consumer),
+        progress: Arc::default(),
+        rescan: Arc::default(),
+        news: Arc::new(Stream::ALL.map(|stream| (stream, Notify::new())).into()),
+    };
+    let mut running = tokio::task::JoinSet::new();
+    if let Some(witness) = tasks.target.witness() {
+        running.spawn(Arc::clone(witness).run(companion));
     }
-    tasks.spawn(scan::run(consumer));
-    while tasks.join_next().await.is_some() {}
+    for stream in Stream::ALL {
+        running.spawn(tail::run(tasks.clone(), stream));
+        running.spawn(group::run(tasks.clone(), stream));
+    }
+    running.spawn(scan::run(tasks.clone()));
+    running.spawn(writer::run(tasks.clone()));
+    running.spawn(Arc::clone(&tasks.health).run());
+    while running.join_next().await.is_some() {}
+    // Last, since a tail's reading names the consumer too.
+    for stream in Stream::ALL {
+        group::leave(&tasks, stream).await;
+    }
 }
 
-/// Waits longer after each failure in a row, and logs not every one.
+/// Waits longer after each failure in a row.
 struct Backoff {
     task: String,
     wait: Duration,
-    logged: Option<Instant>,
 }
 
 impl Backoff {
@@ -70,41 +147,36 @@ impl Backoff {
         Backoff {
             task,
             wait: FIRST_BACKOFF,
-            logged: None,
         }
     }
 
     /// All is well: the next failure is the first one.
-    fn forget(&mut self) {
+    fn forget(&mut self, tasks: &Tasks) {
         self.wait = FIRST_BACKOFF;
+        tasks.health.well(&self.task);
     }
 
-    async fn failed(&mut self, companion: &Companion, error: &RedisError) {
-        companion.metrics.reconnect(&self.task);
-        if self.logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(task = self.task, error = %error, "lost Redis, trying again");
-        }
+    async fn failed(&mut self, tasks: &Tasks, error: &RedisError) {
+        tasks.health.failed(&self.task, error);
         // 50 to 100 %, so that companions that lost it together drift apart.
         let wait = self.wait.mul_f64(rand::random_range(0.5..=1.0));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = companion.stopped() => {}
+            () = tasks.companion.stopped() => {}
         }
         self.wait = self.wait.saturating_mul(2).min(MAX_BACKOFF);
     }
 }
 
-/// A message's fields as bytes. What Redis says that is no text is left empty.
-fn fields_of(message: StreamId) -> (String, Fields) {
-    let fields = message.map.into_iter().map(|(name, value)| {
-        let value = match value {
-            Value::BulkString(bytes) => bytes,
-            Value::SimpleString(text) => text.into_bytes(),
-            Value::Int(number) => number.to_string().into_bytes(),
-            _ => Vec::new(),
-        };
-        (name.into_bytes(), value)
-    });
-    (message.id, fields.collect())
+/// One key or message is of a wrong kind; everything else goes on.
+fn is_data_error(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+}
+
+fn not_a_master() -> RedisError {
+    (
+        ErrorKind::Client,
+        "this server is a replica: what it says confirms nothing",
+    )
+        .into()
 }

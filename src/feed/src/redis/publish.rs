@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::event::{Fields, HmacKey, Stream};
 
 /// About how many messages a stream keeps (contract).
-const MAX_MESSAGES: usize = 10_000;
+const MAX_MESSAGES: usize = 100_000;
 
 /// Adds a message, signed if there is a key; its id.
 ///
@@ -21,7 +21,10 @@ pub async fn publish(
     if let Some(key) = key {
         key.sign(stream, &mut fields);
     }
-    let mut connection = target.connect().await?;
+    if let Some(witness) = target.witness() {
+        witness.ask_once().await;
+    }
+    let mut node = target.node(stream).await?;
     let mut command = redis::cmd("XADD");
     command
         .arg(stream.key())
@@ -29,5 +32,5 @@ pub async fn publish(
     for (name, value) in &fields {
         command.arg(name).arg(value);
     }
-    command.query_async(&mut connection).await
+    command.query_async(&mut node.connection).await
 }

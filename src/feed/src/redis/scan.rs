@@ -1,138 +1,225 @@
-//! Reads the shared store: what streams no longer hold, what other connectors
-//! wrote there only, and whatever was missed.
+//! Reconciles this companion's view with the shared store: reads what streams no
+//! longer hold, what other connectors wrote there only and whatever was missed, and
+//! writes back what is held here and absent there.
 
 use std::time::{Duration, Instant};
 
-use redis::RedisResult;
+use redis::{Cmd, RedisResult, Value};
 
-use super::target::Connection;
-use super::{Backoff, Consumer, EPOCH_INFIX, KEY_PREFIX};
+use super::reply::{bytes, items, misshapen, number, text};
+use super::store::{Store, keep};
+use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Tasks};
 use crate::RETENTION;
-use crate::event::parse_epoch;
+use crate::event::{MAX_ANCHOR_BYTES, Stream, parse_epoch};
 
 /// From one reading to the next.
 const EVERY: Duration = Duration::from_secs(60);
-/// Keys that one step looks at.
-const COUNT: usize = 1_000;
+/// From the end of one reading to the next that is asked for out of turn.
+const LEAST_PAUSE: Duration = Duration::from_millis(500);
+/// Keys that a step looks at, at first and at most. Steps grow while they are quick,
+/// so that a large keyspace behind a slow network ends in time.
+const FIRST_COUNT: usize = 1_000;
+const MAX_COUNT: usize = 100_000;
+/// Keys that Redis may look at in a millisecond, at least: a step that takes no longer
+/// than that, and the way there and back, may grow.
+const KEYS_PER_MS: usize = 200;
+/// A reading that takes longer is worth a line in the log.
+const SLOW: Duration = Duration::from_secs(10);
+/// Longest wait for the streams before the first reading: what they bring meanwhile
+/// need not be asked for.
+const WAIT_FOR_TAILS: Duration = Duration::from_secs(30);
+/// Held entries that are looked at together when the absent ones are written back.
+const BATCH: usize = 1_000;
 
-pub(super) async fn run(consumer: Consumer) {
+pub(super) async fn run(tasks: Tasks) {
     let mut backoff = Backoff::new("scan".to_owned());
+    let since = Instant::now();
+    while tasks.progress.get().len() < Stream::ALL.len() && since.elapsed() < WAIT_FOR_TAILS {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            () = tasks.companion.stopped() => return,
+        }
+    }
     loop {
         tokio::select! {
-            done = read(&consumer) => match done {
-                Ok(()) => backoff.forget(),
+            done = read(&tasks) => match done {
+                Ok(()) => backoff.forget(&tasks),
                 Err(error) => {
-                    backoff.failed(&consumer.companion, &error).await;
+                    backoff.failed(&tasks, &error).await;
                     continue;
                 }
             },
-            () = consumer.companion.stopped() => return,
+            () = tasks.companion.stopped() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = consumer.rescan.notified() => {}
-            () = consumer.companion.stopped() => return,
+            () = async {
+                tokio::time::sleep(LEAST_PAUSE).await;
+                tasks.rescan.notified().await;
+            } => {}
+            () = tasks.companion.stopped() => return,
         }
     }
 }
 
-async fn read(consumer: &Consumer) -> RedisResult<()> {
-    let mut connection = consumer.target.connect().await?;
-    let state = &consumer.companion.state;
+async fn read(tasks: &Tasks) -> RedisResult<()> {
+    let mut store = tasks.target.store().await?;
+    let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
+    store.assure().await?;
     let (scan, began) = (state.scan_begins(), Instant::now());
     if scan == 1 {
-        warn_of_eviction(&mut connection).await;
+        warn_of_eviction(&mut store).await;
     }
-    let mut found = 0_usize;
-    for master in connection.masters().await? {
-        let mut cursor = 0_u64;
+    let (mut found, mut steps) = (0_usize, 0_usize);
+    for master in store.masters().await? {
+        let (mut cursor, mut count) = ("0".to_owned(), FIRST_COUNT);
+        // The quickest step: the way there and back.
+        let mut quickest = Duration::MAX;
         loop {
             let mut command = redis::cmd("SCAN");
             command
-                .arg(cursor)
+                .arg(&cursor)
                 .arg("MATCH")
                 .arg(format!("{KEY_PREFIX}*"));
-            command.arg("COUNT").arg(COUNT);
-            let (next, keys): (u64, Vec<Vec<u8>>) = connection.ask(master, command).await?;
-            found = found.saturating_add(keys.len());
-            take(consumer, &connection, keys, scan).await?;
-            if next == 0 {
+            command.arg("COUNT").arg(count);
+            let asked = Instant::now();
+            let mut answer = items(store.ask(master, command).await?).into_iter();
+            let took = asked.elapsed();
+            quickest = quickest.min(took);
+            let next = answer.next().and_then(text);
+            let keys = answer.next().map(items).unwrap_or_default();
+            cursor = next.ok_or_else(|| misshapen("SCAN gave no cursor"))?;
+            (found, steps) = (found.saturating_add(keys.len()), steps.saturating_add(1));
+            for keys in keys.chunks(BATCH) {
+                take(tasks, &mut store, keys, scan).await?;
+            }
+            if cursor == "0" {
                 break;
             }
-            cursor = next;
+            let share = count.checked_div(KEYS_PER_MS).unwrap_or(0);
+            let work = Duration::from_millis(u64::try_from(share).unwrap_or(u64::MAX));
+            if took <= quickest.saturating_add(work) {
+                count = count.saturating_mul(2).min(MAX_COUNT);
+            }
         }
     }
+    store.assure().await?;
     let lost = state.scan_ended(scan, began);
     if lost > 0 {
         tracing::error!(
             lost,
-            "revocations have left the shared store before their time: Redis has lost data. They stay revoked here"
+            "revocations have left the shared store before their time: Redis has lost data. They stay revoked here and are written back"
         );
     }
-    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::debug!(found, took_ms, "shared store read");
+    let written = write_back(tasks, &mut store, scan, began).await?;
+    metrics.written_back(written);
+    let took = began.elapsed();
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if took > SLOW {
+        tracing::warn!(found, steps, took_ms, "reading the shared store is slow");
+    } else {
+        tracing::debug!(found, steps, took_ms, written, "shared store read");
+    }
     Ok(())
 }
 
-async fn take(
-    consumer: &Consumer,
-    connection: &Connection,
-    keys: Vec<Vec<u8>>,
+/// How many were absent and are written now.
+async fn write_back(
+    tasks: &Tasks,
+    store: &mut Store,
     scan: u64,
-) -> RedisResult<()> {
-    let state = &consumer.companion.state;
-    // No claim can carry what is no UTF-8.
-    let names = keys.into_iter().filter_map(|key| {
-        let key = String::from_utf8(key).ok()?;
-        key.strip_prefix(KEY_PREFIX).map(str::to_owned)
-    });
-    let wanted = names.filter(|name| {
-        name.starts_with(EPOCH_INFIX) || (!name.is_empty() && state.is_expiry_wanted(name, scan))
-    });
-    // Each on a clone of one connection: they go out together.
-    let asked = wanted.map(|name| {
-        let mut connection = connection.clone();
-        async move {
-            let key = format!("{KEY_PREFIX}{name}");
-            let left: i64 = redis::cmd("PTTL")
-                .arg(&key)
-                .query_async(&mut connection)
-                .await?;
-            let ttl = match u64::try_from(left) {
-                Ok(left) => Duration::from_millis(left),
-                // Without an expiry: somebody else's way of writing it.
-                Err(_) if left == -1 => RETENTION,
-                Err(_) => return Ok(()),
-            };
-            match name.strip_prefix(EPOCH_INFIX) {
-                None => state.found(&name, ttl, scan),
-                Some(zone) => {
-                    let value: Option<Vec<u8>> = redis::cmd("GET")
-                        .arg(&key)
-                        .query_async(&mut connection)
-                        .await?;
-                    let epoch = value
-                        .and_then(|value| String::from_utf8(value).ok())
-                        .and_then(|text| parse_epoch(&text));
-                    if let (Some(epoch), false) = (epoch, zone.is_empty()) {
-                        state.raise(zone, epoch, ttl);
-                    }
+    began: Instant,
+) -> RedisResult<u64> {
+    let (mut cursor, mut written) = (0, 0_u64);
+    loop {
+        let (entries, next) = tasks.companion.state.absent(scan, began, cursor, BATCH);
+        if next == cursor {
+            return Ok(written);
+        }
+        cursor = next;
+        let answers = store
+            .many(entries.iter().filter_map(keep).collect())
+            .await?;
+        tasks.companion.metrics.data_errors("scan", &answers);
+        let set = answers.iter().filter(|answer| {
+            matches!(answer, Ok(Value::Okay)) || matches!(answer, Ok(Value::Int(1)))
+        });
+        written = written.saturating_add(u64::try_from(set.count()).unwrap_or(u64::MAX));
+    }
+}
+
+/// What is asked of a key.
+enum Asked {
+    Anchor(String),
+    Epoch(String),
+}
+
+async fn take(tasks: &Tasks, store: &mut Store, keys: &[Value], scan: u64) -> RedisResult<()> {
+    let state = &tasks.companion.state;
+    let (mut asked, mut commands): (Vec<Asked>, Vec<Cmd>) = (Vec::new(), Vec::new());
+    for key in keys {
+        // No claim can carry what is no UTF-8, or longer than a token.
+        let Some(key) = bytes(key.clone()).and_then(|key| String::from_utf8(key).ok()) else {
+            continue;
+        };
+        let Some(name) = key.strip_prefix(KEY_PREFIX) else {
+            continue;
+        };
+        let mut expiry = redis::cmd("PTTL");
+        expiry.arg(&key);
+        if let Some(zone) = name.strip_prefix(EPOCH_INFIX) {
+            if zone.is_empty() || zone.len() > MAX_ANCHOR_BYTES {
+                continue;
+            }
+            let mut value = redis::cmd("GET");
+            value.arg(&key);
+            commands.push(value);
+            asked.push(Asked::Epoch(zone.to_owned()));
+        } else {
+            let fits = !name.is_empty() && name.len() <= MAX_ANCHOR_BYTES;
+            if !fits || !state.is_expiry_wanted(name, scan) {
+                continue;
+            }
+            asked.push(Asked::Anchor(name.to_owned()));
+        }
+        commands.push(expiry);
+    }
+    let answers = store.many(commands).await?;
+    tasks.companion.metrics.data_errors("scan", &answers);
+    let mut answers = answers.into_iter();
+    for name in asked {
+        match name {
+            Asked::Anchor(name) => {
+                if let Some(ttl) = ttl(answers.next()) {
+                    state.found(&name, ttl, scan);
                 }
             }
-            RedisResult::Ok(())
+            Asked::Epoch(zone) => {
+                let value = answers.next().and_then(Result::ok).and_then(text);
+                let epoch = value.and_then(|text| parse_epoch(&text));
+                if let (Some(ttl), Some(epoch)) = (ttl(answers.next()), epoch) {
+                    state.found_epoch(&zone, epoch, ttl, scan);
+                }
+            }
         }
-    });
-    futures_util::future::try_join_all(asked).await?;
+    }
     Ok(())
 }
 
-async fn warn_of_eviction(connection: &mut Connection) {
-    let masters = connection.masters().await.unwrap_or_default();
-    for master in masters {
+fn ttl(answer: Option<RedisResult<Value>>) -> Option<Duration> {
+    match answer?.ok()? {
+        // Without an expiry: somebody else's way of writing it.
+        Value::Int(-1) => Some(RETENTION),
+        left => number(&left).map(Duration::from_millis),
+    }
+}
+
+async fn warn_of_eviction(store: &mut Store) {
+    for master in store.masters().await.unwrap_or_default() {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let info: RedisResult<String> = connection.ask(master, command).await;
-        let policy = info.ok().and_then(|info| {
+        let info = store.ask(master, command).await.ok().and_then(text);
+        let policy = info.and_then(|info| {
             info.lines()
                 .find_map(|line| line.strip_prefix("maxmemory_policy:"))
                 .map(|policy| policy.trim().to_owned())

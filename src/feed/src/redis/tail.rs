@@ -1,188 +1,280 @@
 //! Reads a stream from its beginning and then its tail, for this companion's own
 //! view: nothing is acknowledged, and nothing depends on other companions.
+//!
+//! What is read is confirmed by the same step: Redis took a write, says that it is a
+//! master, and its count of messages agrees with ours.
 
 use std::time::{Duration, Instant};
 
-use redis::streams::StreamReadReply;
 use redis::{RedisResult, Value};
 
-use super::target::Connection;
-use super::{Backoff, Consumer, fields_of};
-use crate::event::{Event, Stream};
+use super::account::{Account, Gap, Step};
+use super::health::Limited;
+use super::reply::{Body, Message, Reading, reading, write_id};
+use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
+use super::target::Node;
+use super::{Backoff, Read, Tasks, not_a_master};
+use crate::event::{Event, Refused, Stream};
 
-/// Messages of one reading.
-const COUNT: usize = 500;
-/// Longest time that Redis holds a reading back that has nothing. Freshness is
-/// counted from when it was asked, so this is part of the state's age.
+/// Longest time that Redis holds back a question for news. Freshness is counted from
+/// when it was asked, so this is part of the state's age.
 const BLOCK_MS: usize = 250;
-/// How often it is looked whether the stream is still the same one.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// From one question to the next while messages are too large to be sent as news.
+const POLL: Duration = Duration::from_millis(50);
+/// How long one such message makes it so.
+const LARGE_FOR: Duration = Duration::from_secs(60);
+/// One line for many refused messages.
+static REFUSED: Limited = Limited::new();
 
-/// How far a stream has been read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Position {
-    id: (u64, u64),
-    /// Messages ever added to the stream when it was last read to its end, as far
-    /// as Redis counts them.
-    added: u64,
-    /// Messages read since then.
-    read: u64,
+/// Messages that were missed, and may be in the shared store.
+struct Open {
+    gap: Gap,
+    since: Instant,
+    /// The store has them since then: a reading of it that begins later finds them.
+    stored: Option<Instant>,
 }
 
-/// How a stream stands in Redis.
-#[derive(Debug, Default)]
-struct Found {
-    id: (u64, u64),
-    added: u64,
-    length: u64,
+struct Tail {
+    account: Account,
+    open: Option<Open>,
+    large: Option<Instant>,
 }
 
-pub(super) async fn run(consumer: Consumer, stream: Stream) {
+pub(super) async fn run(tasks: Tasks, stream: Stream) {
     let mut backoff = Backoff::new(format!("tail {}", stream.key()));
-    let mut position = Position::default();
-    loop {
+    let mut tail = Tail {
+        account: Account::new(),
+        open: None,
+        large: None,
+    };
+    while !*tasks.companion.stopping.borrow() {
         tokio::select! {
-            ended = follow(&consumer, stream, &mut position, &mut backoff) => {
+            ended = tail.follow(&tasks, stream, &mut backoff) => {
                 if let Err(error) = ended {
-                    backoff.failed(&consumer.companion, &error).await;
+                    backoff.failed(&tasks, &error).await;
                 }
             }
-            () = consumer.companion.stopped() => return,
-        }
-        if *consumer.companion.stopping.borrow() {
-            return;
+            () = tasks.companion.stopped() => return,
         }
     }
 }
 
-async fn follow(
-    consumer: &Consumer,
-    stream: Stream,
-    position: &mut Position,
-    backoff: &mut Backoff,
-) -> RedisResult<()> {
-    let mut connection = consumer.target.connect().await?;
-    let state = &consumer.companion.state;
-    // What was trimmed while nobody was connected is in the shared store only.
-    state.rescan_needed();
-    consumer.rescan.notify_one();
-    let mut looked = Instant::now();
-    look(&mut connection, consumer, stream, position).await?;
-    loop {
-        let asked = Instant::now();
-        let reply: Option<StreamReadReply> = redis::cmd("XREAD")
-            .arg(&["COUNT", &COUNT.to_string(), "BLOCK", &BLOCK_MS.to_string()])
-            .arg(&["STREAMS", stream.key()])
-            .arg(format!("{}-{}", position.id.0, position.id.1))
-            .query_async(&mut connection)
-            .await?;
-        let messages: Vec<_> = reply
-            .into_iter()
-            .flat_map(|reply| reply.keys)
-            .flat_map(|key| key.ids)
-            .collect();
-        let all = messages.len() < COUNT;
-        for message in messages {
-            let (id, fields) = fields_of(message);
-            match Event::read(stream, &fields, consumer.key.as_ref()) {
-                Ok(event) => {
-                    state.apply(&event);
-                    consumer.companion.metrics.applied(stream);
-                }
-                Err(why) => consumer.companion.metrics.refused(stream, why),
+impl Tail {
+    async fn follow(
+        &mut self,
+        tasks: &Tasks,
+        stream: Stream,
+        backoff: &mut Backoff,
+    ) -> RedisResult<()> {
+        let mut node = tasks.target.node(stream).await?;
+        let state = &tasks.companion.state;
+        loop {
+            let asked = Instant::now();
+            let named = node.named_at()?;
+            let reading = self.read(tasks, &mut node, stream).await?;
+            if !reading.master {
+                return Err(not_a_master());
             }
-            position.id = parse_id(&id).unwrap_or(position.id);
-            position.read = position.read.saturating_add(1);
-        }
-        if !all {
-            continue;
-        }
-        if looked.elapsed() >= LOOK_EVERY {
-            looked = Instant::now();
-            if !look(&mut connection, consumer, stream, position).await? {
+            // Where it was read before this, ids may come again.
+            let known = self.account.before();
+            match self.account.judge(&reading, millis(tasks.lifetime)) {
+                Step::Take { gap } => {
+                    self.take(tasks, stream, &reading.messages, known);
+                    if let Some(gap) = gap {
+                        self.missed(tasks, stream, gap);
+                    }
+                }
+                Step::Restart => {
+                    tracing::info!(
+                        stream = stream.key(),
+                        redis = node.address,
+                        "another server is master, or it has restarted: reading the stream from its beginning"
+                    );
+                    tasks.rescan.notify_one();
+                    continue;
+                }
+                Step::Backwards => {
+                    tracing::error!(
+                        stream = stream.key(),
+                        "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
+                    );
+                    state.unconfirm(stream);
+                    tasks.rescan.notify_one();
+                    continue;
+                }
+            }
+            if reading.more {
                 continue;
             }
+            let complete = self.is_whole(tasks, stream, reading.covered);
+            let read = Read {
+                counted: self.account.counted(),
+                seq: state.seq(),
+                complete,
+            };
+            tasks.progress.set(stream, read);
+            if complete {
+                state.confirm(stream, asked.min(named));
+            } else {
+                state.unconfirm(stream);
+            }
+            backoff.forget(tasks);
+            self.wait(&mut node, stream).await?;
         }
-        state.confirm(stream, asked);
-        backoff.forget();
     }
-}
 
-/// Whether the stream is one that continues what was read. One that went
-/// backwards (emptied, restored, or a replica that took over) is read again from
-/// its beginning.
-async fn look(
-    connection: &mut Connection,
-    consumer: &Consumer,
-    stream: Stream,
-    position: &mut Position,
-) -> RedisResult<bool> {
-    let info: RedisResult<Vec<(String, Value)>> = redis::cmd("XINFO")
-        .arg(&["STREAM", stream.key()])
-        .query_async(connection)
-        .await;
-    let info = match info {
-        Ok(info) => info,
-        // No such key: the stream is empty, or gone.
-        Err(error) if error.code() == Some("ERR") => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let mut found = Found::default();
-    for (name, value) in info {
-        match (name.as_str(), value) {
-            ("last-generated-id", Value::BulkString(id)) => {
-                found.id = std::str::from_utf8(&id)
-                    .ok()
-                    .and_then(parse_id)
-                    .unwrap_or_default();
+    async fn read(&self, tasks: &Tasks, node: &mut Node, stream: Stream) -> RedisResult<Reading> {
+        let answer: Value = redis::cmd("EVAL")
+            .arg(READ)
+            .arg(2)
+            .arg(stream.key())
+            .arg(covered_key(stream))
+            .arg(&tasks.group)
+            .arg(&tasks.consumer)
+            .arg(write_id(self.account.id()))
+            .arg(BUDGET)
+            .arg(COUNT)
+            .arg(LARGEST)
+            .query_async(&mut node.connection)
+            .await?;
+        reading(answer)
+    }
+
+    fn take(
+        &mut self,
+        tasks: &Tasks,
+        stream: Stream,
+        messages: &[Message],
+        known: super::reply::Id,
+    ) {
+        let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
+        for message in messages {
+            let event = match &message.body {
+                Body::Fields(fields) => Event::read(stream, fields, tasks.key.as_ref()),
+                Body::TooLarge(_) => {
+                    self.large = Some(Instant::now());
+                    Err(Refused::of_too_large(stream, tasks.key.is_some()))
+                }
+                Body::Gone => continue,
+            };
+            match event {
+                // What was read before is not news again for another 24 hours.
+                Ok(event) if message.id <= known => state.apply_again(&event),
+                Ok(event) => {
+                    state.apply(&event);
+                    metrics.applied(stream);
+                }
+                Err(why) => {
+                    metrics.refused(stream, why);
+                    if let Some(count) = REFUSED.tell() {
+                        tracing::warn!(
+                            stream = stream.key(),
+                            reason = why.as_str(),
+                            count,
+                            "messages on the stream are refused"
+                        );
+                    }
+                }
             }
-            ("entries-added", Value::Int(added)) => {
-                found.added = u64::try_from(added).unwrap_or(0);
-            }
-            ("length", Value::Int(length)) => {
-                found.length = u64::try_from(length).unwrap_or(0);
-            }
-            _ => {}
+        }
+        if !messages.is_empty()
+            && let Some(news) = tasks.news.get(&stream)
+        {
+            news.notify_one();
         }
     }
-    let state = &consumer.companion.state;
-    if found.id < position.id || found.added < position.added {
+
+    fn missed(&mut self, tasks: &Tasks, stream: Stream, gap: Gap) {
+        tasks.companion.metrics.missed(stream, gap.missing);
         tracing::error!(
             stream = stream.key(),
-            "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
+            missed = gap.missing,
+            unconfirmed_s = tasks.lifetime.as_secs(),
+            "messages were trimmed or deleted before they were read here: nothing is confirmed until the shared store is known to have them, or no mandate of that time is valid any more"
         );
-        state.unconfirm(stream);
-        state.rescan_needed();
-        consumer.rescan.notify_one();
-        *position = Position::default();
-        return Ok(false);
+        let missing = self.open.as_ref().map_or(0, |open| open.gap.missing);
+        self.open = Some(Open {
+            gap: Gap {
+                missing: missing.saturating_add(gap.missing),
+                ..gap
+            },
+            since: Instant::now(),
+            stored: None,
+        });
+        tasks.rescan.notify_one();
     }
-    if position.id == (0, 0) && position.read == 0 {
-        // What is left of a trimmed stream is what will be read.
-        position.added = found.added.saturating_sub(found.length);
-    }
-    // Only at its end can the messages be counted against those read.
-    if found.id == position.id {
-        let missed = found
-            .added
-            .saturating_sub(position.added)
-            .saturating_sub(position.read);
-        if missed > 0 {
+
+    /// Whether nothing is missing, or what was is made good.
+    fn is_whole(&mut self, tasks: &Tasks, stream: Stream, covered: u64) -> bool {
+        let state = &tasks.companion.state;
+        let problem = format!("missed {}", stream.key());
+        if state.is_over_capacity() {
+            // What there was no room for counts as missed.
+            self.open.get_or_insert_with(|| Open {
+                gap: Gap {
+                    missing: 0,
+                    until: 0,
+                },
+                since: Instant::now(),
+                stored: None,
+            });
+            if let Some(open) = &mut self.open {
+                open.gap.until = open.gap.until.max(self.account.counted());
+            }
+        }
+        let Some(open) = &mut self.open else {
+            return true;
+        };
+        if open.since.elapsed() >= tasks.lifetime {
             tracing::warn!(
                 stream = stream.key(),
-                missed,
-                "messages were trimmed before they were read: reading the shared store"
+                missed = open.gap.missing,
+                "missed messages concern no mandate that is still valid"
             );
-            state.rescan_needed();
-            consumer.rescan.notify_one();
+        } else {
+            if covered >= open.gap.until && open.stored.is_none() {
+                open.stored = Some(Instant::now());
+                tasks.rescan.notify_one();
+            }
+            let made_good = open
+                .stored
+                .is_some_and(|stored| state.scan_began().is_some_and(|began| began >= stored));
+            if !made_good {
+                let text = format!(
+                    "{} messages were trimmed before they were read, and the shared store is not known to have them",
+                    open.gap.missing
+                );
+                state.problem(&problem, Some(text));
+                return false;
+            }
+            tracing::info!(
+                stream = stream.key(),
+                missed = open.gap.missing,
+                "what was missed was found in the shared store"
+            );
         }
-        position.added = found.added;
-        position.read = 0;
+        self.open = None;
+        state.problem(&problem, None);
+        true
     }
-    Ok(true)
+
+    /// Waits until there is something new, or not for long.
+    async fn wait(&self, node: &mut Node, stream: Stream) -> RedisResult<()> {
+        if self.large.is_some_and(|at| at.elapsed() < LARGE_FOR) {
+            tokio::time::sleep(POLL).await;
+            return Ok(());
+        }
+        // What comes is read by the next step, with all that it has to be judged by.
+        let _: Value = redis::cmd("XREAD")
+            .arg(&["COUNT", "1", "BLOCK", &BLOCK_MS.to_string()])
+            .arg(&["STREAMS", stream.key()])
+            .arg(write_id(self.account.id()))
+            .query_async(&mut node.connection)
+            .await?;
+        Ok(())
+    }
 }
 
-fn parse_id(text: &str) -> Option<(u64, u64)> {
-    let (ms, seq) = text.split_once('-')?;
-    Some((ms.parse().ok()?, seq.parse().ok()?))
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

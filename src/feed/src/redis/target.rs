@@ -3,35 +3,99 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
-    IntoConnectionInfo as _, Pipeline, RedisFuture, RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, TlsCertificates,
 };
-use tokio::sync::Mutex;
+
+use super::store::Store;
+use super::witness::{Named, Witness};
+use crate::event::Stream;
 
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait for an answer, longer than any command of ours blocks: what is
 /// cut off is noticed by then.
-const ANSWER: Duration = Duration::from_secs(3);
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// What finds Redis.
 #[derive(Clone)]
 pub enum Target {
-    /// One server.
-    Server(Box<Client>),
-    /// Whoever Sentinels say is the master.
-    Sentinel(Arc<Mutex<SentinelClient>>),
-    /// A cluster.
-    Cluster(Box<ClusterClient>),
+    /// One server, with its address for logs.
+    Server(Box<Client>, String),
+    /// Whoever the Sentinels, the witnesses, name; how to reach it.
+    Sentinel(Login, Arc<Witness>),
+    /// A cluster, whose masters are the witnesses.
+    Cluster(Box<ClusterClient>, Login, Arc<Witness>),
+}
+
+/// How to log in at a server whose address is found later.
+#[derive(Clone)]
+pub struct Login {
+    redis: RedisConnectionInfo,
+    tls: bool,
+    ca: Option<Vec<u8>>,
+}
+
+impl Login {
+    /// A client of the server at an address.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn at(&self, host: &str, port: u16) -> RedisResult<Client> {
+        let host = host.to_owned();
+        let addr = if self.tls {
+            ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        let info = addr
+            .into_connection_info()?
+            .set_redis_settings(self.redis.clone());
+        client(info, self.ca.clone())
+    }
+}
+
+fn client(info: ConnectionInfo, ca: Option<Vec<u8>>) -> RedisResult<Client> {
+    let with_ca = ca.filter(|_| matches!(info.addr(), ConnectionAddr::TcpTls { .. }));
+    match with_ca {
+        None => Client::open(info),
+        Some(ca) => Client::build_with_tls(
+            info,
+            TlsCertificates {
+                client_tls: None,
+                root_cert: Some(ca),
+            },
+        ),
+    }
+}
+
+/// Connects within the deadlines.
+///
+/// # Errors
+/// Whatever keeps it from being made.
+pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(ANSWER));
+    within(client.get_multiplexed_async_connection_with_config(&config)).await
+}
+
+/// Whatever has no deadline of its own gets one.
+async fn within<T>(made: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    tokio::time::timeout(CONNECT.saturating_mul(3), made)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
 /// What the command line says about Redis.
@@ -46,6 +110,14 @@ pub struct Address {
     pub cluster: bool,
     /// CA certificates in PEM, instead of the system's.
     pub ca: Option<Vec<u8>>,
+    /// The Sentinels' own user.
+    pub sentinel_user: Option<String>,
+    /// The Sentinels' own password.
+    pub sentinel_password: Option<String>,
+    /// Whether the Sentinels speak TLS; if not given, as the URLs' scheme says.
+    pub sentinel_tls: Option<bool>,
+    /// CA certificates of the Sentinels in PEM, instead of `ca`.
+    pub sentinel_ca: Option<Vec<u8>>,
 }
 
 impl Address {
@@ -79,168 +151,152 @@ impl Address {
         let Some(first) = infos.first().cloned() else {
             anyhow::bail!("no Redis URL");
         };
-        let certificates = self.ca.as_ref().map(|ca| TlsCertificates {
-            client_tls: None,
-            root_cert: Some(ca.clone()),
-        });
+        let login = Login {
+            redis: first.redis_settings().clone(),
+            tls: matches!(first.addr(), ConnectionAddr::TcpTls { .. }),
+            ca: self.ca.clone(),
+        };
         if let Some(master) = &self.sentinel_master {
-            let mut node = SentinelNodeConnectionInfo::default()
-                .set_redis_connection_info(first.redis_settings().clone());
-            if matches!(first.addr(), ConnectionAddr::TcpTls { .. }) {
-                node = node.set_tls_mode(redis::TlsMode::Secure);
+            let mut own = RedisConnectionInfo::default();
+            if let Some(user) = &self.sentinel_user {
+                own = own.set_username(user);
             }
-            let client = SentinelClient::build(
-                infos,
-                master.as_str(),
-                Some(node),
-                SentinelServerType::Master,
-            )
-            .context("the Sentinel addresses")?;
-            return Ok(Target::Sentinel(Arc::new(Mutex::new(client))));
+            if let Some(password) = &self.sentinel_password {
+                own = own.set_password(password);
+            }
+            let sentinels = Login {
+                redis: own,
+                tls: self.sentinel_tls.unwrap_or(login.tls),
+                ca: self.sentinel_ca.clone().or_else(|| self.ca.clone()),
+            };
+            let witness = Witness::sentinels(hosts(&infos)?, sentinels, master.clone());
+            return Ok(Target::Sentinel(login, witness));
         }
         if self.cluster {
-            let mut builder = ClusterClientBuilder::new(infos)
+            let mut builder = ClusterClientBuilder::new(infos.clone())
                 .connection_timeout(CONNECT)
                 .response_timeout(ANSWER);
-            if let Some(certificates) = certificates {
-                builder = builder.certs(certificates);
+            if let Some(ca) = self.ca.clone().filter(|_| login.tls) {
+                builder = builder.certs(TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(ca),
+                });
             }
-            let client = builder.build().context("the cluster's addresses")?;
-            return Ok(Target::Cluster(Box::new(client)));
+            let cluster = builder.build().context("the cluster's addresses")?;
+            let witness = Witness::masters(hosts(&infos)?, login.clone());
+            return Ok(Target::Cluster(Box::new(cluster), login, witness));
         }
         ensure!(
             infos.len() == 1,
             "several Redis URLs need --redis-sentinel-master or --redis-cluster"
         );
-        Ok(Target::Server(Box::new(match certificates {
-            Some(certificates) => Client::build_with_tls(first, certificates)
-                .context("the Redis URL with --redis-ca-file")?,
-            None => Client::open(first).context("the Redis URL")?,
-        })))
+        let name = first.addr().to_string();
+        let client = client(first, self.ca.clone()).context("the Redis URL")?;
+        Ok(Target::Server(Box::new(client), name))
+    }
+}
+
+fn hosts(infos: &[ConnectionInfo]) -> Result<Vec<(String, u16)>> {
+    let host = |info: &ConnectionInfo| match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Ok((host.clone(), *port))
+        }
+        _ => anyhow::bail!("Sentinels and clusters are reached by TCP"),
+    };
+    infos.iter().map(host).collect()
+}
+
+/// A connection to the one server that has a stream, and who says that it does.
+pub struct Node {
+    /// The connection.
+    pub connection: MultiplexedConnection,
+    /// Its address, for logs.
+    pub address: String,
+    stream: Stream,
+    witness: Option<(Arc<Witness>, Named)>,
+}
+
+impl Node {
+    /// Since when the witnesses have not been asked whether this is still the
+    /// stream's server; now, where there are none.
+    ///
+    /// # Errors
+    /// They name another, or too few of them answer.
+    pub fn named_at(&self) -> RedisResult<Instant> {
+        let Some((witness, named)) = &self.witness else {
+            return Ok(Instant::now());
+        };
+        let view = witness.view(self.stream)?;
+        if view.named != *named {
+            return Err((
+                ErrorKind::Client,
+                "this server is no longer the master that its witnesses name",
+            )
+                .into());
+        }
+        Ok(view.at)
     }
 }
 
 impl Target {
-    /// A connection of its own.
+    /// What is known of who is master, if there are witnesses.
+    pub fn witness(&self) -> Option<&Arc<Witness>> {
+        match self {
+            Target::Server(..) => None,
+            Target::Sentinel(_, witness) | Target::Cluster(_, _, witness) => Some(witness),
+        }
+    }
+
+    /// Where it was told to look, for logs.
+    pub fn name(&self) -> String {
+        match self {
+            Target::Server(_, name) => name.clone(),
+            Target::Sentinel(_, witness) | Target::Cluster(_, _, witness) => witness.name(),
+        }
+    }
+
+    /// A connection of its own to the server that has a stream.
     ///
     /// # Errors
     /// Whatever keeps it from being made.
-    pub async fn connect(&self) -> RedisResult<Connection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let made = async {
-            Ok(match self {
-                Target::Server(client) => Connection::Server(
-                    client
-                        .get_multiplexed_async_connection_with_config(&config)
-                        .await?,
-                ),
-                Target::Sentinel(client) => Connection::Server(
-                    client
-                        .lock()
-                        .await
-                        .get_async_connection_with_config(&config)
-                        .await?,
-                ),
-                Target::Cluster(client) => {
-                    Connection::Cluster(client.get_async_connection().await?)
-                }
-            })
+    pub async fn node(&self, stream: Stream) -> RedisResult<Node> {
+        let (login, witness) = match self {
+            Target::Server(client, name) => {
+                return Ok(Node {
+                    connection: connect(client).await?,
+                    address: name.clone(),
+                    stream,
+                    witness: None,
+                });
+            }
+            Target::Sentinel(login, witness) | Target::Cluster(_, login, witness) => {
+                (login, witness)
+            }
         };
-        // Finding the master, or a cluster's nodes, has no deadline of its own.
-        tokio::time::timeout(CONNECT.saturating_mul(3), made)
-            .await
-            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        let named = witness.fresh_view(stream).await?.named;
+        let connection = connect(&login.at(&named.host, named.port)?).await?;
+        Ok(Node {
+            connection,
+            address: format!("{}:{}", named.host, named.port),
+            stream,
+            witness: Some((Arc::clone(witness), named)),
+        })
     }
-}
 
-/// A connection to one server or to a cluster.
-#[derive(Clone)]
-pub enum Connection {
-    /// One server.
-    Server(MultiplexedConnection),
-    /// A cluster.
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    /// A slot of each master that has to be asked for its own keys; none when one
-    /// server has them all.
+    /// A connection of its own to the shared store.
     ///
     /// # Errors
-    /// Whatever keeps the cluster from answering.
-    pub async fn masters(&mut self) -> RedisResult<Vec<Option<u16>>> {
-        if matches!(self, Connection::Server(_)) {
-            return Ok(vec![None]);
-        }
-        let ranges: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(self).await?;
-        let (mut known, mut masters) = (Vec::new(), Vec::new());
-        for range in ranges {
-            // First slot, last slot, master, replicas.
-            let mut range = range.into_iter();
-            let (Some(slot), Some(_), Some(master)) = (range.next(), range.next(), range.next())
-            else {
-                continue;
-            };
-            if !known.contains(&master) {
-                known.push(master);
-                masters.push(Some(u16::from_redis_value(slot)?));
-            }
-        }
-        Ok(masters)
-    }
-
-    /// Asks one of [`Connection::masters`].
-    ///
-    /// # Errors
-    /// Whatever keeps it from answering.
-    pub async fn ask<T: FromRedisValue>(
-        &mut self,
-        at: Option<u16>,
-        command: Cmd,
-    ) -> RedisResult<T> {
-        match (self, at) {
-            (Connection::Cluster(cluster), Some(slot)) => {
-                let node = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
-                let value = cluster
-                    .route_command(command, RoutingInfo::SingleNode(node))
-                    .await?;
-                Ok(T::from_redis_value(value)?)
-            }
-            (connection, _) => command.query_async(connection).await,
-        }
-    }
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+    /// Whatever keeps it from being made.
+    pub async fn store(&self) -> RedisResult<Store> {
         match self {
-            Connection::Server(connection) => connection.req_packed_command(command),
-            Connection::Cluster(connection) => connection.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Connection::Server(connection) => {
-                connection.req_packed_commands(pipeline, offset, count)
+            Target::Cluster(client, ..) => {
+                let connection = within(client.get_async_connection()).await?;
+                Ok(Store::Cluster(connection))
             }
-            Connection::Cluster(connection) => {
-                connection.req_packed_commands(pipeline, offset, count)
+            _ => {
+                let node = self.node(Stream::Revocations).await?;
+                Ok(Store::Server(Box::new(node)))
             }
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Connection::Server(connection) => connection.get_db(),
-            Connection::Cluster(connection) => connection.get_db(),
         }
     }
 }

@@ -37,6 +37,13 @@ pub enum Entry {
 }
 
 impl Entry {
+    fn text(&self) -> &str {
+        match self {
+            Entry::Anchor { anchor, .. } => anchor,
+            Entry::Epoch { zone, .. } => zone,
+        }
+    }
+
     fn seq(&self) -> u64 {
         match self {
             Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
@@ -68,6 +75,32 @@ pub enum NoPage {
     Gone(String),
 }
 
+impl Inner {
+    fn entry(&self, seq: u64, item: &Item, now: Instant) -> Option<Entry> {
+        let ttl = |until: Instant| {
+            let left = until.saturating_duration_since(now);
+            left.as_secs()
+                .saturating_add(u64::from(left.subsec_nanos() > 0))
+        };
+        Some(match item {
+            Item::Anchor(anchor) => Entry::Anchor {
+                seq,
+                anchor: Arc::clone(anchor),
+                ttl_s: ttl(self.anchors.get(anchor)?.until),
+            },
+            Item::Zone(zone) => {
+                let held = self.epochs.get(zone)?;
+                Entry::Epoch {
+                    seq,
+                    zone: Arc::clone(zone),
+                    epoch: held.epoch,
+                    ttl_s: ttl(held.until),
+                }
+            }
+        })
+    }
+}
+
 impl State {
     /// The entries after `after` in the log of that name.
     ///
@@ -94,11 +127,6 @@ impl State {
 
     fn read(&self, inner: &Inner, after: u64, max: usize, age: u64) -> Page {
         let now = Instant::now();
-        let ttl = |until: Instant| {
-            let left = until.saturating_duration_since(now);
-            left.as_secs()
-                .saturating_add(u64::from(left.subsec_nanos() > 0))
-        };
         let mut entries = Vec::new();
         let (mut bytes, mut more) = (0_usize, false);
         for (seq, item) in inner.log.range(after.saturating_add(1)..) {
@@ -106,31 +134,9 @@ impl State {
                 more = true;
                 break;
             }
-            let seq = *seq;
-            match item {
-                Item::Anchor(anchor) => {
-                    let Some(held) = inner.anchors.get(anchor) else {
-                        continue;
-                    };
-                    bytes = bytes.saturating_add(anchor.len());
-                    entries.push(Entry::Anchor {
-                        seq,
-                        anchor: Arc::clone(anchor),
-                        ttl_s: ttl(held.until),
-                    });
-                }
-                Item::Zone(zone) => {
-                    let Some(held) = inner.epochs.get(zone) else {
-                        continue;
-                    };
-                    bytes = bytes.saturating_add(zone.len());
-                    entries.push(Entry::Epoch {
-                        seq,
-                        zone: Arc::clone(zone),
-                        epoch: held.epoch,
-                        ttl_s: ttl(held.until),
-                    });
-                }
+            if let Some(entry) = inner.entry(*seq, item, now) {
+                bytes = bytes.saturating_add(entry.text().len());
+                entries.push(entry);
             }
         }
         Page {
@@ -161,6 +167,31 @@ impl State {
             .filter(|anchor| inner.anchors.get(*anchor).is_some_and(|h| h.until > now));
         let epoch = inner.epochs.get(zone).filter(|held| held.until > now);
         Ok((revoked.collect(), epoch.map_or(0, |held| held.epoch), age))
+    }
+
+    /// Entries of the log after `after` that are `wanted` by the reading of the shared
+    /// store that found them and their end, among so many.
+    pub(super) fn pick(
+        &self,
+        after: u64,
+        among: usize,
+        wanted: impl Fn(u64, Instant) -> bool,
+    ) -> (Vec<Entry>, u64) {
+        let inner = self.lock();
+        let (mut entries, mut last) = (Vec::new(), after);
+        let now = Instant::now();
+        for (seq, item) in inner.log.range(after.saturating_add(1)..).take(among) {
+            last = *seq;
+            let held = match item {
+                Item::Anchor(anchor) => inner.anchors.get(anchor).map(|h| (h.scan, h.until)),
+                Item::Zone(zone) => inner.epochs.get(zone).map(|h| (h.scan, h.until)),
+            };
+            let is_wanted = held.is_some_and(|(scan, until)| until > now && wanted(scan, until));
+            if is_wanted && let Some(entry) = inner.entry(*seq, item, now) {
+                entries.push(entry);
+            }
+        }
+        (entries, last)
     }
 
     /// Everything, with what is left of its life; for the state file.

@@ -1,0 +1,203 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::redis::reply::{Body, Message};
+
+const LIFE: u64 = 3_600_000;
+
+/// A stream as Redis keeps it.
+#[derive(Debug, Clone, Default)]
+struct Model {
+    there: Vec<u64>,
+    added: u64,
+    next: u64,
+    reign: u64,
+}
+
+impl Model {
+    fn add(&mut self, count: u64) {
+        for _ in 0..count {
+            self.next += 1;
+            self.added += 1;
+            self.there.push(self.next);
+        }
+    }
+
+    fn read(&self, after: Id, count: usize) -> Reading {
+        let later = self.there.iter().filter(|id| (**id, 0) > after);
+        let all: Vec<u64> = later.copied().collect();
+        let messages = all.iter().take(count).map(|id| Message {
+            id: (*id, 0),
+            body: Body::Gone,
+        });
+        Reading {
+            master: true,
+            reign: format!("r{}", self.reign),
+            added: self.added,
+            length: self.there.len() as u64,
+            first: self.there.first().map(|id| (*id, 0)),
+            last: (self.next, 0),
+            covered: 0,
+            time_ms: self.next,
+            more: all.len() >= count,
+            messages: messages.collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Add(u64),
+    Trim(usize),
+    Delete(usize),
+    Read(usize),
+    Failover(u64),
+    Empty,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (1..6_u64).prop_map(Act::Add),
+        2 => (0..6_usize).prop_map(Act::Trim),
+        1 => (0..9_usize).prop_map(Act::Delete),
+        5 => (1..5_usize).prop_map(Act::Read),
+        1 => (0..3_u64).prop_map(Act::Failover),
+        1 => Just(Act::Empty),
+    ];
+    proptest::collection::vec(act, 1..60)
+}
+
+proptest! {
+    /// Whatever happens to a stream: once it was read to its end and no gap was told,
+    /// every message ever added was read.
+    #[test]
+    fn nothing_is_missed_in_silence(acts in acts()) {
+        let mut model = Model::default();
+        let mut account = Account::new();
+        let mut read = BTreeSet::new();
+        let mut ever = BTreeSet::new();
+        let mut told = false;
+        for act in acts {
+            match act {
+                Act::Add(count) => {
+                    model.add(count);
+                    ever.extend(model.there.iter().copied());
+                }
+                Act::Trim(keep) => {
+                    let cut = model.there.len().saturating_sub(keep);
+                    model.there.drain(..cut);
+                }
+                Act::Delete(at) => {
+                    if at < model.there.len() {
+                        model.there.remove(at);
+                    }
+                }
+                Act::Failover(lost) => {
+                    // The new master never had the newest ones. What only the old one
+                    // had was never acknowledged by the one that stays.
+                    model.reign += 1;
+                    for _ in 0..lost {
+                        if let Some(id) = model.there.pop() {
+                            model.added -= 1;
+                            ever.remove(&id);
+                        }
+                    }
+                }
+                Act::Empty => {
+                    model.there.clear();
+                    model.added = 0;
+                    model.reign += 1;
+                    told = true;
+                }
+                Act::Read(count) => loop {
+                    let reading = model.read(account.id(), count);
+                    match account.judge(&reading, LIFE) {
+                        Step::Take { gap } => {
+                            read.extend(reading.messages.iter().map(|m| m.id.0));
+                            told |= gap.is_some();
+                            if !reading.more {
+                                prop_assert!(told || ever.is_subset(&read), "{ever:?} {read:?}");
+                                break;
+                            }
+                        }
+                        Step::Restart | Step::Backwards => {}
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn take(account: &mut Account, model: &Model, count: usize) -> Step {
+    account.judge(&model.read(account.id(), count), LIFE)
+}
+
+fn gap(missing: u64, until: u64) -> Step {
+    Step::Take {
+        gap: Some(Gap { missing, until }),
+    }
+}
+
+const WHOLE: Step = Step::Take { gap: None };
+
+#[test]
+fn trimmed_unread_messages_are_counted_in_the_middle_of_a_burst() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(10);
+    assert_eq!(take(&mut account, &model, 4), WHOLE);
+    model.add(10);
+    model.there.drain(..12);
+    assert_eq!(take(&mut account, &model, 4), gap(8, 16));
+    assert_eq!(take(&mut account, &model, 10), WHOLE);
+    assert_eq!(account.counted(), 20);
+}
+
+#[test]
+fn a_late_start_lacks_what_was_trimmed_before_it() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(10);
+    model.there.drain(..7);
+    assert_eq!(take(&mut account, &model, 10), gap(7, 10));
+    // Old ones concern no living mandate.
+    let mut account = Account::new();
+    let mut reading = model.read((0, 0), 10);
+    reading.time_ms = LIFE + 1_000;
+    assert_eq!(account.judge(&reading, LIFE), WHOLE);
+}
+
+#[test]
+fn deleted_messages_are_counted_at_the_end() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(5);
+    assert_eq!(take(&mut account, &model, 2), WHOLE);
+    model.there.remove(3);
+    assert_eq!(take(&mut account, &model, 9), gap(1, 5));
+    assert_eq!(take(&mut account, &model, 9), WHOLE);
+}
+
+#[test]
+fn another_master_is_read_from_the_beginning_and_lacks_nothing() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(10);
+    model.there.drain(..3);
+    assert_eq!(take(&mut account, &model, 20), gap(3, 10));
+    model.reign = 1;
+    model.there.drain(..2);
+    assert_eq!(take(&mut account, &model, 20), Step::Restart);
+    assert_eq!(take(&mut account, &model, 20), WHOLE);
+    assert_eq!(account.counted(), 10);
+}
+
+#[test]
+fn an_emptied_stream_went_backwards() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(10);
+    assert_eq!(take(&mut account, &model, 20), WHOLE);
+    model.there.clear();
+    model.added = 0;
+    model.add(1);
+    assert_eq!(take(&mut account, &model, 20), Step::Backwards);
+    assert_eq!(take(&mut account, &model, 20), WHOLE);
+}

@@ -1,0 +1,238 @@
+//! What Redis answers, read as bytes. Whoever may write to a stream chooses names,
+//! values and sizes, so nothing in an answer may stop a reading: what has another
+//! shape than expected is left out, and no text of an answer reaches an error.
+
+use redis::{ErrorKind, RedisError, RedisResult, Value};
+
+use crate::event::Fields;
+
+/// A stream's id: milliseconds of Redis's clock, and a number.
+pub type Id = (u64, u64);
+
+/// What a message holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Its fields.
+    Fields(Fields),
+    /// More bytes than a message of ours ever has; they were not fetched.
+    TooLarge(u64),
+    /// It was trimmed or deleted while it was pending.
+    Gone,
+}
+
+/// A message of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: Id,
+    /// Its fields, if they are there.
+    pub body: Body,
+}
+
+/// Messages after a position, and how the stream stood in the same moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The server is a master.
+    pub master: bool,
+    /// Names this server's time as a master: it changes with every promotion,
+    /// restart and full resynchronisation. Empty when Redis does not say.
+    pub reign: String,
+    /// Messages ever added.
+    pub added: u64,
+    /// Messages in it.
+    pub length: u64,
+    /// Id of the first message in it; `None` when there is none.
+    pub first: Option<Id>,
+    /// The newest id ever given.
+    pub last: Id,
+    /// So many messages, counted from the first ever added, are known to be in the
+    /// shared store.
+    pub covered: u64,
+    /// Redis's clock, in milliseconds.
+    pub time_ms: u64,
+    /// There are more messages than these.
+    pub more: bool,
+    /// The messages.
+    pub messages: Vec<Message>,
+}
+
+/// How a consumer group stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupView {
+    /// Last message that was delivered to it.
+    pub delivered: Id,
+    /// Delivered and not acknowledged.
+    pub pending: u64,
+    /// Messages read, as Redis counts; `None` when it lost count.
+    pub read: Option<u64>,
+    /// Messages that it has still to read, as Redis counts.
+    pub lag: Option<u64>,
+}
+
+/// The error for an answer of another shape. It shows nothing of the answer.
+pub fn misshapen(what: &'static str) -> RedisError {
+    (ErrorKind::UnexpectedReturnType, what).into()
+}
+
+/// A list's members; none of anything else.
+pub fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) | Value::Set(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// Bytes of a text; `None` of anything else.
+pub fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        Value::Okay => Some(b"OK".to_vec()),
+        Value::Int(number) => Some(number.to_string().into_bytes()),
+        _ => None,
+    }
+}
+
+/// A text in UTF-8; `None` of anything else.
+pub fn text(value: Value) -> Option<String> {
+    bytes(value).and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+/// A number that is not negative, also when it is written as text.
+pub fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        Value::SimpleString(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// An id: `milliseconds-number`.
+pub fn id(value: Value) -> Option<Id> {
+    parse_id(&text(value)?)
+}
+
+/// An id as text.
+pub fn parse_id(text: &str) -> Option<Id> {
+    let (ms, number) = text.split_once('-')?;
+    Some((ms.parse().ok()?, number.parse().ok()?))
+}
+
+/// An id as Redis writes it.
+pub fn write_id(id: Id) -> String {
+    format!("{}-{}", id.0, id.1)
+}
+
+/// A message as our scripts give it: its id, then its fields, its size, or nothing.
+/// `None` when it has no id, which no message lacks.
+fn message(value: Value) -> Option<Message> {
+    let mut parts = items(value).into_iter();
+    let id = id(parts.next()?)?;
+    let body = match parts.next() {
+        Some(Value::Array(list)) => Body::Fields(fields(list)),
+        Some(Value::Int(size)) => Body::TooLarge(u64::try_from(size).unwrap_or(u64::MAX)),
+        _ => Body::Gone,
+    };
+    Some(Message { id, body })
+}
+
+fn fields(list: Vec<Value>) -> Fields {
+    let mut fields = Fields::new();
+    let mut list = list.into_iter();
+    while let (Some(name), Some(value)) = (list.next(), list.next()) {
+        if let (Some(name), Some(value)) = (bytes(name), bytes(value)) {
+            fields.insert(name, value);
+        }
+    }
+    fields
+}
+
+/// Messages as our scripts give them.
+pub fn messages(value: Value) -> Vec<Message> {
+    items(value).into_iter().filter_map(message).collect()
+}
+
+/// An answer of [`super::script::READ`].
+///
+/// # Errors
+/// An answer of another shape, or a Redis that does not count what was added.
+pub fn reading(value: Value) -> RedisResult<Reading> {
+    let mut parts = items(value).into_iter();
+    let mut next = || parts.next().unwrap_or(Value::Nil);
+    let role = text(next()).unwrap_or_default();
+    let reign = text(next()).unwrap_or_default();
+    let added = number(&next()).ok_or_else(|| {
+        misshapen("Redis does not count the messages added: 7.0 or later is needed")
+    })?;
+    let length = number(&next()).ok_or_else(|| misshapen("the stream has no length"))?;
+    let last = id(next()).ok_or_else(|| misshapen("the stream has no last id"))?;
+    let first = id(next());
+    let covered = number(&next()).unwrap_or(0);
+    let time_ms = number(&next()).unwrap_or(0);
+    let more = next() == Value::Int(1);
+    let messages = messages(next());
+    Ok(Reading {
+        master: role == "master",
+        reign,
+        added,
+        length,
+        first: first.filter(|_| length > 0),
+        last,
+        covered,
+        time_ms,
+        more,
+        messages,
+    })
+}
+
+/// An answer of [`super::script::GROUP_READ`]: the group, the stream's count,
+/// length and first id, and messages.
+pub fn group_reading(value: Value) -> (GroupView, u64, u64, Option<Id>, Vec<Message>) {
+    let mut parts = items(value).into_iter();
+    let mut next = || parts.next().unwrap_or(Value::Nil);
+    let view = GroupView {
+        delivered: id(next()).unwrap_or_default(),
+        pending: number(&next()).unwrap_or(0),
+        read: number(&next()),
+        lag: number(&next()),
+    };
+    let added = number(&next()).unwrap_or(0);
+    let length = number(&next()).unwrap_or(0);
+    let first = id(next()).filter(|_| length > 0);
+    (view, added, length, first, messages(next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(bytes: &[u8]) -> Value {
+        Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn a_message_of_any_bytes_is_read() {
+        let fields = Value::Array(vec![bulk(b"\xff"), bulk(b"x"), bulk(b"sid"), bulk(b"s")]);
+        let read = messages(Value::Array(vec![
+            Value::Array(vec![bulk(b"1-2"), fields]),
+            Value::Array(vec![bulk(b"3-0"), Value::Int(20_000_000)]),
+            Value::Array(vec![bulk(b"4-0"), Value::Nil]),
+            Value::Array(vec![bulk(b"\xff"), Value::Nil]),
+            Value::Nil,
+        ]));
+        let bodies: Vec<_> = read.iter().map(|message| &message.body).collect();
+        let Body::Fields(fields) = bodies[0] else {
+            panic!("no fields")
+        };
+        assert_eq!(fields[&b"\xff".to_vec()], b"x");
+        assert_eq!(bodies[1..], [&Body::TooLarge(20_000_000), &Body::Gone]);
+    }
+
+    #[test]
+    fn a_redis_that_does_not_count_is_no_redis_for_us() {
+        let answer = Value::Array(vec![bulk(b"master"), bulk(b"r"), Value::Nil]);
+        let said = reading(answer).unwrap_err().to_string();
+        assert!(said.contains("7.0"), "{said}");
+    }
+}

@@ -1,0 +1,189 @@
+//! What Redis does for us in one step, so that nothing happens between its parts.
+//! All keys of a script hash to one slot. Sizes are bounded where the bytes are:
+//! Redis answers a plain reading with whole messages, however large.
+
+use crate::event::Stream;
+
+/// Bytes of messages in one answer, but for the last one.
+pub const BUDGET: usize = 2 * 1024 * 1024;
+/// Messages in one answer.
+pub const COUNT: usize = 1_000;
+/// Largest message that is fetched, in bytes: ten times the largest that means anything,
+/// which has six anchors of 64 KiB.
+pub const LARGEST: usize = 4 * 1024 * 1024;
+
+/// How many messages of a stream, counted from the first ever added, have their
+/// effects in the shared store. In the stream's own slot, so that it is read with it
+/// and never runs ahead of it on a replica.
+pub fn covered_key(stream: Stream) -> String {
+    format!("caracal:edge:covered:{{{}}}", stream.key())
+}
+
+/// Collects messages until the budget is used; `step` is small because what it
+/// fetches is in Redis's memory twice for a moment.
+macro_rules! collect {
+    () => {
+        r"
+local function taker(left, count, largest)
+  local list, step = {}, 8
+  local function take(got)
+    for _, entry in ipairs(got) do
+      local size = 0
+      if entry[2] then
+        for _, part in ipairs(entry[2]) do size = size + #part end
+      end
+      if size > largest then
+        list[#list + 1] = {entry[1], size}
+        step = 1
+      else
+        list[#list + 1] = {entry[1], entry[2]}
+        left = left - size
+      end
+      count = count - 1
+    end
+  end
+  return list, take, function() return left > 0 and count > 0 end, function() return math.min(step, count) end
+end
+local function stream_of(key)
+  local added, length, last, first = false, 0, '0-0', false
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    local name, value = info[i], info[i + 1]
+    if name == 'entries-added' then added = value
+    elseif name == 'length' then length = value
+    elseif name == 'last-generated-id' then last = value
+    elseif name == 'first-entry' and value then first = value[1] end
+  end
+  return added, length, last, first
+end
+"
+    };
+}
+
+/// Messages after an id, for a companion's own view, and how the stream stands.
+///
+/// It begins with a write that changes nothing: a server that may not write, because
+/// it is a replica, lacks replicas or memory, or cannot save, refuses it with its
+/// reason. A group that vanished is made again by that.
+///
+/// KEYS: stream, its covered key. ARGV: group, consumer, after, budget, count, largest.
+pub const READ: &str = concat!(
+    collect!(),
+    r"
+local made = redis.pcall('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
+if type(made) == 'table' and made.err then
+  if made.err:find('NOGROUP') or made.err:find('requires the key to exist') then
+    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+  else
+    return made
+  end
+end
+local info = redis.call('INFO', 'replication')
+local added, length, last, first = stream_of(KEYS[1])
+local list, take, open, step = taker(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+local after, more = ARGV[3], 0
+while true do
+  if not open() then more = 1 break end
+  local wanted = step()
+  local got = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', wanted)
+  if #got == 0 then break end
+  after = got[#got][1]
+  take(got)
+  if #got < wanted then break end
+end
+local time = redis.call('TIME')
+local covered = redis.pcall('GET', KEYS[2])
+if type(covered) == 'table' then covered = false end
+return {
+  info:match('role:(%a+)') or '', info:match('master_replid:(%w+)') or '',
+  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list,
+}
+"
+);
+
+/// Messages for a consumer of a group: new ones (`>`), or its pending ones after an
+/// id. Before them, how group and stream stood.
+///
+/// KEYS: stream. ARGV: group, consumer, after, budget, count, largest.
+pub const GROUP_READ: &str = concat!(
+    collect!(),
+    r"
+local added, length, last, first = stream_of(KEYS[1])
+local delivered, pending, read, lag = '0-0', 0, false, false
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local map = {}
+  for i = 1, #group, 2 do map[group[i]] = group[i + 1] end
+  if map['name'] == ARGV[1] then
+    delivered, pending, read, lag = map['last-delivered-id'], map['pending'], map['entries-read'], map['lag']
+  end
+end
+local list, take, open, step = taker(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+local after = ARGV[3]
+while open() do
+  local wanted = step()
+  local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', wanted, 'STREAMS', KEYS[1], after)
+  local got = reply and reply[1] and reply[1][2] or {}
+  if #got == 0 then break end
+  take(got)
+  if after ~= '>' then after = got[#got][1] end
+  if #got < wanted then break end
+end
+return {delivered, pending, read or false, lag or false, added, length, first, list}
+"
+);
+
+/// Notes that so many messages are covered; never more than were added, never fewer
+/// than before unless the stream began anew.
+///
+/// KEYS: stream, its covered key. ARGV: how many, kept for milliseconds.
+pub const COVER: &str = r"
+local added = 0
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #info, 2 do
+  if info[i] == 'entries-added' then added = info[i + 1] end
+end
+local old = redis.pcall('GET', KEYS[2])
+old = type(old) == 'string' and tonumber(old) or 0
+local new = tonumber(ARGV[1])
+if new > added then return 0 end
+if new <= old and old <= added then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+";
+
+/// Raises an epoch, never lowers it. The numbers have up to 19 digits, more than
+/// Lua's can tell apart, so they are compared as text: the longer one is the
+/// larger, and of two equally long ones the later in order. A key of another type
+/// counts as no epoch and is replaced: nobody's slip or malice in one key may keep
+/// revocations from being written.
+///
+/// KEYS: the epoch's key. ARGV: epoch, kept for milliseconds.
+pub const RAISE_EPOCH: &str = r"
+local function digits(text)
+  if type(text) ~= 'string' or not text:match('^%d+$') then return '0' end
+  local plain = text:gsub('^0+', '')
+  if plain == '' then return '0' end
+  return plain
+end
+local old, new = digits(redis.pcall('GET', KEYS[1])), digits(ARGV[1])
+if #new < #old or (#new == #old and new <= old) then return 0 end
+redis.call('SET', KEYS[1], new, 'PX', ARGV[2])
+return 1
+";
+
+/// Deletes consumers that hold nothing: the one named, and whoever was idle for
+/// longer than the limit. In one step, so that none is given a message meanwhile.
+///
+/// KEYS: stream. ARGV: group, consumer or nothing, milliseconds of idleness.
+pub const DROP_CONSUMERS: &str = r"
+local dropped = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local map = {}
+  for i = 1, #consumer, 2 do map[consumer[i]] = consumer[i + 1] end
+  if map['pending'] == 0 and (map['name'] == ARGV[2] or map['idle'] > tonumber(ARGV[3])) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], map['name'])
+    dropped = dropped + 1
+  end
+end
+return dropped
+";
