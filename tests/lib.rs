@@ -2,6 +2,7 @@
 //! Envoy with servers around it, and the conformance vectors.
 
 pub mod bound;
+pub mod burst;
 pub mod companion;
 pub mod conformance;
 pub mod edge;

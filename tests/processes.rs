@@ -256,6 +256,12 @@ impl Companion {
         self
     }
 
+    /// Adds arguments.
+    pub fn add(&mut self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|word| (*word).to_owned());
+        self.arguments.extend(arguments);
+    }
+
     pub fn of(redis_url: &str) -> Self {
         Companion::new(&["--redis-url", redis_url])
     }

@@ -94,6 +94,16 @@ impl Sentinels {
         all
     }
 
+    /// Starts again those that are not running, with what they knew.
+    pub fn restart_sentinels(&mut self) {
+        for sentinel in &mut self.sentinels {
+            if !sentinel.is_running() {
+                let file = sentinel.folder.join("sentinel.conf");
+                sentinel.start_sentinel(&file);
+            }
+        }
+    }
+
     /// Waits until each knows the two others and both replicas.
     pub fn are_whole(&self) {
         for sentinel in &self.sentinels {

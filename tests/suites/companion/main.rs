@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use caracal_feed::event::{Fields, HmacKey, Stream};
-use caracal_tests::processes::{Companion, Mode, Redis, Wire, folder, free_address, until};
+use caracal_tests::processes::{Companion, Mode, Redis, Wire, folder, until};
 use caracal_tests::servers::{Client, request};
 use redis::Value as RedisValue;
 use serde_json::{Value, json};
