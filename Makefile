@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak deny lint schema clean envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -46,15 +46,20 @@ test: deny hooks build envoy redis nginx ## every test: unit, in-process host, r
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost; the core's parts; exact counts in each host
+bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; the core's parts; exact counts in each host
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
+	$(CARGO) bench --locked -p caracal-tests --bench burst
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 	$(CARGO) test --locked -p caracal-tests --test counts -- --nocapture
 
 soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
 	$(CARGO) bench --locked -p caracal-tests --bench soak
+
+# CHAOS_SEED repeats what a failure printed.
+chaos: build envoy redis ## kills, pauses, splits and failovers at random; CHAOS_SECONDS=3600
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-3600} $(CARGO) test --locked -p caracal-tests --test chaos -- --nocapture
 
 # Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
 # run/fuzz/found, and new inputs in run/fuzz/TARGET.

@@ -1,6 +1,8 @@
 //! What the suites in `suites/` stand on: the in-process proxy host, a real
 //! Envoy with servers around it, and the conformance vectors.
 
+pub mod bound;
+pub mod burst;
 pub mod companion;
 pub mod conformance;
 pub mod edge;
@@ -9,6 +11,7 @@ pub mod host;
 pub mod hosts;
 pub mod mint;
 pub mod processes;
+pub mod redis_topology;
 pub mod servers;
 pub mod signature_cases;
 

@@ -64,12 +64,13 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing: run `make redis`"))
 }
 
-struct Process {
+/// A program that was started, with its output in a file.
+pub struct Process {
     child: Child,
 }
 
 impl Process {
-    fn start(command: &mut Command, log: &Path) -> Self {
+    pub fn start(command: &mut Command, log: &Path) -> Self {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -82,7 +83,7 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
         assert!(sent.unwrap().success());
@@ -233,6 +234,7 @@ pub struct Companion {
     folder: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    files: Option<String>,
 }
 
 impl Companion {
@@ -243,7 +245,21 @@ impl Companion {
             folder: folder("companion"),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             environment: Vec::new(),
+            files: None,
         }
+    }
+
+    /// Starts with so many open files allowed, and may raise that to the second
+    /// number.
+    pub fn files(mut self, soft: u32, hard: u32) -> Self {
+        self.files = Some(format!("--nofile={soft}:{hard}"));
+        self
+    }
+
+    /// Adds arguments.
+    pub fn add(&mut self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|word| (*word).to_owned());
+        self.arguments.extend(arguments);
     }
 
     pub fn of(redis_url: &str) -> Self {
@@ -273,7 +289,15 @@ impl Companion {
 
     fn spawn(&mut self) {
         self.kill();
-        let mut command = Command::new(crate::root().join("dist/caracal-edge"));
+        let program = crate::root().join("dist/caracal-edge");
+        let mut command = match &self.files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut command = Command::new("prlimit");
+                command.arg(limit).arg(program);
+                command
+            }
+        };
         command
             .args(["feed", "--listen", &self.address.to_string()])
             .args(&self.arguments)
@@ -301,6 +325,19 @@ impl Companion {
     /// As the kernel would (`kill -9`).
     pub fn kill(&mut self) {
         drop(self.process.take());
+    }
+
+    /// SIGSTOP: it stands still until it is resumed.
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal("-CONT");
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// SIGTERM; its exit status.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use caracal_feed::event::{Fields, HmacKey, Stream};
-use caracal_tests::processes::{Companion, Mode, Redis, Wire, folder, free_address, until};
+use caracal_tests::processes::{Companion, Mode, Redis, Wire, folder, until};
 use caracal_tests::servers::{Client, request};
 use redis::Value as RedisValue;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 mod api;
 mod connections;
 mod events;
+mod hostile;
 mod outages;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

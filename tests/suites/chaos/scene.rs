@@ -1,0 +1,411 @@
+//! Two companions, each with an Envoy, around Sentinels; who revokes, who asks, and
+//! what befalls them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use caracal_tests::edge::{Around, all_answer};
+use caracal_tests::envoy::Envoy;
+use caracal_tests::processes::{Companion, until};
+use caracal_tests::redis_topology::{OUTSIDE, Sentinels, Site};
+use caracal_tests::servers::{Client, request};
+
+use super::faults::Fault;
+use super::model::{Model, sid};
+use super::random::Random;
+
+const EDGES: usize = 2;
+/// How long everything may take to be well once nothing befalls it.
+const WELL: Duration = Duration::from_secs(60);
+/// From one revocation to the next.
+const REVOKE_EVERY: Duration = Duration::from_millis(250);
+/// Connections of those who ask, for each edge.
+const CONNECTIONS: usize = 3;
+
+type Edges = Arc<Mutex<Vec<SocketAddr>>>;
+
+pub struct Scene {
+    seed: u64,
+    since: Instant,
+    done: Vec<String>,
+    around: Arc<Around>,
+    redis: Sentinels,
+    companions: Vec<Companion>,
+    envoys: Vec<Option<Envoy>>,
+    edges: Edges,
+    /// What stands still, and is killed, for now.
+    paused_companions: Vec<usize>,
+    paused_envoys: Vec<usize>,
+    paused_servers: Vec<usize>,
+    paused_sentinels: Vec<usize>,
+    model: Model,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Scene {
+    pub fn new(seed: u64) -> Self {
+        let redis = Sentinels::default();
+        let around = Arc::new(Around::default());
+        let companions: Vec<Companion> = (0..EDGES)
+            .map(|n| {
+                let mut companion = redis.companion(0);
+                companion.add(&["--consumer", &format!("companion-{n}")]);
+                companion.started()
+            })
+            .collect();
+        let envoys: Vec<Option<Envoy>> = companions
+            .iter()
+            .map(|companion| Some(around.envoy(companion.address)))
+            .collect();
+        let edges = envoys.iter().flatten().map(|envoy| envoy.listener(0));
+        let mut scene = Scene {
+            seed,
+            since: Instant::now(),
+            done: Vec::new(),
+            edges: Arc::new(Mutex::new(edges.collect())),
+            around,
+            redis,
+            companions,
+            envoys,
+            paused_companions: Vec::new(),
+            paused_envoys: Vec::new(),
+            paused_servers: Vec::new(),
+            paused_sentinels: Vec::new(),
+            model: Model::default(),
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        scene.is_well();
+        let servers = scene.redis.servers.iter().map(|server| server.direct);
+        let (servers, around) = (servers.collect(), Arc::clone(&scene.around));
+        let (model, stop) = (scene.model.clone(), Arc::clone(&scene.stop));
+        let mut random = Random::new(seed ^ 1);
+        scene.threads.push(std::thread::spawn(move || {
+            revoke(servers, &around, &model, &stop, &mut random);
+        }));
+        for edge in 0..EDGES {
+            let (model, stop) = (scene.model.clone(), Arc::clone(&scene.stop));
+            let edges = Arc::clone(&scene.edges);
+            scene.threads.push(std::thread::spawn(move || {
+                ask(edge, &edges, &model, &stop);
+            }));
+        }
+        scene
+    }
+
+    fn note(&mut self, what: String) {
+        self.done
+            .push(format!("{:>8.2?} {what}", self.since.elapsed()));
+    }
+
+    pub fn befalls(&mut self, fault: Fault, random: &mut Random) {
+        let edge = random.index(EDGES);
+        let master = self.redis.servers.iter().position(|s| s.is_master());
+        let any = random.index(3);
+        let server = master.unwrap_or(any);
+        self.note(format!("{fault:?} (edge {edge}, master {server}, {any})"));
+        match fault {
+            Fault::CompanionKilled => {
+                self.paused_companions.retain(|n| *n != edge);
+                self.companions[edge].kill();
+            }
+            Fault::CompanionPaused if self.companions[edge].is_started() => {
+                self.companions[edge].pause();
+                self.paused_companions.push(edge);
+            }
+            Fault::EnvoyKilled => {
+                self.paused_envoys.retain(|n| *n != edge);
+                self.envoys[edge] = None;
+            }
+            Fault::EnvoyPaused => {
+                if let Some(envoy) = &self.envoys[edge] {
+                    envoy.pause();
+                    self.paused_envoys.push(edge);
+                }
+            }
+            Fault::MasterKilled | Fault::ReplicaKilled => {
+                let server = match fault {
+                    Fault::MasterKilled => server,
+                    _ => (server + 1 + any % 2) % 3,
+                };
+                self.paused_servers.retain(|n| *n != server);
+                self.redis.servers[server].kill();
+            }
+            Fault::MasterPaused if self.redis.servers[server].is_running() => {
+                self.redis.servers[server].pause();
+                self.paused_servers.push(server);
+            }
+            Fault::SentinelKilled => {
+                self.paused_sentinels.retain(|n| *n != any);
+                self.redis.sentinels[any].kill();
+            }
+            Fault::SentinelPaused if self.redis.sentinels[any].is_running() => {
+                self.redis.sentinels[any].pause();
+                self.paused_sentinels.push(any);
+            }
+            Fault::PlannedFailover => {
+                let asked = &["SENTINEL", "FAILOVER", "caracal"];
+                let _: redis::RedisResult<()> = self.redis.sentinels[any].try_ask(asked);
+            }
+            Fault::SplitBrain => {
+                let sentinel = self.redis.sentinels[any].site;
+                self.split(&[OUTSIDE, self.redis.servers[server].site, sentinel]);
+            }
+            Fault::CompanionsCutOff => self.split(&[OUTSIDE]),
+            Fault::AnySplit => {
+                let mut here = vec![OUTSIDE];
+                here.extend(self.sites().into_iter().filter(|_| random.below(2) == 0));
+                self.note(format!("  here are {here:?}"));
+                self.split(&here);
+            }
+            Fault::ReplicationCut => {
+                let sites: Vec<Site> = self.redis.servers.iter().map(|s| s.site).collect();
+                for from in &sites {
+                    for to in sites.iter().filter(|to| *to != from) {
+                        self.redis.network.cut(*from, *to);
+                    }
+                }
+            }
+            Fault::Slow => self
+                .redis
+                .network
+                .delay(Duration::from_millis(5 + random.below(200))),
+            _ => {}
+        }
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        let nodes = self.redis.servers.iter().chain(&self.redis.sentinels);
+        nodes.map(|node| node.site).collect()
+    }
+
+    fn split(&self, here: &[Site]) {
+        let sites = self.sites().into_iter();
+        let there: Vec<Site> = sites.filter(|site| !here.contains(site)).collect();
+        self.redis.network.partition(&[here, &there]);
+    }
+
+    /// Ends every fault; what is dead is started again.
+    pub fn heals(&mut self) {
+        self.note("heals".to_owned());
+        self.redis.network.heal();
+        self.redis.network.delay(Duration::ZERO);
+        for n in self.paused_servers.drain(..) {
+            self.redis.servers[n].resume();
+        }
+        for n in self.paused_sentinels.drain(..) {
+            self.redis.sentinels[n].resume();
+        }
+        for n in self.paused_companions.drain(..) {
+            self.companions[n].resume();
+        }
+        for n in self.paused_envoys.drain(..) {
+            if let Some(envoy) = &self.envoys[n] {
+                envoy.resume();
+            }
+        }
+        for server in &mut self.redis.servers {
+            if !server.is_running() {
+                server.start();
+            }
+        }
+        self.redis.restart_sentinels();
+        for companion in &mut self.companions {
+            if !companion.is_started() {
+                companion.start();
+            }
+        }
+        for n in 0..EDGES {
+            if self.envoys[n].is_none() {
+                let envoy = self.around.envoy(self.companions[n].address);
+                self.edges.lock().unwrap()[n] = envoy.listener(0);
+                self.envoys[n] = Some(envoy);
+            }
+        }
+    }
+
+    /// There is a master, both edges admit and refuse, and the model was obeyed.
+    #[track_caller]
+    pub fn is_well(&mut self) {
+        let mut master = None;
+        until("a master and two replicas", WELL, || {
+            master = self.redis.master();
+            let synced = self.redis.servers.iter().filter(|s| s.is_synced());
+            master.is_some() && synced.count() == 2
+        });
+        let master = master.unwrap();
+        for suspect in self.model.suspects() {
+            if self.is_kept(master, &suspect.id, &suspect.sid) {
+                self.fails(&format!(
+                    "{} was admitted at edge {} {:?} after the master that stayed had acknowledged {}",
+                    suspect.sid, suspect.edge, suspect.late, suspect.id
+                ));
+            }
+            self.note(format!("{} was lost with its master", suspect.sid));
+        }
+        let free = self.around.of_session("free");
+        let edges = self.edges.lock().unwrap().clone();
+        for (n, edge) in edges.iter().enumerate() {
+            let since = Instant::now();
+            while !all_answer(*edge, &free, 200, "") {
+                if since.elapsed() > WELL {
+                    let ready = self.companions[n].try_get("/readyz");
+                    let ready = ready.map(|r| String::from_utf8_lossy(&r.body).into_owned());
+                    self.fails(&format!("edge {n} does not recover: {ready:?}"));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            self.refuses_all(master, n, *edge);
+        }
+        let took = self.since.elapsed();
+        self.note(format!("well, the master is {master} ({took:.1?})"));
+    }
+
+    /// The edge refuses what the master that stayed holds.
+    fn refuses_all(&mut self, master: usize, n: usize, edge: SocketAddr) {
+        for (number, session) in self.model.watched() {
+            let Some((at, id)) = session.acknowledged else {
+                continue;
+            };
+            if at.elapsed() < Duration::from_secs(4) || !self.is_kept(master, &id, &sid(number)) {
+                continue;
+            }
+            let since = Instant::now();
+            while !all_answer(edge, &session.token, 401, "session_revoked") {
+                // Admission is the model's; this is a matter of availability.
+                if since.elapsed() > WELL {
+                    self.fails(&format!(
+                        "edge {n} does not say that {} is revoked",
+                        sid(number)
+                    ));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// Whether the message is in the history that stayed.
+    fn is_kept(&self, master: usize, id: &str, sid: &str) -> bool {
+        let found: Vec<(String, Vec<String>)> =
+            self.redis.servers[master].ask(&["XRANGE", "caracal.sessions.revoke", id, id]);
+        found
+            .iter()
+            .any(|(_, fields)| fields.iter().any(|value| value == sid))
+    }
+
+    fn fails(&self, why: &str) -> ! {
+        panic!("{why}")
+    }
+
+    /// Stops those who ask and revoke; what they did.
+    pub fn ends(mut self) -> String {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        self.is_well();
+        self.model.told()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if std::thread::panicking() {
+            eprintln!(
+                "CHAOS_SEED={} did:\n{}",
+                self.seed,
+                self.done
+                    .iter()
+                    .rev()
+                    .take(60)
+                    .rev()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            );
+            for (n, companion) in self.companions.iter().enumerate() {
+                let log = companion.log();
+                let lines: Vec<&str> = log.lines().rev().take(15).collect();
+                eprintln!("companion {n}, the last first:\n{}", lines.join("\n"));
+            }
+        }
+    }
+}
+
+/// Revokes one session after the other, wherever a server takes it. In a split that
+/// may be one that will not stay.
+fn revoke(
+    servers: Vec<SocketAddr>,
+    around: &Around,
+    model: &Model,
+    stop: &AtomicBool,
+    random: &mut Random,
+) {
+    let mut number = 0;
+    while !stop.load(Ordering::SeqCst) {
+        number += 1;
+        model.add(number, around.of_session(&sid(number)));
+        // It is admitted for a while first.
+        std::thread::sleep(REVOKE_EVERY);
+        let first = random.index(servers.len());
+        for n in 0..servers.len() {
+            if let Some(id) = add(servers[(first + n) % servers.len()], &sid(number)) {
+                model.acknowledged(number, id);
+                break;
+            }
+        }
+    }
+}
+
+fn add(server: SocketAddr, sid: &str) -> Option<String> {
+    let client = redis::Client::open(format!("redis://{server}")).ok()?;
+    let soon = Duration::from_millis(500);
+    let mut connection = client.get_connection_with_timeout(soon).ok()?;
+    connection.set_read_timeout(Some(soon)).ok()?;
+    redis::cmd("XADD")
+        .arg(&[
+            "caracal.sessions.revoke",
+            "MAXLEN",
+            "~",
+            "100000",
+            "*",
+            "session_id",
+            sid,
+        ])
+        .query(&mut connection)
+        .ok()
+}
+
+/// Asks one edge for every watched session, again and again.
+fn ask(edge: usize, edges: &Edges, model: &Model, stop: &AtomicBool) {
+    let mut at = edges.lock().unwrap()[edge];
+    let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| None).collect();
+    let mut turn = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let now = edges.lock().unwrap()[edge];
+        if now != at {
+            at = now;
+            clients.fill_with(|| None);
+        }
+        for (number, session) in model.watched() {
+            turn = (turn + 1) % CONNECTIONS;
+            let client = &mut clients[turn];
+            if client.is_none() {
+                *client = Client::try_connect(at).ok();
+            }
+            let bearer = format!("Bearer {}", session.token);
+            let bytes = request("GET", "/", &[("authorization", &bearer)]);
+            let sent = Instant::now();
+            match client.as_mut().map(|client| client.exchange(&bytes)) {
+                Some(Ok(answer)) => model.answered(number, edge, sent, answer.status),
+                _ => *client = None,
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
