@@ -255,6 +255,14 @@ impl Node {
             .is_ok_and(|info| info.contains("master_link_status:up"))
     }
 
+    /// A replica that holds as much as its master: the link's state alone may be
+    /// that of a connection which is about to end.
+    pub fn has_all_of(&self, master: &Node) -> bool {
+        let length = |node: &Node| node.try_ask::<u64>(&["XLEN", "caracal.sessions.revoke"]);
+        let (ours, theirs) = (length(self), length(master));
+        self.is_synced() && ours.is_ok() && ours.ok() == theirs.ok()
+    }
+
     pub fn follow(&self, master: &Node) {
         let at = master.announced();
         let () = self.ask(&["REPLICAOF", &at.ip().to_string(), &at.port().to_string()]);

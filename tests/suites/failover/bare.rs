@@ -22,7 +22,7 @@ fn a_master_that_is_demoted_while_connected_confirms_nothing_more() {
     scene.is_unavailable();
     // The old one is in sync again, and then the master again.
     network.heal();
-    until("it is in sync", SOON, || nodes[0].is_synced());
+    until("it is in sync", SOON, || nodes[0].has_all_of(&nodes[1]));
     let () = nodes[0].ask(&["REPLICAOF", "NO", "ONE"]);
     nodes[1].follow(&nodes[0]);
     scene.recovers(acknowledged);
@@ -48,7 +48,7 @@ fn a_replica_confirms_nothing_even_if_it_is_in_touch() {
     );
     drop(free);
     network.heal();
-    until("it is in sync", SOON, || nodes[1].is_synced());
+    until("it is in sync", SOON, || nodes[1].has_all_of(&nodes[0]));
     let () = nodes[1].ask(&["REPLICAOF", "NO", "ONE"]);
     scene.recovers(acknowledged);
 }
@@ -65,7 +65,7 @@ fn a_server_behind_one_address_that_changes_is_noticed() {
     scene.is_unavailable();
     nodes[0].resume();
     nodes[0].follow(&nodes[1]);
-    until("it is in sync", SOON, || nodes[0].is_synced());
+    until("it is in sync", SOON, || nodes[0].has_all_of(&nodes[1]));
     let () = nodes[0].ask(&["REPLICAOF", "NO", "ONE"]);
     scene.recovers(acknowledged);
 }
@@ -114,7 +114,7 @@ fn a_master_that_may_not_write_without_its_replicas_confirms_nothing() {
     scene.is_unavailable();
     network.heal();
     nodes[0].follow(&nodes[1]);
-    until("it is in sync", SOON, || nodes[0].is_synced());
+    until("it is in sync", SOON, || nodes[0].has_all_of(&nodes[1]));
     let () = nodes[0].ask(&["REPLICAOF", "NO", "ONE"]);
     nodes[1].follow(&nodes[0]);
     scene.recovers(acknowledged);

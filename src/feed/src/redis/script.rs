@@ -20,7 +20,9 @@ pub fn covered_key(stream: Stream) -> String {
 }
 
 /// Collects messages until the budget is used; `step` is small because what it
-/// fetches is in Redis's memory twice for a moment.
+/// fetches is in Redis's memory twice for a moment. What is not sent counts too, or
+/// a hundred messages of 20 MB would all be looked at in one step, which never ends
+/// in time.
 macro_rules! collect {
     () => {
         r"
@@ -37,8 +39,8 @@ local function taker(left, count, largest)
         step = 1
       else
         list[#list + 1] = {entry[1], entry[2]}
-        left = left - size
       end
+      left = left - size
       count = count - 1
     end
   end
