@@ -128,8 +128,11 @@ fn users_with_no_more_than_they_need() {
         let _: String = redis.ask(&[&["ACL", "SETUSER"], &words[..]].concat());
     }
     let url = format!("redis://companion:its-pass@{}", redis.address);
-    gets_in(Companion::of(&url), "by-acl", |sid| {
-        drop(revoke(&redis, sid))
+    let companion = Companion::of(&url).started();
+    revoke(&redis, "by-acl");
+    until("by ACL", SOON, || companion.has_revoked("by-acl"));
+    until("shared", SOON, || {
+        redis.ask::<bool>(&["EXISTS", "caracal:revoked:sessions:by-acl"])
     });
     until("acknowledged", SOON, || pending(&redis, SESSIONS) == 0);
     let may = |words: &[&str]| {
