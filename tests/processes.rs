@@ -256,6 +256,12 @@ impl Companion {
         self
     }
 
+    /// With more arguments.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.add(arguments);
+        self
+    }
+
     /// Adds arguments.
     pub fn add(&mut self, arguments: &[&str]) {
         let arguments = arguments.iter().map(|word| (*word).to_owned());

@@ -25,7 +25,7 @@ fn main() {
         }
     }
 
-    let companion = Companion::new(&[]).started();
+    let companion = Companion::new(&["--in-memory"]).started();
     for state in files
         .iter()
         .filter_map(|(_, file)| file.revocation.as_ref())

@@ -43,7 +43,7 @@ impl Edge {
     fn start(resources: Value, virtual_hosts: Value) -> Self {
         let key = Key::new("k1", 1);
         let keys = key_set(&[&key]);
-        let companion = Companion::new(&[]).started();
+        let companion = Companion::new(&["--in-memory"]).started();
         let seen = Seen::default();
         let sts = Server::start(move |_| Reply::json(&keys));
         let [billing, reports, other] =

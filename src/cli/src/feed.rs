@@ -7,79 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use caracal_feed::event::HmacKey;
 use caracal_feed::memory::Memory;
 use caracal_feed::metrics::Metrics;
 use caracal_feed::redis::Consumer;
-use caracal_feed::redis::target::Address;
 use caracal_feed::state::State;
 use caracal_feed::{Companion, api, redis};
 use clap::Args;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::redis_options::{RedisArguments, hmac_key};
+use crate::secret::secret;
 use crate::{loopback, output};
 
+/// The consumer group, unless another is named.
+const GROUP: &str = "caracal-edge";
 /// How often expired revocations leave.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// The longest that the STS makes a mandate valid (contract, "Parties").
 const LIFETIME_S: u64 = 3_600;
 /// Twice the largest leeway for clocks that a filter can be told.
 const LEEWAY_S: u64 = 600;
-
-/// Where Redis is, and the key of its streams.
-#[derive(Args, Clone)]
-pub(crate) struct RedisArguments {
-    /// redis:// or rediss:// with user and password as in redis://user:pass@host:6379/0;
-    /// several, with commas, for Sentinels or a cluster.
-    #[arg(long, env = "REDIS_URL", value_delimiter = ',', hide_env_values = true)]
-    redis_url: Vec<String>,
-    /// The URLs are Sentinels'; this is the master's name. User and password are
-    /// the master's.
-    #[arg(long, conflicts_with = "redis_cluster")]
-    redis_sentinel_master: Option<String>,
-    /// The URLs are nodes of a cluster.
-    #[arg(long)]
-    redis_cluster: bool,
-    /// CA certificates (PEM) for rediss://, instead of the system's.
-    #[arg(long)]
-    redis_ca_file: Option<PathBuf>,
-}
-
-impl RedisArguments {
-    /// `None` without a URL.
-    pub(crate) fn address(&self) -> Result<Option<Address>> {
-        let urls: Vec<String> = self
-            .redis_url
-            .iter()
-            .map(|url| url.trim().to_owned())
-            .filter(|url| !url.is_empty())
-            .collect();
-        if urls.is_empty() {
-            return Ok(None);
-        }
-        let address = Address {
-            urls,
-            sentinel_master: self.redis_sentinel_master.clone(),
-            cluster: self.redis_cluster,
-            ..Address::default()
-        };
-        address
-            .with_ca_file(self.redis_ca_file.as_deref())
-            .map(Some)
-    }
-}
-
-/// `STREAMS_HMAC_KEY`, if it is set: hex of at least 32 bytes. No option has it,
-/// because a process list shows arguments.
-pub(crate) fn hmac_key() -> Result<Option<HmacKey>> {
-    match std::env::var("STREAMS_HMAC_KEY") {
-        Ok(text) if !text.is_empty() => HmacKey::from_hex(&text)
-            .map(Some)
-            .map_err(|why| anyhow::anyhow!("STREAMS_HMAC_KEY: {why}")),
-        _ => Ok(None),
-    }
-}
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -88,16 +36,21 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:7700")]
     listen: SocketAddr,
-    /// Bearer token of /v1; required to listen beyond loopback. Better in the
-    /// environment: a process list shows arguments.
-    #[arg(long, env = "CARACAL_FEED_TOKEN", hide_env_values = true)]
+    /// Bearer token of /v1; required to listen beyond loopback. Better in
+    /// CARACAL_FEED_TOKEN, or in the file that CARACAL_FEED_TOKEN_FILE names: a process
+    /// list shows arguments.
+    #[arg(long)]
     token: Option<String>,
     /// Refuses to start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
-    /// The consumer group that does what must happen once.
-    #[arg(long, default_value = "caracal-edge")]
-    group: String,
+    /// Runs without Redis, for development: revocations come by its own API, and nobody
+    /// else knows of them.
+    #[arg(long)]
+    in_memory: bool,
+    /// The consumer group that does what must happen once [default: caracal-edge].
+    #[arg(long)]
+    group: Option<String>,
     /// This companion's name in the group. Default: the host's name.
     #[arg(long)]
     consumer: Option<String>,
@@ -105,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     zone: Option<String>,
     /// Most revoked anchors held; beyond it filters are told nothing and refuse.
-    #[arg(long, default_value_t = 4_000_000)]
+    #[arg(long, default_value_t = 4_000_000, value_parser = at_least_one)]
     max_anchors: usize,
     /// The longest that a mandate of this STS is valid, in seconds, where the edges
     /// bound it (limits.max_lifetime_s): anchors are then kept no longer than that.
@@ -114,25 +67,34 @@ pub(crate) struct Arguments {
     /// Without Redis: keeps revocations in this file over a restart.
     #[arg(long)]
     state_file: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug or trace. RUST_LOG, where it is set,
+    /// wins, and chooses by module.
+    #[arg(long, default_value = "info")]
+    log_level: tracing::Level,
     /// Writes the address it listens on to this file once it does.
     #[arg(long)]
     address_file: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    log_as_json();
-    let token = arguments.token.as_deref().filter(|token| !token.is_empty());
+    log_as_json(arguments.log_level);
+    let token = match &arguments.token {
+        Some(token) => Some(token.clone()),
+        None => secret("CARACAL_FEED_TOKEN")?,
+    };
+    let token = token.as_deref();
     ensure!(
-        token.is_some() || arguments.listen.ip().is_loopback(),
-        "--listen {} is not on loopback: set CARACAL_FEED_TOKEN, which filters then send as revocation.token",
-        arguments.listen
+        token != Some(""),
+        "--token is empty: give it a value, or leave it out"
     );
     let key = hmac_key()?;
-    ensure!(
-        key.is_some() || !arguments.require_signature,
-        "--require-signature needs STREAMS_HMAC_KEY in the environment"
-    );
     let address = arguments.redis.address()?;
+    check(
+        &arguments,
+        address.is_some(),
+        token.is_some(),
+        key.is_some(),
+    )?;
     let (stop, stopping) = watch::channel(false);
     let companion = Companion {
         state: State::keeping(
@@ -145,10 +107,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     let consumer = match &address {
         Some(address) => {
-            ensure!(
-                arguments.state_file.is_none(),
-                "--state-file is for running without Redis"
-            );
             if key.is_none() {
                 tracing::warn!(
                     "STREAMS_HMAC_KEY is not set: every message on the streams counts, whoever wrote it"
@@ -158,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                 companion: companion.clone(),
                 target: address.target()?,
                 key,
-                group: arguments.group.clone(),
+                group: arguments.group.clone().unwrap_or_else(|| GROUP.to_owned()),
                 consumer: arguments.consumer.clone().unwrap_or_else(host_name),
                 lifetime: Duration::from_secs(arguments.max_lifetime_s.unwrap_or(LIFETIME_S)),
             })
@@ -201,11 +159,62 @@ fn retention(lifetime_s: Option<u64>) -> Duration {
     })
 }
 
+/// What would leave it useless, or less than somebody meant: an empty state that is
+/// served as a complete one admits what was revoked.
+fn check(arguments: &Arguments, redis: bool, token: bool, key: bool) -> Result<()> {
+    let listen = arguments.listen;
+    ensure!(
+        token || listen.ip().is_loopback(),
+        "--listen {listen} is not on loopback: set CARACAL_FEED_TOKEN, which filters then send as revocation.token"
+    );
+    if redis {
+        ensure!(
+            key || !arguments.require_signature,
+            "--require-signature needs STREAMS_HMAC_KEY in the environment"
+        );
+        ensure!(
+            !arguments.in_memory,
+            "--in-memory is for running without Redis: leave it out, or unset REDIS_URL"
+        );
+        ensure!(
+            arguments.state_file.is_none(),
+            "--state-file is for running without Redis"
+        );
+        return Ok(());
+    }
+    ensure!(
+        arguments.in_memory || arguments.state_file.is_some(),
+        "no Redis: give --redis-url or REDIS_URL; or --in-memory, for development, where nobody else's revocations are known"
+    );
+    let idle = [
+        ("--require-signature", arguments.require_signature),
+        ("--group", arguments.group.is_some()),
+        ("--consumer", arguments.consumer.is_some()),
+        ("STREAMS_HMAC_KEY", key),
+        ("--listen beyond loopback", !listen.ip().is_loopback()),
+    ];
+    let idle = idle.into_iter().find(|(_, given)| *given);
+    ensure!(
+        idle.is_none(),
+        "{} is not for running without Redis: give --redis-url or REDIS_URL",
+        idle.map_or("", |(name, _)| name)
+    );
+    Ok(())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("0 would refuse everything".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
 fn without_redis(arguments: &Arguments, companion: &Companion) -> Result<Arc<Memory>> {
     let memory = Memory::open(arguments.state_file.clone(), &companion.state)?;
     companion.state.stand_alone();
     tracing::warn!(
-        "no Redis URL: this state is not shared with anybody; for development only (--redis-url)"
+        "without Redis: this state is not shared with anybody; for development only (--redis-url)"
     );
     Ok(Arc::new(memory))
 }
@@ -220,9 +229,10 @@ async fn expire(companion: Companion) {
     }
 }
 
-/// One object for each line, on standard error; `RUST_LOG` chooses.
-fn log_as_json() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// One object for each line, on standard error.
+fn log_as_json(level: tracing::Level) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.to_string()));
     let logging = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

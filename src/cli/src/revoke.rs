@@ -2,7 +2,7 @@
 //! companion that runs without Redis.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use caracal_feed::event::{Event, Fields, Stream};
@@ -10,11 +10,14 @@ use caracal_feed::redis::publish::publish;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::feed::{RedisArguments, hmac_key};
 use crate::output;
+use crate::redis_options::{RedisArguments, hmac_key};
+use crate::secret::secret;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A companion on this machine.
+const DEFAULT_FEED: &str = "http://127.0.0.1:7700";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -41,12 +44,17 @@ pub(crate) struct Arguments {
     reason: String,
     #[command(flatten)]
     redis: RedisArguments,
-    /// Without Redis: the companion's address.
-    #[arg(long, default_value = "http://127.0.0.1:7700")]
-    feed: String,
-    /// The companion's bearer token.
-    #[arg(long, env = "CARACAL_FEED_TOKEN", hide_env_values = true)]
+    /// Without Redis: the companion's address; with --wait: the companion that is asked
+    /// [default: http://127.0.0.1:7700]. Given here it wins over REDIS_URL.
+    #[arg(long)]
+    feed: Option<String>,
+    /// The companion's bearer token [default: CARACAL_FEED_TOKEN].
+    #[arg(long)]
     token: Option<String>,
+    /// Waits until the revocation is in force at the companion; seconds at most, 10 if
+    /// no number is given.
+    #[arg(long, num_args = 0..=1, default_missing_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: Option<u64>,
     /// Prints what was done as JSON.
     #[arg(long)]
     json: bool,
@@ -96,42 +104,146 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             "nothing to revoke: give --session, --root-session, --agent-session, --edge, or --epoch with --zone"
         ),
     })?;
-    let said = match arguments.redis.address()? {
+    let explicit = arguments.redis.is_explicit();
+    ensure!(
+        !(explicit && arguments.feed.is_some() && arguments.wait.is_none()),
+        "--redis-url publishes, --feed tells a companion without Redis: give one of them, or --wait too"
+    );
+    // What is written on the command line wins over the environment.
+    let address = match &arguments.feed {
+        Some(_) if !explicit => None,
+        _ => arguments.redis.address()?,
+    };
+    let feed = Feed::of(&arguments)?;
+    let said = match address {
         Some(address) => {
             let key = hmac_key()?;
             let signed = key.is_some();
+            if !signed {
+                output::problem(
+                    "UNSIGNED: STREAMS_HMAC_KEY is not set. Companions and connectors that have a key refuse this event",
+                );
+            }
             let id = publish(&address.target()?, stream, fields, key.as_ref())
                 .await
                 .context("Redis did not take the event")?;
             json!({"stream": stream.key(), "id": id, "signed": signed})
         }
-        None => tell(&arguments, &event).await?,
+        None => tell(&feed, &event).await?,
     };
+    if let Some(seconds) = arguments.wait {
+        feed.wait(&event, Duration::from_secs(seconds)).await?;
+    }
     if arguments.json {
         output::line(&said.to_string());
     } else {
         output::line(&match said.get("id").and_then(Value::as_str) {
             Some(id) => format!("published to {} as {id}", stream.key()),
-            None => format!("in force at {}", arguments.feed),
+            None => format!("in force at {}", feed.url),
         });
+        if arguments.wait.is_some() {
+            output::line(&format!("in force at {}", feed.url));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(arguments: &Arguments, event: &Event) -> Result<Value> {
+/// A companion that is asked.
+struct Feed {
+    url: String,
+    token: Option<String>,
+    client: reqwest::Client,
+}
+
+impl Feed {
+    fn of(arguments: &Arguments) -> Result<Self> {
+        let url = arguments.feed.as_deref().unwrap_or(DEFAULT_FEED);
+        Ok(Feed {
+            url: url.trim_end_matches('/').to_owned(),
+            token: match &arguments.token {
+                Some(token) => Some(token.clone()),
+                None => secret("CARACAL_FEED_TOKEN")?,
+            },
+            client: reqwest::Client::builder()
+                .timeout(TIMEOUT)
+                .no_proxy()
+                .build()?,
+        })
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<reqwest::Response> {
+        let url = format!("{}{path}", self.url);
+        let mut request = self.client.post(&url).json(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.with_context(|| {
+            format!("no companion answers at {url}: start one, or give --redis-url")
+        })
+    }
+
+    /// Asks until the event is in force.
+    async fn wait(&self, event: &Event, longest: Duration) -> Result<()> {
+        let question = match event {
+            Event::Revoked(anchors) => json!({"anchors": anchors, "zone": ""}),
+            Event::Epoch { zone, .. } => json!({"anchors": [], "zone": zone}),
+        };
+        let since = Instant::now();
+        loop {
+            let why = match self.post("/v1/check", &question).await {
+                Err(error) => format!("{error:#}"),
+                Ok(answer) if !answer.status().is_success() => {
+                    let status = answer.status();
+                    ensure!(
+                        status.as_u16() != 401,
+                        "the companion at {} wants another token: --token or CARACAL_FEED_TOKEN",
+                        self.url
+                    );
+                    format!("the companion answers {status}")
+                }
+                Ok(answer) => {
+                    let said: Value = answer.json().await.unwrap_or_default();
+                    if is_in_force(event, &said) {
+                        return Ok(());
+                    }
+                    "the companion does not know it yet".to_owned()
+                }
+            };
+            if since.elapsed() >= longest {
+                bail!(
+                    "not in force at {} within {} s: {why}",
+                    self.url,
+                    longest.as_secs()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn is_in_force(event: &Event, said: &Value) -> bool {
+    match event {
+        Event::Revoked(anchors) => {
+            let revoked = said.get("revoked").and_then(Value::as_array);
+            revoked.is_some_and(|revoked| {
+                anchors
+                    .iter()
+                    .all(|anchor| revoked.iter().any(|known| known == anchor.as_str()))
+            })
+        }
+        Event::Epoch { epoch, .. } => {
+            let known = said.get("epoch").and_then(Value::as_u64);
+            known.is_some_and(|known| known >= *epoch)
+        }
+    }
+}
+
+async fn tell(feed: &Feed, event: &Event) -> Result<Value> {
     let body = match event {
         Event::Revoked(anchors) => json!({ "anchors": anchors }),
         Event::Epoch { zone, epoch } => json!({"zone": zone, "epoch": epoch}),
     };
-    let url = format!("{}/v1/revocations", arguments.feed.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
-    let mut request = client.build()?.post(&url).json(&body);
-    if let Some(token) = &arguments.token {
-        request = request.bearer_auth(token);
-    }
-    let answer = request.send().await.with_context(|| {
-        format!("no companion answers at {url}: start one, or give --redis-url")
-    })?;
+    let answer = feed.post("/v1/revocations", &body).await?;
     let status = answer.status();
     let said: Value = answer.json().await.unwrap_or_default();
     if !status.is_success() {

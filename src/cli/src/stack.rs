@@ -93,7 +93,8 @@ impl Stack {
 async fn companion(run: &Path, port: u16) -> Result<Child> {
     let log = run.join("feed.log");
     let child = Command::new(std::env::current_exe()?)
-        .args(["feed", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["feed", "--in-memory", "--listen"])
+        .arg(format!("127.0.0.1:{port}"))
         .arg("--state-file")
         .arg(run.join(REVOCATIONS))
         .env_remove("REDIS_URL")

@@ -70,6 +70,13 @@ impl Memory {
                 }
             }
         }
+        if let Some(path) = &file {
+            // Found out now, and not when somebody has revoked.
+            let partial = path.with_extension("partial");
+            std::fs::write(&partial, b"")
+                .and_then(|()| std::fs::remove_file(&partial))
+                .with_context(|| format!("cannot write beside {}", path.display()))?;
+        }
         Ok(Memory {
             file,
             writing: Mutex::default(),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_token_guards_v1_and_is_needed_beyond_loopback() {
-    let companion = Companion::new(&[])
+    let companion = Companion::new(&["--in-memory"])
         .environment("CARACAL_FEED_TOKEN", "right")
         .started();
     let status = |path: &str, token: Option<&str>| {
@@ -33,6 +33,7 @@ fn a_token_guards_v1_and_is_needed_beyond_loopback() {
     assert_eq!(code, Some(2), "{said}");
     let done = Command::new(caracal_tests::root().join("dist/caracal-edge"))
         .args(["feed", "--listen", "0.0.0.0:0"])
+        .args(["--redis-url", "redis://127.0.0.1:1"])
         .env_remove("CARACAL_FEED_TOKEN")
         .output()
         .unwrap();
@@ -47,8 +48,11 @@ fn bad_options_are_named() {
         assert_eq!(code, Some(1), "{said}");
         said
     };
-    assert!(said(Companion::new(&["--require-signature"])).contains("STREAMS_HMAC_KEY"));
-    let short = Companion::new(&[]).environment("STREAMS_HMAC_KEY", "abcd");
+    assert!(
+        said(Companion::of("redis://127.0.0.1:1").with(&["--require-signature"]))
+            .contains("STREAMS_HMAC_KEY")
+    );
+    let short = Companion::new(&["--in-memory"]).environment("STREAMS_HMAC_KEY", "abcd");
     assert!(said(short).contains("at least 32 bytes"));
     assert!(said(Companion::of("http://x")).contains("redis://"));
     let two = Companion::of("redis://127.0.0.1:1,redis://127.0.0.1:2");
@@ -116,22 +120,25 @@ fn revoke_publishes_a_signed_event() {
     let companion = Companion::new(&["--redis-url", &redis.url(), "--require-signature"])
         .environment("STREAMS_HMAC_KEY", KEY)
         .started();
-    let publish = |key: &str, words: &[&str]| {
+    let publish = |key: Option<&str>, words: &[&str]| {
         let done = Command::new(caracal_tests::root().join("dist/caracal-edge"))
             .arg("revoke")
             .args(words)
             .args(["--redis-url", &redis.url(), "--json"])
-            .env("STREAMS_HMAC_KEY", key)
+            .env_remove("STREAMS_HMAC_KEY")
+            .envs(key.map(|key| ("STREAMS_HMAC_KEY", key)))
             .output()
             .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(said.contains("UNSIGNED"), key.is_none(), "{said}");
         serde_json::from_slice::<Value>(&done.stdout).unwrap()
     };
     assert_eq!(
-        publish(KEY, &["--session", "s-1", "--reason", "test"])["signed"],
+        publish(Some(KEY), &["--session", "s-1", "--reason", "test"])["signed"],
         json!(true)
     );
-    assert_eq!(publish("", &["--session", "s-2"])["signed"], json!(false));
-    publish(KEY, &["--epoch", "3", "--zone", "z"]);
+    assert_eq!(publish(None, &["--session", "s-2"])["signed"], json!(false));
+    publish(Some(KEY), &["--epoch", "3", "--zone", "z"]);
     until("the signed one counts", SOON, || {
         companion.has_revoked("s-1")
     });
@@ -150,7 +157,7 @@ fn revoke_publishes_a_signed_event() {
 
 #[test]
 fn questions_that_are_too_large_are_refused() {
-    let companion = Companion::new(&["--zone", "z"]).started();
+    let companion = Companion::new(&["--in-memory", "--zone", "z"]).started();
     let anchors = |n: usize| json!((0..n).map(|n| n.to_string()).collect::<Vec<_>>());
     for (path, body, status) in [
         (
@@ -182,7 +189,7 @@ fn questions_that_are_too_large_are_refused() {
 
 #[test]
 fn the_feed_is_paged_waits_and_ends_with_the_companion() {
-    let mut companion = Companion::new(&["--zone", "z"]).started();
+    let mut companion = Companion::new(&["--in-memory", "--zone", "z"]).started();
     for n in 0..25 {
         companion.post(
             "/v1/revocations",

@@ -349,7 +349,7 @@ fn a_live_sts_and_a_live_companion_are_asked() {
     assert_eq!(explain(&[]), (Some(0), Value::Null));
     assert_eq!(sts.requests(), 1, "asked where the edge asks");
 
-    let companion = Companion::new(&[]).started();
+    let companion = Companion::new(&["--in-memory"]).started();
     let feed = format!("http://{}", companion.address);
     assert_eq!(explain(&["--feed", &feed]), (Some(0), Value::Null));
     companion.post(

@@ -1,7 +1,6 @@
 //! Where Redis is, and a connection to it: one server, the master that Sentinels
 //! name, or a cluster; with TLS, a password and an ACL user as the URLs say.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,19 +120,6 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads the CA certificates of a file.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub fn with_ca_file(mut self, file: Option<&Path>) -> Result<Self> {
-        if let Some(file) = file {
-            let pem = std::fs::read(file)
-                .with_context(|| format!("cannot read the CA file {}", file.display()))?;
-            self.ca = Some(pem);
-        }
-        Ok(self)
-    }
-
     /// Finds out how to reach it. Nothing is connected yet.
     ///
     /// # Errors
