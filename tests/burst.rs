@@ -138,7 +138,7 @@ pub fn run(sessions: usize, kept: usize, delay: Duration, within: Duration) -> T
     });
 
     let began = Instant::now();
-    let (third, two_thirds, kept) = (sessions / 3, sessions * 2 / 3);
+    let (third, two_thirds) = (sessions / 3, sessions * 2 / 3);
     publish(&redis, 0, third, kept);
     all[1].pause();
     publish(&redis, third, two_thirds, kept);
