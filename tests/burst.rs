@@ -38,9 +38,9 @@ fn companion(url: &str, name: &str) -> Companion {
     .environment("STREAMS_HMAC_KEY", KEY)
 }
 
-/// Publishes as the control plane does: signed, and the stream trimmed to about
-/// 100 000.
-fn publish(redis: &Redis, first: usize, last: usize) {
+/// Publishes as the control plane does: signed, and the stream trimmed to about so
+/// many.
+fn publish(redis: &Redis, first: usize, last: usize, kept: usize) {
     let key = HmacKey::from_hex(KEY).unwrap();
     let mut connection = redis.connection();
     for from in (first..last).step_by(TOGETHER) {
@@ -53,7 +53,7 @@ fn publish(redis: &Redis, first: usize, last: usize) {
             key.sign(Stream::Revocations, &mut fields);
             pipeline
                 .cmd("XADD")
-                .arg(&[STREAM, "MAXLEN", "~", "100000", "*"]);
+                .arg(&[STREAM, "MAXLEN", "~", &kept.to_string(), "*"]);
             for (name, value) in &fields {
                 pipeline.arg(name).arg(value);
             }
@@ -116,8 +116,9 @@ fn open(redis: &Redis) -> i64 {
     open
 }
 
-/// Runs it, and fails if anything is missing anywhere in the end.
-pub fn run(sessions: usize, delay: Duration, within: Duration) -> Took {
+/// Runs it, and fails if anything is missing anywhere in the end. Of the stream about
+/// `kept` are kept: what a companion did not read meanwhile is in the store only.
+pub fn run(sessions: usize, kept: usize, delay: Duration, within: Duration) -> Took {
     let redis = Redis::start(&[]);
     let network = Network::default();
     let wire = network.wire(1, redis.address);
@@ -138,14 +139,14 @@ pub fn run(sessions: usize, delay: Duration, within: Duration) -> Took {
 
     let began = Instant::now();
     let (third, two_thirds) = (sessions / 3, sessions * 2 / 3);
-    publish(&redis, 0, third);
+    publish(&redis, 0, third, kept);
     all[1].pause();
-    publish(&redis, third, two_thirds);
+    publish(&redis, third, two_thirds, kept);
     all[2].kill();
     let mut added = companion(&url, "added");
     added.start();
     all.push(added);
-    publish(&redis, two_thirds, sessions);
+    publish(&redis, two_thirds, sessions, kept);
     let written = began.elapsed();
     std::thread::sleep(Duration::from_secs(2));
     all[1].resume();
