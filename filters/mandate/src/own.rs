@@ -11,7 +11,7 @@ use caracal_mandate::refresh::Seen;
 
 use crate::asking::TIMEOUT_MS;
 use crate::callback;
-use crate::calls::{Answer, Failure};
+use crate::calls::{Answer, NOT_TAKEN};
 use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
 use crate::keys::Fetching;
 use crate::request::Request;
@@ -61,7 +61,6 @@ impl Engine {
     ) -> Outcome {
         // Another configuration in this worker may have fetched.
         self.sync();
-        self.note_key_set(now_ms);
         let verdict = self.decide(&credential, false, now_ms);
         let seen = self.control.seen();
         if let Verdict::NeedsKeySet(missing) = verdict
@@ -131,7 +130,7 @@ impl Engine {
                 match asking.ask(mandate, now_ms) {
                     Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
-                        asking.failed(&Failure::not_taken(), now_ms);
+                        asking.failed(NOT_TAKEN, now_ms);
                         None
                     }
                 }
@@ -171,7 +170,7 @@ impl Engine {
                 Some((call, token))
             }
             Err(_) => {
-                self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms);
+                self.fetch_ended(&fetching, Err(NOT_TAKEN.to_owned()), now_ms);
                 None
             }
         }
@@ -193,7 +192,6 @@ impl Engine {
                     }
                 }
                 self.sync();
-                self.note_key_set(now_ms);
                 self.decide_after_call(&own, now_ms)
             }
         };
