@@ -10,6 +10,8 @@ use super::Setup;
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TLS: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const ACCESS_LOG: &str =
     "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 
@@ -23,7 +25,7 @@ pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
     let clusters: Vec<Value> = setup
         .clusters
         .iter()
-        .map(|(name, address)| cluster(name, *address))
+        .map(|(name, address)| cluster(setup, name, *address))
         .collect();
     json!({
         "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -35,13 +37,33 @@ fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-fn cluster(name: &str, address: SocketAddr) -> Value {
-    json!({
+fn cluster(setup: &Setup, name: &str, address: SocketAddr) -> Value {
+    let mut cluster = json!({
         "name": name, "type": "STATIC", "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [
             {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}
         ]},
-    })
+    });
+    let is_in = |names: &[String]| names.iter().any(|known| known == name);
+    if is_in(&setup.warming) {
+        cluster["health_checks"] = json!([{
+            "timeout": "10s", "interval": "10s",
+            "unhealthy_threshold": 1, "healthy_threshold": 1,
+            "http_health_check": {"path": "/healthz"},
+        }]);
+    }
+    if is_in(&setup.tls) {
+        cluster["transport_socket"] = json!({
+            "name": "tls",
+            "typed_config": {
+                "@type": TLS,
+                "common_tls_context": {"validation_context": {
+                    "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+                }},
+            },
+        });
+    }
+    cluster
 }
 
 fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) -> Value {

@@ -51,7 +51,7 @@ impl Feed {
         lease: u64,
         page: &Page,
         now_ms: u64,
-        finish: impl Fn(&mut Head),
+        finish: &dyn Fn(&mut Head),
     ) -> Published {
         for _ in 0..ATTEMPTS {
             match self.sync(now_ms) {
@@ -65,7 +65,7 @@ impl Feed {
             if known.len().saturating_add(new) > self.max_anchors {
                 return self.overflow(lease);
             }
-            match self.append(lease, &news, page, now_ms, &finish) {
+            match self.append(lease, &news, page, now_ms, finish) {
                 Ok(Step::Done) => {
                     let _ = self.sync(now_ms);
                     return Published::Done;
@@ -95,7 +95,7 @@ impl Feed {
         news: &[(AnchorId, u32)],
         page: &Page,
         now_ms: u64,
-        finish: &impl Fn(&mut Head),
+        finish: &dyn Fn(&mut Head),
     ) -> Result<Step, Failed> {
         let head = self.head;
         let drafts = self.drafts(&head, news)?;

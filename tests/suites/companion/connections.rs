@@ -115,22 +115,36 @@ fn a_server_with_every_mix_of_authentication_database_and_tls() {
 }
 
 /// An ACL user who may do just what is needed.
+/// The users of the README, as they stand there.
 #[test]
-fn a_user_with_no_more_than_it_needs() {
-    let redis = Redis::start(&[
-        "--user",
-        "edge",
-        "on",
-        ">edge-pass",
-        "~caracal*",
-        "+@all",
-        "-@dangerous",
-        "+info",
-    ]);
-    let url = format!("redis://edge:edge-pass@{}", redis.address);
-    gets_in(Companion::of(&url), "by-acl", |sid| {
-        drop(revoke(&redis, sid))
+fn users_with_no_more_than_they_need() {
+    let redis = Redis::default();
+    let readme = std::fs::read_to_string(caracal_tests::root().join("README.md")).unwrap();
+    let rules: Vec<&str> = readme.lines().filter(|l| l.starts_with("user ")).collect();
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    for rule in rules {
+        let rule = rule.replace("PASSWORD", "its-pass");
+        let words: Vec<&str> = rule.split(' ').skip(1).collect();
+        let _: String = redis.ask(&[&["ACL", "SETUSER"], &words[..]].concat());
+    }
+    let url = format!("redis://companion:its-pass@{}", redis.address);
+    let companion = Companion::of(&url).started();
+    revoke(&redis, "by-acl");
+    until("by ACL", SOON, || companion.has_revoked("by-acl"));
+    until("shared", SOON, || {
+        redis.ask::<bool>(&["EXISTS", "caracal:revoked:sessions:by-acl"])
     });
+    until("acknowledged", SOON, || pending(&redis, SESSIONS) == 0);
+    let may = |words: &[&str]| {
+        let all = [&["ACL", "DRYRUN", "publisher"], words].concat();
+        redis.ask::<String>(&all) == "OK"
+    };
+    assert!(may(&["XADD", SESSIONS, "*", "sid", "s"]));
+    assert!(may(&["XADD", DELEGATIONS, "*", "zone_id", "z"]));
+    assert!(!may(&["XADD", "caracal.audit.events", "*", "a", "b"]));
+    assert!(!may(&["XTRIM", SESSIONS, "MAXLEN", "0"]));
+    assert!(!may(&["XREAD", "STREAMS", SESSIONS, "0"]));
+    assert!(!may(&["DEL", "caracal:revoked:sessions:s"]));
 }
 
 /// Servers and Sentinels that each demand what they like.
