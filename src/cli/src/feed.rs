@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
-use crate::{loopback, output};
+use crate::{loopback, output, serving};
 
 /// The consumer group, unless another is named.
 const GROUP: &str = "caracal-edge";
@@ -128,6 +128,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         None => Some(without_redis(&arguments, &companion)?),
     };
 
+    serving::raise_descriptors();
     let listener = loopback::bind(arguments.listen, true).await?;
     let routes = api::routes(companion.clone(), token, memory);
     let expiring = tokio::spawn(expire(companion.clone()));
@@ -138,7 +139,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         let _ = stop.send(true);
     });
     let stopped = companion.clone();
-    let served = loopback::serve_until(
+    let served = serving::serve(
         listener,
         routes,
         arguments.address_file.as_deref(),

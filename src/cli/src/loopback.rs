@@ -19,22 +19,12 @@ pub(crate) async fn bind(address: SocketAddr, allow_remote: bool) -> Result<TcpL
         .with_context(|| format!("cannot listen on {address}: is the port taken?"))
 }
 
-/// Serves until SIGTERM or Ctrl-C. The address goes to `address_file`, if any,
-/// once connections are accepted.
+/// Serves until SIGTERM or Ctrl-C; requests under way are answered first. The address
+/// goes to `address_file`, if any, once connections are accepted.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     address_file: Option<&Path>,
-) -> Result<()> {
-    serve_until(listener, routes, address_file, stopped()).await
-}
-
-/// The same until `end` comes; requests under way are answered first.
-pub(crate) async fn serve_until(
-    listener: TcpListener,
-    routes: Router,
-    address_file: Option<&Path>,
-    end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let address = listener.local_addr()?;
     if let Some(file) = address_file {
@@ -43,7 +33,7 @@ pub(crate) async fn serve_until(
     }
     crate::output::line(&format!("listening on {address}"));
     axum::serve(listener, routes)
-        .with_graceful_shutdown(end)
+        .with_graceful_shutdown(stopped())
         .await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ mod place;
 mod redis_options;
 mod revoke;
 mod secret;
+mod serving;
 mod stack;
 mod sts;
 mod upstream;

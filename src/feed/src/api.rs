@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::Companion;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES};
 use crate::memory::Memory;
+use crate::redis::health::Limited;
 use crate::state::{NoPage, Page};
 
 /// Most entries of a page.
@@ -42,6 +43,7 @@ struct Api {
     token: Option<[u8; 32]>,
     memory: Option<Arc<Memory>>,
     waits: Arc<Semaphore>,
+    unauthorized: Arc<Limited>,
 }
 
 /// The routes. `memory` is there when there is no Redis. Without a token `/v1` is
@@ -52,6 +54,7 @@ pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memo
         token: token.map(|token| Sha256::digest(token).into()),
         memory,
         waits: Arc::new(Semaphore::new(MAX_WAITS)),
+        unauthorized: Arc::new(Limited::new()),
     };
     let v1 = Router::new()
         .route("/v1/feed", get(feed))
@@ -88,6 +91,10 @@ async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -
     let same = given.unwrap_or_default().ct_eq(expected);
     if given.is_some() && bool::from(same) {
         return next.run(request).await;
+    }
+    api.companion.metrics.unauthorized();
+    if let Some(count) = api.unauthorized.tell() {
+        tracing::warn!(count, "requests of /v1 without the companion's token");
     }
     let mut response = failed(
         StatusCode::UNAUTHORIZED,

@@ -21,6 +21,7 @@ pub struct Metrics {
     skipped: IntCounterVec,
     data_errors: IntCounterVec,
     written_back: IntCounter,
+    unauthorized: IntCounter,
     pending: IntGaugeVec,
     lag: IntGaugeVec,
     length: IntGaugeVec,
@@ -57,6 +58,11 @@ impl Metrics {
             "Revocations that the shared store had lost and this companion wrote again",
         )?;
         registry.register(Box::new(written_back.clone()))?;
+        let unauthorized = IntCounter::new(
+            "caracal_feed_unauthorized_total",
+            "Requests of /v1 without the companion's token",
+        )?;
+        registry.register(Box::new(unauthorized.clone()))?;
         Ok(Arc::new(Metrics {
             events: counter(
                 "caracal_feed_events_total",
@@ -99,6 +105,7 @@ impl Metrics {
                 &["task"],
             )?,
             written_back,
+            unauthorized,
             pending: by_stream(
                 "caracal_feed_pending",
                 "Messages delivered to the consumer group and not acknowledged",
@@ -175,6 +182,10 @@ impl Metrics {
 
     pub(crate) fn written_back(&self, revocations: u64) {
         self.written_back.inc_by(revocations);
+    }
+
+    pub(crate) fn unauthorized(&self) {
+        self.unauthorized.inc();
     }
 
     pub(crate) fn data_errors<T, E>(&self, task: &str, answers: &[Result<T, E>]) {

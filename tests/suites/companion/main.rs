@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 mod api;
 mod connections;
 mod events;
+mod flood;
 mod hostile;
 mod outages;
 mod starts;

@@ -1,0 +1,250 @@
+//! How the companion serves its API: every connection has a deadline for what it does,
+//! there is a limit of connections, and a flood of half-open ones does not keep probes
+//! and filters out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::body::Body;
+use caracal_feed::redis::health::Limited;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tower::ServiceExt as _;
+
+/// Most connections at once.
+const MAX_CONNECTIONS: usize = 1_024;
+/// How long the first request's head may take, with the handshake before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to read an answer and begin the next request. Longer
+/// than proxies keep an idle connection, or they would meet one that has just closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a request may take: the longest wait for news (30 s), and as long again for
+/// a body that comes slowly.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests under way are waited for at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a connection could not be accepted, for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Largest head of a request, and the largest part of an answer that waits to be read.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a connection does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No request has come whole yet.
+    New,
+    /// A request is answered.
+    Serving,
+    /// Between two requests.
+    Idle,
+}
+
+impl Phase {
+    fn limit(self) -> Duration {
+        match self {
+            Phase::New => HEAD_TIMEOUT,
+            Phase::Serving => REQUEST_TIMEOUT,
+            Phase::Idle => IDLE_TIMEOUT,
+        }
+    }
+}
+
+struct Entry {
+    phase: watch::Receiver<Phase>,
+    evicted: Arc<Notify>,
+}
+
+/// The connections there are, the oldest first.
+#[derive(Default)]
+struct Connections {
+    inner: Mutex<(u64, BTreeMap<u64, Entry>)>,
+}
+
+/// A connection's place among them, as long as this lives.
+struct Place {
+    connections: Arc<Connections>,
+    number: u64,
+    phase: watch::Sender<Phase>,
+    evicted: Arc<Notify>,
+}
+
+impl Connections {
+    /// A place for a new connection. When all are taken, the oldest connection that
+    /// has not sent a whole request gives up its own, else the oldest idle one.
+    /// Without either there is none.
+    fn admit(self: &Arc<Self>) -> Option<Place> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.1.len() >= MAX_CONNECTIONS {
+            let oldest = |phase| {
+                let mut entries = inner.1.iter();
+                let found = entries.find(|(_, entry)| *entry.phase.borrow() == phase);
+                found.map(|(number, _)| *number)
+            };
+            let leaves = oldest(Phase::New).or_else(|| oldest(Phase::Idle))?;
+            inner.1.remove(&leaves)?.evicted.notify_one();
+        }
+        let number = inner.0;
+        inner.0 = number.saturating_add(1);
+        let (phase, receiver) = watch::channel(Phase::New);
+        let evicted = Arc::new(Notify::new());
+        let entry = Entry {
+            phase: receiver,
+            evicted: Arc::clone(&evicted),
+        };
+        inner.1.insert(number, entry);
+        Some(Place {
+            connections: Arc::clone(self),
+            number,
+            phase,
+            evicted,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let connections = &self.connections.inner;
+        let mut inner = connections.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.1.remove(&self.number);
+    }
+}
+
+/// Raises the number of descriptors this process may have to what it is allowed.
+pub(crate) fn raise_descriptors() {
+    let most = rlimit::Resource::NOFILE.get_hard();
+    let raised = most.and_then(|most| rlimit::increase_nofile_limit(most).map(|now| (now, most)));
+    match raised {
+        Ok((now, _)) if now < 2_048 => tracing::warn!(
+            descriptors = now,
+            "few file descriptors are allowed (ulimit -Hn): many connections at once will wait"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors cannot be raised"),
+    }
+}
+
+/// Serves until `end` comes; requests under way are answered first. The address goes
+/// to `address_file`, if any, once connections are accepted.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    address_file: Option<&Path>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let address = listener.local_addr()?;
+    if let Some(file) = address_file {
+        std::fs::write(file, address.to_string())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    crate::output::line(&format!("listening on {address}"));
+    let connections = Arc::new(Connections::default());
+    let (ending, ended) = watch::channel(false);
+    // Closed when the last connection has dropped its end.
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    let (full, failing) = (Limited::new(), Limited::new());
+    tokio::pin!(end);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut end => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if let Some(count) = failing.tell() {
+                    tracing::error!(count, %error, "connections cannot be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = connections.admit() else {
+            if let Some(count) = full.tell() {
+                tracing::warn!(count, "connections refused: {MAX_CONNECTIONS} are busy");
+            }
+            continue;
+        };
+        let (routes, ended, alive) = (routes.clone(), ended.clone(), alive.clone());
+        tokio::spawn(async move {
+            connection(stream, routes, &place, ended).await;
+            drop(alive);
+        });
+    }
+    drop(listener);
+    drop(alive);
+    let _ = ending.send(true);
+    if tokio::time::timeout(END_TIMEOUT, all_gone.recv())
+        .await
+        .is_err()
+    {
+        tracing::warn!("connections are cut that did not end in time");
+    }
+    Ok(())
+}
+
+async fn connection(
+    stream: TcpStream,
+    routes: Router,
+    place: &Place,
+    ended: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    exchange(stream, routes, place, ended).await;
+}
+
+/// Serves one connection until it ends, does nothing for too long, or has to go.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: Router,
+    place: &Place,
+    mut ended: watch::Receiver<bool>,
+) {
+    let phase = &place.phase;
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        phase.send_replace(Phase::Serving);
+        let answer = routes.clone().oneshot(request.map(Body::new));
+        async move {
+            let answer = answer.await;
+            phase.send_replace(Phase::Idle);
+            answer
+        }
+    });
+    let connection = http1::Builder::new()
+        // It would count idle time too; the deadlines here tell them apart.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut phases = phase.subscribe();
+    let mut ending = false;
+    loop {
+        let now = *phases.borrow_and_update();
+        // At the end only what is under way is waited for.
+        if ending && now != Phase::Serving {
+            connection.as_mut().graceful_shutdown();
+        }
+        let limit = match ending {
+            true if now != Phase::Serving => Duration::from_secs(1),
+            _ => now.limit(),
+        };
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = phases.changed() => {}
+            () = tokio::time::sleep(limit) => return,
+            () = place.evicted.notified() => return,
+            _ = ended.wait_for(|ended| *ended), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
