@@ -21,7 +21,7 @@ fn closes_within(stream: &mut TcpStream, limit: Duration) -> bool {
 #[test]
 fn probes_answer_while_half_open_connections_are_held() {
     rlimit::increase_nofile_limit(8_192).unwrap();
-    let mut companion = Companion::new(&[]).started();
+    let mut companion = Companion::new(&["--in-memory"]).started();
     // One that has asked already, and waits for news meanwhile.
     let page = companion.get("/v1/snapshot").json();
     let (generation, head) = (page["generation"].as_str().unwrap(), &page["head"]);
@@ -67,7 +67,7 @@ fn probes_answer_while_half_open_connections_are_held() {
 
 #[test]
 fn half_open_connections_do_not_hold_up_the_end() {
-    let mut companion = Companion::new(&[]).started();
+    let mut companion = Companion::new(&["--in-memory"]).started();
     let mut stream = TcpStream::connect(companion.address).unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
     let _idle = TcpStream::connect(companion.address).unwrap();
@@ -79,7 +79,7 @@ fn half_open_connections_do_not_hold_up_the_end() {
 
 #[test]
 fn requests_without_the_token_are_counted_and_logged_with_a_limit() {
-    let companion = Companion::new(&[])
+    let companion = Companion::new(&["--in-memory"])
         .environment("CARACAL_FEED_TOKEN", "right")
         .started();
     for _ in 0..5 {
