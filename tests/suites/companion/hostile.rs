@@ -314,7 +314,7 @@ fn a_message_trimmed_while_it_was_pending_is_not_called_forged() {
 }
 
 #[test]
-#[ignore = "the companion's API has no limit of connections and no header timeout yet"]
+
 fn connections_that_say_nothing_do_not_stop_the_probes() {
     let redis = Redis::default();
     // As most systems start a program.
