@@ -137,15 +137,23 @@ pub fn run(sessions: usize, kept: usize, delay: Duration, within: Duration) -> T
 
     let began = Instant::now();
     let (third, two_thirds) = (sessions / 3, sessions * 2 / 3);
-    publish(&redis, 0, third, kept);
+    publish(&redis, 0, third, sessions);
     all[1].pause();
-    publish(&redis, third, two_thirds, kept);
+    publish(&redis, third, two_thirds, sessions);
     all[2].kill();
     let mut added = companion(&url, "added");
     added.start();
     all.push(added);
-    publish(&redis, two_thirds, sessions, kept);
+    publish(&redis, two_thirds, sessions, sessions);
     let written = began.elapsed();
+    // Trimmed once one has read it, and before the paused and the killed one have: no
+    // speed of a machine decides what is lost.
+    let mut whole = 0;
+    until("the one that stays knows all", within, || {
+        is_known(&all[0], sessions, &mut whole)
+    });
+    let trimmed: usize = redis.ask(&["XTRIM", STREAM, "MAXLEN", &kept.to_string()]);
+    assert_eq!(trimmed, sessions - kept);
     std::thread::sleep(Duration::from_secs(2));
     all[1].resume();
     all[2].start();

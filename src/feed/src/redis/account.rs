@@ -43,6 +43,8 @@ pub struct Account {
     fresh: bool,
     /// What was read before that: how many, and up to which id.
     before: (u64, Id),
+    /// While the stream is read again: messages that came after those.
+    later: Option<u64>,
 }
 
 impl Account {
@@ -98,6 +100,11 @@ impl Account {
             missing = trimmed;
             self.counted = self.counted.saturating_add(trimmed);
         }
+        if let Some(later) = &mut self.later {
+            let known = self.before.1;
+            let new = reading.messages.iter().filter(|one| one.id > known).count();
+            *later = later.saturating_add(u64::try_from(new).unwrap_or(u64::MAX));
+        }
         let read = u64::try_from(reading.messages.len()).unwrap_or(u64::MAX);
         self.counted = self.counted.saturating_add(read);
         if let Some(last) = reading.messages.last() {
@@ -110,6 +117,12 @@ impl Account {
             };
             missing = missing.saturating_add(deleted);
             self.counted = reading.added;
+            // Of what was added since, all has to be there: deleted ones count as if they
+            // had been trimmed. (What a failover lost may hide as many deletions.)
+            if let Some(later) = self.later.take() {
+                let since = reading.added.saturating_sub(self.before.0);
+                missing = missing.max(since.saturating_sub(later));
+            }
         }
         // Everything missing from the front is older than what is there now.
         let old = reading
@@ -133,12 +146,14 @@ impl Account {
     /// Reads from the beginning. What was read counts only if the stream is the same,
     /// at another server.
     fn begin(&mut self, same_stream: bool) {
-        let before = if same_stream {
-            (self.counted.max(self.before.0), self.id.max(self.before.1))
-        } else {
-            (0, (0, 0))
+        // A reading that was broken off has not counted to its end.
+        let before = match (same_stream, self.later) {
+            (true, Some(_)) => self.before,
+            (true, None) => (self.counted, self.id.max(self.before.1)),
+            (false, _) => (0, (0, 0)),
         };
         *self = Account {
+            later: (before.0 > 0).then_some(0),
             before,
             ..Account::new()
         };
