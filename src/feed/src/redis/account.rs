@@ -119,7 +119,11 @@ impl Account {
             self.counted = reading.added;
             // Of what was added since, all has to be there: deleted ones count as if they
             // had been trimmed. (What a failover lost may hide as many deletions.)
-            if let Some(later) = self.later.take() {
+            // Where the newest id is below one that was read, a failover has lost that, and
+            // ids do not tell new messages from known ones.
+            if let Some(later) = self.later.take()
+                && reading.last >= self.before.1
+            {
                 let since = reading.added.saturating_sub(self.before.0);
                 missing = missing.max(since.saturating_sub(later));
             }
