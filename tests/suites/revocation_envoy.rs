@@ -208,14 +208,21 @@ fn redis_emptied() {
 fn a_stream_trimmed_past_the_cursor_and_a_network_cut() {
     let scene = Scene::new();
     scene.wire.set(Mode::Cut);
+    // Another companion reads it before it is trimmed, and notes that the store has it.
+    let other = Companion::of(&scene.redis.url())
+        .with(&["--consumer", "other"])
+        .started();
     revoke(&scene.redis, "trimmed");
-    let _: String = scene.redis.ask(&[
-        "SET",
-        "caracal:revoked:sessions:trimmed",
-        "1",
-        "PX",
-        "600000",
-    ]);
+    until("read by the other", SOON, || other.has_revoked("trimmed"));
+    let info: Vec<(String, redis::Value)> = scene.redis.ask(&["XINFO", "STREAM", SESSIONS]);
+    let added = info.iter().find(|(name, _)| name == "entries-added");
+    let redis::Value::Int(added) = added.unwrap().1 else {
+        panic!("no count")
+    };
+    until("noted", SOON, || {
+        let covered = "caracal:edge:covered:{caracal.sessions.revoke}";
+        scene.redis.ask::<Option<i64>>(&["GET", covered]) == Some(added)
+    });
     let _: i64 = scene.redis.ask(&["XTRIM", SESSIONS, "MAXLEN", "0"]);
     // The companion lives, and does not look fresh.
     scene.is_unavailable();

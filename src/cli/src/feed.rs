@@ -60,8 +60,9 @@ pub(crate) struct Arguments {
     /// Most revoked anchors held; beyond it filters are told nothing and refuse.
     #[arg(long, default_value_t = 4_000_000, value_parser = at_least_one)]
     max_anchors: usize,
-    /// The longest that a mandate of this STS is valid, in seconds, where the edges
-    /// bound it (limits.max_lifetime_s): anchors are then kept no longer than that.
+    /// The longest that a mandate of this STS is valid, in seconds. No edge checks that:
+    /// give it only where the STS keeps to it. Anchors are then kept no longer than
+    /// that and ten minutes [default: 3600, and anchors are kept for 24 hours].
     #[arg(long, value_parser = clap::value_parser!(u64).range(60..=86_400))]
     max_lifetime_s: Option<u64>,
     /// Without Redis: keeps revocations in this file over a restart.
