@@ -73,6 +73,8 @@ checks! {
     3 IssuedAt = issued_at,
     /// `nbf` is not further ahead than the clock skew.
     3 NotBefore = not_before,
+    /// `exp` is not further after `iat` than `limits.max_lifetime_s`.
+    3 Lifetime = lifetime,
     /// `use` is the required one.
     3 Use = token_use,
     /// `zone_id` is the configured zone.
@@ -159,6 +161,17 @@ fn issued_at(facts: &Facts<'_>) -> Result<(), Stop> {
 fn not_before(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.nbf.is_some_and(|nbf| nbf > latest(facts)) {
         return refuse("it is not valid yet");
+    }
+    Ok(())
+}
+
+/// A revoked anchor is forgotten after the longest life of a mandate; one that lives
+/// longer would be admitted again.
+#[inline(always)]
+fn lifetime(facts: &Facts<'_>) -> Result<(), Stop> {
+    let lives_s = facts.claims.exp.saturating_sub(facts.claims.iat);
+    if lives_s > facts.verifier.max_lifetime_s {
+        return refuse("it is valid for too long");
     }
     Ok(())
 }
@@ -321,5 +334,60 @@ fn delegation_epoch(facts: &Facts<'_>) -> Result<(), Stop> {
         )
         .into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Configuration;
+    use crate::revocation::Disabled;
+    use crate::signature::PureRust;
+
+    /// What the life of a mandate is answered under `limits`.
+    fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
+        let configuration = format!(
+            r#"{{"issuer":"https://sts.example","zone_id":"z","audience":"a","jwks":{{"upstream":"s"}},"revocation":"disabled","limits":{limits}}}"#
+        );
+        let configuration = Configuration::from_json(configuration.as_bytes(), &|_| None).unwrap();
+        let claims = format!(
+            r#"{{"iss":"https://sts.example","aud":"a","exp":{exp},"iat":{iat},"jti":"j","sub":"s","sid":"s","root_sid":"r","client_id":"c","zone_id":"z","use":"resource","sub_type":"user"}}"#
+        );
+        let claims = Claims::parse(claims.as_bytes()).unwrap();
+        let verifier = Verifier::from(&configuration);
+        let facts = Facts {
+            verifier: &verifier,
+            claims: &claims,
+            anchors: &[],
+            audience: "a",
+            required: &Requirements::default(),
+            with: Context {
+                keys: None,
+                revocation: &Disabled,
+                signatures: &PureRust,
+                now: 1_000,
+            },
+        };
+        match judge(&facts) {
+            Ok(()) => None,
+            Err(Stop::Refuse(refusal)) => {
+                assert_eq!(refusal.code(), ErrorCode::InvalidToken);
+                Some(refusal.description().to_owned())
+            }
+            Err(Stop::NeedsRevocations) => panic!("revocation is disabled"),
+        }
+    }
+
+    #[test]
+    fn a_mandate_that_lives_too_long_is_refused() {
+        let bounded = r#"{"max_lifetime_s":600}"#;
+        assert_eq!(lives(bounded, 1_000, 1_600), None);
+        let refused = lives(bounded, 1_000, 1_601).unwrap();
+        assert!(refused.contains("too long"), "{refused}");
+        // What is left of it does not matter.
+        assert!(lives(bounded, 500, 1_101).is_some());
+        // Nothing is bounded that is not asked for; an early `exp` is another check's.
+        assert_eq!(lives("{}", 0, i64::MAX as u64), None);
+        assert!(lives(bounded, 1_000, 900).unwrap().contains("expired"));
     }
 }

@@ -134,6 +134,7 @@ pub struct Verifier {
     pub(crate) zone_id: String,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) clock_skew_s: u64,
+    pub(crate) max_lifetime_s: u64,
     pub(crate) max_token_bytes: usize,
     resources: Resources,
 }
@@ -145,6 +146,7 @@ impl From<&Configuration> for Verifier {
             zone_id: configuration.zone_id.clone(),
             algorithms: configuration.algorithms.clone(),
             clock_skew_s: configuration.clock_skew_s,
+            max_lifetime_s: configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
             resources: configuration.in_force(),
         }

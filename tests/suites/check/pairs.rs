@@ -142,6 +142,18 @@ pub(crate) fn pairs() -> Vec<Pair> {
             ],
         ),
         pair(
+            "longer lives",
+            json!({"limits": {"max_lifetime_s": 600}}),
+            json!({"limits": {"max_lifetime_s": 900}}),
+            &["live over 600 s and up to 900 s"],
+        ),
+        pair(
+            "lives without a limit",
+            json!({"limits": {"max_lifetime_s": 600}}),
+            json!({}),
+            &["live over 600 s"],
+        ),
+        pair(
             "methods",
             on(
                 "/p",

@@ -48,6 +48,8 @@ pub(crate) enum Extra {
     Algorithms { algorithms: Vec<Algorithm> },
     /// A mandate whose `iat` or `nbf` is so many seconds ahead.
     Ahead { from_s: u64, to_s: u64 },
+    /// A mandate whose `exp` is so many seconds after its `iat`; without an end, any.
+    Lifetime { from_s: u64, to_s: Option<u64> },
     /// A token of so many bytes.
     TokenBytes { from: u64, to: u64 },
     /// A mandate that was revoked, or whose delegation is stale, or any while the
@@ -138,6 +140,13 @@ pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec
         all.push(Extra::Ahead { from_s, to_s });
     }
     let limits = (&old.limits, &new.limits);
+    if let Some(before) = limits.0.max_lifetime_s {
+        let now = limits.1.max_lifetime_s;
+        if now.is_none_or(|now| now > before) {
+            let from_s = before.saturating_add(1);
+            all.push(Extra::Lifetime { from_s, to_s: now });
+        }
+    }
     if let Some((from, to)) = raised(limits.0.max_token_bytes, limits.1.max_token_bytes) {
         all.push(Extra::TokenBytes { from, to });
     }
@@ -255,6 +264,14 @@ impl fmt::Display for Extra {
                 "also mandates judged by a revocation state that is over {} and up to {to_s} s old",
                 from_s.saturating_sub(1)
             ),
+            Extra::Lifetime { from_s, to_s } => {
+                let over = from_s.saturating_sub(1);
+                write!(f, "also mandates that live over {over} s")?;
+                match to_s {
+                    Some(to_s) => write!(f, " and up to {to_s} s"),
+                    None => Ok(()),
+                }
+            }
             Extra::Anchors { from, to } => {
                 write!(f, "also mandates while {from} to {to} anchors are revoked")
             }

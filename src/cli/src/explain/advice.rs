@@ -112,6 +112,11 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             )
         }
         MandateCheck::NotBefore => not_before_advice(claims, subject),
+        MandateCheck::Lifetime => format!(
+            "The caller asks the STS for a mandate that lives {} s at most: this one lives {} s. Or the operator raises limits.max_lifetime_s.",
+            configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
+            claims.exp.saturating_sub(claims.iat)
+        ),
         MandateCheck::Use => format!(
             "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",
             required.required_use.as_str(),

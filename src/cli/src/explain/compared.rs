@@ -270,6 +270,10 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
             "nbf absent, or not after {}",
             moment::beside(at.saturating_add(skew), at)
         ),
+        MandateCheck::Lifetime => match configuration.limits.max_lifetime_s {
+            Some(most) => format!("exp at most {most} s after iat"),
+            None => "nothing".to_owned(),
+        },
         MandateCheck::Use => format!("use {}", shown(required.required_use.as_str())),
         MandateCheck::Zone => format!("zone_id {}", shown(&configuration.zone_id)),
         MandateCheck::Scopes => all_of(&required.required_scopes, "in scope all of"),
@@ -349,6 +353,9 @@ fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> String 
             Some(nbf) => moment::beside(nbf, at),
             None => "absent".to_owned(),
         },
+        MandateCheck::Lifetime => {
+            format!("{} s", claims.exp.saturating_sub(claims.iat))
+        }
         MandateCheck::Use => shown(claims.token_use.as_str()),
         MandateCheck::Zone => match &claims.zone_id {
             Some(zone) => shown(zone),

@@ -57,6 +57,7 @@ fn name(check: Check) -> &'static str {
             MandateCheck::ExpiryWithSkew => "expiry, with leeway",
             MandateCheck::IssuedAt => "issued at",
             MandateCheck::NotBefore => "not before",
+            MandateCheck::Lifetime => "lifetime",
             MandateCheck::Use => "use",
             MandateCheck::Zone => "zone",
             MandateCheck::Scopes => "scopes",

@@ -34,6 +34,7 @@ pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
 pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
 pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
 pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);
+pub(super) const MAX_LIFETIME_S: Bounds = bounds(60, 86_400, 86_400);
 pub(super) const MAX_STALENESS_S: Bounds = bounds(1, 3_600, 30);
 pub(super) const POLL_INTERVAL_MS: Bounds = bounds(10, 60_000, 1_000);
 
@@ -257,6 +258,12 @@ pub struct Limits {
     /// is refused with 503.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_anchors", range(min = MAX_ANCHORS.min, max = MAX_ANCHORS.max)))]
     pub max_anchors: u64,
+    /// Longest life of a mandate (`exp - iat`), in seconds; one that lives longer is
+    /// refused. Revoked anchors are then held no longer than that and twice
+    /// `clock_skew_s`. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = MAX_LIFETIME_S.min, max = MAX_LIFETIME_S.max)))]
+    pub max_lifetime_s: Option<u64>,
 }
 
 impl Default for Limits {
@@ -267,6 +274,7 @@ impl Default for Limits {
             pause_timeout_ms: PAUSE_TIMEOUT_MS.default,
             max_cached_mandates: MAX_CACHED_MANDATES.default,
             max_anchors: MAX_ANCHORS.default,
+            max_lifetime_s: None,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::model::{
     CLOCK_SKEW_S, Configuration, Disabled, Feed, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS,
-    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_FORWARDED, MAX_PAUSED,
-    MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS, PrincipalClaim,
-    Revocation, Secret,
+    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_FORWARDED, MAX_LIFETIME_S,
+    MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
+    PrincipalClaim, Revocation, Secret,
 };
 use super::reader::{At, ConfigError, Errors, Object, quoted};
 use super::{parse_host, parse_rules, values};
@@ -288,6 +288,9 @@ fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
         pause_timeout_ms: object.integer("pause_timeout_ms", &PAUSE_TIMEOUT_MS),
         max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
         max_anchors: object.integer("max_anchors", &MAX_ANCHORS),
+        max_lifetime_s: object
+            .get("max_lifetime_s")
+            .and_then(|at| at.integer(&MAX_LIFETIME_S)),
     };
     parse_host::limits(&object, host, limits.max_paused);
     object.finish();

@@ -35,6 +35,8 @@ const GOOD: &[&str] = &[
     r#""routes":{"/a":{"methods":{"GET":{"required_scopes":["r"]},"M-SEARCH":{}},"max_hop_count":1}}"#,
     r#""host":"envoy","algorithms":["ES256","EdDSA"],"clock_skew_s":0,"allow_insecure_issuer":true"#,
     r#""limits":{"max_token_bytes":65536,"max_paused":0,"pause_timeout_ms":10,"max_cached_mandates":0}"#,
+    r#""limits":{"max_lifetime_s":60}"#,
+    r#""limits":{"max_lifetime_s":86400}"#,
     r#""forward":{"authorization":false,"headers":{"x-user":"sub","x-scope":"scope"}}"#,
     r#""forward":{"headers":{}}"#,
 ];
@@ -141,6 +143,16 @@ const BAD: &[(&str, &str, bool)] = &[
     (r#""algorithms":["RS256"]"#, "algorithms", true),
     (r#""algorithms":["ES256","ES256"]"#, "algorithms[1]", true),
     (r#""clock_skew_s":301"#, "clock_skew_s", true),
+    (
+        r#""limits":{"max_lifetime_s":59}"#,
+        "limits.max_lifetime_s",
+        true,
+    ),
+    (
+        r#""limits":{"max_lifetime_s":86401}"#,
+        "limits.max_lifetime_s",
+        true,
+    ),
     (
         r#""allow_insecure_issuer":"no""#,
         "allow_insecure_issuer",
