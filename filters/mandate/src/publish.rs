@@ -83,7 +83,7 @@ impl Feed {
         let known = self.replica.anchors();
         page.anchors
             .iter()
-            .map(|(id, ttl_s)| (*id, now_s.saturating_add(*ttl_s)))
+            .map(|(id, ttl_s)| (*id, now_s.saturating_add((*ttl_s).min(self.keep_s))))
             .filter(|(id, expires)| *expires > now_s && known.would_change(*id, *expires))
             .map(|(id, expires)| (id, expires.saturating_add(SLACK_S)))
             .collect()
