@@ -10,7 +10,7 @@ use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
 use caracal_mandate::revocation::page::Page;
 
-use crate::host::Failed;
+use crate::host::{self, Failed, Level};
 use crate::revocation::{Feed, SLICE_CHUNKS, is_over, seconds};
 
 /// Attempts when another VM writes meanwhile.
@@ -62,9 +62,11 @@ impl Feed {
             let news = self.news(page, now_ms);
             let known = self.replica.anchors();
             let new = news.iter().filter(|(id, _)| !known.is_known(*id)).count();
-            if known.len().saturating_add(new) > self.max_anchors {
+            let all = known.len().saturating_add(new);
+            if all > self.max_anchors {
                 return self.overflow(lease);
             }
+            self.warn_of_crowd(all);
             match self.append(lease, &news, page, now_ms, &finish) {
                 Ok(Step::Done) => {
                     let _ = self.sync(now_ms);
@@ -76,6 +78,20 @@ impl Feed {
             }
         }
         Published::Failed
+    }
+
+    /// Says once, while there is time to act, that there will soon be too many.
+    fn warn_of_crowd(&mut self, anchors: usize) {
+        let full = self.max_anchors;
+        if !self.crowded && anchors > full.saturating_sub(full / 5) {
+            self.crowded = true;
+            host::log(
+                Level::Warn,
+                &format!(
+                    "caracal: {anchors} anchors are revoked: beyond {full} (limits.max_anchors) every request that needs them is refused"
+                ),
+            );
+        }
     }
 
     fn news(&self, page: &Page, now_ms: u64) -> Vec<(AnchorId, u32)> {

@@ -66,6 +66,8 @@ pub(crate) struct Feed {
     pub(crate) max_anchors: usize,
     /// The longest that an anchor is kept after it came, in seconds.
     pub(crate) keep_s: u32,
+    /// It was said that they come near their limit.
+    pub(crate) crowded: bool,
     pub(crate) store: RevocationStore,
     /// The shared record as last read, its bytes, and the version to write against.
     pub(crate) head: Head,
@@ -98,7 +100,8 @@ impl Feed {
                 max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
             },
             max_anchors: usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX),
-            keep_s: keep_s(configuration),
+            keep_s: keep_s(configuration).unwrap_or(u32::MAX),
+            crowded: false,
             store: RevocationStore::new(configuration, settings),
             head: Head::default(),
             bytes: Vec::new(),
@@ -485,14 +488,13 @@ impl Feed {
     }
 }
 
-/// No mandate outlives the bound on its life; clocks may differ twice, when it was
-/// issued and where it is judged.
-fn keep_s(configuration: &Configuration) -> u32 {
+/// The longest that an anchor is kept, where the life of mandates is bounded: none
+/// outlives that, and clocks may differ twice, when it was issued and where it is
+/// judged.
+pub(crate) fn keep_s(configuration: &Configuration) -> Option<u32> {
     let skew_s = configuration.clock_skew_s.saturating_mul(2);
-    let longest = configuration.limits.max_lifetime_s;
-    longest
-        .and_then(|longest| u32::try_from(longest.saturating_add(skew_s)).ok())
-        .unwrap_or(u32::MAX)
+    let longest = configuration.limits.max_lifetime_s?;
+    u32::try_from(longest.saturating_add(skew_s)).ok()
 }
 
 /// Whether a callback that began at `began_ms` has had its time.

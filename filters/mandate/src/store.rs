@@ -176,6 +176,10 @@ impl RevocationStore {
             feed.token.as_ref().map_or("", |token| token.expose()),
         ];
         texts.extend(numbers.iter().map(String::as_str));
+        // Nor may one that forgets anchors early, because it bounds the life of
+        // mandates, write the log of one that does not.
+        let kept = crate::revocation::keep_s(configuration).map(|keep_s| format!("kept {keep_s}"));
+        texts.extend(kept.as_deref());
         // Whoever asks in the clear must not decide for one who asks over TLS.
         if let Some(tls) = feed.tls {
             texts.push(if tls { "tls" } else { "plain" });

@@ -29,6 +29,8 @@ in_each! {
     a_companion_that_forgot_un_revokes_nobody: envoy = ENVOY kong = KONG apisix = APISIX,
     an_expired_anchor_leaves: envoy = ENVOY kong = KONG,
     over_capacity_everything_is_refused_until_it_fits: envoy = ENVOY kong = KONG,
+    a_crowd_of_anchors_is_warned_of_once: envoy = ENVOY kong = KONG,
+    where_life_is_bounded_an_anchor_leaves_early: envoy = ENVOY kong = KONG,
     a_log_of_expired_anchors_is_replaced_and_nobody_is_admitted_meanwhile: envoy = ENVOY kong = KONG,
     a_token_is_sent_and_a_wrong_one_is_named_and_not_shown: envoy = ENVOY kong = KONG apisix = APISIX,
     clocks_that_jump_change_nothing_about_revocation: envoy = ENVOY kong = KONG apisix = APISIX,
@@ -261,6 +263,48 @@ fn over_capacity_everything_is_refused_until_it_fits(on: On) {
         admitted()
     );
     assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+}
+
+fn a_crowd_of_anchors_is_warned_of_once(on: On) {
+    let world = World::new(on);
+    for n in 0..8 {
+        world.revoke(&format!("x-{n}"));
+    }
+    let mut proxy = start(&world, json!({"limits": {"max_anchors": 10}}));
+    let warnings = |proxy: &Proxy| {
+        let lines = proxy.logs().iter();
+        let warnings = lines.filter(|line| line.text.contains("beyond 10 (limits.max_anchors)"));
+        warnings.map(|line| line.level).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&proxy), [], "four fifths are no crowd");
+    for n in 8..10 {
+        world.revoke(&format!("x-{n}"));
+        proxy.advance(SOON);
+    }
+    assert_eq!(judged(&world, &mut proxy, json!({})), admitted());
+    // On Kong each worker holds its own, and says it of its own.
+    let expected = if on == ENVOY { 1 } else { 2 };
+    assert_eq!(warnings(&proxy), vec![Level::Warn; expected]);
+}
+
+fn where_life_is_bounded_an_anchor_leaves_early(on: On) {
+    let world = World::new(on);
+    world.revoke("sid-1");
+    let limits = json!({"limits": {"max_lifetime_s": 60}, "clock_skew_s": 30});
+    let mut proxy = start(&world, limits);
+    let short = |exp: u64| json!({"exp": START + exp, "iat": START, "sid": "sid-1"});
+    assert_eq!(judged(&world, &mut proxy, short(60)), revoked());
+    let (status, error) = judged(&world, &mut proxy, short(61));
+    assert_eq!((status, error.as_str()), (401, "invalid_token"));
+    proxy.advance(Duration::from_secs(118));
+    let held = |proxy: &Proxy| proxy.metric_value("caracal_revocation_anchors");
+    assert_eq!(
+        held(&proxy),
+        1,
+        "as long as a mandate may live, by any clock"
+    );
+    proxy.advance(Duration::from_secs(20));
+    assert_eq!(held(&proxy), 0);
 }
 
 /// More expires than lives: the log is written anew without it.

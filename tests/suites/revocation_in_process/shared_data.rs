@@ -138,3 +138,23 @@ fn a_chunk_spoiled_behind_every_ones_back_heals_with_the_next_news() {
         admitted()
     );
 }
+
+/// What a configuration that bounds the life of mandates has forgotten is not forgotten
+/// for one that does not: an edge that is reconfigured, or another listener.
+#[test]
+fn a_configuration_with_a_bound_on_life_does_not_forget_for_one_without() {
+    let world = World::new(ENVOY);
+    world.revoke("sid-1");
+    let bounded = json!({"limits": {"max_lifetime_s": 60}, "clock_skew_s": 0});
+    let mut bounded = start(&world, bounded);
+    bounded.advance(Duration::from_secs(10));
+    let shared = bounded.shared_data().clone();
+    assert_eq!(bounded.metric_value("caracal_revocation_anchors"), 1);
+    let mut next = builder(&world, json!({"clock_skew_s": 0}));
+    for (key, (value, _)) in shared {
+        next = next.shared(key, value);
+    }
+    let mut proxy = next.start().unwrap();
+    proxy.advance(Duration::from_secs(90));
+    assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+}
