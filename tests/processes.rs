@@ -314,6 +314,15 @@ impl Companion {
         self.process = Some(Process::start(&mut command, &self.log_file()));
     }
 
+    /// The same, of one that does not speak plain HTTP.
+    pub fn listening(mut self) -> Self {
+        self.spawn();
+        until("the companion listens", START, || {
+            self.log().contains("listening on")
+        });
+        self
+    }
+
     /// Its exit status, when it does not even start.
     pub fn fails(mut self) -> (Option<i32>, String) {
         self.spawn();
@@ -340,6 +349,11 @@ impl Companion {
 
     pub fn resume(&self) {
         self.process.as_ref().unwrap().signal("-CONT");
+    }
+
+    /// SIGHUP: it reads its certificate again.
+    pub fn hang_up(&self) {
+        self.process.as_ref().unwrap().signal("-HUP");
     }
 
     pub fn is_started(&self) -> bool {

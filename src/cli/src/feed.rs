@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use caracal_feed::memory::Memory;
 use caracal_feed::metrics::Metrics;
 use caracal_feed::redis::Consumer;
@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
+use crate::tls::Tls;
 use crate::{loopback, output, serving};
 
 /// The consumer group, unless another is named.
@@ -41,6 +42,13 @@ pub(crate) struct Arguments {
     /// list shows arguments.
     #[arg(long)]
     token: Option<String>,
+    /// The API's certificate and those between it and the root (PEM): it is served over
+    /// TLS. Read again within 30 seconds when the file changes, and on SIGHUP.
+    #[arg(long)]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM).
+    #[arg(long)]
+    tls_key: Option<PathBuf>,
     /// Refuses to start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
@@ -96,6 +104,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         token.is_some(),
         key.is_some(),
     )?;
+    let tls = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::start(certificate.clone(), key.clone())?),
+        (None, None) => None,
+        (Some(_), None) => bail!("--tls-cert needs --tls-key"),
+        (None, Some(_)) => bail!("--tls-key needs --tls-cert"),
+    };
+    if tls.is_none() && !arguments.listen.ip().is_loopback() {
+        tracing::warn!(
+            "--listen {} is not on loopback, and the token crosses the network in the clear: give --tls-cert and --tls-key",
+            arguments.listen
+        );
+    }
     let (stop, stopping) = watch::channel(false);
     let companion = Companion {
         state: State::keeping(
@@ -142,6 +162,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let stopped = companion.clone();
     let served = serving::serve(
         listener,
+        tls,
         routes,
         arguments.address_file.as_deref(),
         async move { stopped.stopped().await },

@@ -21,6 +21,7 @@ mod secret;
 mod serving;
 mod stack;
 mod sts;
+mod tls;
 mod upstream;
 
 use std::process::ExitCode;

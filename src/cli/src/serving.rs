@@ -18,7 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
+
+use crate::tls::Tls;
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -75,6 +78,7 @@ struct Place {
     number: u64,
     phase: watch::Sender<Phase>,
     evicted: Arc<Notify>,
+    opened: Instant,
 }
 
 impl Connections {
@@ -106,6 +110,7 @@ impl Connections {
             number,
             phase,
             evicted,
+            opened: Instant::now(),
         })
     }
 }
@@ -136,6 +141,7 @@ pub(crate) fn raise_descriptors() {
 /// to `address_file`, if any, once connections are accepted.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     routes: Router,
     address_file: Option<&Path>,
     end: impl Future<Output = ()> + Send + 'static,
@@ -151,6 +157,7 @@ pub(crate) async fn serve(
     // Closed when the last connection has dropped its end.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let (full, failing) = (Limited::new(), Limited::new());
+    let unread = Arc::new(Limited::new());
     tokio::pin!(end);
     loop {
         let accepted = tokio::select! {
@@ -174,8 +181,13 @@ pub(crate) async fn serve(
             continue;
         };
         let (routes, ended, alive) = (routes.clone(), ended.clone(), alive.clone());
+        let (tls, unread) = (tls.clone(), Arc::clone(&unread));
         tokio::spawn(async move {
-            connection(stream, routes, &place, ended).await;
+            let _ = stream.set_nodelay(true);
+            match tls {
+                Some(tls) => encrypted(stream, &tls, &unread, routes, &place, ended).await,
+                None => exchange(stream, routes, &place, ended).await,
+            }
             drop(alive);
         });
     }
@@ -191,14 +203,29 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-async fn connection(
+/// The same after a handshake, which counts as a part of the first head.
+async fn encrypted(
     stream: TcpStream,
+    tls: &Tls,
+    unread: &Limited,
     routes: Router,
     place: &Place,
-    ended: watch::Receiver<bool>,
+    mut ended: watch::Receiver<bool>,
 ) {
-    let _ = stream.set_nodelay(true);
-    exchange(stream, routes, place, ended).await;
+    let shaken = tokio::select! {
+        shaken = tls.acceptor().accept(stream) => shaken,
+        () = tokio::time::sleep(HEAD_TIMEOUT) => return,
+        () = place.evicted.notified() => return,
+        _ = ended.wait_for(|ended| *ended) => return,
+    };
+    match shaken {
+        Ok(stream) => exchange(stream, routes, place, ended).await,
+        Err(error) => {
+            if let Some(count) = unread.tell() {
+                tracing::warn!(count, %error, "TLS handshakes failed");
+            }
+        }
+    }
 }
 
 /// Serves one connection until it ends, does nothing for too long, or has to go.
@@ -234,6 +261,7 @@ async fn exchange(
         }
         let limit = match ending {
             true if now != Phase::Serving => Duration::from_secs(1),
+            _ if now == Phase::New => HEAD_TIMEOUT.saturating_sub(place.opened.elapsed()),
             _ => now.limit(),
         };
         tokio::select! {

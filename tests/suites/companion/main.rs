@@ -18,6 +18,7 @@ mod flood;
 mod hostile;
 mod outages;
 mod starts;
+mod tls;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const SESSIONS: &str = "caracal.sessions.revoke";

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 /// Runs `caracal-edge` with an environment of its own; exit status and standard error.
-fn edge(words: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(super) fn edge(words: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = Command::new(caracal_tests::root().join("dist/caracal-edge"));
     for name in ["REDIS_URL", "STREAMS_HMAC_KEY", "CARACAL_FEED_TOKEN"] {
         command.env_remove(name).env_remove(format!("{name}_FILE"));
@@ -23,7 +23,7 @@ fn edge(words: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     )
 }
 
-fn written(folder: &Path, name: &str, text: &str) -> String {
+pub(super) fn written(folder: &Path, name: &str, text: &str) -> String {
     let file = folder.join(name);
     std::fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()
@@ -108,6 +108,26 @@ fn a_start_that_would_be_useless_is_refused_with_the_name_of_what_is_wrong() {
             "/none/state.jsonl",
         ),
         (vec!["--in-memory", "--token", ""], vec![], "--token"),
+        (
+            vec!["--in-memory", "--tls-cert", &empty],
+            vec![],
+            "--tls-key",
+        ),
+        (
+            vec!["--in-memory", "--tls-key", &empty],
+            vec![],
+            "--tls-cert",
+        ),
+        (
+            vec!["--in-memory", "--tls-cert", &empty, "--tls-key", "/none"],
+            vec![],
+            "--tls-key: cannot read /none",
+        ),
+        (
+            vec!["--in-memory", "--tls-cert", &empty, "--tls-key", &empty],
+            vec![],
+            "no certificate",
+        ),
     ];
     for (words, environment, expected) in cases {
         let (code, said) = edge(
