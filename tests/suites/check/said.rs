@@ -153,6 +153,12 @@ fn extra_holds(extra: &Value, mandate: Option<&Mandate>, world: World) -> bool {
             let time = claim(name).and_then(Value::as_u64).unwrap_or(0);
             within("from_s", "to_s", time.saturating_sub(NOW))
         }),
+        "lifetime" => {
+            let time = |name: &str| claim(name).and_then(Value::as_u64).unwrap();
+            let lives = time("exp").saturating_sub(time("iat"));
+            let to = extra["to_s"].as_u64().unwrap_or(u64::MAX);
+            (extra["from_s"].as_u64().unwrap()..=to).contains(&lives)
+        }
         "token_bytes" => within("from", "to", mandate.token.len() as u64),
         "revoked" => {
             let stale = claim("delegation_graph_epoch").and_then(Value::as_u64);
