@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::Setup;
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const UPSTREAM_TLS: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ACCESS_LOG: &str =
@@ -23,7 +25,7 @@ pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
     let clusters: Vec<Value> = setup
         .clusters
         .iter()
-        .map(|(name, address)| cluster(name, *address))
+        .map(|(name, address)| cluster(setup, name, *address))
         .collect();
     json!({
         "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -35,13 +37,26 @@ fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-fn cluster(name: &str, address: SocketAddr) -> Value {
-    json!({
+fn cluster(setup: &Setup, name: &str, address: SocketAddr) -> Value {
+    let mut cluster = json!({
         "name": name, "type": "STATIC", "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [
             {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}
         ]},
-    })
+    });
+    if let Some((_, ca)) = setup.trusted.iter().find(|(trusted, _)| trusted == name) {
+        cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
+            "@type": UPSTREAM_TLS,
+            "sni": "localhost",
+            "common_tls_context": {"validation_context": {
+                "trusted_ca": {"filename": ca},
+                "match_typed_subject_alt_names": [
+                    {"san_type": "DNS", "matcher": {"exact": "localhost"}}
+                ],
+            }},
+        }});
+    }
+    cluster
 }
 
 fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) -> Value {
@@ -77,6 +92,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
+    let from_host: Vec<&String> = setup.host_environment.iter().map(|(n, _)| n).collect();
     json!({
         "@type": WASM,
         "config": {
@@ -90,7 +106,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
                 "runtime": "envoy.wasm.runtime.v8",
                 "vm_id": "caracal",
                 "code": {"local": {"filename": setup.wasm.clone().unwrap_or_else(crate::filter_wasm)}},
-                "environment_variables": {"key_values": environment},
+                "environment_variables": {"key_values": environment, "host_env_keys": from_host},
             },
         },
     })

@@ -29,6 +29,10 @@ pub struct Setup {
     pub clusters: Vec<(String, SocketAddr)>,
     /// The VM's environment.
     pub environment: Vec<(String, String)>,
+    /// The process's environment that the VM may read (`host_env_keys`).
+    pub host_environment: Vec<(String, String)>,
+    /// Clusters that are reached over TLS as `localhost`, with the CA of each.
+    pub trusted: Vec<(String, PathBuf)>,
     /// What each listener does to paths before the filter sees them; without any,
     /// none does anything.
     pub paths: Vec<Paths>,
@@ -67,6 +71,17 @@ impl Setup {
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn host_environment(mut self, name: &str, value: &str) -> Self {
+        self.host_environment
+            .push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn trusted(mut self, cluster: &str, ca: PathBuf) -> Self {
+        self.trusted.push((cluster.to_owned(), ca));
         self
     }
 
@@ -157,6 +172,7 @@ impl Envoy {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        command.envs(setup.host_environment.iter().map(|(n, v)| (n, v)));
         if let Some(at) = setup.frozen_at {
             command
                 .env("LD_PRELOAD", clock_shim())
@@ -242,6 +258,11 @@ impl Envoy {
         text.lines()
             .find_map(|line| line.strip_prefix(&wanted)?.parse().ok())
             .unwrap_or(0)
+    }
+
+    /// What whoever reaches the admin port can read of its configuration.
+    pub fn config_dump(&self) -> String {
+        String::from_utf8(self.ask("/config_dump").body).unwrap()
     }
 
     /// What Envoy and the filter have logged, at every level.

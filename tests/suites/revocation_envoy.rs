@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use caracal_tests::edge::{Around, Watch, all_answer, answers};
 use caracal_tests::envoy::{Clock, Envoy};
-use caracal_tests::processes::{Companion, Mode, Redis, Wire, filter_with_hooks, until};
+use caracal_tests::processes::{Companion, Mode, Redis, Wire, filter_with_hooks, folder, until};
 use caracal_tests::servers::{Client, get};
 use serde_json::json;
 
@@ -325,4 +325,40 @@ fn clocks_that_jump() {
         all_answer(edge, &after, 401, "session_revoked")
     });
     watch.none_was_admitted();
+}
+
+/// The token is in no configuration that the admin port shows, and crosses the network
+/// encrypted.
+#[test]
+fn the_companion_is_asked_over_tls_with_a_token_from_the_environment() {
+    let folder = folder("tls-edge");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let redis = Redis::default();
+    let companion = Companion::of(&redis.url())
+        .with(&["--tls-cert", certificate.to_str().unwrap()])
+        .with(&["--tls-key", key.to_str().unwrap()])
+        .environment("CARACAL_FEED_TOKEN", "token-of-the-feed")
+        .listening();
+    let around = Around::default();
+    let envoy = around
+        .setup(companion.address, json!({}))
+        .host_environment("CARACAL_FEED_TOKEN", "token-of-the-feed")
+        .trusted("feed", certificate)
+        .start()
+        .unwrap_or_else(|log| panic!("{log}"));
+    let edge = envoy.listener(0);
+    let token = around.of_session("s-1");
+    until("admitted", SOON, || all_answer(edge, &token, 200, ""));
+    revoke(&redis, "s-1");
+    until("refused", SOON, || {
+        all_answer(edge, &token, 401, "session_revoked")
+    });
+    let shown = envoy.config_dump();
+    assert!(shown.contains("CARACAL_FEED_TOKEN"), "{shown}");
+    for text in [shown, envoy.log(), companion.log()] {
+        assert!(!text.contains("token-of-the-feed"));
+    }
 }
