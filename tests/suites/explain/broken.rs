@@ -209,6 +209,16 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "the STS itself made nbf 200 s (3 min 20 s) later than iat",
             ],
         ),
+        of(
+            "lives too long",
+            good(json!({"exp": NOW + 3601})),
+            "401 invalid_token",
+            ["lifetime", "exp at most 3600 s after iat", "3601 s"],
+            &[
+                "a mandate that lives 3600 s at most: this one lives 3601 s",
+                "raises limits.max_lifetime_s",
+            ],
+        ),
         on(
             "/payouts",
             of(
@@ -239,6 +249,7 @@ pub(crate) fn edge() -> Value {
     configuration(json!({
         "revocation": {"upstream": "feed"},
         "required_scopes": ["billing:read"],
+        "limits": {"max_lifetime_s": 3600},
         "routes": {
             "/payouts": {"required_scopes": ["billing:payout"], "require_delegation": true},
             "/agents": {"require_session": true, "max_hop_count": 2},
