@@ -270,3 +270,21 @@ fn revoke_waits_until_it_is_in_force_and_a_flag_wins_over_the_environment() {
     );
     assert_eq!(code, Some(1), "{said}");
 }
+
+#[test]
+fn the_log_level_is_an_option_and_the_environment_wins() {
+    let quiet = ["--in-memory", "--log-level", "error"];
+    let companion = Companion::new(&quiet).started();
+    assert!(
+        !companion.log().contains("not shared"),
+        "{}",
+        companion.log()
+    );
+    let loud = Companion::new(&quiet)
+        .environment("RUST_LOG", "warn")
+        .started();
+    assert!(loud.log().contains("not shared"), "{}", loud.log());
+    let (code, said) = edge(&["feed", "--in-memory", "--log-level", "loud"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--log-level"), "{said}");
+}
