@@ -65,6 +65,8 @@ struct Inner {
     log: BTreeMap<u64, Item>,
     expiries: BTreeSet<(Instant, u64)>,
     over_capacity: bool,
+    /// Entries that there was no room for, ever.
+    dropped: u64,
     nearly_full: bool,
     tails: BTreeMap<Stream, Instant>,
     /// When the last complete reading of the shared store began.
@@ -152,7 +154,12 @@ impl State {
 
     /// The same, of an anchor that was found in the shared store.
     pub fn found(&self, anchor: &str, ttl: Duration, scan: u64) {
-        self.revoke_at(anchor, ttl, Some(scan));
+        // It ends here as much sooner as anything else does, not anew with every reading.
+        let left = ttl.min(RETENTION).saturating_sub(self.shortened());
+        if left.is_zero() {
+            return;
+        }
+        self.revoke_at(anchor, left, Some(scan));
     }
 
     fn revoke_at(&self, anchor: &str, ttl: Duration, scan: Option<u64>) {
@@ -171,11 +178,16 @@ impl State {
             inner.expiries.remove(&(held.until, held.seq));
             held.seq = seq;
             held.until = until;
+            // The store may end it sooner: the writer has to see it again.
+            if scan.is_none() {
+                held.scan = 0;
+            }
         } else {
             let bytes = inner.bytes.saturating_add(anchor.len());
             let full = inner.anchors.len() >= self.max_anchors
                 || bytes > self.max_anchors.saturating_mul(ANCHOR_BYTES);
             if full {
+                inner.dropped = inner.dropped.saturating_add(1);
                 if !std::mem::replace(&mut inner.over_capacity, true) {
                     tracing::error!(
                         max_anchors = self.max_anchors,
@@ -231,6 +243,7 @@ impl State {
             inner.expiries.remove(&(old_until, old_seq));
         } else if inner.epochs.len() >= MAX_ZONES {
             inner.over_capacity = true;
+            inner.dropped = inner.dropped.saturating_add(1);
             return;
         }
         let seq = inner.seq.saturating_add(1);
@@ -261,7 +274,8 @@ impl State {
     /// Whether the shared store has to be asked how long an anchor stays: it is
     /// not known, or ends within the next hour.
     pub fn is_expiry_wanted(&self, anchor: &str, scan: u64) -> bool {
-        let soon = Duration::from_secs(3_600);
+        let soon =
+            Duration::from_secs(3_600).min(self.retention.checked_div(2).unwrap_or_default());
         match self.lock().anchors.get_mut(anchor) {
             None => true,
             Some(held) => {
@@ -277,7 +291,11 @@ impl State {
         inner.scan = inner.scan.saturating_add(1);
         // Below nine tenths there is room again, and what was left out is in the
         // store, from which it is read now.
-        let room = inner.anchors.len().saturating_mul(10) < self.max_anchors.saturating_mul(9);
+        let is_room = |held: usize, most: usize| held.saturating_mul(10) < most.saturating_mul(9);
+        let most_bytes = self.max_anchors.saturating_mul(ANCHOR_BYTES);
+        let room = is_room(inner.anchors.len(), self.max_anchors)
+            && is_room(inner.bytes, most_bytes)
+            && is_room(inner.epochs.len(), MAX_ZONES);
         if inner.over_capacity && room {
             inner.over_capacity = false;
             inner.scanned = None;
@@ -330,6 +348,16 @@ impl State {
     /// The last number of the log.
     pub fn seq(&self) -> u64 {
         self.lock().seq
+    }
+
+    /// How many entries were left out for want of room, ever.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// By how much less than the shared store this keeps an anchor.
+    pub fn shortened(&self) -> Duration {
+        RETENTION.saturating_sub(self.retention)
     }
 
     /// Whether something was left out for want of room.

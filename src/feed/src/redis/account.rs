@@ -128,10 +128,10 @@ impl Account {
                 missing = missing.max(since.saturating_sub(later));
             }
         }
-        // Everything missing from the front is older than what is there now.
-        let old = reading
-            .first
-            .is_some_and(|first| first.0.saturating_add(life_ms) < reading.time_ms);
+        // Everything trimmed from the front is older than what is there now. What was
+        // deleted may be of any age, up to the newest that was.
+        let is_old = |id: Id| id.0.saturating_add(life_ms) < reading.time_ms;
+        let old = reading.first.is_some_and(is_old) && is_old(reading.deleted);
         let gap = (missing > 0 && !old).then_some(Gap {
             missing,
             until: self.counted,

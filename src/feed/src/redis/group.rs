@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::health::Limited;
-use super::reply::{Body, Message, group_reading, items, misshapen, number, text, write_id};
-use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST};
+use super::reply::{Body, Id, Message, group_reading, items, misshapen, number, text, write_id};
+use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST, covered_key};
 use super::store::{Store, raise_epoch, set_anchor};
 use super::target::Node;
 use super::{Backoff, EPOCH_INFIX, Tasks};
@@ -30,6 +30,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const MAX_DEAD_LETTERS: usize = 10_000;
 /// One line for many dead letters.
 static DEAD: Limited = Limited::new();
+/// The same for those that could not be copied.
+static UNCOPIED: Limited = Limited::new();
 
 struct Group<'a> {
     tasks: &'a Tasks,
@@ -110,7 +112,14 @@ impl Group<'_> {
             .await;
         match made {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            made => made.map(drop),
+            Err(error) => Err(error),
+            // The stream is new, or was never ours: what was noted is of another one.
+            Ok(_) => {
+                redis::cmd("DEL")
+                    .arg(covered_key(self.stream))
+                    .query_async(&mut self.node.connection)
+                    .await
+            }
         }
     }
 
@@ -219,7 +228,7 @@ impl Group<'_> {
             return Ok(());
         }
         let (mut anchors, mut commands, mut lost) = (BTreeSet::new(), Vec::new(), 0_usize);
-        let mut dead: Vec<(Refused, Cmd)> = Vec::new();
+        let mut dead: Vec<(Id, Refused, Cmd)> = Vec::new();
         for message in &messages {
             let read = match &message.body {
                 Body::Gone => {
@@ -232,11 +241,11 @@ impl Group<'_> {
                         b"(too large)".to_vec(),
                         format!("{size} bytes").into_bytes(),
                     )]);
-                    dead.push((why, self.dead_letter(message, &fields, why)));
+                    dead.push((message.id, why, self.dead_letter(message, &fields, why)));
                     continue;
                 }
                 Body::Fields(fields) => Event::read(self.stream, fields, self.tasks.key.as_ref())
-                    .map_err(|why| (why, self.dead_letter(message, fields, why))),
+                    .map_err(|why| (message.id, why, self.dead_letter(message, fields, why))),
             };
             match read {
                 Ok(Event::Revoked(all)) => anchors.extend(all),
@@ -257,14 +266,51 @@ impl Group<'_> {
             }
         }
         let metrics = &self.tasks.companion.metrics;
-        let mut reasons = Vec::new();
-        for (why, command) in dead {
-            reasons.push(why);
-            commands.push(command);
-        }
         let answers = self.store.many(commands).await?;
         metrics.data_errors("group", &answers);
-        for why in reasons {
+        let uncopied = self.copy(dead).await?;
+        let mut acknowledge = redis::cmd("XACK");
+        acknowledge.arg(&[self.stream.key(), &self.tasks.group]);
+        let done: Vec<String> = messages
+            .iter()
+            .filter(|message| !uncopied.contains(&message.id))
+            .map(|message| write_id(message.id))
+            .collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        acknowledge.arg(done);
+        let acknowledged: Value = acknowledge.query_async(&mut self.node.connection).await?;
+        metrics.acknowledged(self.stream, number(&acknowledged).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Copies refused messages to the dead letters. Those that could not be copied, which
+    /// stay pending (contract); they keep nothing else from being finished.
+    async fn copy(&mut self, dead: Vec<(Id, Refused, Cmd)>) -> RedisResult<BTreeSet<Id>> {
+        let metrics = &self.tasks.companion.metrics;
+        let (mut told, mut commands) = (Vec::new(), Vec::new());
+        for (id, why, command) in dead {
+            told.push((id, why));
+            commands.push(command);
+        }
+        // A dead-letter stream whose ids are used up answers ERR.
+        let own = |error: &RedisError| matches!(error.code(), Some("WRONGTYPE" | "ERR"));
+        let answers = self.store.tolerating(commands, own).await?;
+        metrics.data_errors("dead letters", &answers);
+        let mut uncopied = BTreeSet::new();
+        for ((id, why), answer) in told.into_iter().zip(answers) {
+            if answer.is_err() {
+                uncopied.insert(id);
+                if let Some(count) = UNCOPIED.tell() {
+                    tracing::error!(
+                        stream = self.stream.dead_letters(),
+                        count,
+                        "refused messages cannot be copied to the dead letters and stay pending: is that key a stream that takes new ids?"
+                    );
+                }
+                continue;
+            }
             metrics.dead_letter(self.stream, why);
             if let Some(count) = DEAD.tell() {
                 tracing::warn!(
@@ -275,14 +321,7 @@ impl Group<'_> {
                 );
             }
         }
-        let mut acknowledge = redis::cmd("XACK");
-        acknowledge.arg(&[self.stream.key(), &self.tasks.group]);
-        for message in &messages {
-            acknowledge.arg(write_id(message.id));
-        }
-        let acknowledged: Value = acknowledge.query_async(&mut self.node.connection).await?;
-        metrics.acknowledged(self.stream, number(&acknowledged).unwrap_or(0));
-        Ok(())
+        Ok(uncopied)
     }
 
     fn dead_letter(&self, message: &Message, fields: &Fields, why: Refused) -> Cmd {

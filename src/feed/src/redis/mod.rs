@@ -85,7 +85,7 @@ struct Progress {
 }
 
 /// A stream was read to its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Read {
     /// Messages ever added by then.
     counted: u64,
@@ -93,6 +93,8 @@ struct Read {
     seq: u64,
     /// None of them was missed.
     complete: bool,
+    /// The server's time as a master in which they were counted.
+    reign: String,
 }
 
 impl Progress {

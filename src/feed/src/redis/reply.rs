@@ -54,6 +54,8 @@ pub struct Reading {
     pub more: bool,
     /// The messages.
     pub messages: Vec<Message>,
+    /// The newest message that was ever deleted; trimming does not count.
+    pub deleted: Id,
 }
 
 /// How a consumer group stands.
@@ -172,6 +174,7 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
     let time_ms = number(&next()).unwrap_or(0);
     let more = next() == Value::Int(1);
     let messages = messages(next());
+    let deleted = id(next()).unwrap_or_default();
     Ok(Reading {
         master: role == "master",
         reign,
@@ -183,6 +186,7 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
         time_ms,
         more,
         messages,
+        deleted,
     })
 }
 

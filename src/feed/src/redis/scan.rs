@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, RedisResult, Value};
 
 use super::reply::{bytes, items, misshapen, number, text};
-use super::store::{Store, keep};
+use super::store::{Store, keep_all};
 use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Tasks};
 use crate::RETENTION;
-use crate::event::{MAX_ANCHOR_BYTES, Stream, parse_epoch};
+use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 
 /// From one reading to the next.
 const EVERY: Duration = Duration::from_secs(60);
@@ -104,6 +104,9 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
         }
     }
     store.assure().await?;
+    // First: who waits for this reading relies on the store having all that is held.
+    let written = write_back(tasks, &mut store, scan, began).await?;
+    metrics.written_back(written);
     let lost = state.scan_ended(scan, began);
     if lost > 0 {
         tracing::error!(
@@ -111,8 +114,6 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
             "revocations have left the shared store before their time: Redis has lost data. They stay revoked here and are written back"
         );
     }
-    let written = write_back(tasks, &mut store, scan, began).await?;
-    metrics.written_back(written);
     let took = began.elapsed();
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if took > SLOW {
@@ -138,7 +139,7 @@ async fn write_back(
         }
         cursor = next;
         let answers = store
-            .many(entries.iter().filter_map(keep).collect())
+            .many(keep_all(&entries, tasks.companion.state.shortened()))
             .await?;
         tasks.companion.metrics.data_errors("scan", &answers);
         let set = answers.iter().filter(|answer| {
@@ -168,7 +169,7 @@ async fn take(tasks: &Tasks, store: &mut Store, keys: &[Value], scan: u64) -> Re
         let mut expiry = redis::cmd("PTTL");
         expiry.arg(&key);
         if let Some(zone) = name.strip_prefix(EPOCH_INFIX) {
-            if zone.is_empty() || zone.len() > MAX_ANCHOR_BYTES {
+            if zone.is_empty() || zone.len() > MAX_ZONE_BYTES {
                 continue;
             }
             let mut value = redis::cmd("GET");

@@ -47,16 +47,17 @@ local function taker(left, count, largest)
   return list, take, function() return left > 0 and count > 0 end, function() return math.min(step, count) end
 end
 local function stream_of(key)
-  local added, length, last, first = false, 0, '0-0', false
+  local added, length, last, first, deleted = false, 0, '0-0', false, '0-0'
   local info = redis.call('XINFO', 'STREAM', key)
   for i = 1, #info, 2 do
     local name, value = info[i], info[i + 1]
     if name == 'entries-added' then added = value
     elseif name == 'length' then length = value
     elseif name == 'last-generated-id' then last = value
+    elseif name == 'max-deleted-entry-id' then deleted = value
     elseif name == 'first-entry' and value then first = value[1] end
   end
-  return added, length, last, first
+  return added, length, last, first, deleted
 end
 "
     };
@@ -66,7 +67,8 @@ end
 ///
 /// It begins with a write that changes nothing: a server that may not write, because
 /// it is a replica, lacks replicas or memory, or cannot save, refuses it with its
-/// reason. A group that vanished is made again by that.
+/// reason. A group that vanished is made again by that; it went with its stream, so
+/// what was noted of that one says nothing of this one.
 ///
 /// KEYS: stream, its covered key. ARGV: group, consumer, after, budget, count, largest.
 pub const READ: &str = concat!(
@@ -76,12 +78,13 @@ local made = redis.pcall('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
 if type(made) == 'table' and made.err then
   if made.err:find('NOGROUP') or made.err:find('requires the key to exist') then
     redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+    redis.call('DEL', KEYS[2])
   else
     return made
   end
 end
 local info = redis.call('INFO', 'replication')
-local added, length, last, first = stream_of(KEYS[1])
+local added, length, last, first, deleted = stream_of(KEYS[1])
 local list, take, open, step = taker(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 local after, more = ARGV[3], 0
 while true do
@@ -98,7 +101,7 @@ local covered = redis.pcall('GET', KEYS[2])
 if type(covered) == 'table' then covered = false end
 return {
   info:match('role:(%a+)') or '', info:match('master_replid:(%w+)') or '',
-  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list,
+  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list, deleted,
 }
 "
 );
@@ -137,8 +140,10 @@ return {delivered, pending, read or false, lag or false, added, length, first, l
 /// Notes that so many messages are covered; never more than were added, never fewer
 /// than before unless the stream began anew.
 ///
-/// KEYS: stream, its covered key. ARGV: how many, kept for milliseconds.
+/// KEYS: stream, its covered key. ARGV: how many, kept for milliseconds, the server's
+/// time as a master in which they were counted.
 pub const COVER: &str = r"
+if redis.call('INFO', 'replication'):match('master_replid:(%w+)') ~= ARGV[3] then return 0 end
 local added = 0
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #info, 2 do

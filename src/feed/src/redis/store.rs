@@ -26,13 +26,6 @@ pub enum Store {
     Cluster(ClusterConnection),
 }
 
-/// Sets an anchor's key; only if it is not there.
-pub fn keep_anchor(anchor: &str, ttl: Duration) -> Cmd {
-    let mut command = set_anchor(anchor, ttl);
-    command.arg("NX");
-    command
-}
-
 /// Sets an anchor's key.
 pub fn set_anchor(anchor: &str, ttl: Duration) -> Cmd {
     let mut command = redis::cmd("SET");
@@ -56,16 +49,31 @@ pub fn raise_epoch(zone: &str, epoch: u64, ttl: Duration) -> Cmd {
     command
 }
 
-/// Writes what is held, if it is absent. `None` for an anchor whose key would be a
-/// zone's epoch: writing it would lower that.
-pub fn keep(entry: &Entry) -> Option<Cmd> {
-    match entry {
-        Entry::Anchor { anchor, ttl_s, .. } => (!anchor.starts_with(EPOCH_INFIX))
-            .then(|| keep_anchor(anchor, Duration::from_secs(*ttl_s))),
-        Entry::Epoch {
-            zone, epoch, ttl_s, ..
-        } => Some(raise_epoch(zone, *epoch, Duration::from_secs(*ttl_s))),
+/// Writes what is held: a key that is absent is made, and one that ends sooner lives
+/// longer. The store keeps its keys for `shortened` more than they are held here. Not
+/// an anchor whose key would be a zone's epoch: writing it would lower that.
+pub fn keep_all(entries: &[Entry], shortened: Duration) -> Vec<Cmd> {
+    let mut commands = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::Anchor { anchor, .. } if anchor.starts_with(EPOCH_INFIX) => {}
+            Entry::Anchor { anchor, ttl_s, .. } => {
+                let ttl = Duration::from_secs(*ttl_s).saturating_add(shortened);
+                let mut made = set_anchor(anchor, ttl);
+                made.arg("NX");
+                let mut longer = redis::cmd("PEXPIRE");
+                longer
+                    .arg(format!("{KEY_PREFIX}{anchor}"))
+                    .arg(millis(ttl))
+                    .arg("GT");
+                commands.extend([made, longer]);
+            }
+            Entry::Epoch {
+                zone, epoch, ttl_s, ..
+            } => commands.push(raise_epoch(zone, *epoch, Duration::from_secs(*ttl_s))),
+        }
     }
+    commands
 }
 
 fn millis(ttl: Duration) -> u64 {
@@ -79,6 +87,18 @@ impl Store {
     /// # Errors
     /// Whatever else is wrong: none of them counts as done.
     pub async fn many(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        self.tolerating(commands, is_data_error).await
+    }
+
+    /// The same, where other errors too are one command's own.
+    ///
+    /// # Errors
+    /// Whatever else is wrong: none of them counts as done.
+    pub async fn tolerating(
+        &mut self,
+        commands: Vec<Cmd>,
+        own: fn(&RedisError) -> bool,
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -101,7 +121,7 @@ impl Store {
         };
         for answer in &answers {
             if let Err(error) = answer
-                && !is_data_error(error)
+                && !own(error)
             {
                 return Err(error.clone());
             }

@@ -38,6 +38,11 @@ struct Tail {
     account: Account,
     open: Option<Open>,
     large: Option<Instant>,
+    /// Entries that the state had no room for, when this was last looked at.
+    dropped: u64,
+    /// How many messages there were at a moment that can be confirmed once so many
+    /// were counted: writers who outpace the reader must not keep it from confirming.
+    promised: Option<(u64, Instant)>,
 }
 
 pub(super) async fn run(tasks: Tasks, stream: Stream) {
@@ -46,6 +51,8 @@ pub(super) async fn run(tasks: Tasks, stream: Stream) {
         account: Account::new(),
         open: None,
         large: None,
+        dropped: 0,
+        promised: None,
     };
     while !*tasks.companion.stopping.borrow() {
         tokio::select! {
@@ -68,6 +75,7 @@ impl Tail {
     ) -> RedisResult<()> {
         let mut node = tasks.target.node(stream).await?;
         let state = &tasks.companion.state;
+        self.promised = None;
         loop {
             let asked = Instant::now();
             let named = node.named_at()?;
@@ -90,6 +98,7 @@ impl Tail {
                         redis = node.address,
                         "another server is master, or it has restarted: reading the stream from its beginning"
                     );
+                    self.promised = None;
                     tasks.rescan.notify_one();
                     continue;
                 }
@@ -99,27 +108,41 @@ impl Tail {
                         "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
                     );
                     state.unconfirm(stream);
+                    self.promised = None;
+                    // What was added and not read before that may be in the store.
+                    self.opens(0, 0);
                     tasks.rescan.notify_one();
                     continue;
                 }
             }
-            if reading.more {
+            let (added, moment) = *self
+                .promised
+                .get_or_insert((reading.added, asked.min(named)));
+            if reading.more && self.account.counted() < added {
                 continue;
             }
-            let complete = self.is_whole(tasks, stream, reading.covered);
+            self.promised = None;
+            // A note of more than there ever was is of another stream.
+            let covered = reading.covered;
+            let covered = if covered > reading.added { 0 } else { covered };
+            let complete = self.is_whole(tasks, stream, covered);
+            let more = reading.more;
             let read = Read {
                 counted: self.account.counted(),
                 seq: state.seq(),
                 complete,
+                reign: reading.reign,
             };
             tasks.progress.set(stream, read);
             if complete {
-                state.confirm(stream, asked.min(named));
+                state.confirm(stream, moment);
             } else {
                 state.unconfirm(stream);
             }
             backoff.forget(tasks);
-            self.wait(&mut node, stream).await?;
+            if !more {
+                self.wait(&mut node, stream).await?;
+            }
         }
     }
 
@@ -192,35 +215,34 @@ impl Tail {
             unconfirmed_s = tasks.lifetime.as_secs(),
             "messages were trimmed or deleted before they were read here: nothing is confirmed until the shared store is known to have them, or no mandate of that time is valid any more"
         );
-        let missing = self.open.as_ref().map_or(0, |open| open.gap.missing);
+        self.opens(gap.missing, gap.until);
+        tasks.rescan.notify_one();
+    }
+
+    /// More is missing, among so many first messages; what was missing before still is.
+    fn opens(&mut self, missing: u64, until: u64) {
+        let before = self.open.as_ref();
         self.open = Some(Open {
             gap: Gap {
-                missing: missing.saturating_add(gap.missing),
-                ..gap
+                missing: before
+                    .map_or(0, |open| open.gap.missing)
+                    .saturating_add(missing),
+                until: before.map_or(0, |open| open.gap.until).max(until),
             },
             since: Instant::now(),
             stored: None,
         });
-        tasks.rescan.notify_one();
     }
 
     /// Whether nothing is missing, or what was is made good.
     fn is_whole(&mut self, tasks: &Tasks, stream: Stream, covered: u64) -> bool {
         let state = &tasks.companion.state;
         let problem = format!("missed {}", stream.key());
-        if state.is_over_capacity() {
-            // What there was no room for counts as missed.
-            self.open.get_or_insert_with(|| Open {
-                gap: Gap {
-                    missing: 0,
-                    until: 0,
-                },
-                since: Instant::now(),
-                stored: None,
-            });
-            if let Some(open) = &mut self.open {
-                open.gap.until = open.gap.until.max(self.account.counted());
-            }
+        // What there was no room for counts as missed, until there is room again.
+        let dropped = state.dropped();
+        if dropped != self.dropped || state.is_over_capacity() {
+            self.opens(dropped.saturating_sub(self.dropped), self.account.counted());
+            self.dropped = dropped;
         }
         let Some(open) = &mut self.open else {
             return true;
@@ -241,7 +263,7 @@ impl Tail {
                 .is_some_and(|stored| state.scan_began().is_some_and(|began| began >= stored));
             if !made_good {
                 let text = format!(
-                    "{} messages were trimmed before they were read, and the shared store is not known to have them",
+                    "{} messages were missed, and the shared store is not known to have them",
                     open.gap.missing
                 );
                 state.problem(&problem, Some(text));

@@ -181,11 +181,20 @@ impl Witness {
         }
         round.found = said.iter().flat_map(|said| said.others.clone()).collect();
         let views = Stream::ALL.map(|stream| {
-            let view = agreed(&said, stream).map(|named| View { named, at });
+            let view = agreed(&said, self.least_voices(), stream).map(|named| View { named, at });
             (stream, view)
         });
         *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views.into();
         self.asked.notify_waiters();
+    }
+
+    /// Sentinels that were given count even when the one that answers has forgotten the
+    /// others: alone, it is no majority.
+    fn least_voices(&self) -> usize {
+        match self.kind {
+            Kind::Sentinels(_) => self.told.len(),
+            Kind::Masters => 0,
+        }
     }
 
     async fn ask(
@@ -226,12 +235,13 @@ impl Witness {
 }
 
 /// Whom a majority names, if none knows of a newer election.
-fn agreed(said: &[Said], stream: Stream) -> Result<Named, &'static str> {
+fn agreed(said: &[Said], least: usize, stream: Stream) -> Result<Named, &'static str> {
     let mut heard: BTreeMap<&str, &Said> = BTreeMap::new();
     for said in said {
         heard.insert(&said.voice, said);
     }
-    let voices = said.iter().map(|said| said.voices).max().unwrap_or(0);
+    let voices = said.iter().map(|said| said.voices).max();
+    let voices = voices.unwrap_or(0).max(least);
     let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
     if heard.len() < majority {
         return Err("too few witnesses of who is master answer: a majority is needed");
@@ -379,7 +389,7 @@ mod tests {
     }
 
     fn port(said: &[Said]) -> Option<u16> {
-        agreed(said, Stream::Revocations)
+        agreed(said, 0, Stream::Revocations)
             .ok()
             .map(|named| named.port)
     }
@@ -392,6 +402,8 @@ mod tests {
         assert_eq!(port(&twice), None, "one voice at two addresses");
         assert_eq!(port(&[said("a", 1, 1, 1)]), Some(1));
         assert_eq!(port(&[]), None);
+        let forgetful = agreed(&[said("a", 1, 1, 1)], 3, Stream::Revocations);
+        assert!(forgetful.is_err(), "one that has forgotten the others");
         let mut changing = [said("a", 1, 1, 3), said("b", 1, 1, 3)];
         changing[1].changing = true;
         assert_eq!(port(&changing), None);

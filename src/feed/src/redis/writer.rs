@@ -4,12 +4,12 @@
 //! noted how much of each stream the store covers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::RedisResult;
 
 use super::script::{COVER, covered_key};
-use super::store::{Store, keep};
+use super::store::{Store, keep_all};
 use super::{Backoff, Tasks};
 use crate::RETENTION;
 use crate::event::Stream;
@@ -37,6 +37,11 @@ pub(super) async fn run(tasks: Tasks) {
 async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisResult<()> {
     let state = &tasks.companion.state;
     let mut store = tasks.target.store().await?;
+    // Another server may lack what the last one was given: all is written again, and
+    // nothing noted before a reading of the store has written back the rest.
+    *cursor = 0;
+    let connected = Instant::now();
+    tasks.rescan.notify_one();
     let mut head = state.head();
     let mut noted: BTreeMap<Stream, u64> = BTreeMap::new();
     loop {
@@ -48,18 +53,17 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             if next == *cursor {
                 break;
             }
-            let answers = store
-                .many(entries.iter().filter_map(keep).collect())
-                .await?;
+            let answers = store.many(keep_all(&entries, state.shortened())).await?;
             tasks.companion.metrics.data_errors("writer", &answers);
             *cursor = next;
         }
+        let reconciled = state.scan_began().is_some_and(|began| began >= connected);
         for (stream, read) in read {
             let known = noted
                 .get(&stream)
                 .is_some_and(|noted| *noted == read.counted);
-            if read.complete && read.seq <= *cursor && !known {
-                note(&mut store, stream, read.counted).await?;
+            if reconciled && read.complete && read.seq <= *cursor && !known {
+                note(&mut store, stream, read.counted, &read.reign).await?;
                 noted.insert(stream, read.counted);
             }
         }
@@ -68,7 +72,7 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
     }
 }
 
-async fn note(store: &mut Store, stream: Stream, counted: u64) -> RedisResult<()> {
+async fn note(store: &mut Store, stream: Stream, counted: u64, reign: &str) -> RedisResult<()> {
     let mut command = redis::cmd("EVAL");
     command
         .arg(COVER)
@@ -76,7 +80,8 @@ async fn note(store: &mut Store, stream: Stream, counted: u64) -> RedisResult<()
         .arg(stream.key())
         .arg(covered_key(stream))
         .arg(counted)
-        .arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX));
+        .arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX))
+        .arg(reign);
     store.many(vec![command]).await?;
     Ok(())
 }

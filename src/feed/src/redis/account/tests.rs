@@ -14,6 +14,7 @@ struct Model {
     added: u64,
     next: u64,
     reign: u64,
+    deleted: u64,
 }
 
 impl Model {
@@ -43,6 +44,7 @@ impl Model {
             time_ms: self.next,
             more: all.len() >= count,
             messages: messages.collect(),
+            deleted: (self.deleted, 0),
         }
     }
 }
@@ -180,6 +182,20 @@ fn deleted_messages_are_counted_at_the_end() {
     model.there.remove(3);
     assert_eq!(take(&mut account, &model, 9), gap(1, 5));
     assert_eq!(take(&mut account, &model, 9), WHOLE);
+}
+
+/// The first message is old, as in any stream that lives; the deleted one is not.
+#[test]
+fn a_message_that_was_just_deleted_is_missed_however_old_the_first_one_is() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(3);
+    assert_eq!(take(&mut account, &model, 9), WHOLE);
+    model.add(1);
+    model.there.pop();
+    model.deleted = 4;
+    let mut reading = model.read(account.id(), 9);
+    reading.time_ms = LIFE + 4;
+    assert_eq!(account.judge(&reading, LIFE), gap(1, 4));
 }
 
 #[test]
