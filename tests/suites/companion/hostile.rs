@@ -360,3 +360,30 @@ fn answers(mut connection: std::net::TcpStream, path: &str) -> bool {
         && connection.read_exact(&mut answer).is_ok()
         && &answer == b"HTTP/1.1 200"
 }
+
+/// Whoever may write to the dead letters can use up their ids. Messages that cannot be
+/// copied stay pending, and nothing else waits for them.
+#[test]
+fn dead_letters_that_take_nothing_stop_nothing_else() {
+    let redis = Redis::default();
+    let last = "18446744073709551615-18446744073709551615";
+    let dead = format!("{SESSIONS}.dead");
+    let _: String = redis.ask(&["XADD", &dead, last, "a", "b"]);
+    let mut companion = strict(&redis.url()).started();
+    add(&redis, SESSIONS, &[("sid", b"forged")], None);
+    signed(&redis, "good");
+    until("shared", SOON, || {
+        redis.ask::<bool>(&["EXISTS", "caracal:revoked:sessions:good"])
+    });
+    until("all but the forged one is acknowledged", SOON, || {
+        pending(&redis, SESSIONS) == 1
+    });
+    assert!(companion.is_ready());
+    assert!(companion.log().contains("stay pending"));
+    let _: i64 = redis.ask(&["DEL", &dead]);
+    companion.stop();
+    let companion = strict(&redis.url()).started();
+    until("copied", SOON, || dead_letters(&redis, SESSIONS).len() == 1);
+    until("acknowledged", SOON, || pending(&redis, SESSIONS) == 0);
+    assert!(!companion.has_revoked("forged"));
+}

@@ -119,6 +119,53 @@ fn what_nobody_has_read_is_not_confirmed_away() {
     );
 }
 
+/// The first message is old, as in any stream that lives. One that was added and deleted
+/// while the companion was away is not.
+#[test]
+fn what_was_deleted_unread_is_missed_however_old_the_stream_is() {
+    let redis = Redis::default();
+    let wire = Wire::to(redis.address);
+    let _: String = redis.ask(&["XADD", SESSIONS, "1-1", "session_id", "old"]);
+    let companion = Companion::of(&format!("redis://{}", wire.address)).started();
+    until("applied", SOON, || companion.has_revoked("old"));
+    wire.set(Mode::Cut);
+    let deleted = revoke(&redis, "deleted");
+    assert_eq!(redis.ask::<i64>(&["XDEL", SESSIONS, &deleted]), 1);
+    wire.set(Mode::Pass);
+    until("noticed", SOON, || {
+        companion.metric(r#"caracal_feed_missed_total{stream="caracal.sessions.revoke"}"#) == 1.0
+    });
+    assert_eq!(companion.get("/readyz").status, 503);
+}
+
+/// What is noted of a stream goes with it: a new one of that name is not covered by it.
+#[test]
+fn a_note_of_what_is_covered_goes_with_its_stream() {
+    let redis = Redis::default();
+    let companion = Companion::of(&redis.url()).started();
+    for n in 0..5 {
+        revoke(&redis, &format!("s-{n}"));
+    }
+    let noted = || {
+        let key = "caracal:edge:covered:{caracal.sessions.revoke}";
+        redis.ask::<Option<u64>>(&["GET", key])
+    };
+    until("noted", SOON, || noted() == Some(5));
+    assert_eq!(redis.ask::<i64>(&["DEL", SESSIONS]), 1);
+    until("read again", SOON, || {
+        companion.log().contains("the stream went backwards")
+    });
+    until("its group is there again", SOON, || {
+        redis.ask::<bool>(&["EXISTS", SESSIONS])
+    });
+    assert!(noted().is_none_or(|noted| noted == 0), "{:?}", noted());
+    revoke(&redis, "next");
+    until("noted anew", SOON, || noted() == Some(1));
+    until("known, and nothing forgotten", SOON, || {
+        companion.has_revoked("next") && companion.has_revoked("s-4")
+    });
+}
+
 #[test]
 fn the_store_is_read_again_every_minute() {
     let redis = Redis::default();
