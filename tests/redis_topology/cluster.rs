@@ -71,12 +71,24 @@ impl Cluster {
     /// Waits until every node says so, and every replica is in sync.
     #[track_caller]
     pub fn is_whole(&self) {
-        until("the cluster is whole", WHOLE, || {
-            self.nodes.iter().all(|node| {
-                let info: String = node.try_ask(&["CLUSTER", "INFO"]).unwrap_or_default();
-                info.contains("cluster_state:ok") && (node.is_master() || node.is_synced())
-            })
-        });
+        until("the cluster is whole", WHOLE, || self.is_settled());
+    }
+
+    /// Every node says that the cluster is whole, and every replica is in sync.
+    pub fn is_settled(&self) -> bool {
+        self.nodes.iter().all(|node| {
+            let info: String = node.try_ask(&["CLUSTER", "INFO"]).unwrap_or_default();
+            info.contains("cluster_state:ok") && (node.is_master() || node.is_synced())
+        })
+    }
+
+    /// The nodes that say themselves that they take a key's writes.
+    pub fn owners(&self, key: &str) -> impl Iterator<Item = usize> {
+        let slot = self.slot(key);
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter(move |(_, node)| node.is_master() && node.owns(slot))
+            .map(|(n, _)| n)
     }
 
     /// What a companion is told: every node, through its wire.
@@ -102,7 +114,7 @@ impl Cluster {
         })
     }
 
-    fn slot(&self, key: &str) -> u16 {
+    pub fn slot(&self, key: &str) -> u16 {
         let node = self.nodes.iter().find(|node| node.is_running()).unwrap();
         node.ask(&["CLUSTER", "KEYSLOT", key])
     }

@@ -69,6 +69,8 @@ pub struct Node {
     pub tls: Option<Wire>,
     /// A cluster's bus.
     pub bus: Option<Wire>,
+    /// By how many seconds its wall clock is wrong, from its next start.
+    pub skew_s: i64,
     pub folder: PathBuf,
     access: Access,
     arguments: Vec<String>,
@@ -85,6 +87,7 @@ impl Node {
             plain: network.wire(site, direct),
             tls: None,
             bus: None,
+            skew_s: 0,
             folder: folder("node"),
             access: access.clone(),
             arguments: Vec::new(),
@@ -166,6 +169,7 @@ impl Node {
         let mut command = Command::new(program("redis-server"));
         command.args(["--save", "", "--enable-debug-command", "yes"]);
         command.args(&self.arguments);
+        super::skew::skewed(&mut command, self.skew_s);
         self.started(&mut command);
     }
 

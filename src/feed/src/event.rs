@@ -60,16 +60,6 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Of a message that is larger than any that means something, and was not
-    /// fetched: whether its signature is right is not known.
-    pub fn of_too_large(stream: Stream, signed: bool) -> Self {
-        match stream {
-            _ if signed => Refused::InvalidSignature,
-            Stream::Revocations => Refused::MissingRevocationAnchor,
-            Stream::Delegations => Refused::InvalidDelegationEpoch,
-        }
-    }
-
     /// The reason as dead letters and metrics give it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -164,6 +154,23 @@ impl HmacKey {
 }
 
 impl Event {
+    /// Reads a message of which only the fields that mean something were fetched, since
+    /// all of them are too many bytes. A signature cannot be checked over a part, and
+    /// who signs needs no such message.
+    ///
+    /// # Errors
+    /// Why it has no effect.
+    pub fn read_part(
+        stream: Stream,
+        fields: &Fields,
+        key: Option<&HmacKey>,
+    ) -> Result<Self, Refused> {
+        match key {
+            Some(_) => Err(Refused::InvalidSignature),
+            None => Event::read(stream, fields, None),
+        }
+    }
+
     /// Reads a message.
     ///
     /// # Errors

@@ -11,9 +11,11 @@ pub enum Fault {
     MasterKilled,
     MasterPaused,
     ReplicaKilled,
+    /// Any server but the stream's master.
+    ServerPaused,
     SentinelKilled,
     SentinelPaused,
-    /// `SENTINEL FAILOVER`.
+    /// `SENTINEL FAILOVER`, or `CLUSTER FAILOVER`.
     PlannedFailover,
     /// The companions with the master and one Sentinel, and all others.
     SplitBrain,
@@ -28,7 +30,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Fault; 15] = [
+    const ALL: [Fault; 16] = [
         Fault::CompanionKilled,
         Fault::CompanionPaused,
         Fault::EnvoyKilled,
@@ -36,6 +38,7 @@ impl Fault {
         Fault::MasterKilled,
         Fault::MasterPaused,
         Fault::ReplicaKilled,
+        Fault::ServerPaused,
         Fault::SentinelKilled,
         Fault::SentinelPaused,
         Fault::PlannedFailover,

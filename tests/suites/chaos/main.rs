@@ -4,14 +4,18 @@
 
 use std::time::{Duration, Instant};
 
+use caracal_tests::redis_topology::{Cluster, Sentinels};
+
 mod faults;
 mod model;
 mod random;
 mod scene;
+mod topology;
 
 use faults::Fault;
 use random::Random;
 use scene::Scene;
+use topology::Redis;
 
 /// In `make test`; `make chaos` takes an hour.
 const SECONDS: u64 = 120;
@@ -21,7 +25,16 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn nothing_revoked_is_admitted_whatever_happens() {
+fn nothing_revoked_is_admitted_whatever_happens_with_sentinels() {
+    chaos(Redis::Sentinels(Sentinels::default()));
+}
+
+#[test]
+fn nothing_revoked_is_admitted_whatever_happens_with_a_cluster() {
+    chaos(Redis::Cluster(Cluster::default()));
+}
+
+fn chaos(redis: Redis) {
     let seed = number("CHAOS_SEED").unwrap_or_else(|| {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap();
         u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap()
@@ -29,7 +42,7 @@ fn nothing_revoked_is_admitted_whatever_happens() {
     let length = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SECONDS));
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", length.as_secs());
     let mut random = Random::new(seed);
-    let mut scene = Scene::new(seed);
+    let mut scene = Scene::new(seed, redis);
     let since = Instant::now();
     let mut rounds = 0;
     while since.elapsed() < length {

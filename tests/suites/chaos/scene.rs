@@ -1,4 +1,4 @@
-//! Two companions, each with an Envoy, around Sentinels; who revokes, who asks, and
+//! Two companions, each with an Envoy, around one Redis; who revokes, who asks, and
 //! what befalls them.
 
 use std::net::SocketAddr;
@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use caracal_tests::edge::{Around, all_answer};
 use caracal_tests::envoy::Envoy;
 use caracal_tests::processes::{Companion, until};
-use caracal_tests::redis_topology::{OUTSIDE, Sentinels, Site};
+use caracal_tests::redis_topology::{OUTSIDE, Site};
 use caracal_tests::servers::{Client, request};
 
 use super::faults::Fault;
 use super::model::{Model, sid};
 use super::random::Random;
+use super::topology::Redis;
 
 const EDGES: usize = 2;
 /// How long everything may take to be well once nothing befalls it.
@@ -32,7 +33,7 @@ pub struct Scene {
     since: Instant,
     done: Vec<String>,
     around: Arc<Around>,
-    redis: Sentinels,
+    redis: Redis,
     companions: Vec<Companion>,
     envoys: Vec<Option<Envoy>>,
     edges: Edges,
@@ -47,12 +48,11 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(seed: u64) -> Self {
-        let redis = Sentinels::default();
+    pub fn new(seed: u64, redis: Redis) -> Self {
         let around = Arc::new(Around::default());
         let companions: Vec<Companion> = (0..EDGES)
             .map(|n| {
-                let mut companion = redis.companion(0);
+                let mut companion = redis.companion();
                 companion.add(&["--consumer", &format!("companion-{n}")]);
                 companion.started()
             })
@@ -80,7 +80,7 @@ impl Scene {
             threads: Vec::new(),
         };
         scene.is_well();
-        let servers = scene.redis.servers.iter().map(|server| server.direct);
+        let servers = scene.redis.servers().iter().map(|server| server.direct);
         let (servers, around) = (servers.collect(), Arc::clone(&scene.around));
         let (model, stop) = (scene.model.clone(), Arc::clone(&scene.stop));
         let mut random = Random::new(seed ^ 1);
@@ -104,8 +104,8 @@ impl Scene {
 
     pub fn befalls(&mut self, fault: Fault, random: &mut Random) {
         let edge = random.index(EDGES);
-        let master = self.redis.servers.iter().position(|s| s.is_master());
-        let any = random.index(3);
+        let master = self.redis.master_now();
+        let any = random.index(self.redis.servers().len());
         let server = master.unwrap_or(any);
         self.note(format!("{fault:?} (edge {edge}, master {server}, {any})"));
         match fault {
@@ -130,30 +130,38 @@ impl Scene {
             Fault::MasterKilled | Fault::ReplicaKilled => {
                 let server = match fault {
                     Fault::MasterKilled => server,
-                    _ => (server + 1 + any % 2) % 3,
+                    _ => self.redis.another(server, any),
                 };
                 self.paused_servers.retain(|n| *n != server);
-                self.redis.servers[server].kill();
+                self.redis.servers_mut()[server].kill();
             }
-            Fault::MasterPaused if self.redis.servers[server].is_running() => {
-                self.redis.servers[server].pause();
-                self.paused_servers.push(server);
+            Fault::MasterPaused | Fault::ServerPaused => {
+                let server = match fault {
+                    Fault::MasterPaused => server,
+                    _ => self.redis.another(server, any),
+                };
+                if self.redis.servers()[server].is_running() {
+                    self.redis.servers()[server].pause();
+                    self.paused_servers.push(server);
+                }
             }
             Fault::SentinelKilled => {
                 self.paused_sentinels.retain(|n| *n != any);
-                self.redis.sentinels[any].kill();
+                if let Some(sentinel) = self.redis.sentinel_mut(any) {
+                    sentinel.kill();
+                }
             }
-            Fault::SentinelPaused if self.redis.sentinels[any].is_running() => {
-                self.redis.sentinels[any].pause();
-                self.paused_sentinels.push(any);
+            Fault::SentinelPaused => {
+                let sentinel = self.redis.sentinels().get(any);
+                if let Some(sentinel) = sentinel.filter(|sentinel| sentinel.is_running()) {
+                    sentinel.pause();
+                    self.paused_sentinels.push(any);
+                }
             }
-            Fault::PlannedFailover => {
-                let asked = &["SENTINEL", "FAILOVER", "caracal"];
-                let _: redis::RedisResult<()> = self.redis.sentinels[any].try_ask(asked);
-            }
+            Fault::PlannedFailover => self.redis.plans_a_failover(server, any),
             Fault::SplitBrain => {
-                let sentinel = self.redis.sentinels[any].site;
-                self.split(&[OUTSIDE, self.redis.servers[server].site, sentinel]);
+                let voice = self.redis.voice(server, any);
+                self.split(&[OUTSIDE, self.redis.servers()[server].site, voice]);
             }
             Fault::CompanionsCutOff => self.split(&[OUTSIDE]),
             Fault::AnySplit => {
@@ -163,42 +171,42 @@ impl Scene {
                 self.split(&here);
             }
             Fault::ReplicationCut => {
-                let sites: Vec<Site> = self.redis.servers.iter().map(|s| s.site).collect();
+                let sites: Vec<Site> = self.redis.servers().iter().map(|s| s.site).collect();
                 for from in &sites {
                     for to in sites.iter().filter(|to| *to != from) {
-                        self.redis.network.cut(*from, *to);
+                        self.redis.network().cut(*from, *to);
                     }
                 }
             }
             Fault::Slow => self
                 .redis
-                .network
+                .network()
                 .delay(Duration::from_millis(5 + random.below(200))),
             _ => {}
         }
     }
 
     fn sites(&self) -> Vec<Site> {
-        let nodes = self.redis.servers.iter().chain(&self.redis.sentinels);
+        let nodes = self.redis.servers().iter().chain(self.redis.sentinels());
         nodes.map(|node| node.site).collect()
     }
 
     fn split(&self, here: &[Site]) {
         let sites = self.sites().into_iter();
         let there: Vec<Site> = sites.filter(|site| !here.contains(site)).collect();
-        self.redis.network.partition(&[here, &there]);
+        self.redis.network().partition(&[here, &there]);
     }
 
     /// Ends every fault; what is dead is started again.
     pub fn heals(&mut self) {
         self.note("heals".to_owned());
-        self.redis.network.heal();
-        self.redis.network.delay(Duration::ZERO);
+        self.redis.network().heal();
+        self.redis.network().delay(Duration::ZERO);
         for n in self.paused_servers.drain(..) {
-            self.redis.servers[n].resume();
+            self.redis.servers()[n].resume();
         }
         for n in self.paused_sentinels.drain(..) {
-            self.redis.sentinels[n].resume();
+            self.redis.sentinels()[n].resume();
         }
         for n in self.paused_companions.drain(..) {
             self.companions[n].resume();
@@ -208,7 +216,7 @@ impl Scene {
                 envoy.resume();
             }
         }
-        for server in &mut self.redis.servers {
+        for server in self.redis.servers_mut() {
             if !server.is_running() {
                 server.start();
             }
@@ -232,10 +240,9 @@ impl Scene {
     #[track_caller]
     pub fn is_well(&mut self) {
         let mut master = None;
-        until("a master and two replicas", WELL, || {
+        until("a master, and all replicas in sync", WELL, || {
             master = self.redis.master();
-            let synced = self.redis.servers.iter().filter(|s| s.is_synced());
-            master.is_some() && synced.count() == 2
+            master.is_some() && self.redis.is_settled()
         });
         let master = master.unwrap();
         for suspect in self.model.suspects() {
@@ -291,7 +298,7 @@ impl Scene {
     /// Whether the message is in the history that stayed.
     fn is_kept(&self, master: usize, id: &str, sid: &str) -> bool {
         let found: Vec<(String, Vec<String>)> =
-            self.redis.servers[master].ask(&["XRANGE", "caracal.sessions.revoke", id, id]);
+            self.redis.servers()[master].ask(&["XRANGE", "caracal.sessions.revoke", id, id]);
         found
             .iter()
             .any(|(_, fields)| fields.iter().any(|value| value == sid))

@@ -74,6 +74,58 @@ fn a_field_name_that_is_no_text_stops_nothing_and_shows_no_signature() {
     assert!(!log.contains("\"_sig"), "{log}");
 }
 
+/// Where messages are not signed, one takes effect however much it carries besides.
+#[test]
+fn a_message_of_five_megabytes_revokes_all_the_same() {
+    let redis = Redis::default();
+    let companion = Companion::of(&redis.url()).started();
+    let padding = "x".repeat(5 << 20);
+    let () = redis.ask(&["CONFIG", "SET", "proto-max-bulk-len", "64mb"]);
+    let add = |stream: &str, words: &[&str]| {
+        let _: String = redis.ask(&[&["XADD", stream, "*"], words].concat());
+    };
+    add(
+        SESSIONS,
+        &["a", &padding, "session_id", "old", "session_id", "large"],
+    );
+    add(DELEGATIONS, &["zone_id", "z", "epoch", "7", "b", &padding]);
+    add(
+        SESSIONS,
+        &[
+            "sid",
+            &"y".repeat(70_000),
+            "c",
+            &padding,
+            "root_sid",
+            "root",
+        ],
+    );
+    for anchor in ["large", "root"] {
+        until(anchor, LONG, || companion.has_revoked(anchor));
+    }
+    assert!(!companion.has_revoked("old"), "the last of a name counts");
+    let of = |name: &str| format!("caracal:revoked:sessions:{name}");
+    until("shared", LONG, || {
+        ["large", "root", "delegation-epoch:z"]
+            .iter()
+            .all(|name| redis.ask::<bool>(&["EXISTS", &of(name)]))
+    });
+    until("acknowledged", LONG, || pending(&redis, SESSIONS) == 0);
+    assert_eq!(dead_letters(&redis, SESSIONS).len(), 0);
+    // Where they are, nobody who signs sends such a message.
+    let redis = Redis::default();
+    let companion = strict(&redis.url()).started();
+    let _: String = redis.ask(&["XADD", SESSIONS, "*", "a", &padding, "session_id", "forged"]);
+    until("refused", LONG, || {
+        dead_letters(&redis, SESSIONS).len() == 1
+    });
+    assert_eq!(
+        dead_letters(&redis, SESSIONS)[0]["reason"],
+        "invalid_signature"
+    );
+    assert!(!companion.has_revoked("forged") && companion.is_ready());
+}
+
 #[test]
 fn what_is_forged_a_thousand_times_is_counted_and_fills_no_log() {
     let redis = Redis::start(&[]);

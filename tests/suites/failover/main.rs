@@ -14,6 +14,7 @@ use caracal_tests::redis_topology::Node;
 mod bare;
 mod clustered;
 mod sentinel;
+mod shards;
 
 /// What the edge is told: `max_staleness_s`.
 const STALENESS: Duration = Duration::from_secs(2);

@@ -131,3 +131,89 @@ fn a_new_master_whose_clock_is_behind_is_read_all_the_same() {
     scene.is_revoked("ahead");
     scene.recovers(acknowledged);
 }
+
+/// Restarted with a wrong clock, as a machine whose clock was never set is.
+#[track_caller]
+fn with_clocks(skews: [i64; 3]) -> Sentinels {
+    let mut all = Sentinels::default();
+    for (n, skew) in skews.into_iter().enumerate() {
+        all.servers[n].skew_s = skew;
+    }
+    // Replicas first, the master last and at once, so that no other takes its place.
+    for n in [1, 2] {
+        all.servers[n].start();
+        until("it is in sync", SOON, || all.servers[n].is_synced());
+    }
+    if all.servers[0].skew_s != 0 {
+        all.servers[0].start();
+    }
+    until("a master with its replicas", SOON, || {
+        let synced = all.servers.iter().filter(|server| server.is_synced());
+        all.master().is_some() && synced.count() == 2
+    });
+    all
+}
+
+/// Every clock is another one, on both sides of a failover and of one back.
+#[track_caller]
+fn holds_with_clocks(skews: [i64; 3]) {
+    let mut all = with_clocks(skews);
+    let scene = Scene::new(all.companion(0));
+    let first = all.master().unwrap();
+    let before = all.servers[first].revoke("before");
+    scene.is_revoked("before");
+    assert!(before.elapsed() < SOON);
+    all.servers[first].kill();
+    let second = all.other_master(first);
+    let acknowledged = scene.revokes_in_time(&all.servers[second]);
+    scene.is_admitted("free");
+    all.servers[first].start();
+    until("it is told", SOON, || all.servers[first].is_synced());
+    scene.is_revoked("before");
+    scene.recovers(acknowledged);
+}
+
+const DAY: i64 = 26 * 3_600;
+
+#[test]
+fn a_new_master_whose_clock_is_a_day_ahead() {
+    holds_with_clocks([0, DAY, DAY]);
+}
+
+#[test]
+fn a_new_master_whose_clock_is_a_day_behind() {
+    holds_with_clocks([0, -DAY, -DAY]);
+}
+
+#[test]
+fn an_old_master_whose_clock_was_a_day_behind() {
+    holds_with_clocks([-DAY, 0, 0]);
+}
+
+/// To a clock that is a day ahead every message looks old. What was trimmed before
+/// anybody here had read it is missed all the same.
+#[test]
+fn a_clock_that_is_ahead_makes_nothing_old() {
+    let mut all = with_clocks([0, DAY, DAY]);
+    let first = all.master().unwrap();
+    assert_eq!(first, 0, "the master was slow to start");
+    all.servers[first].revoke("trimmed");
+    all.servers[first].revoke("there");
+    let trimmed: i64 = all.servers[first].ask(&["XTRIM", SESSIONS, "MAXLEN", "1"]);
+    assert_eq!(trimmed, 1);
+    for replica in [1, 2] {
+        let replica = &all.servers[replica];
+        until("in sync", SOON, || replica.has_all_of(&all.servers[first]));
+    }
+    all.servers[first].kill();
+    all.other_master(first);
+    let mut companion = all.companion(0);
+    companion.start();
+    until("it knows what is there", SOON, || {
+        let ready = companion.get("/readyz").json();
+        ready["problems"]
+            .to_string()
+            .contains("1 messages were missed")
+    });
+    assert!(!companion.is_ready());
+}

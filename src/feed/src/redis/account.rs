@@ -72,7 +72,8 @@ impl Account {
     }
 
     /// Judges a reading that was asked for after [`Account::id`]. Messages that are
-    /// older than `life_ms` concern no mandate that is still valid.
+    /// older than `life_ms` concern no mandate that is still valid. An id's time is of a
+    /// clock that may be wrong, so it has to be older than twice that.
     pub fn judge(&mut self, reading: &Reading, life_ms: u64) -> Step {
         let same = !reading.reign.is_empty() && self.reign.as_ref() == Some(&reading.reign);
         if !same && !self.fresh {
@@ -130,7 +131,8 @@ impl Account {
         }
         // Everything trimmed from the front is older than what is there now. What was
         // deleted may be of any age, up to the newest that was.
-        let is_old = |id: Id| id.0.saturating_add(life_ms) < reading.time_ms;
+        let long = life_ms.saturating_mul(2);
+        let is_old = |id: Id| id.0.saturating_add(long) < reading.time_ms;
         let old = reading.first.is_some_and(is_old) && is_old(reading.deleted);
         let gap = (missing > 0 && !old).then_some(Gap {
             missing,

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 
 use super::health::Limited;
 use super::reply::{Body, Id, Message, group_reading, items, misshapen, number, text, write_id};
 use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST, covered_key};
-use super::store::{Store, raise_epoch, set_anchor};
+use super::store::{Command, Store, raise_epoch, set_anchor};
 use super::target::Node;
 use super::{Backoff, EPOCH_INFIX, Tasks};
 use crate::RETENTION;
@@ -228,21 +228,20 @@ impl Group<'_> {
             return Ok(());
         }
         let (mut anchors, mut commands, mut lost) = (BTreeSet::new(), Vec::new(), 0_usize);
-        let mut dead: Vec<(Id, Refused, Cmd)> = Vec::new();
+        let mut dead: Vec<(Id, Refused, Command)> = Vec::new();
         for message in &messages {
             let read = match &message.body {
                 Body::Gone => {
                     lost = lost.saturating_add(1);
                     continue;
                 }
-                Body::TooLarge(size) => {
-                    let why = Refused::of_too_large(self.stream, self.tasks.key.is_some());
-                    let fields = Fields::from([(
+                Body::Large(size, fields) => {
+                    let whole = Fields::from([(
                         b"(too large)".to_vec(),
                         format!("{size} bytes").into_bytes(),
                     )]);
-                    dead.push((message.id, why, self.dead_letter(message, &fields, why)));
-                    continue;
+                    Event::read_part(self.stream, fields, self.tasks.key.as_ref())
+                        .map_err(|why| (message.id, why, self.dead_letter(message, &whole, why)))
                 }
                 Body::Fields(fields) => Event::read(self.stream, fields, self.tasks.key.as_ref())
                     .map_err(|why| (message.id, why, self.dead_letter(message, fields, why))),
@@ -266,7 +265,7 @@ impl Group<'_> {
             }
         }
         let metrics = &self.tasks.companion.metrics;
-        let answers = self.store.many(commands).await?;
+        let answers = self.store.many(&commands).await?;
         metrics.data_errors("group", &answers);
         let uncopied = self.copy(dead).await?;
         let mut acknowledge = redis::cmd("XACK");
@@ -287,7 +286,7 @@ impl Group<'_> {
 
     /// Copies refused messages to the dead letters. Those that could not be copied, which
     /// stay pending (contract); they keep nothing else from being finished.
-    async fn copy(&mut self, dead: Vec<(Id, Refused, Cmd)>) -> RedisResult<BTreeSet<Id>> {
+    async fn copy(&mut self, dead: Vec<(Id, Refused, Command)>) -> RedisResult<BTreeSet<Id>> {
         let metrics = &self.tasks.companion.metrics;
         let (mut told, mut commands) = (Vec::new(), Vec::new());
         for (id, why, command) in dead {
@@ -296,7 +295,7 @@ impl Group<'_> {
         }
         // A dead-letter stream whose ids are used up answers ERR.
         let own = |error: &RedisError| matches!(error.code(), Some("WRONGTYPE" | "ERR"));
-        let answers = self.store.tolerating(commands, own).await?;
+        let answers = self.store.tolerating(&commands, own).await?;
         metrics.data_errors("dead letters", &answers);
         let mut uncopied = BTreeSet::new();
         for ((id, why), answer) in told.into_iter().zip(answers) {
@@ -324,17 +323,17 @@ impl Group<'_> {
         Ok(uncopied)
     }
 
-    fn dead_letter(&self, message: &Message, fields: &Fields, why: Refused) -> Cmd {
-        let mut command = redis::cmd("XADD");
-        command
-            .arg(self.stream.dead_letters())
+    fn dead_letter(&self, message: &Message, fields: &Fields, why: Refused) -> Command {
+        let mut cmd = redis::cmd("XADD");
+        cmd.arg(self.stream.dead_letters())
             .arg(&["MAXLEN", "~", &MAX_DEAD_LETTERS.to_string(), "*"])
             .arg("source_id")
             .arg(write_id(message.id))
             .arg(&["reason", why.as_str()])
             .arg("payload")
             .arg(dead_payload(fields));
-        command
+        let key = self.stream.dead_letters().to_owned();
+        Command { key, cmd }
     }
 }
 

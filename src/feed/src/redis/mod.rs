@@ -1,5 +1,5 @@
 //! Keeps a companion in touch with Redis. `target` finds and reaches it, `witness`
-//! asks who is master; `tail` gives this companion its own complete view of the
+//! asks who is master and `testimony` says what follows; `slots` are a cluster's. `tail` gives this companion its own complete view of the
 //! streams, counted by `account`; `writer` and `scan` reconcile that view with the
 //! shared `store`; `group` does what must happen once among all companions.
 //! `script` is what Redis does in one step, `reply` reads what it answers, `health`
@@ -13,15 +13,17 @@ pub mod publish;
 pub mod reply;
 pub mod scan;
 pub mod script;
+pub mod slots;
 pub mod store;
 pub mod tail;
 pub mod target;
+pub mod testimony;
 pub mod witness;
 pub mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, RedisError};
 use tokio::sync::Notify;
@@ -78,10 +80,21 @@ impl std::ops::Deref for Tasks {
     }
 }
 
-/// How far the tails have read, for those who write that down.
+/// How far the tails have read, and what the shared store was last read as, for those
+/// who write that down.
 #[derive(Debug, Default)]
 struct Progress {
     tails: Mutex<BTreeMap<Stream, Read>>,
+    scan: Mutex<Option<Scanned>>,
+}
+
+/// The shared store was read, all of it, and has all that was held.
+#[derive(Debug, Clone)]
+struct Scanned {
+    /// When the reading began.
+    began: Instant,
+    /// See [`store::Store::reigns`].
+    reigns: String,
 }
 
 /// A stream was read to its end.
@@ -106,6 +119,15 @@ impl Progress {
     fn get(&self) -> BTreeMap<Stream, Read> {
         let tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
         tails.clone()
+    }
+
+    fn scanned(&self, scan: Scanned) {
+        *self.scan.lock().unwrap_or_else(PoisonError::into_inner) = Some(scan);
+    }
+
+    fn last_scan(&self) -> Option<Scanned> {
+        let scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        scan.clone()
     }
 }
 

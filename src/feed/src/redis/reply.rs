@@ -14,8 +14,9 @@ pub type Id = (u64, u64);
 pub enum Body {
     /// Its fields.
     Fields(Fields),
-    /// More bytes than a message of ours ever has; they were not fetched.
-    TooLarge(u64),
+    /// More bytes than a message of ours ever has: how many, and those of its fields
+    /// that mean something. The rest was not fetched.
+    Large(u64, Fields),
     /// It was trimmed or deleted while it was pending.
     Gone,
 }
@@ -45,9 +46,8 @@ pub struct Reading {
     pub first: Option<Id>,
     /// The newest id ever given.
     pub last: Id,
-    /// So many messages, counted from the first ever added, are known to be in the
-    /// shared store.
-    pub covered: u64,
+    /// What is known to be in the shared store.
+    pub covered: Covered,
     /// Redis's clock, in milliseconds.
     pub time_ms: u64,
     /// There are more messages than these.
@@ -56,6 +56,30 @@ pub struct Reading {
     pub messages: Vec<Message>,
     /// The newest message that was ever deleted; trimming does not count.
     pub deleted: Id,
+}
+
+/// So many messages, counted from the first ever added, are known to be in the shared
+/// store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// How many.
+    pub count: u64,
+    /// In a cluster, the times as masters in which its servers were given them.
+    pub reigns: String,
+}
+
+impl Covered {
+    fn read(text: &str) -> Self {
+        let (count, reigns) = text.split_once(' ').unwrap_or((text, ""));
+        let hex = reigns.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match count.parse() {
+            Ok(count) if hex => Covered {
+                count,
+                reigns: reigns.to_owned(),
+            },
+            _ => Covered::default(),
+        }
+    }
 }
 
 /// How a consumer group stands.
@@ -126,14 +150,18 @@ pub fn write_id(id: Id) -> String {
     format!("{}-{}", id.0, id.1)
 }
 
-/// A message as our scripts give it: its id, then its fields, its size, or nothing.
+/// A message as our scripts give it: its id, then its fields, its size and a part of
+/// them, or nothing.
 /// `None` when it has no id, which no message lacks.
 fn message(value: Value) -> Option<Message> {
     let mut parts = items(value).into_iter();
     let id = id(parts.next()?)?;
     let body = match parts.next() {
         Some(Value::Array(list)) => Body::Fields(fields(list)),
-        Some(Value::Int(size)) => Body::TooLarge(u64::try_from(size).unwrap_or(u64::MAX)),
+        Some(Value::Int(size)) => {
+            let known = parts.next().map(items).unwrap_or_default();
+            Body::Large(u64::try_from(size).unwrap_or(u64::MAX), fields(known))
+        }
         _ => Body::Gone,
     };
     Some(Message { id, body })
@@ -170,7 +198,7 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
     let length = number(&next()).ok_or_else(|| misshapen("the stream has no length"))?;
     let last = id(next()).ok_or_else(|| misshapen("the stream has no last id"))?;
     let first = id(next());
-    let covered = number(&next()).unwrap_or(0);
+    let covered = text(next()).map_or_else(Covered::default, |text| Covered::read(&text));
     let time_ms = number(&next()).unwrap_or(0);
     let more = next() == Value::Int(1);
     let messages = messages(next());
@@ -218,9 +246,10 @@ mod tests {
     #[test]
     fn a_message_of_any_bytes_is_read() {
         let fields = Value::Array(vec![bulk(b"\xff"), bulk(b"x"), bulk(b"sid"), bulk(b"s")]);
+        let known = Value::Array(vec![bulk(b"sid"), bulk(b"s")]);
         let read = messages(Value::Array(vec![
             Value::Array(vec![bulk(b"1-2"), fields]),
-            Value::Array(vec![bulk(b"3-0"), Value::Int(20_000_000)]),
+            Value::Array(vec![bulk(b"3-0"), Value::Int(20_000_000), known.clone()]),
             Value::Array(vec![bulk(b"4-0"), Value::Nil]),
             Value::Array(vec![bulk(b"\xff"), Value::Nil]),
             Value::Nil,
@@ -230,7 +259,8 @@ mod tests {
             panic!("no fields")
         };
         assert_eq!(fields[&b"\xff".to_vec()], b"x");
-        assert_eq!(bodies[1..], [&Body::TooLarge(20_000_000), &Body::Gone]);
+        let known = Fields::from([(b"sid".to_vec(), b"s".to_vec())]);
+        assert_eq!(bodies[1..], [&Body::Large(20_000_000, known), &Body::Gone]);
     }
 
     #[test]

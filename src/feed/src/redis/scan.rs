@@ -8,7 +8,7 @@ use redis::{Cmd, RedisResult, Value};
 
 use super::reply::{bytes, items, misshapen, number, text};
 use super::store::{Store, keep_all};
-use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Tasks};
+use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks};
 use crate::RETENTION;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 
@@ -41,6 +41,7 @@ pub(super) async fn run(tasks: Tasks) {
         }
     }
     loop {
+        let began = Instant::now();
         tokio::select! {
             done = read(&tasks) => match done {
                 Ok(()) => backoff.forget(&tasks),
@@ -51,10 +52,11 @@ pub(super) async fn run(tasks: Tasks) {
             },
             () = tasks.companion.stopped() => return,
         }
+        let took = began.elapsed();
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = async {
-                tokio::time::sleep(LEAST_PAUSE).await;
+                tokio::time::sleep(LEAST_PAUSE.max(took)).await;
                 tasks.rescan.notified().await;
             } => {}
             () = tasks.companion.stopped() => return,
@@ -66,12 +68,13 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
     let mut store = tasks.target.store().await?;
     let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
     store.assure().await?;
+    let steady = store.is_steady().await?;
     let (scan, began) = (state.scan_begins(), Instant::now());
     if scan == 1 {
         warn_of_eviction(&mut store).await;
     }
     let (mut found, mut steps) = (0_usize, 0_usize);
-    for master in store.masters().await? {
+    for shard in 0..store.len() {
         let (mut cursor, mut count) = ("0".to_owned(), FIRST_COUNT);
         // The quickest step: the way there and back.
         let mut quickest = Duration::MAX;
@@ -83,7 +86,7 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
                 .arg(format!("{KEY_PREFIX}*"));
             command.arg("COUNT").arg(count);
             let asked = Instant::now();
-            let mut answer = items(store.ask(master, command).await?).into_iter();
+            let mut answer = items(store.ask_one(shard, command).await?).into_iter();
             let took = asked.elapsed();
             quickest = quickest.min(took);
             let next = answer.next().and_then(text);
@@ -91,7 +94,7 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
             cursor = next.ok_or_else(|| misshapen("SCAN gave no cursor"))?;
             (found, steps) = (found.saturating_add(keys.len()), steps.saturating_add(1));
             for keys in keys.chunks(BATCH) {
-                take(tasks, &mut store, keys, scan).await?;
+                take(tasks, &mut store, shard, keys, scan).await?;
             }
             if cursor == "0" {
                 break;
@@ -103,10 +106,23 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
             }
         }
     }
-    store.assure().await?;
+    let whole = store.was_steady(steady).await?;
     // First: who waits for this reading relies on the store having all that is held.
     let written = write_back(tasks, &mut store, scan, began).await?;
     metrics.written_back(written);
+    store.assure().await?;
+    if !whole {
+        // Keys that were on their way may have been seen nowhere. That is no reason to
+        // forget that the store was read before.
+        tracing::warn!("slots of the cluster are being moved: the shared store is read again");
+        tasks.rescan.notify_one();
+        if state.scan_began().is_none() {
+            return Ok(());
+        }
+    } else {
+        let reigns = store.reigns();
+        tasks.progress.scanned(Scanned { began, reigns });
+    }
     let lost = state.scan_ended(scan, began);
     if lost > 0 {
         tracing::error!(
@@ -139,7 +155,7 @@ async fn write_back(
         }
         cursor = next;
         let answers = store
-            .many(keep_all(&entries, tasks.companion.state.shortened()))
+            .many(&keep_all(&entries, tasks.companion.state.shortened()))
             .await?;
         tasks.companion.metrics.data_errors("scan", &answers);
         let set = answers.iter().filter(|answer| {
@@ -155,7 +171,13 @@ enum Asked {
     Epoch(String),
 }
 
-async fn take(tasks: &Tasks, store: &mut Store, keys: &[Value], scan: u64) -> RedisResult<()> {
+async fn take(
+    tasks: &Tasks,
+    store: &mut Store,
+    shard: usize,
+    keys: &[Value],
+    scan: u64,
+) -> RedisResult<()> {
     let state = &tasks.companion.state;
     let (mut asked, mut commands): (Vec<Asked>, Vec<Cmd>) = (Vec::new(), Vec::new());
     for key in keys {
@@ -185,7 +207,7 @@ async fn take(tasks: &Tasks, store: &mut Store, keys: &[Value], scan: u64) -> Re
         }
         commands.push(expiry);
     }
-    let answers = store.many(commands).await?;
+    let answers = store.ask(shard, &commands).await?;
     tasks.companion.metrics.data_errors("scan", &answers);
     let mut answers = answers.into_iter();
     for name in asked {
@@ -216,10 +238,10 @@ fn ttl(answer: Option<RedisResult<Value>>) -> Option<Duration> {
 }
 
 async fn warn_of_eviction(store: &mut Store) {
-    for master in store.masters().await.unwrap_or_default() {
+    for shard in 0..store.len() {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
-        let info = store.ask(master, command).await.ok().and_then(text);
+        let info = store.ask_one(shard, command).await.ok().and_then(text);
         let policy = info.and_then(|info| {
             info.lines()
                 .find_map(|line| line.strip_prefix("maxmemory_policy:"))

@@ -8,8 +8,9 @@ use crate::event::Stream;
 pub const BUDGET: usize = 2 * 1024 * 1024;
 /// Messages in one answer.
 pub const COUNT: usize = 1_000;
-/// Largest message that is fetched, in bytes: ten times the largest that means anything,
-/// which has six anchors of 64 KiB.
+/// Largest message that is fetched whole, in bytes: ten times the largest that means
+/// anything, which has six anchors of 64 KiB. Of a larger one only the fields that mean
+/// something are fetched.
 pub const LARGEST: usize = 4 * 1024 * 1024;
 
 /// How many messages of a stream, counted from the first ever added, have their
@@ -26,6 +27,24 @@ pub fn covered_key(stream: Stream) -> String {
 macro_rules! collect {
     () => {
         r"
+local names = {
+  session_id = 1, sid = 1, root_sid = 1, agent_session_id = 1, delegation_edge_id = 1, edge_id = 1,
+  zone_id = 1, epoch = 1,
+}
+local function meant(fields)
+  local found, list = {}, {}
+  for i = 1, #fields, 2 do
+    local name, value = fields[i], fields[i + 1]
+    if names[name] then found[name] = value end
+  end
+  for name, value in pairs(found) do
+    if #value <= 65536 then
+      list[#list + 1] = name
+      list[#list + 1] = value
+    end
+  end
+  return list
+end
 local function taker(left, count, largest)
   local list, step = {}, 8
   local function take(got)
@@ -35,7 +54,7 @@ local function taker(left, count, largest)
         for _, part in ipairs(entry[2]) do size = size + #part end
       end
       if size > largest then
-        list[#list + 1] = {entry[1], size}
+        list[#list + 1] = {entry[1], size, meant(entry[2])}
         step = 1
       else
         list[#list + 1] = {entry[1], entry[2]}
@@ -138,10 +157,11 @@ return {delivered, pending, read or false, lag or false, added, length, first, l
 );
 
 /// Notes that so many messages are covered; never more than were added, never fewer
-/// than before unless the stream began anew.
+/// than before unless the stream began anew, or the store has other masters.
 ///
 /// KEYS: stream, its covered key. ARGV: how many, kept for milliseconds, the server's
-/// time as a master in which they were counted.
+/// time as a master in which they were counted, the name of all servers' times as
+/// masters or nothing.
 pub const COVER: &str = r"
 if redis.call('INFO', 'replication'):match('master_replid:(%w+)') ~= ARGV[3] then return 0 end
 local added = 0
@@ -149,12 +169,16 @@ local info = redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #info, 2 do
   if info[i] == 'entries-added' then added = info[i + 1] end
 end
-local old = redis.pcall('GET', KEYS[2])
-old = type(old) == 'string' and tonumber(old) or 0
+local old, reigns = redis.pcall('GET', KEYS[2]), ''
+if type(old) ~= 'string' then old = '' end
+old, reigns = old:match('^(%d+) ?(%x*)$')
+old = tonumber(old) or 0
 local new = tonumber(ARGV[1])
 if new > added then return 0 end
-if new <= old and old <= added then return 0 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if new <= old and old <= added and reigns == ARGV[4] then return 0 end
+local text = ARGV[1]
+if ARGV[4] ~= '' then text = text .. ' ' .. ARGV[4] end
+redis.call('SET', KEYS[2], text, 'PX', ARGV[2])
 return 1
 ";
 

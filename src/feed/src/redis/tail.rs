@@ -4,23 +4,26 @@
 //! What is read is confirmed by the same step: Redis took a write, says that it is a
 //! master, and its count of messages agrees with ours.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::{RedisResult, Value};
 
 use super::account::{Account, Gap, Step};
 use super::health::Limited;
-use super::reply::{Body, Message, Reading, reading, write_id};
+use super::reply::{Body, Covered, Message, Reading, reading, write_id};
 use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
 use super::target::Node;
 use super::{Backoff, Read, Tasks, not_a_master};
-use crate::event::{Event, Refused, Stream};
+use crate::event::{Event, Stream};
 
 /// Longest time that Redis holds back a question for news. Freshness is counted from
 /// when it was asked, so this is part of the state's age.
 const BLOCK_MS: usize = 250;
-/// From one question to the next while messages are too large to be sent as news.
+/// From one question to the next while messages are too large to be sent as news, at
+/// least and at most. In between it is as long as leaves Redis nine tenths of its time:
+/// it looks at the first and the last message of a stream whenever it is asked.
 const POLL: Duration = Duration::from_millis(50);
+const MAX_POLL: Duration = Duration::from_secs(1);
 /// How long one such message makes it so.
 const LARGE_FOR: Duration = Duration::from_secs(60);
 /// One line for many refused messages.
@@ -30,8 +33,9 @@ static REFUSED: Limited = Limited::new();
 struct Open {
     gap: Gap,
     since: Instant,
-    /// The store has them since then: a reading of it that begins later finds them.
-    stored: Option<Instant>,
+    /// The store has them since then, in these times of its masters: a reading of it
+    /// that begins later finds them.
+    stored: Option<(Instant, String)>,
 }
 
 struct Tail {
@@ -79,7 +83,10 @@ impl Tail {
         loop {
             let asked = Instant::now();
             let named = node.named_at()?;
-            let reading = self.read(tasks, &mut node, stream).await?;
+            let mut reading = self.read(tasks, &mut node, stream).await?;
+            // To a clock that is ahead everything looks old, and what is old may be missing.
+            reading.time_ms = reading.time_ms.min(wall_clock_ms());
+            let took = asked.elapsed();
             if !reading.master {
                 return Err(not_a_master());
             }
@@ -123,8 +130,7 @@ impl Tail {
             }
             self.promised = None;
             // A note of more than there ever was is of another stream.
-            let covered = reading.covered;
-            let covered = if covered > reading.added { 0 } else { covered };
+            let covered = Some(&reading.covered).filter(|note| note.count <= reading.added);
             let complete = self.is_whole(tasks, stream, covered);
             let more = reading.more;
             let read = Read {
@@ -141,7 +147,7 @@ impl Tail {
             }
             backoff.forget(tasks);
             if !more {
-                self.wait(&mut node, stream).await?;
+                self.wait(&mut node, stream, took).await?;
             }
         }
     }
@@ -174,9 +180,9 @@ impl Tail {
         for message in messages {
             let event = match &message.body {
                 Body::Fields(fields) => Event::read(stream, fields, tasks.key.as_ref()),
-                Body::TooLarge(_) => {
+                Body::Large(_, fields) => {
                     self.large = Some(Instant::now());
-                    Err(Refused::of_too_large(stream, tasks.key.is_some()))
+                    Event::read_part(stream, fields, tasks.key.as_ref())
                 }
                 Body::Gone => continue,
             };
@@ -235,7 +241,7 @@ impl Tail {
     }
 
     /// Whether nothing is missing, or what was is made good.
-    fn is_whole(&mut self, tasks: &Tasks, stream: Stream, covered: u64) -> bool {
+    fn is_whole(&mut self, tasks: &Tasks, stream: Stream, covered: Option<&Covered>) -> bool {
         let state = &tasks.companion.state;
         let problem = format!("missed {}", stream.key());
         // What there was no room for counts as missed, until there is room again.
@@ -254,13 +260,20 @@ impl Tail {
                 "missed messages concern no mandate that is still valid"
             );
         } else {
-            if covered >= open.gap.until && open.stored.is_none() {
-                open.stored = Some(Instant::now());
-                tasks.rescan.notify_one();
+            match covered.filter(|note| note.count >= open.gap.until) {
+                None => open.stored = None,
+                Some(note) => {
+                    let known = open.stored.as_ref();
+                    if known.is_none_or(|(_, reigns)| *reigns != note.reigns) {
+                        open.stored = Some((Instant::now(), note.reigns.clone()));
+                        tasks.rescan.notify_one();
+                    }
+                }
             }
-            let made_good = open
-                .stored
-                .is_some_and(|stored| state.scan_began().is_some_and(|began| began >= stored));
+            let scan = tasks.progress.last_scan();
+            let made_good = open.stored.as_ref().is_some_and(|(at, reigns)| {
+                scan.is_some_and(|scan| scan.began >= *at && scan.reigns == *reigns)
+            });
             if !made_good {
                 let text = format!(
                     "{} messages were missed, and the shared store is not known to have them",
@@ -281,9 +294,10 @@ impl Tail {
     }
 
     /// Waits until there is something new, or not for long.
-    async fn wait(&self, node: &mut Node, stream: Stream) -> RedisResult<()> {
+    async fn wait(&self, node: &mut Node, stream: Stream, took: Duration) -> RedisResult<()> {
         if self.large.is_some_and(|at| at.elapsed() < LARGE_FOR) {
-            tokio::time::sleep(POLL).await;
+            let pause = took.saturating_mul(9).clamp(POLL, MAX_POLL);
+            tokio::time::sleep(pause).await;
             return Ok(());
         }
         // What comes is read by the next step, with all that it has to be judged by.
@@ -295,6 +309,10 @@ impl Tail {
             .await?;
         Ok(())
     }
+}
+
+fn wall_clock_ms() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, millis)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use redis::aio::MultiplexedConnection;
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, TlsCertificates,
@@ -30,7 +29,7 @@ pub enum Target {
     /// Whoever the Sentinels, the witnesses, name; how to reach it.
     Sentinel(Login, Arc<Witness>),
     /// A cluster, whose masters are the witnesses.
-    Cluster(Box<ClusterClient>, Login, Arc<Witness>),
+    Cluster(Login, Arc<Witness>),
 }
 
 /// How to log in at a server whose address is found later.
@@ -159,18 +158,12 @@ impl Address {
             return Ok(Target::Sentinel(login, witness));
         }
         if self.cluster {
-            let mut builder = ClusterClientBuilder::new(infos.clone())
-                .connection_timeout(CONNECT)
-                .response_timeout(ANSWER);
-            if let Some(ca) = self.ca.clone().filter(|_| login.tls) {
-                builder = builder.certs(TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(ca),
-                });
-            }
-            let cluster = builder.build().context("the cluster's addresses")?;
+            ensure!(
+                login.redis.db() == 0,
+                "a cluster has no databases: leave the number out of the URLs"
+            );
             let witness = Witness::masters(hosts(&infos)?, login.clone());
-            return Ok(Target::Cluster(Box::new(cluster), login, witness));
+            return Ok(Target::Cluster(login, witness));
         }
         ensure!(
             infos.len() == 1,
@@ -229,7 +222,7 @@ impl Target {
     pub fn witness(&self) -> Option<&Arc<Witness>> {
         match self {
             Target::Server(..) => None,
-            Target::Sentinel(_, witness) | Target::Cluster(_, _, witness) => Some(witness),
+            Target::Sentinel(_, witness) | Target::Cluster(_, witness) => Some(witness),
         }
     }
 
@@ -237,7 +230,7 @@ impl Target {
     pub fn name(&self) -> String {
         match self {
             Target::Server(_, name) => name.clone(),
-            Target::Sentinel(_, witness) | Target::Cluster(_, _, witness) => witness.name(),
+            Target::Sentinel(_, witness) | Target::Cluster(_, witness) => witness.name(),
         }
     }
 
@@ -255,9 +248,7 @@ impl Target {
                     witness: None,
                 });
             }
-            Target::Sentinel(login, witness) | Target::Cluster(_, login, witness) => {
-                (login, witness)
-            }
+            Target::Sentinel(login, witness) | Target::Cluster(login, witness) => (login, witness),
         };
         let named = witness.fresh_view(stream).await?.named;
         let connection = connect(&login.at(&named.host, named.port)?).await?;
@@ -275,14 +266,8 @@ impl Target {
     /// Whatever keeps it from being made.
     pub async fn store(&self) -> RedisResult<Store> {
         match self {
-            Target::Cluster(client, ..) => {
-                let connection = within(client.get_async_connection()).await?;
-                Ok(Store::Cluster(connection))
-            }
-            _ => {
-                let node = self.node(Stream::Revocations).await?;
-                Ok(Store::Server(Box::new(node)))
-            }
+            Target::Cluster(login, witness) => Store::of_cluster(login, witness).await,
+            _ => Store::of_server(self.node(Stream::Revocations).await?).await,
         }
     }
 }

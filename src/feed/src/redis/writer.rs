@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use redis::RedisResult;
 
 use super::script::{COVER, covered_key};
-use super::store::{Store, keep_all};
-use super::{Backoff, Tasks};
+use super::store::{Command, Store, keep_all};
+use super::{Backoff, Read, Tasks};
 use crate::RETENTION;
 use crate::event::Stream;
 
 /// Entries that are written together.
 const BATCH: usize = 1_000;
+/// A note is written again after so long: whoever else writes it may know less.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// From one look to the next when nothing new is told.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -43,7 +45,8 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
     let connected = Instant::now();
     tasks.rescan.notify_one();
     let mut head = state.head();
-    let mut noted: BTreeMap<Stream, u64> = BTreeMap::new();
+    let mut noted: BTreeMap<Stream, (u64, Instant)> = BTreeMap::new();
+    let reigns = store.reigns();
     loop {
         store.assure().await?;
         // Looked at first: what was read by then is in the log by then.
@@ -53,18 +56,22 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             if next == *cursor {
                 break;
             }
-            let answers = store.many(keep_all(&entries, state.shortened())).await?;
+            let answers = store.many(&keep_all(&entries, state.shortened())).await?;
             tasks.companion.metrics.data_errors("writer", &answers);
             *cursor = next;
         }
-        let reconciled = state.scan_began().is_some_and(|began| began >= connected);
+        let scanned = tasks.progress.last_scan();
+        let reconciled =
+            scanned.is_some_and(|scan| scan.began >= connected && scan.reigns == reigns);
         for (stream, read) in read {
             let known = noted
                 .get(&stream)
-                .is_some_and(|noted| *noted == read.counted);
+                .is_some_and(|(counted, at)| *counted == read.counted && at.elapsed() < NOTE_EVERY);
             if reconciled && read.complete && read.seq <= *cursor && !known {
-                note(&mut store, stream, read.counted, &read.reign).await?;
-                noted.insert(stream, read.counted);
+                // Whoever has lost what was written since is not the same any more.
+                store.assure().await?;
+                note(&mut store, stream, &read, &reigns).await?;
+                noted.insert(stream, (read.counted, Instant::now()));
             }
         }
         backoff.forget(tasks);
@@ -72,16 +79,17 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
     }
 }
 
-async fn note(store: &mut Store, stream: Stream, counted: u64, reign: &str) -> RedisResult<()> {
-    let mut command = redis::cmd("EVAL");
-    command
-        .arg(COVER)
+async fn note(store: &mut Store, stream: Stream, read: &Read, reigns: &str) -> RedisResult<()> {
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(COVER)
         .arg(2)
         .arg(stream.key())
         .arg(covered_key(stream))
-        .arg(counted)
+        .arg(read.counted)
         .arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX))
-        .arg(reign);
-    store.many(vec![command]).await?;
+        .arg(&read.reign)
+        .arg(reigns);
+    let key = stream.key().to_owned();
+    store.many(&[Command { key, cmd }]).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::redis::reply::{Body, Message};
+use crate::redis::reply::{Body, Covered, Message};
 
 const LIFE: u64 = 3_600_000;
 
@@ -40,7 +40,7 @@ impl Model {
             length: self.there.len() as u64,
             first: self.there.first().map(|id| (*id, 0)),
             last: (self.next, 0),
-            covered: 0,
+            covered: Covered::default(),
             time_ms: self.next,
             more: all.len() >= count,
             messages: messages.collect(),
@@ -170,7 +170,7 @@ fn a_late_start_lacks_what_was_trimmed_before_it() {
     // Old ones concern no living mandate.
     let mut account = Account::new();
     let mut reading = model.read((0, 0), 10);
-    reading.time_ms = LIFE + 1_000;
+    reading.time_ms = 2 * LIFE + 1_000;
     assert_eq!(account.judge(&reading, LIFE), WHOLE);
 }
 
@@ -194,7 +194,7 @@ fn a_message_that_was_just_deleted_is_missed_however_old_the_first_one_is() {
     model.there.pop();
     model.deleted = 4;
     let mut reading = model.read(account.id(), 9);
-    reading.time_ms = LIFE + 4;
+    reading.time_ms = 2 * LIFE + 4;
     assert_eq!(account.judge(&reading, LIFE), gap(1, 4));
 }
 

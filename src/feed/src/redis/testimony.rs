@@ -1,0 +1,214 @@
+//! What witnesses of who is master said, and what follows from it. Pure.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::reply::{items, text};
+use super::slots::{Slots, slot_of};
+use crate::event::Stream;
+
+/// Most witnesses that are asked.
+pub const MAX_WITNESSES: usize = 128;
+
+/// A server as the witnesses name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named {
+    /// Host, or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What one witness said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Who it is: each has one voice, whatever addresses it has.
+    pub voice: String,
+    /// Whom it names for a stream, and by how new an election.
+    pub named: BTreeMap<Stream, (Named, u64)>,
+    /// How many voices there are, by what it knows.
+    pub voices: usize,
+    /// A failover is under way.
+    pub changing: bool,
+    /// Which master has which slots, in a cluster.
+    pub slots: Option<Slots>,
+    /// Other witnesses that it knows.
+    pub others: Vec<(String, u16)>,
+}
+
+/// What each voice said, and how many are a majority.
+fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), &'static str> {
+    let heard: BTreeMap<&str, &Said> = said
+        .iter()
+        .map(|said| (said.voice.as_str(), said))
+        .collect();
+    let voices = said.iter().map(|said| said.voices).max();
+    let voices = voices.unwrap_or(0).max(least);
+    let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
+    if heard.len() < majority {
+        return Err("too few witnesses of who is master answer: a majority is needed");
+    }
+    Ok((heard, majority))
+}
+
+/// Which master has which slots, as a majority of the masters say.
+///
+/// # Errors
+/// Why that is not known.
+pub fn owners_of(said: &[Said]) -> Result<Slots, &'static str> {
+    let (heard, majority) = heard(said, 0)?;
+    let all: Vec<&Slots> = heard
+        .values()
+        .filter_map(|said| said.slots.as_ref())
+        .collect();
+    let same = |slots: &&&Slots| all.iter().filter(|other| *other == *slots).count() >= majority;
+    match all.iter().find(same) {
+        Some(slots) if slots.is_whole() => Ok((*slots).clone()),
+        Some(_) => Err("some slots of the cluster have no master"),
+        None => Err("the masters do not agree on who has which slots"),
+    }
+}
+
+/// Whom a majority of at least `least` voices names, if none knows of a newer election.
+///
+/// # Errors
+/// Why nobody is named.
+pub fn agreed(said: &[Said], least: usize, stream: Stream) -> Result<Named, &'static str> {
+    let (heard, majority) = heard(said, least)?;
+    if heard.values().any(|said| said.changing) {
+        return Err("a failover is under way");
+    }
+    let named = |said: &&Said| said.named.get(&stream).cloned();
+    let all: Vec<(Named, u64)> = heard.values().filter_map(named).collect();
+    let Some((newest, epoch)) = all.iter().max_by_key(|(_, epoch)| *epoch) else {
+        return Err("the witnesses name no master");
+    };
+    let votes = all.iter().filter(|(named, _)| named == newest).count();
+    let rivals = all
+        .iter()
+        .any(|(named, other)| named != newest && other == epoch && *epoch > 0);
+    if votes < majority || rivals {
+        return Err("the witnesses do not agree on who is master");
+    }
+    Ok(newest.clone())
+}
+
+fn pairs(value: Value) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    let mut list = match value {
+        Value::Map(pairs) => pairs.into_iter().flat_map(|(n, v)| [n, v]).collect(),
+        other => items(other),
+    }
+    .into_iter();
+    while let (Some(name), Some(value)) = (list.next(), list.next()) {
+        if let (Some(name), Some(value)) = (text(name), text(value)) {
+            map.insert(name, value);
+        }
+    }
+    map
+}
+
+/// What a Sentinel answered; `None` for anything of another shape.
+pub fn of_sentinel(answers: Vec<Value>) -> Option<Said> {
+    let mut answers = answers.into_iter();
+    let voice = text(answers.next()?)?;
+    let mut address = items(answers.next()?).into_iter();
+    let (host, port) = (text(address.next()?)?, text(address.next()?)?);
+    let named = Named {
+        host,
+        port: port.parse().ok()?,
+    };
+    let master = pairs(answers.next()?);
+    let count = |name: &str| master.get(name).and_then(|n| n.parse::<u64>().ok());
+    let epoch = count("config-epoch").unwrap_or(0);
+    let others = usize::try_from(count("num-other-sentinels").unwrap_or(0)).ok()?;
+    let flags = master.get("flags").map_or("", String::as_str);
+    let known = items(answers.next()?).into_iter().filter_map(|other| {
+        let other = pairs(other);
+        Some((other.get("ip")?.clone(), other.get("port")?.parse().ok()?))
+    });
+    Some(Said {
+        voice,
+        named: Stream::ALL
+            .map(|stream| (stream, (named.clone(), epoch)))
+            .into(),
+        voices: others.saturating_add(1),
+        changing: flags.contains("failover_in_progress"),
+        slots: None,
+        others: known.take(MAX_WITNESSES).collect(),
+    })
+}
+
+/// A node of the cluster has a voice if it is a master by its own account.
+pub fn of_master(answers: Vec<Value>, asked: &str) -> Option<Said> {
+    let mut answers = answers.into_iter();
+    let voice = text(answers.next()?)?;
+    let slots = Slots::read(answers.next()?, asked)?;
+    let has_voice = slots.ids().contains(voice.as_str());
+    let owner = |stream: Stream| slots.master_of(slot_of(stream.key())).cloned();
+    let named = Stream::ALL
+        .into_iter()
+        .filter(|_| has_voice)
+        .filter_map(|stream| Some((stream, (owner(stream)?, 0))));
+    let others = slots.masters().into_iter().take(MAX_WITNESSES);
+    Some(Said {
+        // All who have none are one voice that names nobody.
+        voice: if has_voice { voice } else { String::new() },
+        named: named.collect(),
+        voices: slots.ids().len(),
+        changing: false,
+        others: others.map(|at| (at.host.clone(), at.port)).collect(),
+        slots: Some(slots).filter(|_| has_voice),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(voice: &str, port: u16, epoch: u64, voices: usize) -> Said {
+        let named = Named {
+            host: "h".to_owned(),
+            port,
+        };
+        Said {
+            voice: voice.to_owned(),
+            named: [(Stream::Revocations, (named, epoch))].into(),
+            voices,
+            changing: false,
+            slots: None,
+            others: Vec::new(),
+        }
+    }
+
+    fn port(said: &[Said]) -> Option<u16> {
+        agreed(said, 0, Stream::Revocations)
+            .ok()
+            .map(|named| named.port)
+    }
+
+    #[test]
+    fn a_majority_of_all_voices_names_the_master() {
+        assert_eq!(port(&[said("a", 1, 1, 3), said("b", 1, 1, 3)]), Some(1));
+        assert_eq!(port(&[said("a", 1, 1, 3)]), None, "a minority");
+        let twice = [said("a", 1, 1, 3), said("a", 1, 1, 3)];
+        assert_eq!(port(&twice), None, "one voice at two addresses");
+        assert_eq!(port(&[said("a", 1, 1, 1)]), Some(1));
+        assert_eq!(port(&[]), None);
+        let forgetful = agreed(&[said("a", 1, 1, 1)], 3, Stream::Revocations);
+        assert!(forgetful.is_err(), "one that has forgotten the others");
+        let mut changing = [said("a", 1, 1, 3), said("b", 1, 1, 3)];
+        changing[1].changing = true;
+        assert_eq!(port(&changing), None);
+    }
+
+    #[test]
+    fn one_that_knows_of_a_newer_election_is_enough_to_doubt() {
+        let (a, b) = (said("a", 1, 1, 3), said("b", 1, 1, 3));
+        assert_eq!(port(&[a.clone(), b.clone(), said("c", 2, 2, 3)]), None);
+        // And one that has not heard of it yet does not hold the others up.
+        let (c, d) = (said("c", 2, 2, 3), said("d", 2, 2, 3));
+        assert_eq!(port(&[a, c, d]), Some(2));
+    }
+}
