@@ -44,6 +44,13 @@ fn cluster(setup: &Setup, name: &str, address: SocketAddr) -> Value {
             {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}
         ]},
     });
+    if setup.warming.iter().any(|known| known == name) {
+        cluster["health_checks"] = json!([{
+            "timeout": "10s", "interval": "10s",
+            "unhealthy_threshold": 1, "healthy_threshold": 1,
+            "http_health_check": {"path": "/healthz"},
+        }]);
+    }
     if let Some((_, ca)) = setup.trusted.iter().find(|(trusted, _)| trusted == name) {
         cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
             "@type": UPSTREAM_TLS,

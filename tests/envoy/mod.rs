@@ -27,6 +27,9 @@ pub struct Setup {
     pub configurations: Vec<String>,
     /// Cluster name to address, the protected upstream's (`upstream`) among them.
     pub clusters: Vec<(String, SocketAddr)>,
+    /// Clusters, by name, that are there only when their health was checked once: until
+    /// then Envoy takes no call to them.
+    pub warming: Vec<String>,
     /// The VM's environment.
     pub environment: Vec<(String, String)>,
     /// The process's environment that the VM may read (`host_env_keys`).
@@ -57,6 +60,12 @@ impl Setup {
     pub fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
         self.clusters.push((name.to_owned(), address));
         self
+    }
+
+    /// One that warms up.
+    pub fn warming(mut self, name: &str, address: SocketAddr) -> Self {
+        self.warming.push(name.to_owned());
+        self.cluster(name, address)
     }
 
     pub fn paths(mut self, paths: impl IntoIterator<Item = Paths>) -> Self {

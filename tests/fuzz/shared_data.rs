@@ -35,7 +35,10 @@ pub fn check(data: &[u8]) {
         // Flags are numbers there, so other numbers than 0 and 1 are read as 1.
         assert_eq!(Control::decode(&control.encode()), Some(control));
         let _ = (control.due(NOW_MS, true), control.without_key_set());
-        let _ = (control.age_ms(NOW_MS), control.failed(NOW_MS, NOW_MS));
+        let _ = (
+            control.age_ms(NOW_MS),
+            control.failed(NOW_MS, NOW_MS, control.cause()),
+        );
     }
     if let Some(chunk) = Chunk::decode(name, &bytes) {
         assert_eq!(chunk.encode(name), bytes);

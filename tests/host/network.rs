@@ -186,10 +186,15 @@ fn arrival(
             headers,
             body,
             after,
-        } => Some((
-            now + after,
-            Arrived(Some((with(shape, status, headers), body)), None),
-        )),
+        } => {
+            let mut headers = with(shape, status, headers);
+            if shape == Failed::Status {
+                // Envoy's router puts it into what the upstream answered, and into
+                // nothing that it answers itself.
+                headers.add("x-envoy-upstream-service-time", "1");
+            }
+            Some((now + after, Arrived(Some((headers, body)), None)))
+        }
         Answer::Refused => {
             let text = "upstream connect error or disconnect/reset before headers";
             Some((now, failed(shape, 503, text)))

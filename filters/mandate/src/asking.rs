@@ -3,10 +3,11 @@
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Feed as Settings};
+use caracal_mandate::failure::Kind;
 use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
-use crate::calls::{Answer, Companion, refused};
+use crate::calls::{Answer, Companion, Failure, refused};
 use crate::host::{self, Failed, Level};
 
 /// Longest wait for an answer: the companion has it at hand.
@@ -55,10 +56,9 @@ impl Asking {
         now_ms: u64,
     ) {
         let read = match answer {
-            Ok((200, body)) => {
-                answers::Answer::parse(&body).ok_or_else(|| "the answer cannot be read".to_owned())
-            }
-            Ok((status, _)) => Err(refused(status)),
+            Ok((200, body)) => answers::Answer::parse(&body)
+                .ok_or_else(|| Failure::new(Kind::Unreadable, "the answer cannot be read")),
+            Ok((status, body)) => Err(refused(status, &body)),
             Err(why) => Err(why),
         };
         let why = match read {
@@ -69,19 +69,22 @@ impl Asking {
             {
                 return;
             }
-            Ok(_) => "more is revoked than may be remembered (limits.max_anchors)".to_owned(),
+            Ok(_) => Failure::new(
+                Kind::Capacity,
+                "more is revoked than may be remembered (limits.max_anchors)",
+            ),
             Err(why) => why,
         };
         self.failed(&why, now_ms);
     }
 
     /// A question came to nothing.
-    pub(crate) fn failed(&mut self, why: &str, now_ms: u64) {
-        if self.answers.failed(now_ms) {
+    pub(crate) fn failed(&mut self, why: &Failure, now_ms: u64) {
+        if self.answers.failed(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
             host::log(
                 Level::Error,
-                &format!("caracal: revocation not asked of {upstream}: {why}"),
+                &format!("caracal: revocation not asked of {upstream}: {}", why.words),
             );
         }
     }

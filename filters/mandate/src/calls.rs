@@ -3,14 +3,47 @@
 use std::time::Duration;
 
 use caracal_mandate::config::{Configuration, Feed, Host, JwksTarget};
+use caracal_mandate::failure::{Cause, Kind, Turn};
 
-use crate::host::{self, Buffer, Failed, Map};
+use crate::host::{self, Buffer, Failed, Level, Map};
 
-pub(crate) const NOT_TAKEN: &str =
-    "the proxy did not take the call: is there an upstream of that name?";
+/// Most of an answer that the proxy made up itself which is logged, in bytes.
+const MAX_LOCAL_BYTES: usize = 240;
+/// Most of an answer with status 503 that is looked at.
+const MAX_NOT_READY_BYTES: usize = 512;
+/// How the companion itself says that it is not ready.
+const NOT_READY: &[u8] = b"\"not_ready\"";
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) words: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
+        Failure {
+            kind,
+            words: words.into(),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn not_taken() -> Self {
+        Failure::new(
+            Kind::Untaken,
+            "the proxy did not take the call: is there an upstream of that name?",
+        )
+    }
+
+    pub(crate) fn cause(&self) -> Cause {
+        Cause::new(self.kind, &self.words)
+    }
+}
 
 /// An answer's status and body, or why there is none.
-pub(crate) type Answer = Result<(u16, Vec<u8>), String>;
+pub(crate) type Answer = Result<(u16, Vec<u8>), Failure>;
 
 /// Where the key set comes from.
 pub(crate) struct Sts {
@@ -95,30 +128,62 @@ impl Companion {
     }
 }
 
-/// Why the companion's answer is of no use, by its status.
-pub(crate) fn refused(status: u16) -> String {
+/// Why the companion's answer is of no use, by its status, and by its body where that
+/// is 503: anything on the way to it can say so too.
+#[cold]
+pub(crate) fn refused(status: u16, body: &[u8]) -> Failure {
     match status {
-        401 | 403 => "the companion does not take the token: revocation.token".to_owned(),
-        503 => "the companion is not in touch with Redis yet".to_owned(),
-        status => format!("status {status}, expected 200"),
+        401 | 403 => Failure::new(
+            Kind::Token,
+            "the companion does not take the token: revocation.token",
+        ),
+        503 if body.windows(NOT_READY.len()).any(|part| part == NOT_READY) => Failure::new(
+            Kind::NotReady,
+            "the companion says that it is not in touch with Redis yet",
+        ),
+        status => not_200(status),
     }
+}
+
+#[cold]
+fn not_200(status: u16) -> Failure {
+    Failure::new(Kind::Status, format!("status {status}, expected 200"))
 }
 
 /// What the STS answered to be a key set, or why it is none.
-pub(crate) fn document(answer: Answer) -> Result<Vec<u8>, String> {
+pub(crate) fn document(answer: Answer) -> Result<Vec<u8>, Failure> {
     match answer? {
         (200, document) => Ok(document),
-        (status, _) => Err(format!("status {status}, expected 200")),
+        (status, _) => Err(not_200(status)),
     }
 }
 
+/// Why Envoy answered a call itself: nobody else did. It says when it was the upstream.
+#[cold]
+fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
+    let was_upstream = host::header(Map::CalloutResponse, "x-envoy-upstream-service-time");
+    if !matches!(was_upstream, Ok(None)) {
+        return None;
+    }
+    let size = body_size.min(MAX_LOCAL_BYTES);
+    let said = host::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default();
+    // It can quote what a peer sent, as in a certificate.
+    let said = said.escape_ascii().take(MAX_LOCAL_BYTES).map(char::from);
+    let said = said.collect::<String>();
+    Some(Failure::new(
+        Kind::Unreached,
+        format!("no answer from it; the proxy says {status}: {said}"),
+    ))
+}
+
 /// The answer to a callout, in its callback. One over `max` bytes is not read.
+#[inline(never)]
 pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usize) -> Answer {
     const NONE: &str = "no answer, or one that is too large";
     // An answer that Envoy itself cut short has no headers at all, and one that failed
     // on APISIX none that may be read but one by one.
     if num_headers == 0 && host != Host::Apisix {
-        return Err(NONE.to_owned());
+        return Err(Failure::new(Kind::Unreached, NONE));
     }
     let header = |name| {
         host::header(Map::CalloutResponse, name)
@@ -135,23 +200,80 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
                 .filter(|c| c.is_ascii_graphic())
                 .take(40)
                 .collect();
-            return Err(format!("the call failed ({cut})"));
+            return Err(Failure::new(
+                Kind::Unreached,
+                format!("the call failed ({cut})"),
+            ));
         }
     }
     let status = header(":status").and_then(|status| status.parse().ok());
     let Some(status) = status else {
         return Err(match host {
-            Host::Apisix => NONE.to_owned(),
-            Host::Envoy | Host::Kong => "an answer without a status".to_owned(),
+            Host::Apisix => Failure::new(Kind::Unreached, NONE),
+            Host::Envoy | Host::Kong => {
+                Failure::new(Kind::Unreadable, "an answer without a status")
+            }
         });
     };
     if status != 200 {
-        return Ok((status, Vec::new()));
+        if host == Host::Envoy
+            && let Some(failure) = local_reply(status, body_size)
+        {
+            return Err(failure);
+        }
+        let body = match status {
+            503 => {
+                let size = body_size.min(MAX_NOT_READY_BYTES);
+                host::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        return Ok((status, body));
     }
     if body_size > max {
-        return Err(format!("the answer is over {max} bytes"));
+        return Err(Failure::new(
+            Kind::Unreadable,
+            format!("the answer is over {max} bytes"),
+        ));
     }
     host::buffer(Buffer::CalloutResponseBody, body_size)
         .map(|body| (status, body))
-        .map_err(|failed| format!("the answer cannot be read (status {})", failed.0))
+        .map_err(|failed| {
+            let words = format!("the answer cannot be read (status {})", failed.0);
+            Failure::new(Kind::Unreadable, words)
+        })
+}
+
+/// Says that requests begin or cease to be refused for want of `what`, which comes from
+/// `upstream`; why, how old it is, and how old it may be.
+#[cold]
+pub(crate) fn log_turn(
+    turn: Turn,
+    what: &str,
+    upstream: &str,
+    why: Option<&str>,
+    age_ms: Option<u64>,
+    limit: &str,
+) {
+    match turn {
+        Turn::Refused => {
+            let why = why.unwrap_or("it answers, and what it says is old");
+            let age = match age_ms {
+                Some(age_ms) => format!("is {} s old", age_ms / 1_000),
+                None => "was never read".to_owned(),
+            };
+            host::log(
+                Level::Error,
+                &format!(
+                    "caracal: REFUSING every request that needs the {what} (503): it {age}, the limit is {limit}; {upstream}: {why}"
+                ),
+            );
+        }
+        Turn::Judged(lasted_ms) => host::log(
+            Level::Info,
+            &format!(
+                "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"
+            ),
+        ),
+    }
 }

@@ -183,6 +183,7 @@ fn taken(data: *mut u8, size: usize) -> Vec<u8> {
 }
 
 /// Writes a line to the proxy's log. A host that refuses it can't be told.
+#[inline(never)]
 pub(crate) fn log(level: Level, message: &str) {
     // SAFETY: the pointer and length are of a live string.
     let _ = unsafe { raw::proxy_log(level as u32, message.as_ptr(), message.len()) };
@@ -379,6 +380,7 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
 
 /// Sends a request to an upstream of the host's, and gives the token of its answer,
 /// which comes to `callback`.
+#[inline(never)]
 pub(crate) fn http_call(
     upstream: &str,
     headers: &[(&str, &str)],

@@ -1,9 +1,10 @@
 //! The key set: what this VM decides by, and the part that it plays in fetching it.
 
+use caracal_mandate::failure::Kind;
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::refresh::{Control, Fetch, Lease};
 
-use crate::calls::{Answer, NOT_TAKEN, document};
+use crate::calls::{self, Answer, Failure, document};
 use crate::engine::{EVERY_MS, Engine};
 use crate::host::{self, Failed, Level};
 use crate::store::StoredKeySet;
@@ -150,8 +151,63 @@ impl Engine {
                 fetching.token = Some(token);
                 self.fetching = Some(fetching);
             }
-            Err(_) => self.fetch_ended(&fetching, Err(NOT_TAKEN.to_owned()), now_ms),
+            Err(_) if self.fetch_again(&fetching, now_ms) => {}
+            Err(_) => self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms),
         }
+    }
+
+    /// Lets the next tick but some make a call that the proxy did not take. False when
+    /// that has been tried enough.
+    #[cold]
+    fn fetch_again(&mut self, fetching: &Fetching, now_ms: u64) -> bool {
+        for _ in 0..WRITE_ATTEMPTS {
+            let Ok((control, cas)) = self.store.control() else {
+                return false;
+            };
+            if !fetching.lease.is_some_and(|lease| control.holds(lease)) {
+                // Another took over; it is that one's now.
+                return true;
+            }
+            let Some(next) = control.again(now_ms) else {
+                return false;
+            };
+            if self.store.write_control(&next, cas) == Ok(true) {
+                self.control = next;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Says when requests begin or cease to be refused for want of a key set: once for
+    /// all VMs, by the one that writes it down.
+    pub(crate) fn note_key_set(&mut self, now_ms: u64) {
+        if self.control.turned(now_ms, self.timing).is_some() {
+            self.key_set_turned(now_ms);
+        }
+    }
+
+    #[cold]
+    fn key_set_turned(&mut self, now_ms: u64) {
+        let Ok((control, cas)) = self.store.control() else {
+            return;
+        };
+        let Some((next, turn)) = control.turned(now_ms, self.timing) else {
+            return;
+        };
+        if self.store.write_control(&next, cas) != Ok(true) {
+            return;
+        }
+        self.control = next;
+        let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
+        calls::log_turn(
+            turn,
+            "key set",
+            &self.sts.upstream,
+            next.cause().words(),
+            next.age_ms(now_ms),
+            &format!("{} s (jwks.ttl_s and jwks.max_stale_s)", limit_ms / 1_000),
+        );
     }
 
     /// The fetch under way, if an answer is to it. A late one, to a lease that
@@ -166,7 +222,7 @@ impl Engine {
         let parsed = document(answer).and_then(|document| {
             match KeySet::parse(&document, &self.algorithms) {
                 Ok(keys) => Ok((document, keys)),
-                Err(why) => Err(why.to_string()),
+                Err(why) => Err(Failure::new(Kind::Unreadable, why.to_string())),
             }
         });
         // What was wanted while this went on is there, or is asked for again.
@@ -196,7 +252,7 @@ impl Engine {
                     }
                     (next, false)
                 }
-                Err(_) => control.failed(now_ms, now_ms),
+                Err(why) => control.failed(now_ms, now_ms, why.cause()),
             };
             if self.store.write_control(&next, cas) != Ok(true) {
                 continue;
@@ -215,7 +271,10 @@ impl Engine {
                     let (upstream, path) = (&self.sts.upstream, &self.sts.target.path);
                     host::log(
                         Level::Error,
-                        &format!("caracal: key set not fetched from {upstream}{path}: {why}"),
+                        &format!(
+                            "caracal: key set not fetched from {upstream}{path}: {}",
+                            why.words
+                        ),
                     );
                 }
                 Err(_) => {}

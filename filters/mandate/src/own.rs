@@ -11,7 +11,7 @@ use caracal_mandate::refresh::Seen;
 
 use crate::asking::TIMEOUT_MS;
 use crate::callback;
-use crate::calls::{Answer, NOT_TAKEN};
+use crate::calls::{Answer, Failure};
 use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
 use crate::keys::Fetching;
 use crate::request::Request;
@@ -61,6 +61,7 @@ impl Engine {
     ) -> Outcome {
         // Another configuration in this worker may have fetched.
         self.sync();
+        self.note_key_set(now_ms);
         let verdict = self.decide(&credential, false, now_ms);
         let seen = self.control.seen();
         if let Verdict::NeedsKeySet(missing) = verdict
@@ -130,7 +131,7 @@ impl Engine {
                 match asking.ask(mandate, now_ms) {
                     Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
-                        asking.failed(NOT_TAKEN, now_ms);
+                        asking.failed(&Failure::not_taken(), now_ms);
                         None
                     }
                 }
@@ -170,7 +171,7 @@ impl Engine {
                 Some((call, token))
             }
             Err(_) => {
-                self.fetch_ended(&fetching, Err(NOT_TAKEN.to_owned()), now_ms);
+                self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms);
                 None
             }
         }
@@ -192,6 +193,7 @@ impl Engine {
                     }
                 }
                 self.sync();
+                self.note_key_set(now_ms);
                 self.decide_after_call(&own, now_ms)
             }
         };

@@ -51,7 +51,7 @@ impl Feed {
         lease: u64,
         page: &Page,
         now_ms: u64,
-        finish: impl Fn(&mut Head),
+        finish: &dyn Fn(&mut Head),
     ) -> Published {
         for _ in 0..ATTEMPTS {
             match self.sync(now_ms) {
@@ -67,7 +67,7 @@ impl Feed {
                 return self.overflow(lease);
             }
             self.warn_of_crowd(all);
-            match self.append(lease, &news, page, now_ms, &finish) {
+            match self.append(lease, &news, page, now_ms, finish) {
                 Ok(Step::Done) => {
                     let _ = self.sync(now_ms);
                     return Published::Done;
@@ -111,7 +111,7 @@ impl Feed {
         news: &[(AnchorId, u32)],
         page: &Page,
         now_ms: u64,
-        finish: &impl Fn(&mut Head),
+        finish: &dyn Fn(&mut Head),
     ) -> Result<Step, Failed> {
         let head = self.head;
         let drafts = self.drafts(&head, news)?;

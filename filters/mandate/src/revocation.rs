@@ -4,12 +4,13 @@
 use std::cell::RefCell;
 
 use caracal_mandate::config::{Configuration, Feed as Settings};
+use caracal_mandate::failure::Kind;
 use caracal_mandate::revocation::head::{Head, Timing};
 use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 use caracal_mandate::revocation::replica::Replica;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
-use crate::calls::{Answer, Companion, refused};
+use crate::calls::{self, Answer, Companion, Failure, refused};
 use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 use crate::publish::{Published, Rebuild};
@@ -133,6 +134,7 @@ impl Feed {
 
     /// Writes the record against the version last read; `false` when another VM
     /// wrote meanwhile.
+    #[inline(never)]
     pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Failed> {
         let bytes = head.encode();
         let written = self.store.write_head(&bytes, self.cas)?;
@@ -228,7 +230,33 @@ impl Feed {
             return None;
         }
         self.replica.sweep(seconds(now_ms), SWEPT_SLOTS);
+        if self.head.turned(now_ms, self.timing).is_some() {
+            self.turned(now_ms);
+        }
         self.poll(metrics, now_ms)
+    }
+
+    /// Says that requests begin or cease to be refused for want of a fresh state: once
+    /// for all VMs, by the one that writes it down.
+    #[cold]
+    fn turned(&mut self, now_ms: u64) {
+        let Some((next, turn)) = self.head.turned(now_ms, self.timing) else {
+            return;
+        };
+        let why = next.cause().words();
+        let age_ms = next.age_ms(now_ms);
+        if !matches!(self.write_head(next), Ok(true)) {
+            return;
+        }
+        let limit_s = self.timing.max_staleness_ms / 1_000;
+        calls::log_turn(
+            turn,
+            "revocation state",
+            &self.companion.upstream,
+            why,
+            age_ms,
+            &format!("{limit_s} s (revocation.max_staleness_s)"),
+        );
     }
 
     fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<Poll> {
@@ -327,7 +355,7 @@ impl Feed {
                 self.give_up(polling.lease, now_ms);
                 Ok("gone")
             }
-            Ok((status, _)) => Err(refused(status)),
+            Ok((status, body)) => Err(refused(status, &body)),
             Err(why) => Err(why),
         };
         match result {
@@ -340,18 +368,43 @@ impl Feed {
         }
     }
 
+    /// The proxy did not take the call: it is made again soon, or has failed.
+    #[cold]
+    pub(crate) fn poll_not_taken(&mut self, metrics: &mut Metrics, now_ms: u64) {
+        let lease = self.polling.as_ref().map(|polling| polling.lease);
+        for _ in 0..ATTEMPTS {
+            if self.read_head().is_err() || !lease.is_some_and(|lease| self.head.holds(lease)) {
+                break;
+            }
+            let Some(next) = self.head.again(now_ms) else {
+                break;
+            };
+            match self.write_head(next) {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.polling = None;
+                    self.snapshot = None;
+                    return;
+                }
+                Err(_) => break,
+            }
+        }
+        self.poll_ended(Err(Failure::not_taken()), metrics, now_ms);
+    }
+
     fn take_page(
         &mut self,
         polling: &Polling,
         body: &[u8],
         now_ms: u64,
-    ) -> Result<&'static str, String> {
+    ) -> Result<&'static str, Failure> {
         let after = if polling.snapshot {
             0
         } else {
             self.head.cursor
         };
-        let page = Page::parse(body, after, &self.zone_id).map_err(|why| why.to_string())?;
+        let page = Page::parse(body, after, &self.zone_id)
+            .map_err(|why| Failure::new(Kind::Unreadable, why.to_string()))?;
         // As old as it can be: the companion made it after it was asked.
         let confirmed_at_ms = polling.began_ms.saturating_sub(page.confirmed_age_ms);
         if polling.snapshot {
@@ -361,7 +414,7 @@ impl Feed {
             self.give_up(polling.lease, now_ms);
             return Ok("gone");
         }
-        let published = self.publish(polling.lease, &page, now_ms, |head| {
+        let published = self.publish(polling.lease, &page, now_ms, &|head| {
             head.cursor = page.last.filter(|_| page.more).unwrap_or(page.head);
             if !page.more {
                 head.confirm(confirmed_at_ms);
@@ -377,7 +430,7 @@ impl Feed {
         page: &Page,
         confirmed_at_ms: u64,
         now_ms: u64,
-    ) -> Result<&'static str, String> {
+    ) -> Result<&'static str, Failure> {
         let mut snapshot = self.snapshot.take().unwrap_or(Snapshot {
             lease: polling.lease,
             generation: page.generation,
@@ -390,11 +443,14 @@ impl Feed {
             return Ok("gone");
         }
         if page.more && page.next.is_empty() {
-            return Err("the snapshot says that there is more, and not where".to_owned());
+            return Err(Failure::new(
+                Kind::Unreadable,
+                "the snapshot says that there is more, and not where",
+            ));
         }
         let timing = self.timing;
         let last = page.next.is_empty();
-        let published = self.publish(polling.lease, page, now_ms, |head| {
+        let published = self.publish(polling.lease, page, now_ms, &|head| {
             *head = head.answered();
             if last {
                 head.generation = snapshot.generation;
@@ -407,7 +463,9 @@ impl Feed {
             }
         });
         let went_well = matches!(published, Published::Done);
-        if went_well && last {
+        // While everybody is refused for what the companion does not know, this would
+        // sound as if all were well.
+        if went_well && last && self.head.is_fresh(now_ms, self.timing) {
             let held = self.replica.anchors().len();
             host::log(
                 Level::Info,
@@ -421,16 +479,19 @@ impl Feed {
         self.published(published)
     }
 
-    fn published(&self, published: Published) -> Result<&'static str, String> {
+    fn published(&self, published: Published) -> Result<&'static str, Failure> {
         match published {
             Published::Done => Ok("ok"),
             // Another VM took over; what it writes counts.
             Published::Lost => Ok("lost"),
-            Published::OverCapacity => Err(format!(
-                "more than {} anchors are revoked (limits.max_anchors): every request that needs them is refused",
-                self.max_anchors
+            Published::OverCapacity => Err(Failure::new(
+                Kind::Capacity,
+                format!(
+                    "more than {} anchors are revoked (limits.max_anchors): every request that needs them is refused",
+                    self.max_anchors
+                ),
             )),
-            Published::Failed => Err("the state cannot be shared".to_owned()),
+            Published::Failed => Err(Failure::new(Kind::Unshared, "the state cannot be shared")),
         }
     }
 
@@ -447,19 +508,20 @@ impl Feed {
         }
     }
 
-    fn fail(&mut self, lease: u64, why: &str, now_ms: u64) {
+    #[inline(never)]
+    fn fail(&mut self, lease: u64, why: &Failure, now_ms: u64) {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() || !self.head.holds(lease) {
                 break;
             }
-            let (next, log) = self.head.failed(now_ms, self.timing);
+            let (next, log) = self.head.failed(now_ms, self.timing, why.cause());
             match self.write_head(next) {
                 Ok(false) => continue,
                 Ok(true) if log => host::log(
                     Level::Error,
                     &format!(
-                        "caracal: revocations not read from {}: {why}",
-                        self.companion.upstream
+                        "caracal: revocations not read from {}: {}",
+                        self.companion.upstream, why.words
                     ),
                 ),
                 Ok(true) | Err(_) => {}

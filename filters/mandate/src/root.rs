@@ -13,7 +13,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::callback;
-use crate::calls::{self, NOT_TAKEN};
+use crate::calls;
 use crate::engine::{Engine, Phase, Settled};
 use crate::host::{self, Buffer, Level};
 use crate::request;
@@ -102,7 +102,7 @@ impl Answered {
         };
         match feed.companion.page(&poll.path, poll.timeout_ms) {
             Ok(token) => feed.poll_began(token),
-            Err(_) => feed.poll_ended(Err(NOT_TAKEN.to_owned()), &mut engine.metrics, now_ms),
+            Err(_) => feed.poll_not_taken(&mut engine.metrics, now_ms),
         }
     }
 
@@ -187,6 +187,7 @@ impl Answered {
             return;
         };
         engine.sync();
+        engine.note_key_set(now_ms);
         let settled = engine.settle(now_ms);
         engine.fetch(now_ms);
         self.poll(engine, now_ms);

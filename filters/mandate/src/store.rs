@@ -59,13 +59,14 @@ impl Store {
         let name = digest(&texts);
         Store {
             place: place(configuration.host, &name),
-            control: format!("caracal/v2/{name}/control"),
-            key_set: format!("caracal/v2/{name}/key_set"),
+            control: format!("caracal/v3/{name}/control"),
+            key_set: format!("caracal/v3/{name}/key_set"),
         }
     }
 
     /// The control record and the version to write against. A record that was
     /// never written, or is damaged, is the empty one.
+    #[inline(never)]
     pub(crate) fn control(&self) -> Result<(Control, u32), Failed> {
         Ok(match self.place.get(&self.control)? {
             Some(shared) => (
@@ -77,6 +78,7 @@ impl Store {
     }
 
     /// `false` when another VM wrote meanwhile.
+    #[inline(never)]
     pub(crate) fn write_control(&self, control: &Control, cas: u32) -> Result<bool, Failed> {
         self.place.set(&self.control, &control.encode(), cas)
     }
@@ -185,7 +187,7 @@ impl RevocationStore {
             texts.push(if tls { "tls" } else { "plain" });
         }
         let name = digest(&texts);
-        let prefix = format!("caracal/v2/{name}/revocation");
+        let prefix = format!("caracal/v3/{name}/revocation");
         RevocationStore {
             place: place(configuration.host, &prefix),
             head: format!("{prefix}/head"),

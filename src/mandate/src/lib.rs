@@ -10,6 +10,7 @@ pub mod config;
 pub mod decide;
 mod es256;
 pub mod explain;
+pub mod failure;
 pub mod forward;
 pub mod host;
 pub mod json;

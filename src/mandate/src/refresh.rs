@@ -3,20 +3,19 @@
 //! successor, and writes it with a compare-and-set; whoever loses reads again.
 //! Times are milliseconds of one monotonic clock.
 
+use crate::failure::{AGAIN_MS, Cause, Logged, MAX_AGAIN, Turn, turn};
 use crate::record;
 
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
 pub const COOLDOWN_MS: u64 = 30_000;
 /// Waits after the first, second, … failed fetch in a row; the last one repeats.
 const BACKOFF_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 10_000];
-/// A failure is logged at most this often, by all VMs together.
-const LOG_EVERY_MS: u64 = 60_000;
 /// Time on top of the callout's own timeout before a lease is taken over: a VM
 /// that trapped never gives it back.
 const LEASE_GRACE_MS: u64 = 1_000;
 
-const MAGIC: [u8; 4] = *b"CRF1";
-const FIELDS: usize = 12;
+const MAGIC: [u8; 4] = *b"CRF2";
+const FIELDS: usize = 15;
 
 /// What the key set's life depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +79,9 @@ pub struct Control {
     forced: u64,
     forced_failed: bool,
     cooldown_until_ms: u64,
-    failure_logged_ms: u64,
+    logged: Logged,
+    untaken: u64,
+    refusing_since_ms: u64,
 }
 
 impl Control {
@@ -137,22 +138,46 @@ impl Control {
     }
 
     /// The record after a failed fetch, and whether to log the failure.
-    pub fn failed(self, now_ms: u64, jitter: u64) -> (Self, bool) {
+    #[inline(never)]
+    pub fn failed(self, now_ms: u64, jitter: u64, cause: Cause) -> (Self, bool) {
         let mut next = self.completed(now_ms, true);
         let step = usize::try_from(self.failures)
             .unwrap_or(usize::MAX)
             .min(BACKOFF_MS.len().saturating_sub(1));
-        let wait = BACKOFF_MS.get(step).copied().unwrap_or(LOG_EVERY_MS);
+        let wait = BACKOFF_MS.get(step).copied().unwrap_or(COOLDOWN_MS);
         let percent = 90_u64.saturating_add(jitter % 21);
         next.failures = self.failures.saturating_add(1);
         next.next_fetch_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
-        let log = self.failure_logged_ms == 0
-            || now_ms.saturating_sub(self.failure_logged_ms) >= LOG_EVERY_MS;
-        if log {
-            // 0 means never; the clock may stand at 0 when it starts.
-            next.failure_logged_ms = now_ms.max(1);
-        }
+        let log = next.logged.is_news(cause, now_ms);
         (next, log)
+    }
+
+    /// The record after a call that the proxy did not take: made again soon, and nobody
+    /// is refused for it. None when that has been tried enough, or fetches fail anyway.
+    #[inline(never)]
+    pub fn again(mut self, now_ms: u64) -> Option<Self> {
+        if self.failures > 0 || self.untaken >= MAX_AGAIN {
+            return None;
+        }
+        self.untaken = self.untaken.saturating_add(1);
+        self.next_fetch_ms = now_ms.saturating_add(AGAIN_MS);
+        self.lease_until_ms = 0;
+        self.lease_forced = false;
+        Some(self)
+    }
+
+    /// What the last failure was.
+    pub fn cause(&self) -> Cause {
+        self.logged.cause
+    }
+
+    /// The record when requests begin or cease to be refused for want of a key set.
+    #[inline(never)]
+    pub fn turned(mut self, now_ms: u64, timing: Timing) -> Option<(Self, Turn)> {
+        let ready = self.is_usable(now_ms, timing);
+        let refused = !ready && self.failures > 0;
+        let turn = turn(&mut self.refusing_since_ms, refused, ready, now_ms)?;
+        Some((self, turn))
     }
 
     fn completed(mut self, now_ms: u64, failed: bool) -> Self {
@@ -164,6 +189,7 @@ impl Control {
         self.attempts = self.attempts.saturating_add(1);
         self.lease_until_ms = 0;
         self.lease_forced = false;
+        self.untaken = 0;
         self
     }
 
@@ -217,7 +243,8 @@ impl Control {
         }
     }
 
-    /// The record as bytes: twelve numbers in the form of [`record`].
+    /// The record as bytes: numbers in the form of [`record`].
+    #[inline(never)]
     pub fn encode(&self) -> Vec<u8> {
         let fields: [u64; FIELDS] = [
             self.generation,
@@ -231,13 +258,17 @@ impl Control {
             self.forced,
             u64::from(self.forced_failed),
             self.cooldown_until_ms,
-            self.failure_logged_ms,
+            self.logged.at_ms,
+            self.logged.cause.number(),
+            self.untaken,
+            self.refusing_since_ms,
         ];
         record::encode(MAGIC, &fields, &[])
     }
 
     /// Reads what [`Control::encode`] wrote. `None` for anything else: another
     /// plugin may write under the same key.
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (numbers, []) = record::decode::<FIELDS>(MAGIC, bytes)? else {
             return None;
@@ -256,7 +287,12 @@ impl Control {
             forced: next()?,
             forced_failed: next()? != 0,
             cooldown_until_ms: next()?,
-            failure_logged_ms: next()?,
+            logged: Logged {
+                at_ms: next()?,
+                cause: Cause::from_number(next()?),
+            },
+            untaken: next()?,
+            refusing_since_ms: next()?,
         })
     }
 }
@@ -270,6 +306,7 @@ mod tests {
         ttl_ms: 300_000,
         max_stale_ms: 600_000,
     };
+    const CAUSE: Cause = Cause::from_number(1);
 
     fn fetch_ok(control: Control, fetch: Fetch, at: u64) -> Control {
         let (leased, lease) = control.leased(fetch, at, TIMING);
@@ -281,7 +318,7 @@ mod tests {
         control
             .leased(fetch, at, TIMING)
             .0
-            .failed(at.saturating_add(10), 10)
+            .failed(at.saturating_add(10), 10, CAUSE)
             .0
     }
 
@@ -379,11 +416,50 @@ mod tests {
 
     #[test]
     fn failures_are_logged_once_a_minute() {
-        let (first, logged) = Control::default().failed(0, 0);
+        let (first, logged) = Control::default().failed(0, 0, CAUSE);
         assert!(logged);
-        let (second, logged) = first.failed(59_000, 0);
+        let (second, logged) = first.failed(59_000, 0, CAUSE);
         assert!(!logged);
-        assert!(second.failed(60_001, 0).1);
+        let (third, logged) = second.failed(59_001, 0, Cause::from_number(2));
+        assert!(logged, "another cause");
+        assert!(!third.failed(119_000, 0, Cause::from_number(2)).1);
+        assert!(third.failed(119_001, 0, Cause::from_number(2)).1);
+    }
+
+    #[test]
+    fn a_call_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
+        let (mut control, mut now, mut tries) = (Control::default(), 1_000, 0);
+        loop {
+            let (leased, lease) = control.leased(Fetch::Scheduled, now, TIMING);
+            let Some(next) = leased.again(now) else { break };
+            assert!(!next.holds(lease));
+            assert_eq!(next.without_key_set(), Outlook::Wait);
+            assert_eq!(next.due(now + 49, false), None);
+            now += 100;
+            assert_eq!(next.due(now, false), Some(Fetch::Scheduled));
+            (control, tries) = (next, tries + 1);
+        }
+        assert_eq!(tries, MAX_AGAIN);
+        let failing = fetch_fails(control, Fetch::Scheduled, now);
+        assert_eq!(failing.without_key_set(), Outlook::Unavailable);
+        assert_eq!(failing.again(now), None, "it fails anyway");
+    }
+
+    #[test]
+    fn refusing_for_want_of_keys_begins_and_ends_once() {
+        let cold = Control::default();
+        assert_eq!(cold.turned(0, TIMING), None, "a first fetch is awaited");
+        let failing = fetch_fails(cold, Fetch::Scheduled, 0);
+        let (refusing, turn) = failing.turned(20, TIMING).unwrap();
+        assert_eq!(turn, Turn::Refused);
+        assert_eq!(refusing.turned(30, TIMING), None);
+        let warm = fetch_ok(refusing, Fetch::Scheduled, 1_000);
+        let (judging, turn) = warm.turned(1_020, TIMING).unwrap();
+        assert_eq!(turn, Turn::Judged(1_000));
+        assert_eq!(judging.turned(1_030, TIMING), None);
+        let stale = fetch_fails(judging, Fetch::Scheduled, 240_000);
+        assert_eq!(stale.turned(901_000, TIMING), None, "it still serves");
+        assert_eq!(stale.turned(901_001, TIMING).unwrap().1, Turn::Refused);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{AnchorId, Availability};
 use crate::claims::Claims;
+use crate::failure::{Cause, Logged};
 use crate::json::{self, Number, Value};
 use crate::mandate::anchor_texts;
 
@@ -22,8 +23,6 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const REMEMBERED_MS: u64 = 86_400_000;
 /// Longest wait after a failed question.
 const MAX_BACKOFF_MS: u64 = 5_000;
-/// A failure is logged at most this often.
-const LOG_EVERY_MS: u64 = 60_000;
 /// Anchors that are looked at to make room for one.
 const MAX_LOOKED_AT: usize = 1_000;
 /// The whole memory is looked through for old answers at most this often.
@@ -137,7 +136,7 @@ pub struct Answers {
     epoch_heard_ms: u64,
     failures: u32,
     retry_at_ms: u64,
-    failure_logged_ms: Option<u64>,
+    logged: Logged,
     swept_ms: u64,
 }
 
@@ -152,7 +151,7 @@ impl Answers {
             epoch_heard_ms: 0,
             failures: 0,
             retry_at_ms: 0,
-            failure_logged_ms: None,
+            logged: Logged::default(),
             swept_ms: 0,
         }
     }
@@ -248,7 +247,7 @@ impl Answers {
     }
 
     /// A question came to nothing. Whether to log it.
-    pub fn failed(&mut self, now_ms: u64) -> bool {
+    pub fn failed(&mut self, cause: Cause, now_ms: u64) -> bool {
         let doublings = self.failures.min(3);
         self.failures = self.failures.saturating_add(1);
         let wait = self
@@ -257,13 +256,7 @@ impl Answers {
             .saturating_mul(1_u64.wrapping_shl(doublings))
             .min(MAX_BACKOFF_MS);
         self.retry_at_ms = now_ms.saturating_add(wait);
-        let log = self
-            .failure_logged_ms
-            .is_none_or(|logged| now_ms.saturating_sub(logged) >= LOG_EVERY_MS);
-        if log {
-            self.failure_logged_ms = Some(now_ms);
-        }
-        log
+        self.logged.is_news(cause, now_ms)
     }
 
     /// Whether an anchor is known to be revoked.
@@ -371,8 +364,8 @@ mod tests {
         let mut answers = Answers::new(TIMING, 10);
         let anchors = ids(["s"]);
         answers.answered(&anchors, &answer(&[], 0, 0), 0, 0);
-        assert!(answers.failed(5_000));
-        assert!(!answers.failed(6_000));
+        assert!(answers.failed(Cause::from_number(1), 5_000));
+        assert!(!answers.failed(Cause::from_number(1), 6_000));
         assert_eq!(
             answers.availability(&anchors, false, 6_500),
             Availability::Ready
@@ -387,7 +380,7 @@ mod tests {
             Availability::Unavailable(_)
         ));
         for now in 0..20 {
-            answers.failed(now);
+            answers.failed(Cause::from_number(1), now);
         }
         assert_eq!(
             answers.availability(&other, false, 5_019),

@@ -5,6 +5,7 @@
 //! whoever loses reads again. Times are milliseconds of one monotonic clock.
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
+use crate::failure::{AGAIN_MS, Cause, Logged, MAX_AGAIN, Turn, turn};
 use crate::record;
 
 /// Longest wait that is asked of the companion, in milliseconds.
@@ -16,15 +17,13 @@ const ANSWER_MS: u64 = 2_000;
 const LEASE_GRACE_MS: u64 = 500;
 /// Longest wait after a failed poll.
 const MAX_BACKOFF_MS: u64 = 5_000;
-/// A failure is logged at most this often, by all VMs together.
-const LOG_EVERY_MS: u64 = 60_000;
 /// Wait before the whole state of a companion is asked for that lost its log.
 const GONE_PAUSE_MS: u64 = 50;
 /// Wait before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
-const MAGIC: [u8; 4] = *b"CRH1";
-const NUMBERS: usize = 18;
+const MAGIC: [u8; 4] = *b"CRH2";
+const NUMBERS: usize = 20;
 
 /// What polling depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +80,9 @@ pub struct Head {
     lease_until_ms: u64,
     next_poll_ms: u64,
     failures: u64,
-    failure_logged_ms: u64,
+    logged: Logged,
+    untaken: u64,
+    refusing_since_ms: u64,
 }
 
 impl Head {
@@ -124,14 +125,17 @@ impl Head {
     pub fn answered(mut self) -> Self {
         self.attempts = self.attempts.saturating_add(1);
         self.failures = 0;
+        self.untaken = 0;
         self
     }
 
     /// The record after a failed poll, and whether to log the failure.
-    pub fn failed(self, now_ms: u64, timing: Timing) -> (Self, bool) {
+    #[inline(never)]
+    pub fn failed(self, now_ms: u64, timing: Timing, cause: Cause) -> (Self, bool) {
         let mut next = self.released(now_ms);
         next.attempts = self.attempts.saturating_add(1);
         next.failures = self.failures.saturating_add(1);
+        next.untaken = 0;
         let doublings = u32::try_from(self.failures.min(3)).unwrap_or(3);
         let wait = timing
             .poll_interval_ms
@@ -145,17 +149,50 @@ impl Head {
         // 90 to 110 %, so that proxies that failed together drift apart.
         let percent = 90_u64.saturating_add(now_ms % 21);
         next.next_poll_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
-        let log = self.failure_logged_ms == 0
-            || now_ms.saturating_sub(self.failure_logged_ms) >= LOG_EVERY_MS;
-        if log {
-            next.failure_logged_ms = now_ms.max(1);
-        }
+        let log = next.logged.is_news(cause, now_ms);
         (next, log)
     }
 
     /// Whether polls have failed since the last good one.
     pub fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// The record after a call that the proxy did not take: made again soon, and nobody
+    /// is refused for it. None when that has been tried enough, or polls fail anyway.
+    #[inline(never)]
+    pub fn again(self, now_ms: u64) -> Option<Self> {
+        if self.failures > 0 || self.untaken >= MAX_AGAIN {
+            return None;
+        }
+        let mut next = self.released(now_ms);
+        next.untaken = self.untaken.saturating_add(1);
+        next.next_poll_ms = now_ms.saturating_add(AGAIN_MS);
+        Some(next)
+    }
+
+    /// Why the last poll failed; none when it did not.
+    pub fn cause(&self) -> Cause {
+        match self.failures {
+            0 => Cause::default(),
+            _ => self.logged.cause,
+        }
+    }
+
+    /// Whether requests can be judged by a state of this age and size.
+    pub fn is_fresh(&self, now_ms: u64, timing: Timing) -> bool {
+        let age = self.age_ms(now_ms);
+        !self.over_capacity && age.is_some_and(|age| age <= timing.max_staleness_ms)
+    }
+
+    /// The record when requests begin or cease to be refused for want of a fresh state.
+    #[inline(never)]
+    pub fn turned(mut self, now_ms: u64, timing: Timing) -> Option<(Self, Turn)> {
+        let ready = self.is_fresh(now_ms, timing);
+        let known = self.over_capacity || self.confirmed_at_ms != 0;
+        let refused = !ready && (known || self.is_failing());
+        let turn = turn(&mut self.refusing_since_ms, refused, ready, now_ms)?;
+        Some((self, turn))
     }
 
     /// The record that forgets where in the companion's log it was: its whole
@@ -263,6 +300,7 @@ impl Head {
     }
 
     /// The record as bytes.
+    #[inline(never)]
     pub fn encode(&self) -> Vec<u8> {
         let generation = self.generation.as_str().as_bytes();
         let numbers: [u64; NUMBERS] = [
@@ -282,13 +320,16 @@ impl Head {
             self.lease_until_ms,
             self.next_poll_ms,
             self.failures,
-            self.failure_logged_ms,
-            0,
+            self.logged.at_ms,
+            self.logged.cause.number(),
+            self.untaken,
+            self.refusing_since_ms,
         ];
         record::encode(MAGIC, &numbers, generation)
     }
 
     /// Reads what [`Head::encode`] wrote. `None` for anything else.
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (numbers, generation) = record::decode::<NUMBERS>(MAGIC, bytes)?;
         if generation.len() > MAX_CURSOR_BYTES {
@@ -314,7 +355,12 @@ impl Head {
             lease_until_ms: next()?,
             next_poll_ms: next()?,
             failures: next()?,
-            failure_logged_ms: next()?,
+            logged: Logged {
+                at_ms: next()?,
+                cause: Cause::from_number(next()?),
+            },
+            untaken: next()?,
+            refusing_since_ms: next()?,
         })
     }
 }
@@ -327,6 +373,7 @@ mod tests {
         poll_interval_ms: 1_000,
         max_staleness_ms: 30_000,
     };
+    const CAUSE: Cause = Cause::from_number(1);
 
     fn page(epoch: u64, ttl_s: u32) -> Page {
         let text = format!(
@@ -367,7 +414,7 @@ mod tests {
         let mut waits = Vec::new();
         let mut logged = 0;
         for _ in 0..6 {
-            let (next, log) = head.leased(now, TIMING).0.failed(now, TIMING);
+            let (next, log) = head.leased(now, TIMING).0.failed(now, TIMING, CAUSE);
             logged += u64::from(log);
             waits.push((next.next_poll_ms - now) / 450);
             assert!(next.is_failing());
@@ -377,6 +424,44 @@ mod tests {
         assert_eq!(logged, 1);
         assert!(waits.is_sorted() || waits[5] >= 10, "{waits:?}");
         assert!(!head.answered().is_failing());
+    }
+
+    #[test]
+    fn a_poll_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
+        let (mut head, mut now, mut tries) = (Head::default(), 1_000, 0);
+        loop {
+            let (leased, lease) = head.leased(now, TIMING);
+            let Some(next) = leased.again(now) else { break };
+            assert!(!next.holds(lease) && !next.is_failing());
+            assert!(!next.is_due(now + 49));
+            now += 100;
+            assert!(next.is_due(now));
+            (head, tries) = (next, tries + 1);
+        }
+        assert_eq!(tries, MAX_AGAIN);
+        let failing = head.failed(now, TIMING, CAUSE).0;
+        assert_eq!(failing.again(now), None, "it fails anyway");
+        assert!(failing.answered().again(now).is_some());
+    }
+
+    #[test]
+    fn refusing_for_want_of_freshness_begins_and_ends_once() {
+        let cold = Head::default();
+        assert_eq!(cold.turned(1, TIMING), None, "a first poll is awaited");
+        let failing = cold.failed(1, TIMING, CAUSE).0;
+        let (mut head, turn) = failing.turned(2, TIMING).unwrap();
+        assert_eq!(turn, Turn::Refused);
+        head.confirm(500);
+        let (head, turn) = head.answered().turned(1_002, TIMING).unwrap();
+        assert_eq!(turn, Turn::Judged(1_000));
+        assert_eq!(head.turned(30_500, TIMING), None);
+        let (old, turn) = head.turned(30_501, TIMING).unwrap();
+        assert_eq!((turn, old.cause().words()), (Turn::Refused, None));
+        assert_eq!(old.turned(30_502, TIMING), None);
+        assert_eq!(
+            head.overflowed().turned(600, TIMING).unwrap().1,
+            Turn::Refused
+        );
     }
 
     #[test]
