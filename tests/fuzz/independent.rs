@@ -3,7 +3,7 @@
 //! written down again. It admits more than the product does (it knows nothing of
 //! "stricter"); what the product admits, it must admit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
@@ -16,6 +16,58 @@ pub type Members = BTreeMap<String, Box<RawValue>>;
 
 pub fn members(json: &[u8]) -> Option<Members> {
     serde_json::from_slice(json).ok()
+}
+
+/// Whether a text has each member's name once, at any depth, and at most 32 levels; and
+/// no lone surrogate and no integer of more than 4300 digits.
+pub fn is_strict(raw: &RawValue, depth: usize) -> bool {
+    let text = raw.get();
+    match text.as_bytes()[0] {
+        b'{' => {
+            let Ok(Pairs(pairs)) = serde_json::from_str(text) else {
+                return false;
+            };
+            let names: BTreeSet<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+            depth <= 32
+                && names.len() == pairs.len()
+                && pairs.iter().all(|(_, value)| is_strict(value, depth + 1))
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+            depth <= 32 && items.iter().all(|item| is_strict(item, depth + 1))
+        }
+        b'"' => serde_json::from_str::<String>(text).is_ok(),
+        b'-' | b'0'..=b'9' => {
+            let whole = text.trim_start_matches('-');
+            whole.len() <= 4300 || !whole.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        _ => true,
+    }
+}
+
+/// An object's members in order, also those of the same name.
+struct Pairs(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> serde::de::Visitor<'de> for All {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        from.deserialize_map(All)
+    }
 }
 
 /// A member of that type; `None` when it is absent or null.

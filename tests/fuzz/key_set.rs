@@ -24,7 +24,8 @@ pub fn check(data: &[u8]) {
     };
     let document: BTreeMap<String, &RawValue> = serde_json::from_slice(data).unwrap();
     let jwks: Vec<&RawValue> = serde_json::from_str(document["keys"].get()).unwrap();
-    let usable = jwks.iter().filter_map(|raw| {
+    let strict = jwks.iter().filter(|raw| independent::is_strict(raw, 1));
+    let usable = strict.filter_map(|raw| {
         let members = independent::members(raw.get().as_bytes())?;
         independent::jwk(&members)
     });

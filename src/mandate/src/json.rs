@@ -114,6 +114,33 @@ pub fn parse_object(bytes: &[u8]) -> Result<Members<'_>, InvalidJson> {
     parse_object_with(bytes, Duplicates::Refuse)
 }
 
+/// The items of one of an object's lists, each as its text, so that one which is odd
+/// does not spoil the others. `None` when the object has no such list. What the
+/// other members hold is not looked at.
+///
+/// # Errors
+/// See [`InvalidJson`]; of the object itself, not of what is in it.
+pub(crate) fn list_member<'a>(
+    bytes: &'a [u8],
+    name: &str,
+) -> Result<Option<Vec<&'a RawValue>>, InvalidJson> {
+    let text = std::str::from_utf8(bytes).map_err(|_| InvalidJson::NotUtf8)?;
+    let whole: &RawValue = read(text)?;
+    if !whole.get().starts_with('{') {
+        return Err(InvalidJson::NotAnObject);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(whole.get());
+    let members = RawMembers
+        .deserialize(&mut deserializer)
+        .map_err(|_| InvalidJson::Syntax)?;
+    let mut lists = members.iter().filter(|(known, _)| known == name);
+    let list = lists.next().map(|(_, list)| list.get());
+    if lists.next().is_some() {
+        return Err(InvalidJson::DuplicateName);
+    }
+    Ok(list.and_then(|list| read(list).ok()))
+}
+
 pub(crate) fn parse_object_with(
     bytes: &[u8],
     duplicates: Duplicates,

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use serde_json::value::RawValue;
+
 use crate::json::{self, InvalidJson, Members, Value};
 use crate::signature::{P256Key, PublicKey};
 
@@ -14,6 +16,10 @@ use crate::signature::{P256Key, PublicKey};
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Usable keys kept of one set; the rest of the document is not looked at.
 pub const MAX_KEYS: usize = 64;
+/// Unusable keys that are remembered with their reason; the others are counted.
+const MAX_SKIPPED_TOLD: usize = 4;
+/// Longest `kid` that is told of one, in bytes.
+const MAX_KID_TOLD_BYTES: usize = 48;
 /// Keys tried under one `kid`: each costs a signature check.
 pub const MAX_KEYS_PER_KID: usize = 4;
 
@@ -64,8 +70,8 @@ pub struct Key {
 /// Why a JWK is not used. It is skipped; its neighbours are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnusableKey {
-    /// No JSON object.
-    NotAnObject,
+    /// Its text is not strict JSON of one object.
+    Text(InvalidJson),
     /// `kty`, `crv` and `alg` name no algorithm that the operator allows.
     Algorithm,
     /// `kid` is absent, no string, or empty.
@@ -78,11 +84,59 @@ pub enum UnusableKey {
     Point,
 }
 
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UnusableKey::Text(why) => return write!(f, "its text {why}"),
+            UnusableKey::Algorithm => {
+                "kty, crv and alg together name no algorithm that is allowed here"
+            }
+            UnusableKey::KeyId => "it has no kid",
+            UnusableKey::Purpose => "its use or key_ops is not for verifying",
+            UnusableKey::PrivateKey => "it holds the private key (d)",
+            UnusableKey::Point => "its coordinates are no point of the curve",
+        })
+    }
+}
+
+/// A key that is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its `kid` if it has one that can be told: at most 48 bytes.
+    pub kid: Option<String>,
+    /// Why.
+    pub why: UnusableKey,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kid {
+            Some(kid) => write!(f, "{kid:?}: {}", self.why),
+            None => write!(f, "{}", self.why),
+        }
+    }
+}
+
+impl Skipped {
+    fn new(jwk: &Members<'_>, why: UnusableKey) -> Self {
+        let kid = text(jwk, "kid").filter(|kid| !kid.is_empty() && kid.len() <= MAX_KID_TOLD_BYTES);
+        let kid = kid.map(str::to_owned);
+        Skipped { kid, why }
+    }
+}
+
 impl Key {
-    fn parse(jwk: &Value<'_>, allowed: &[Algorithm]) -> Result<Self, UnusableKey> {
-        let Value::Object(jwk) = jwk else {
-            return Err(UnusableKey::NotAnObject);
-        };
+    fn read(jwk: &RawValue, allowed: &[Algorithm]) -> Result<Self, Skipped> {
+        match json::parse_object(jwk.get().as_bytes()) {
+            Ok(jwk) => Key::parse(&jwk, allowed).map_err(|why| Skipped::new(&jwk, why)),
+            Err(why) => Err(Skipped {
+                kid: None,
+                why: UnusableKey::Text(why),
+            }),
+        }
+    }
+
+    fn parse(jwk: &Members<'_>, allowed: &[Algorithm]) -> Result<Self, UnusableKey> {
         let algorithm = match (text(jwk, "kty"), text(jwk, "crv"), text(jwk, "alg")) {
             (Some("EC"), Some("P-256"), Some("ES256")) => Algorithm::Es256,
             (Some("OKP"), Some("Ed25519"), Some("EdDSA" | "Ed25519")) => Algorithm::EdDsa,
@@ -180,10 +234,11 @@ fn coordinate(jwk: &Members<'_>, name: &str) -> Result<[u8; 32], UnusableKey> {
 pub struct KeySet {
     keys: Vec<Key>,
     skipped: usize,
+    told: Vec<Skipped>,
 }
 
 /// Why a key set document is a failed fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvalidKeySet {
     /// Larger than [`MAX_DOCUMENT_BYTES`].
     TooLarge,
@@ -191,8 +246,8 @@ pub enum InvalidKeySet {
     Json(InvalidJson),
     /// No array `keys`.
     NoKeys,
-    /// None of the keys is usable.
-    NoUsableKey,
+    /// None of the keys is usable; the first of them, if there is any.
+    NoUsableKey(Option<Skipped>),
 }
 
 impl fmt::Display for InvalidKeySet {
@@ -201,13 +256,17 @@ impl fmt::Display for InvalidKeySet {
             InvalidKeySet::TooLarge => write!(f, "the key set is over {MAX_DOCUMENT_BYTES} bytes"),
             InvalidKeySet::Json(why) => write!(f, "the key set {why}"),
             InvalidKeySet::NoKeys => f.write_str("the key set has no array \"keys\""),
-            InvalidKeySet::NoUsableKey => f.write_str("the key set has no usable key"),
+            InvalidKeySet::NoUsableKey(None) => f.write_str("the key set has no key"),
+            InvalidKeySet::NoUsableKey(Some(skipped)) => {
+                write!(f, "the key set has no usable key: {skipped}")
+            }
         }
     }
 }
 
 impl KeySet {
-    /// Reads a JWK Set document, keeping what is usable with `allowed`.
+    /// Reads a JWK Set document, keeping what is usable with `allowed`. The keys are told
+    /// apart leniently and judged strictly, each alone: one that is odd is skipped.
     ///
     /// # Errors
     /// See [`InvalidKeySet`]; each counts as a failed fetch.
@@ -215,25 +274,32 @@ impl KeySet {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(InvalidKeySet::TooLarge);
         }
-        let document = json::parse_object(document).map_err(InvalidKeySet::Json)?;
-        let Some(Value::Array(jwks)) = json::member(&document, "keys") else {
-            return Err(InvalidKeySet::NoKeys);
-        };
-        let mut keys = Vec::new();
+        let jwks = json::list_member(document, "keys").map_err(InvalidKeySet::Json)?;
+        let jwks = jwks.ok_or(InvalidKeySet::NoKeys)?;
+        let (mut keys, mut told) = (Vec::new(), Vec::new());
         let mut skipped: usize = 0;
         for jwk in jwks {
             if keys.len() >= MAX_KEYS {
                 break;
             }
-            match Key::parse(jwk, allowed) {
+            match Key::read(jwk, allowed) {
                 Ok(key) => keys.push(key),
-                Err(_) => skipped = skipped.saturating_add(1),
+                Err(why) => {
+                    skipped = skipped.saturating_add(1);
+                    if told.len() < MAX_SKIPPED_TOLD {
+                        told.push(why);
+                    }
+                }
             }
         }
         if keys.is_empty() {
-            return Err(InvalidKeySet::NoUsableKey);
+            return Err(InvalidKeySet::NoUsableKey(told.into_iter().next()));
         }
-        Ok(KeySet { keys, skipped })
+        Ok(KeySet {
+            keys,
+            skipped,
+            told,
+        })
     }
 
     /// The usable keys, in the document's order.
@@ -244,6 +310,11 @@ impl KeySet {
     /// How many keys of the document were skipped as unusable.
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    /// The first of them, with the reason of each.
+    pub fn skipped_keys(&self) -> &[Skipped] {
+        &self.told
     }
 
     /// Whether any key has this `kid`.
@@ -304,9 +375,8 @@ mod tests {
     }
 
     fn parse_one(jwk: &str, allowed: &[Algorithm]) -> Result<Key, UnusableKey> {
-        let document = format!(r#"{{"jwk":{jwk}}}"#);
-        let members = json::parse_object(document.as_bytes()).unwrap();
-        Key::parse(&members[0].1, allowed)
+        let jwk: &RawValue = serde_json::from_str(jwk).unwrap();
+        Key::read(jwk, allowed).map_err(|skipped| skipped.why)
     }
 
     #[test]
@@ -328,7 +398,7 @@ mod tests {
         let with = |from: &str, to: &str| jwk("").replace(from, to);
         let off_curve = X.replace("f83O", "f83P");
         for (jwk, why) in [
-            ("7".to_owned(), U::NotAnObject),
+            ("7".to_owned(), U::Text(InvalidJson::NotAnObject)),
             (with(r#""kty":"EC""#, r#""kty":"ec""#), U::Algorithm),
             (with("P-256", "P-384"), U::Algorithm),
             (with(r#""alg":"ES256","#, ""), U::Algorithm),
@@ -377,10 +447,45 @@ mod tests {
         let err = |document: &str| KeySet::parse(document.as_bytes(), ONLY_ES256).unwrap_err();
         assert_eq!(err("{}"), InvalidKeySet::NoKeys);
         assert_eq!(err(r#"{"keys":{}}"#), InvalidKeySet::NoKeys);
-        assert_eq!(err(r#"{"keys":[]}"#), InvalidKeySet::NoUsableKey);
+        assert_eq!(err(r#"{"keys":[]}"#), InvalidKeySet::NoUsableKey(None));
+        assert_eq!(
+            err(r#"{"keys":[{"kid":"k"}]}"#).to_string(),
+            r#"the key set has no usable key: "k": kty, crv and alg together name no algorithm that is allowed here"#
+        );
         assert_eq!(err("<html>"), InvalidKeySet::Json(InvalidJson::Syntax));
         let mixed = set(&[jwk(r#","use":"enc""#), "null".into(), jwk("")].join(",")).unwrap();
         assert_eq!((mixed.keys().len(), mixed.skipped()), (1, 2));
+
+        // One that is odd spoils only itself.
+        let deep = format!(r#"{{"kid":"deep","a":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+        let long = "k".repeat(49);
+        let odd = [
+            r#"{"kid":"a","kid":"b"}"#,
+            r#"{"kid":"\ud800"}"#,
+            &deep,
+            &jwk("").replace(r#""kid":"k""#, &format!(r#""kid":"{long}","use":"enc""#)),
+            r#"{"kid":"fifth"}"#,
+            &jwk(""),
+        ];
+        let some = set(&odd.join(",")).unwrap();
+        assert_eq!((some.keys().len(), some.skipped()), (1, 5));
+        let why = |why| Skipped { kid: None, why };
+        use InvalidJson as J;
+        assert_eq!(
+            some.skipped_keys(),
+            [
+                why(UnusableKey::Text(J::DuplicateName)),
+                why(UnusableKey::Text(J::Syntax)),
+                why(UnusableKey::Text(J::TooDeep)),
+                why(UnusableKey::Purpose),
+            ]
+        );
+        // Which of two lists is meant, nobody knows.
+        let two = format!(r#"{{"keys":[{}],"keys":[]}}"#, jwk(""));
+        assert_eq!(err(&two), InvalidKeySet::Json(J::DuplicateName));
+        assert!(set(&jwk("")).is_ok());
+        let other = format!(r#"{{"x":{{"a":1,"a":2}},"keys":[{}]}}"#, jwk(""));
+        assert!(KeySet::parse(other.as_bytes(), ONLY_ES256).is_ok());
 
         let same_kid = set(&vec![jwk(""); 6].join(",")).unwrap();
         assert_eq!(
