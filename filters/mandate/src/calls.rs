@@ -7,6 +7,11 @@ use caracal_mandate::failure::{Cause, Kind, Turn};
 
 use crate::host::{self, Buffer, Failed, Level, Map};
 
+/// Who asks, in the logs of the STS and the companion.
+const USER_AGENT: (&str, &str) = (
+    "user-agent",
+    concat!("caracal-edge/", env!("CARGO_PKG_VERSION")),
+);
 /// Most of an answer that the proxy made up itself which is logged, in bytes.
 const MAX_LOCAL_BYTES: usize = 240;
 /// Most of an answer with status 503 that is looked at.
@@ -69,6 +74,7 @@ impl Sts {
             (":authority", self.target.authority.as_str()),
             (":path", self.target.path.as_str()),
             ("accept", "application/json"),
+            USER_AGENT,
         ];
         host::http_call(&self.upstream, &headers, &[], self.timeout)
     }
@@ -117,6 +123,7 @@ impl Companion {
             (":authority", &self.authority),
             (":path", path),
             ("accept", "application/json"),
+            USER_AGENT,
         ];
         if !body.is_empty() {
             headers.push(("content-type", "application/json"));

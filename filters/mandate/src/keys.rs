@@ -260,11 +260,7 @@ impl Engine {
             self.control = next;
             match parsed {
                 Ok((_, keys)) => {
-                    let (kept, skipped) = (keys.keys().len(), keys.skipped());
-                    host::log(
-                        Level::Info,
-                        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
-                    );
+                    log_key_set(&keys);
                     self.adopt(keys);
                 }
                 Err(why) if log => {
@@ -284,6 +280,30 @@ impl Engine {
         host::log(
             Level::Error,
             "caracal: the key set that was fetched could not be shared",
+        );
+    }
+}
+
+/// Unusable keys that a line names.
+const MAX_TOLD: usize = 4;
+
+/// One line for each key set that was fetched, and one for what of it is not used.
+#[cold]
+fn log_key_set(keys: &KeySet) {
+    let (kept, skipped) = (keys.keys().len(), keys.skipped());
+    host::log(
+        Level::Info,
+        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
+    );
+    if skipped > 0 {
+        let why = keys.skipped_keys().iter().take(MAX_TOLD);
+        let why = why.map(ToString::to_string);
+        host::log(
+            Level::Warn,
+            &format!(
+                "caracal: {skipped} keys of the key set are not used: {}",
+                why.collect::<Vec<_>>().join("; ")
+            ),
         );
     }
 }

@@ -67,6 +67,7 @@ impl Answered {
         };
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        log_start(&document);
         // APISIX has no ticks, and its requests call out themselves.
         if configuration.host == Host::Apisix {
             callback::requests_call();
@@ -223,4 +224,18 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// The first line: which filter, and which configuration. The digest is too short to tell
+/// anything of a token in it.
+#[cold]
+fn log_start(document: &[u8]) {
+    let digest = crc32fast::hash(document);
+    host::log(
+        Level::Info,
+        &format!(
+            "caracal: caracal-edge {} with the configuration {digest:08x}",
+            env!("CARGO_PKG_VERSION")
+        ),
+    );
 }

@@ -17,7 +17,7 @@ pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Usable keys kept of one set; the rest of the document is not looked at.
 pub const MAX_KEYS: usize = 64;
 /// Unusable keys that are remembered with their reason; the others are counted.
-const MAX_SKIPPED_TOLD: usize = 4;
+const MAX_SKIPPED_TOLD: usize = 64;
 /// Longest `kid` that is told of one, in bytes.
 const MAX_KID_TOLD_BYTES: usize = 48;
 /// Keys tried under one `kid`: each costs a signature check.
@@ -457,7 +457,11 @@ mod tests {
         assert_eq!((mixed.keys().len(), mixed.skipped()), (1, 2));
 
         // One that is odd spoils only itself.
-        let deep = format!(r#"{{"kid":"deep","a":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+        let deep = format!(
+            r#"{{"kid":"deep","a":{}{}}}"#,
+            "[".repeat(40),
+            "]".repeat(40)
+        );
         let long = "k".repeat(49);
         let odd = [
             r#"{"kid":"a","kid":"b"}"#,
@@ -478,6 +482,10 @@ mod tests {
                 why(UnusableKey::Text(J::Syntax)),
                 why(UnusableKey::Text(J::TooDeep)),
                 why(UnusableKey::Purpose),
+                Skipped {
+                    kid: Some("fifth".to_owned()),
+                    why: UnusableKey::Algorithm,
+                },
             ]
         );
         // Which of two lists is meant, nobody knows.

@@ -68,6 +68,13 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
     let many = key_set(&many.iter().collect::<Vec<_>>());
     let mut unusable = key_set(&[&own, &other]);
     unusable["keys"][1]["use"] = json!("enc");
+    let mut without_alg = key_set(&[&own, &other]);
+    without_alg["keys"][1]
+        .as_object_mut()
+        .unwrap()
+        .remove("alg");
+    let mut odd = without_alg.clone();
+    odd["keys"][1]["kid"] = json!("k8");
     let of = |name, changes, says, says_not| Said {
         name,
         token: other.mandate(NOW, changes),
@@ -125,7 +132,32 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
             ..of(
                 "an unusable key",
                 json!({}),
-                &["it has [\"k1\"], and 1 that cannot be used."],
+                &[
+                    "The key set has a key \"k9\", and it is not used: its use or key_ops is not for verifying. ",
+                    "Whoever runs the STS serves that key as it should be",
+                ],
+                &["fetches it again"],
+            )
+        },
+        Said {
+            keys: without_alg,
+            ..of(
+                "a key without alg",
+                json!({}),
+                &[
+                    "The key set has a key \"k9\", and it is not used: kty, crv and alg together name no algorithm that is allowed here",
+                ],
+                &["fetches it again"],
+            )
+        },
+        Said {
+            keys: odd,
+            ..of(
+                "another that is not used",
+                json!({}),
+                &[
+                    "it has [\"k1\"], and 1 that cannot be used (\"k8\": kty, crv and alg together name no algorithm that is allowed here).",
+                ],
                 &[],
             )
         },

@@ -4,6 +4,7 @@
 
 use caracal_mandate::checks::MandateCheck;
 use caracal_mandate::explain::TokenCheck;
+use caracal_mandate::keys::{KeySet, UnusableKey};
 use serde_json::Value;
 
 use super::Subject;
@@ -151,12 +152,32 @@ fn other_key_set<'s>(subject: &Subject<'s>) -> Option<&'s str> {
     (from != edge_url(subject.configuration)).then_some(from)
 }
 
+/// Why a key of the token's `kid` is not used, if there is one.
+fn of_kid(set: &KeySet, subject: &Subject<'_>) -> Option<UnusableKey> {
+    let kid = subject.header.as_ref()?.get("kid")?.as_str()?;
+    let skipped = set.skipped_keys().iter();
+    let mut of_kid = skipped.filter(|skipped| skipped.kid.as_deref() == Some(kid));
+    of_kid.next().map(|skipped| skipped.why)
+}
+
+fn whys(set: &KeySet) -> String {
+    let whys = set.skipped_keys().iter().take(4).map(ToString::to_string);
+    let whys: Vec<String> = whys.collect();
+    format!(" ({})", whys.join("; "))
+}
+
 /// The key set has no key of the token's `kid`.
 pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     let kid = header("kid", subject);
-    let skipped = match subject.keys.map(|keys| &keys.set) {
-        Some(Ok(set)) if set.skipped() > 0 => {
-            format!(", and {} that cannot be used", set.skipped())
+    let set = subject.keys.and_then(|keys| keys.set.as_ref().ok());
+    if let Some(why) = set.and_then(|set| of_kid(set, subject)) {
+        return format!(
+            "The key set has a key {kid}, and it is not used: {why}. Nothing is to change in the token or at the edge. Whoever runs the STS serves that key as it should be; the edge fetches the set again by itself."
+        );
+    }
+    let skipped = match set {
+        Some(set) if set.skipped() > 0 => {
+            format!(", and {} that cannot be used{}", set.skipped(), whys(set))
         }
         _ => String::new(),
     };
