@@ -41,10 +41,12 @@ pub struct Said {
 fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), &'static str> {
     let heard: BTreeMap<&str, &Said> = said
         .iter()
+        .filter(|said| !said.voice.is_empty())
         .map(|said| (said.voice.as_str(), said))
         .collect();
     let voices = said.iter().map(|said| said.voices).max();
-    let voices = voices.unwrap_or(0).max(least);
+    // In a failover the old and the new one both speak for a while.
+    let voices = voices.unwrap_or(0).max(least).max(heard.len());
     let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
     if heard.len() < majority {
         return Err("too few witnesses of who is master answer: a majority is needed");
@@ -52,19 +54,26 @@ fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), 
     Ok((heard, majority))
 }
 
-/// Which master has which slots, as a majority of the masters say.
+/// Which master has which slots, as a majority of the masters say; and whether they say
+/// just the same of every slot. While slots are moved they may differ in those, and
+/// agree on who the masters are.
 ///
 /// # Errors
 /// Why that is not known.
-pub fn owners_of(said: &[Said]) -> Result<Slots, &'static str> {
+pub fn owners_of(said: &[Said]) -> Result<(Slots, bool), &'static str> {
     let (heard, majority) = heard(said, 0)?;
-    let all: Vec<&Slots> = heard
-        .values()
-        .filter_map(|said| said.slots.as_ref())
-        .collect();
-    let same = |slots: &&&Slots| all.iter().filter(|other| *other == *slots).count() >= majority;
-    match all.iter().find(same) {
-        Some(slots) if slots.is_whole() => Ok((*slots).clone()),
+    let all = heard.values().filter_map(|said| said.slots.as_ref());
+    let all: Vec<&Slots> = all.collect();
+    let agree = |slots: &Slots| {
+        let others = all
+            .iter()
+            .filter(|other| other.masters() == slots.masters());
+        others.count() >= majority
+    };
+    let same = |slots: &Slots| all.iter().filter(|other| **other == slots).count();
+    let most = all.iter().filter(|slots| agree(slots));
+    match most.max_by_key(|slots| same(slots)) {
+        Some(slots) if slots.is_whole() => Ok(((*slots).clone(), same(slots) >= majority)),
         Some(_) => Err("some slots of the cluster have no master"),
         None => Err("the masters do not agree on who has which slots"),
     }
