@@ -220,4 +220,57 @@ mod tests {
         let (c, d) = (said("c", 2, 2, 3), said("d", 2, 2, 3));
         assert_eq!(port(&[a, c, d]), Some(2));
     }
+
+    /// What a master says of a cluster: each master's last slot and port.
+    fn of_slots(voice: &str, ranges: &[(i64, i64)]) -> Said {
+        let bulk = |text: String| Value::BulkString(text.into_bytes());
+        let mut first = 0;
+        let ranges = ranges.iter().map(|(last, port)| {
+            let master = [
+                bulk("h".to_owned()),
+                Value::Int(*port),
+                bulk(format!("id{port}")),
+            ];
+            let range = [
+                Value::Int(first),
+                Value::Int(*last),
+                Value::Array(master.into()),
+            ];
+            first = last + 1;
+            Value::Array(range.into())
+        });
+        let answers = vec![bulk(voice.to_owned()), Value::Array(ranges.collect())];
+        of_master(answers, "h").unwrap()
+    }
+
+    #[test]
+    fn masters_may_differ_in_slots_and_agree_on_who_they_are() {
+        let one = [(5_000, 1), (10_000, 2), (16_383, 3)];
+        let other = [(5_001, 1), (10_000, 2), (16_383, 3)];
+        let all = |maps: [&[(i64, i64)]; 3]| -> Vec<Said> {
+            let voices = ["id1", "id2", "id3"].into_iter().zip(maps);
+            voices.map(|(voice, map)| of_slots(voice, map)).collect()
+        };
+        let exact = |said: &[Said]| owners_of(said).map(|(_, exact)| exact);
+        assert_eq!(exact(&all([&one, &one, &one])), Ok(true));
+        assert_eq!(exact(&all([&one, &other, &one])), Ok(true));
+        let third = [(4_999, 1), (10_000, 2), (16_383, 3)];
+        assert_eq!(exact(&all([&one, &other, &third])), Ok(false));
+        // Another master instead, or a slot without one.
+        let new = [(5_000, 1), (10_000, 2), (16_383, 4)];
+        let said = [
+            of_slots("id1", &one),
+            of_slots("id2", &new),
+            of_slots("id4", &new),
+        ];
+        assert_eq!(
+            owners_of(&said).unwrap().0.master_of(16_000).unwrap().port,
+            4
+        );
+        assert!(owners_of(&said[..2]).is_err(), "one each");
+        let short = [(5_000, 1), (10_000, 2), (16_382, 3)];
+        assert!(owners_of(&all([&short, &short, &short])).is_err());
+        // Who is no master has no voice.
+        assert!(owners_of(&[of_slots("id9", &one), of_slots("id1", &one)]).is_err());
+    }
 }
