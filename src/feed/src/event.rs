@@ -115,6 +115,15 @@ impl HmacKey {
         Ok(HmacKey(key))
     }
 
+    /// Tells this key from others, and nothing of it.
+    pub fn name(&self) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return String::new();
+        };
+        mac.update(b"caracal-edge: the name of this key");
+        hex::encode(mac.finalize().into_bytes())
+    }
+
     fn mac(&self, stream: Stream, fields: &Fields) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(stream.key().as_bytes());

@@ -170,7 +170,10 @@ impl State {
         let inner = &mut *inner;
         let seq = inner.seq.saturating_add(1);
         if let Some(held) = inner.anchors.get_mut(anchor) {
-            held.scan = scan.unwrap_or(held.scan);
+            // One that the writer has still to write, and that ends sooner in the store,
+            // stays its own to write.
+            let kept = held.scan == 0 && outlasts(held.until, until);
+            held.scan = scan.filter(|_| !kept).unwrap_or(held.scan);
             if !outlasts(until, held.until) {
                 return;
             }
@@ -272,12 +275,13 @@ impl State {
     }
 
     /// Whether the shared store has to be asked how long an anchor stays: it is
-    /// not known, or ends within the next hour.
+    /// not known, ends within the next hour, or was not seen there before.
     pub fn is_expiry_wanted(&self, anchor: &str, scan: u64) -> bool {
         let soon =
             Duration::from_secs(3_600).min(self.retention.checked_div(2).unwrap_or_default());
         match self.lock().anchors.get_mut(anchor) {
             None => true,
+            Some(held) if held.scan == 0 => true,
             Some(held) => {
                 held.scan = scan;
                 held.until.saturating_duration_since(Instant::now()) < soon
@@ -343,6 +347,11 @@ impl State {
     /// to go on. At the end that is `after` itself.
     pub fn news(&self, after: u64, among: usize) -> (Vec<Entry>, u64) {
         self.pick(after, among, |found, _| found == 0)
+    }
+
+    /// Whether the epochs of all zones are kept.
+    pub fn has_every_zone(&self) -> bool {
+        self.zone.is_none()
     }
 
     /// The last number of the log.

@@ -246,7 +246,7 @@ impl Scene {
         });
         let master = master.unwrap();
         for suspect in self.model.suspects() {
-            if self.is_kept(master, &suspect.id, &suspect.sid) {
+            if self.is_kept(&suspect.id, &suspect.sid) {
                 self.fails(&format!(
                     "{} was admitted at edge {} {:?} after the master that stayed had acknowledged {}",
                     suspect.sid, suspect.edge, suspect.late, suspect.id
@@ -266,19 +266,19 @@ impl Scene {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            self.refuses_all(master, n, *edge);
+            self.refuses_all(n, *edge);
         }
         let took = self.since.elapsed();
         self.note(format!("well, the master is {master} ({took:.1?})"));
     }
 
     /// The edge refuses what the master that stayed holds.
-    fn refuses_all(&mut self, master: usize, n: usize, edge: SocketAddr) {
+    fn refuses_all(&mut self, n: usize, edge: SocketAddr) {
         for (number, session) in self.model.watched() {
             let Some((at, id)) = session.acknowledged else {
                 continue;
             };
-            if at.elapsed() < Duration::from_secs(4) || !self.is_kept(master, &id, &sid(number)) {
+            if at.elapsed() < Duration::from_secs(4) || !self.is_kept(&id, &sid(number)) {
                 continue;
             }
             let since = Instant::now();
@@ -295,10 +295,16 @@ impl Scene {
         }
     }
 
-    /// Whether the message is in the history that stayed.
-    fn is_kept(&self, master: usize, id: &str, sid: &str) -> bool {
-        let found: Vec<(String, Vec<String>)> =
-            self.redis.servers()[master].ask(&["XRANGE", "caracal.sessions.revoke", id, id]);
+    /// Whether the message is in the history that stayed. What began before the last fault
+    /// ended may still make another server the master.
+    fn is_kept(&self, id: &str, sid: &str) -> bool {
+        let words = ["XRANGE", "caracal.sessions.revoke", id, id];
+        let mut found: Vec<(String, Vec<String>)> = Vec::new();
+        until("the master answers", WELL, || {
+            let master = self.redis.master();
+            let answer = master.map(|master| self.redis.servers()[master].try_ask(&words));
+            answer.and_then(Result::ok).map(|all| found = all).is_some()
+        });
         found
             .iter()
             .any(|(_, fields)| fields.iter().any(|value| value == sid))

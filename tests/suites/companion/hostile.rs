@@ -439,3 +439,38 @@ fn dead_letters_that_take_nothing_stop_nothing_else() {
     until("acknowledged", SOON, || pending(&redis, SESSIONS) == 0);
     assert!(!companion.has_revoked("forged"));
 }
+
+/// Names of any length, in the store's own namespace: those that no mandate can carry are
+/// not even fetched, and long ones make steps smaller.
+#[test]
+fn long_names_stop_no_reading() {
+    let redis = Redis::default();
+    let set = |names: &mut dyn Iterator<Item = String>| {
+        let mut pipeline = redis::pipe();
+        for name in names {
+            let key = format!("caracal:revoked:sessions:{name}");
+            pipeline
+                .cmd("SET")
+                .arg(key)
+                .arg("1")
+                .arg("PX")
+                .arg(3_600_000)
+                .ignore();
+        }
+        let () = pipeline.query(&mut redis.connection()).unwrap();
+    };
+    let long = |n: usize, size: usize| format!("{n:0>8}{}", "x".repeat(size - 8));
+    for part in 0..4 {
+        set(&mut (0..250).map(|n| long(part * 250 + n, 65_000)));
+    }
+    set(&mut (0..3).map(|n| long(n, 20_000_000)));
+    set(&mut ["short".to_owned()].into_iter());
+    let companion = Companion::new(&["--redis-url", &redis.url(), "--max-anchors", "1000000"]);
+    let companion = companion.started();
+    assert!(companion.has_revoked("short") && companion.has_revoked(&long(999, 65_000)));
+    assert!(
+        companion.resident() < MOST_MEMORY,
+        "{}",
+        companion.resident()
+    );
+}

@@ -166,6 +166,52 @@ fn a_note_of_what_is_covered_goes_with_its_stream() {
     });
 }
 
+/// It drops the epochs of other zones, so it cannot say that the store has them.
+#[test]
+fn who_leaves_zones_out_notes_nothing_of_epochs() {
+    let redis = Redis::default();
+    let companion = Companion::new(&["--redis-url", &redis.url(), "--zone", "z1"]).started();
+    let noted = |stream: &str| {
+        let key = format!("caracal:edge:covered:{{{stream}}}");
+        redis.ask::<Option<u64>>(&["GET", &key])
+    };
+    let _: String = redis.ask(&["XADD", DELEGATIONS, "*", "zone_id", "z2", "epoch", "4"]);
+    revoke(&redis, "s");
+    until("noted", SOON, || noted(SESSIONS) == Some(1));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(noted(DELEGATIONS), None);
+    assert!(companion.is_ready());
+}
+
+/// A companion with another key refuses other messages, and what it notes is of no use
+/// to this one.
+#[test]
+fn a_note_is_of_the_key_that_it_was_made_with() {
+    let redis = Redis::default();
+    let other = "f".repeat(64);
+    let keyed = |key: &str, name: &str| {
+        Companion::new(&["--redis-url", &redis.url(), "--consumer", name])
+            .environment("STREAMS_HMAC_KEY", key)
+    };
+    let wrong = keyed(&other, "wrong").started();
+    add(&redis, SESSIONS, &[("session_id", b"s")], Some(KEY));
+    let key = "caracal:edge:covered:{caracal.sessions.revoke}";
+    let noted = || redis.ask::<Option<String>>(&["GET", key]);
+    until("noted", SOON, || {
+        noted().is_some_and(|note| note.starts_with("1 "))
+    });
+    assert_eq!(redis.ask::<i64>(&["XTRIM", SESSIONS, "MAXLEN", "0"]), 1);
+    let mut right = keyed(KEY, "right");
+    right.start();
+    until("it knows what it lacks", SOON, || {
+        let ready = right.get("/readyz").json();
+        ready["problems"]
+            .to_string()
+            .contains("1 messages were missed")
+    });
+    assert!(wrong.is_ready() && !right.is_ready());
+}
+
 #[test]
 fn the_store_is_read_again_every_minute() {
     let redis = Redis::default();

@@ -82,6 +82,10 @@ fn a_note_is_void_when_another_shard_has_lost_its_keys() {
 fn slots_that_are_moved_lose_nothing_and_stop_nobody() {
     let all = Cluster::default();
     let (victim, from) = of_another_shard(&all);
+    // Of the same slot: what stands in braces.
+    let victim = format!("{{{}}}victim", key(&victim));
+    let stored = victim.replace("victim", "stored");
+    assert_eq!(all.slot(&key(&victim)), all.slot(&key(&stored)));
     let stream = all.owner(SESSIONS).unwrap();
     let to = (0..3).find(|n| *n != from && *n != stream).unwrap();
     let one = named(&all, "one").started();
@@ -92,8 +96,14 @@ fn slots_that_are_moved_lose_nothing_and_stop_nobody() {
         let all_words = [&["CLUSTER", "SETSLOT", &slot], words].concat();
         let () = all.nodes[n].ask(&all_words);
     };
+    // One that is in the store alone, and is moved.
+    let () = all.nodes[from].ask(&["SET", &key(&stored), "1", "PX", "600000"]);
     set(to, &["IMPORTING", &from_id]);
     set(from, &["MIGRATING", &to_id]);
+    let at = all.nodes[to].direct;
+    let (host, port) = (at.ip().to_string(), at.port().to_string());
+    let moved: String = all.nodes[from].ask(&["MIGRATE", &host, &port, &key(&stored), "0", "5000"]);
+    assert_eq!(moved, "OK");
     all.nodes[stream].revoke(&victim);
     until("it is at the new master", SOON, || {
         let keys: Vec<String> = all.nodes[to].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "9"]);
@@ -111,6 +121,27 @@ fn slots_that_are_moved_lose_nothing_and_stop_nobody() {
         set(n, &["NODE", &to_id]);
     }
     until("it is ready", SOON, || two.is_ready());
-    assert!(two.has_revoked(&victim));
+    assert!(two.has_revoked(&victim) && two.has_revoked(&stored));
     assert!(one.is_ready(), "{}", one.log());
+    assert!(!one.log().contains("lost Redis"), "{}", one.log());
+}
+
+/// Everything that was on a stream is gone: it is begun anew, by all and at once.
+#[test]
+fn a_stream_that_is_emptied_is_begun_anew() {
+    let all = Cluster::default();
+    let companion = named(&all, "one").started();
+    let stream = all.owner(SESSIONS).unwrap();
+    all.nodes[stream].revoke("before");
+    until("known", SOON, || companion.has_revoked("before"));
+    let deleted: i64 = all.nodes[stream].ask(&["DEL", SESSIONS]);
+    assert_eq!(deleted, 1);
+    until("noticed", SOON, || {
+        companion.log().contains("the stream went backwards")
+    });
+    all.nodes[stream].revoke("after");
+    until("well again", SOON, || {
+        companion.is_ready() && companion.has_revoked("after")
+    });
+    assert!(companion.has_revoked("before"));
 }

@@ -133,7 +133,8 @@ impl Account {
         // deleted may be of any age, up to the newest that was.
         let long = life_ms.saturating_mul(2);
         let is_old = |id: Id| id.0.saturating_add(long) < reading.time_ms;
-        let old = reading.first.is_some_and(is_old) && is_old(reading.deleted);
+        let oldest = reading.first.unwrap_or(reading.last);
+        let old = is_old(oldest) && is_old(reading.deleted);
         let gap = (missing > 0 && !old).then_some(Gap {
             missing,
             until: self.counted,

@@ -75,6 +75,7 @@ async fn work(tasks: &Tasks, stream: Stream, backoff: &mut Backoff) -> RedisResu
         group.node.named_at()?;
         if claimed.is_none_or(|at| at.elapsed() >= CLAIM_EVERY) {
             claimed = Some(Instant::now());
+            group.store.assure().await?;
             group.claim().await?;
         }
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
@@ -268,6 +269,8 @@ impl Group<'_> {
         let answers = self.store.many(&commands).await?;
         metrics.data_errors("group", &answers);
         let uncopied = self.copy(dead).await?;
+        // What was written to a server that is no longer the master is not durable.
+        self.store.assure().await?;
         let mut acknowledge = redis::cmd("XACK");
         acknowledge.arg(&[self.stream.key(), &self.tasks.group]);
         let done: Vec<String> = messages

@@ -1,18 +1,20 @@
 //! Keeps a companion in touch with Redis. `target` finds and reaches it, `witness`
 //! asks who is master and `testimony` says what follows; `slots` are a cluster's. `tail` gives this companion its own complete view of the
 //! streams, counted by `account`; `writer` and `scan` reconcile that view with the
-//! shared `store`; `group` does what must happen once among all companions.
+//! shared `store`, whose servers are `shard`s and which takes `command`s; `group` does what must happen once among all companions.
 //! `script` is what Redis does in one step, `reply` reads what it answers, `health`
 //! says how all that goes. Each task has its own connection, and begins again after
 //! any failure.
 
 pub mod account;
+pub mod command;
 pub mod group;
 pub mod health;
 pub mod publish;
 pub mod reply;
 pub mod scan;
 pub mod script;
+pub mod shard;
 pub mod slots;
 pub mod store;
 pub mod tail;
@@ -26,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, RedisError};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
 use crate::Companion;
@@ -72,6 +75,22 @@ struct Tasks {
     news: Arc<BTreeMap<Stream, Notify>>,
 }
 
+impl Tasks {
+    /// Names what a note of what is in the store depends on: the times as masters of its
+    /// servers, and the key of the streams, since who has another refuses other messages.
+    fn tag(&self, store: &store::Store) -> String {
+        let reigns = store.reigns();
+        let key = self.key.as_ref().map(crate::event::HmacKey::name);
+        if reigns.is_empty() && key.is_none() {
+            return String::new();
+        }
+        let parts = [reigns, key.unwrap_or_default()];
+        let mut digest = Sha256::digest(parts.join("\n")).to_vec();
+        digest.truncate(8);
+        hex::encode(digest)
+    }
+}
+
 impl std::ops::Deref for Tasks {
     type Target = Consumer;
 
@@ -93,7 +112,7 @@ struct Progress {
 struct Scanned {
     /// When the reading began.
     began: Instant,
-    /// See [`store::Store::reigns`].
+    /// See [`Tasks::tag`].
     reigns: String,
 }
 
@@ -190,6 +209,11 @@ impl Backoff {
         }
         self.wait = self.wait.saturating_mul(2).min(MAX_BACKOFF);
     }
+}
+
+/// A key is on its way to another server.
+fn is_moving(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "ASK" | "TRYAGAIN"))
 }
 
 /// One key or message is of a wrong kind; everything else goes on.

@@ -56,6 +56,8 @@ pub struct Reading {
     pub messages: Vec<Message>,
     /// The newest message that was ever deleted; trimming does not count.
     pub deleted: Id,
+    /// The first or the last message is over 64 KiB.
+    pub heavy: bool,
 }
 
 /// So many messages, counted from the first ever added, are known to be in the shared
@@ -203,6 +205,7 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
     let more = next() == Value::Int(1);
     let messages = messages(next());
     let deleted = id(next()).unwrap_or_default();
+    let heavy = next() == Value::Int(1);
     Ok(Reading {
         master: role == "master",
         reign,
@@ -215,6 +218,7 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
         more,
         messages,
         deleted,
+        heavy,
     })
 }
 

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisResult, Value};
 
+use super::health::Limited;
 use super::reply::{bytes, items, misshapen, number, text};
+use super::script::SCAN;
 use super::store::{Store, keep_all};
-use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks};
+use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks, is_moving};
 use crate::RETENTION;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 
@@ -16,10 +18,20 @@ use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 const EVERY: Duration = Duration::from_secs(60);
 /// From the end of one reading to the next that is asked for out of turn.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
-/// Keys that a step looks at, at first and at most. Steps grow while they are quick,
-/// so that a large keyspace behind a slow network ends in time.
-const FIRST_COUNT: usize = 1_000;
+/// Keys that a step looks at, at least, at first and at most. Steps grow while they are
+/// quick, so that a large keyspace behind a slow network ends in time, and shrink where
+/// names are long.
+const LEAST_COUNT: usize = 10;
+const FIRST_COUNT: usize = 100;
 const MAX_COUNT: usize = 100_000;
+/// Bytes of names in one answer: beyond them a step shrinks, and from a quarter on it
+/// does not grow.
+const MANY_BYTES: usize = 4 * 1024 * 1024;
+/// While slots are moved, a reading that may have missed some keys is made again after
+/// so long.
+const AGAIN: Duration = Duration::from_secs(5);
+/// One line for many such readings.
+static MOVING: Limited = Limited::new();
 /// Keys that Redis may look at in a millisecond, at least: a step that takes no longer
 /// than that, and the way there and back, may grow.
 const KEYS_PER_MS: usize = 200;
@@ -28,6 +40,8 @@ const SLOW: Duration = Duration::from_secs(10);
 /// Longest wait for the streams before the first reading: what they bring meanwhile
 /// need not be asked for.
 const WAIT_FOR_TAILS: Duration = Duration::from_secs(30);
+/// Longest key that means anything.
+const LONGEST_KEY: usize = KEY_PREFIX.len() + MAX_ANCHOR_BYTES;
 /// Held entries that are looked at together when the absent ones are written back.
 const BATCH: usize = 1_000;
 
@@ -42,29 +56,36 @@ pub(super) async fn run(tasks: Tasks) {
     }
     loop {
         let began = Instant::now();
-        tokio::select! {
+        let whole = tokio::select! {
             done = read(&tasks) => match done {
-                Ok(()) => backoff.forget(&tasks),
+                Ok(whole) => {
+                    backoff.forget(&tasks);
+                    whole
+                }
                 Err(error) => {
                     backoff.failed(&tasks, &error).await;
                     continue;
                 }
             },
             () = tasks.companion.stopped() => return,
-        }
+        };
         let took = began.elapsed();
+        let least = if whole { LEAST_PAUSE } else { AGAIN };
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = async {
-                tokio::time::sleep(LEAST_PAUSE.max(took)).await;
-                tasks.rescan.notified().await;
+                tokio::time::sleep(least.max(took)).await;
+                if whole {
+                    tasks.rescan.notified().await;
+                }
             } => {}
             () = tasks.companion.stopped() => return,
         }
     }
 }
 
-async fn read(tasks: &Tasks) -> RedisResult<()> {
+/// Whether all keys were seen.
+async fn read(tasks: &Tasks) -> RedisResult<bool> {
     let mut store = tasks.target.store().await?;
     let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
     store.assure().await?;
@@ -73,18 +94,16 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
     if scan == 1 {
         warn_of_eviction(&mut store).await;
     }
-    let (mut found, mut steps) = (0_usize, 0_usize);
-    for shard in 0..store.len() {
+    let (mut found, mut steps, mut moving) = (0_usize, 0_usize, 0_usize);
+    for shard in 0..store.servers() {
         let (mut cursor, mut count) = ("0".to_owned(), FIRST_COUNT);
         // The quickest step: the way there and back.
         let mut quickest = Duration::MAX;
         loop {
-            let mut command = redis::cmd("SCAN");
-            command
-                .arg(&cursor)
-                .arg("MATCH")
-                .arg(format!("{KEY_PREFIX}*"));
-            command.arg("COUNT").arg(count);
+            let mut command = redis::cmd("EVAL");
+            command.arg(SCAN).arg(0).arg(&cursor);
+            command.arg(format!("{KEY_PREFIX}*"));
+            command.arg(count).arg(LONGEST_KEY);
             let asked = Instant::now();
             let mut answer = items(store.ask_one(shard, command).await?).into_iter();
             let took = asked.elapsed();
@@ -93,38 +112,45 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
             let keys = answer.next().map(items).unwrap_or_default();
             cursor = next.ok_or_else(|| misshapen("SCAN gave no cursor"))?;
             (found, steps) = (found.saturating_add(keys.len()), steps.saturating_add(1));
+            let size = keys.iter().map(size).fold(0, usize::saturating_add);
             for keys in keys.chunks(BATCH) {
-                take(tasks, &mut store, shard, keys, scan).await?;
+                let moved = take(tasks, &mut store, shard, keys, scan).await?;
+                moving = moving.saturating_add(moved);
             }
             if cursor == "0" {
                 break;
             }
             let share = count.checked_div(KEYS_PER_MS).unwrap_or(0);
             let work = Duration::from_millis(u64::try_from(share).unwrap_or(u64::MAX));
-            if took <= quickest.saturating_add(work) {
+            if size > MANY_BYTES {
+                count = count.checked_div(2).unwrap_or(0).max(LEAST_COUNT);
+            } else if size < MANY_BYTES / 4 && took <= quickest.saturating_add(work) {
                 count = count.saturating_mul(2).min(MAX_COUNT);
             }
         }
     }
-    let whole = store.was_steady(steady).await?;
+    let whole = store.was_steady(steady).await? && moving == 0;
     // First: who waits for this reading relies on the store having all that is held.
     let written = write_back(tasks, &mut store, scan, began).await?;
     metrics.written_back(written);
+    let whole = whole && !store.went_elsewhere();
     store.assure().await?;
-    if !whole {
-        // Keys that were on their way may have been seen nowhere. That is no reason to
-        // forget that the store was read before.
-        tracing::warn!("slots of the cluster are being moved: the shared store is read again");
-        tasks.rescan.notify_one();
-        if state.scan_began().is_none() {
-            return Ok(());
-        }
-    } else {
-        let reigns = store.reigns();
+    if whole {
+        let reigns = tasks.tag(&store);
         tasks.progress.scanned(Scanned { began, reigns });
+    } else if let Some(count) = MOVING.tell() {
+        // Keys that were on their way may have been seen nowhere. Who has read the store
+        // before goes on; who starts waits.
+        tracing::warn!(
+            count,
+            "slots of the cluster are being moved: the shared store is read again. `redis-cli --cluster fix` ends a move that was broken off"
+        );
+    }
+    if !whole && state.scan_began().is_none() {
+        return Ok(false);
     }
     let lost = state.scan_ended(scan, began);
-    if lost > 0 {
+    if lost > 0 && whole {
         tracing::error!(
             lost,
             "revocations have left the shared store before their time: Redis has lost data. They stay revoked here and are written back"
@@ -137,7 +163,15 @@ async fn read(tasks: &Tasks) -> RedisResult<()> {
     } else {
         tracing::debug!(found, steps, took_ms, written, "shared store read");
     }
-    Ok(())
+    Ok(whole)
+}
+
+/// Bytes of a name.
+fn size(name: &Value) -> usize {
+    match name {
+        Value::BulkString(name) => name.len(),
+        _ => 0,
+    }
 }
 
 /// How many were absent and are written now.
@@ -171,13 +205,14 @@ enum Asked {
     Epoch(String),
 }
 
+/// Takes in what keys say; how many answers there are none of, since they are moved.
 async fn take(
     tasks: &Tasks,
     store: &mut Store,
     shard: usize,
     keys: &[Value],
     scan: u64,
-) -> RedisResult<()> {
+) -> RedisResult<usize> {
     let state = &tasks.companion.state;
     let (mut asked, mut commands): (Vec<Asked>, Vec<Cmd>) = (Vec::new(), Vec::new());
     for key in keys {
@@ -207,8 +242,12 @@ async fn take(
         }
         commands.push(expiry);
     }
-    let answers = store.ask(shard, &commands).await?;
-    tasks.companion.metrics.data_errors("scan", &answers);
+    let answers = store.ask(shard, commands).await?;
+    let is_moved = |answer: &&RedisResult<Value>| answer.as_ref().is_err_and(is_moving);
+    let moved = answers.iter().filter(is_moved).count();
+    if moved == 0 {
+        tasks.companion.metrics.data_errors("scan", &answers);
+    }
     let mut answers = answers.into_iter();
     for name in asked {
         match name {
@@ -226,7 +265,7 @@ async fn take(
             }
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 fn ttl(answer: Option<RedisResult<Value>>) -> Option<Duration> {
@@ -238,7 +277,7 @@ fn ttl(answer: Option<RedisResult<Value>>) -> Option<Duration> {
 }
 
 async fn warn_of_eviction(store: &mut Store) {
-    for shard in 0..store.len() {
+    for shard in 0..store.servers() {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
         let info = store.ask_one(shard, command).await.ok().and_then(text);

@@ -66,7 +66,12 @@ local function taker(left, count, largest)
   return list, take, function() return left > 0 and count > 0 end, function() return math.min(step, count) end
 end
 local function stream_of(key)
-  local added, length, last, first, deleted = false, 0, '0-0', false, '0-0'
+  local added, length, last, first, deleted, heavy = false, 0, '0-0', false, '0-0', 0
+  local function weigh(entry)
+    local size = 0
+    for _, part in ipairs(entry[2]) do size = size + #part end
+    if size > 65536 then heavy = 1 end
+  end
   local info = redis.call('XINFO', 'STREAM', key)
   for i = 1, #info, 2 do
     local name, value = info[i], info[i + 1]
@@ -74,9 +79,10 @@ local function stream_of(key)
     elseif name == 'length' then length = value
     elseif name == 'last-generated-id' then last = value
     elseif name == 'max-deleted-entry-id' then deleted = value
-    elseif name == 'first-entry' and value then first = value[1] end
+    elseif name == 'first-entry' and value then first = value[1]; weigh(value)
+    elseif name == 'last-entry' and value then weigh(value) end
   end
-  return added, length, last, first, deleted
+  return added, length, last, first, deleted, heavy
 end
 "
     };
@@ -103,7 +109,7 @@ if type(made) == 'table' and made.err then
   end
 end
 local info = redis.call('INFO', 'replication')
-local added, length, last, first, deleted = stream_of(KEYS[1])
+local added, length, last, first, deleted, heavy = stream_of(KEYS[1])
 local list, take, open, step = taker(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 local after, more = ARGV[3], 0
 while true do
@@ -120,7 +126,7 @@ local covered = redis.pcall('GET', KEYS[2])
 if type(covered) == 'table' then covered = false end
 return {
   info:match('role:(%a+)') or '', info:match('master_replid:(%w+)') or '',
-  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list, deleted,
+  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list, deleted, heavy,
 }
 "
 );
@@ -180,6 +186,19 @@ local text = ARGV[1]
 if ARGV[4] ~= '' then text = text .. ' ' .. ARGV[4] end
 redis.call('SET', KEYS[2], text, 'PX', ARGV[2])
 return 1
+";
+
+/// A step of `SCAN` that leaves out names which no anchor and no zone has: whoever may
+/// write chooses their size, and an answer has to fit.
+///
+/// ARGV: cursor, pattern, how many to look at, longest name.
+pub const SCAN: &str = r"
+local got = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local names, most = {}, tonumber(ARGV[4])
+for _, name in ipairs(got[2]) do
+  if #name <= most then names[#names + 1] = name end
+end
+return {got[1], names}
 ";
 
 /// Raises an epoch, never lowers it. The numbers have up to 19 digits, more than

@@ -8,40 +8,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
-use sha2::{Digest as _, Sha256};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
+pub use super::command::{Command, keep_all, raise_epoch, set_anchor};
 use super::reply::text;
-use super::script::RAISE_EPOCH;
+use super::shard::{Shard, changed};
 use super::slots::{Slots, slot_of};
 use super::target::{Login, Node, connect};
 use super::witness::{Named, Witness};
-use super::{EPOCH_INFIX, KEY_PREFIX, is_data_error, not_a_master};
-use crate::state::Entry;
+use super::{is_data_error, is_moving};
 
-/// A command, and the key that it is about.
-pub struct Command {
-    /// The key.
-    pub key: String,
-    /// The command.
-    pub cmd: Cmd,
-}
-
-/// A server that holds a part of the store, or all of it.
-struct Shard {
-    connection: MultiplexedConnection,
-    /// Its time as a master, as it was when we connected.
-    reign: String,
-}
+/// Servers that are spoken to besides the masters, while slots are moved to them.
+const MAX_STRAYS: usize = 8;
 
 /// What is known of a cluster's servers.
 struct Cluster {
+    login: Login,
     witness: Arc<Witness>,
     slots: Slots,
     shards: BTreeMap<Named, usize>,
+    /// Servers that a master has sent us to, and that have no slot yet.
+    strays: BTreeMap<String, Shard>,
+    /// Something was written where a master has sent us.
+    elsewhere: bool,
 }
 
 /// Who says that the servers are the masters.
@@ -56,120 +47,6 @@ enum By {
 pub struct Store {
     by: By,
     shards: Vec<Shard>,
-}
-
-/// Sets an anchor's key.
-pub fn set_anchor(anchor: &str, ttl: Duration) -> Command {
-    let key = format!("{KEY_PREFIX}{anchor}");
-    let mut cmd = redis::cmd("SET");
-    cmd.arg(&key).arg("1").arg("PX").arg(millis(ttl));
-    Command { key, cmd }
-}
-
-/// Raises a zone's epoch.
-pub fn raise_epoch(zone: &str, epoch: u64, ttl: Duration) -> Command {
-    let key = format!("{KEY_PREFIX}{EPOCH_INFIX}{zone}");
-    let mut cmd = redis::cmd("EVAL");
-    cmd.arg(RAISE_EPOCH)
-        .arg(1)
-        .arg(&key)
-        .arg(epoch)
-        .arg(millis(ttl));
-    Command { key, cmd }
-}
-
-/// Writes what is held: a key that is absent is made, and one that ends sooner lives
-/// longer. The store keeps its keys for `shortened` more than they are held here. Not
-/// an anchor whose key would be a zone's epoch: writing it would lower that.
-pub fn keep_all(entries: &[Entry], shortened: Duration) -> Vec<Command> {
-    let mut commands = Vec::new();
-    for entry in entries {
-        match entry {
-            Entry::Anchor { anchor, .. } if anchor.starts_with(EPOCH_INFIX) => {}
-            Entry::Anchor { anchor, ttl_s, .. } => {
-                let ttl = Duration::from_secs(*ttl_s).saturating_add(shortened);
-                let mut made = set_anchor(anchor, ttl);
-                made.cmd.arg("NX");
-                let mut longer = redis::cmd("PEXPIRE");
-                longer.arg(&made.key).arg(millis(ttl)).arg("GT");
-                let longer = Command {
-                    key: made.key.clone(),
-                    cmd: longer,
-                };
-                commands.extend([made, longer]);
-            }
-            Entry::Epoch {
-                zone, epoch, ttl_s, ..
-            } => commands.push(raise_epoch(zone, *epoch, Duration::from_secs(*ttl_s))),
-        }
-    }
-    commands
-}
-
-fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-fn changed(why: &'static str) -> RedisError {
-    (ErrorKind::Client, why).into()
-}
-
-impl Shard {
-    async fn new(mut connection: MultiplexedConnection) -> RedisResult<Self> {
-        let info: Value = replication().query_async(&mut connection).await?;
-        let reign = reign_of(info)?;
-        Ok(Shard { connection, reign })
-    }
-
-    /// Sends commands together, behind a question whether this is the master that it
-    /// was; the answer of each, in order.
-    async fn ask<'a>(
-        &mut self,
-        commands: impl IntoIterator<Item = &'a Cmd>,
-    ) -> RedisResult<Vec<RedisResult<Value>>> {
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(replication());
-        for command in commands {
-            pipeline.add_command(command.clone());
-        }
-        pipeline.ignore_errors();
-        let answers: Vec<RedisResult<Value>> = pipeline.query_async(&mut self.connection).await?;
-        let mut answers = answers.into_iter();
-        let info = answers.next().unwrap_or(Ok(Value::Nil))?;
-        if reign_of(info)? != self.reign {
-            return Err(changed("this server's time as a master began anew"));
-        }
-        Ok(answers.collect())
-    }
-
-    /// A command about a key that is being moved here.
-    async fn ask_moved(&mut self, command: &Cmd) -> RedisResult<RedisResult<Value>> {
-        let asking = redis::cmd("ASKING");
-        let mut answers = self.ask([&asking, command]).await?.into_iter().skip(1);
-        Ok(answers.next().unwrap_or(Ok(Value::Nil)))
-    }
-}
-
-fn replication() -> Cmd {
-    let mut info = redis::cmd("INFO");
-    info.arg("replication");
-    info
-}
-
-/// The server's time as a master.
-///
-/// # Errors
-/// It is none.
-fn reign_of(info: Value) -> RedisResult<String> {
-    let info = text(info).unwrap_or_default();
-    let of = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.map(|value| value.trim().to_owned())
-    };
-    if of("role:").as_deref() != Some("master") {
-        return Err(not_a_master());
-    }
-    Ok(of("master_replid:").unwrap_or_default())
 }
 
 impl Store {
@@ -192,16 +69,16 @@ impl Store {
     pub async fn of_cluster(login: &Login, witness: &Arc<Witness>) -> RedisResult<Self> {
         let slots = witness.fresh_owners().await?.slots;
         let masters: Vec<Named> = slots.masters().into_iter().cloned().collect();
-        let made = masters.iter().map(async |at| {
-            let client = login.at(&at.host, at.port)?;
-            Shard::new(connect(&client).await?).await
-        });
+        let made = masters.iter().map(|at| shard_at(login, at));
         let made = futures_util::future::join_all(made).await;
         let shards: Vec<Shard> = made.into_iter().collect::<RedisResult<_>>()?;
         let cluster = Cluster {
+            login: login.clone(),
             witness: Arc::clone(witness),
             slots,
             shards: masters.into_iter().zip(0..).collect(),
+            strays: BTreeMap::new(),
+            elsewhere: false,
         };
         Ok(Store {
             by: By::Cluster(cluster),
@@ -210,7 +87,7 @@ impl Store {
     }
 
     /// How many servers hold it.
-    pub fn len(&self) -> usize {
+    pub fn servers(&self) -> usize {
         self.shards.len()
     }
 
@@ -240,14 +117,13 @@ impl Store {
             }
         }
         let asked = self.shards.iter_mut().zip(&shares);
-        let asked = asked.map(async |(shard, share)| {
-            if share.is_empty() {
-                return Ok(Vec::new());
-            }
-            let commands = share.iter().filter_map(|n| commands.get(*n));
-            shard.ask(commands.map(|command| &command.cmd)).await
+        let asked = asked.filter(|(_, share)| !share.is_empty());
+        let asked = asked.map(|(shard, share)| {
+            let share = share.iter().filter_map(|n| commands.get(*n));
+            shard.ask(share.map(|command| command.cmd.clone()).collect())
         });
         let answered = futures_util::future::join_all(asked).await;
+        shares.retain(|share| !share.is_empty());
         let mut answers: BTreeMap<usize, RedisResult<Value>> = BTreeMap::new();
         for (share, answered) in shares.iter().zip(answered) {
             answers.extend(share.iter().copied().zip(answered?));
@@ -261,6 +137,11 @@ impl Store {
             }
             let error = error.clone();
             let answer = self.ask_where_it_moves(&error, &command.cmd).await?;
+            if let Err(error) = &answer
+                && !own(error)
+            {
+                return Err(error.clone());
+            }
             answers.insert(n, answer);
         }
         Ok(answers.into_values().collect())
@@ -277,39 +158,59 @@ impl Store {
             .ok_or_else(|| changed("a slot of the cluster has no master"))
     }
 
-    /// While a slot is being moved, its old master sends what it lacks to the new one.
-    /// That has to be one of those that the witnesses name.
+    /// While a slot is being moved, its old master sends what it lacks to the new one, and
+    /// for a moment after. That is followed once.
     async fn ask_where_it_moves(
         &mut self,
         error: &RedisError,
         command: &Cmd,
     ) -> RedisResult<RedisResult<Value>> {
-        let there = match (&self.by, error.redirect_node()) {
-            (By::Cluster(cluster), Some((at, _))) if error.code() == Some("ASK") => cluster
-                .shards
-                .iter()
-                .find(|(named, _)| at == format!("{}:{}", named.host, named.port))
-                .map(|(_, shard)| *shard),
-            _ => None,
+        let (By::Cluster(cluster), Some((at, _))) = (&mut self.by, error.redirect_node()) else {
+            return Err(error.clone());
         };
-        match there.and_then(|shard| self.shards.get_mut(shard)) {
-            Some(shard) => match shard.ask_moved(command).await? {
-                Err(error) if !is_data_error(&error) => Err(error),
-                answer => Ok(answer),
-            },
+        cluster.elsewhere = true;
+        let asking = error.code() == Some("ASK");
+        let named = cluster
+            .shards
+            .iter()
+            .find(|(named, _)| at == format!("{}:{}", named.host, named.port));
+        if let Some(shard) = named.and_then(|(_, shard)| self.shards.get_mut(*shard)) {
+            return shard.ask_moved(asking, command).await;
+        }
+        if !cluster.strays.contains_key(at) {
+            let address = at.rsplit_once(':');
+            let address = address.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+            let Some((host, port)) = address.filter(|_| cluster.strays.len() < MAX_STRAYS) else {
+                return Err(error.clone());
+            };
+            let made = Shard::new(connect(&cluster.login.at(host, port)?).await?).await?;
+            cluster.strays.insert(at.to_owned(), made);
+        }
+        match cluster.strays.get_mut(at) {
+            Some(stray) => stray.ask_moved(asking, command).await,
             None => Err(error.clone()),
         }
     }
 
+    /// Whether anything was written, since this was last asked, to another server than
+    /// the one that has its slot.
+    pub fn went_elsewhere(&mut self) -> bool {
+        match &mut self.by {
+            By::Server(_) => false,
+            By::Cluster(cluster) => std::mem::take(&mut cluster.elsewhere),
+        }
+    }
+
     /// Sends commands about its own keys to one of the servers; the answer of each, in
-    /// order. An error in the data of one is that one's answer.
+    /// order. An error in the data of one is that one's answer, and so is that its key is
+    /// moved.
     ///
     /// # Errors
     /// Whatever else is wrong: none of them counts as answered.
     pub async fn ask(
         &mut self,
         shard: usize,
-        commands: &[Cmd],
+        commands: Vec<Cmd>,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
         let Some(shard) = self.shards.get_mut(shard) else {
             return Ok(Vec::new());
@@ -318,6 +219,7 @@ impl Store {
         for answer in &answers {
             if let Err(error) = answer
                 && !is_data_error(error)
+                && !is_moving(error)
             {
                 return Err(error.clone());
             }
@@ -330,7 +232,7 @@ impl Store {
     /// # Errors
     /// Whatever keeps it from answering.
     pub async fn ask_one(&mut self, shard: usize, command: Cmd) -> RedisResult<Value> {
-        let answers = self.ask(shard, &[command]).await?;
+        let answers = self.ask(shard, vec![command]).await?;
         answers.into_iter().next().unwrap_or(Ok(Value::Nil))
     }
 
@@ -346,7 +248,7 @@ impl Store {
                 cluster.still_has_masters_of(&named.slots)?;
             }
         }
-        let all = self.shards.iter_mut().map(|shard| shard.ask([]));
+        let all = self.shards.iter_mut().map(|shard| shard.ask(Vec::new()));
         for answer in futures_util::future::join_all(all).await {
             answer?;
         }
@@ -366,7 +268,7 @@ impl Store {
         };
         let now = cluster.witness.owners_since(Instant::now()).await?;
         cluster.still_has_masters_of(&now.slots)?;
-        let same = now.slots == cluster.slots;
+        let same = now.exact && now.slots == cluster.slots;
         Ok(self.is_steady().await? && same && before)
     }
 
@@ -378,7 +280,7 @@ impl Store {
         if let By::Server(_) = self.by {
             return Ok(true);
         }
-        for shard in 0..self.len() {
+        for shard in 0..self.servers() {
             let mut nodes = redis::cmd("CLUSTER");
             nodes.arg("NODES");
             let nodes = text(self.ask_one(shard, nodes).await?).unwrap_or_default();
@@ -399,10 +301,13 @@ impl Store {
         }
         let mut reigns: Vec<&str> = self.shards.iter().map(|s| s.reign.as_str()).collect();
         reigns.sort_unstable();
-        let mut digest = Sha256::digest(reigns.join("\n")).to_vec();
-        digest.truncate(8);
-        hex::encode(digest)
+        reigns.join("\n")
     }
+}
+
+async fn shard_at(login: &Login, at: &Named) -> RedisResult<Shard> {
+    let client = login.at(&at.host, at.port)?;
+    Shard::new(connect(&client).await?).await
 }
 
 impl Cluster {

@@ -19,13 +19,11 @@ use crate::event::{Event, Stream};
 /// Longest time that Redis holds back a question for news. Freshness is counted from
 /// when it was asked, so this is part of the state's age.
 const BLOCK_MS: usize = 250;
-/// From one question to the next while messages are too large to be sent as news, at
-/// least and at most. In between it is as long as leaves Redis nine tenths of its time:
+/// From one question to the next while the first or the last message is large, at least
+/// and at most. In between it is as long as leaves Redis nine tenths of its time:
 /// it looks at the first and the last message of a stream whenever it is asked.
 const POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
-/// How long one such message makes it so.
-const LARGE_FOR: Duration = Duration::from_secs(60);
 /// One line for many refused messages.
 static REFUSED: Limited = Limited::new();
 
@@ -41,7 +39,8 @@ struct Open {
 struct Tail {
     account: Account,
     open: Option<Open>,
-    large: Option<Instant>,
+    /// The stream's first or last message is large.
+    heavy: bool,
     /// Entries that the state had no room for, when this was last looked at.
     dropped: u64,
     /// How many messages there were at a moment that can be confirmed once so many
@@ -54,7 +53,7 @@ pub(super) async fn run(tasks: Tasks, stream: Stream) {
     let mut tail = Tail {
         account: Account::new(),
         open: None,
-        large: None,
+        heavy: false,
         dropped: 0,
         promised: None,
     };
@@ -90,6 +89,7 @@ impl Tail {
             if !reading.master {
                 return Err(not_a_master());
             }
+            self.heavy = reading.heavy;
             // Where it was read before this, ids may come again.
             let known = self.account.before();
             match self.account.judge(&reading, millis(tasks.lifetime)) {
@@ -180,10 +180,7 @@ impl Tail {
         for message in messages {
             let event = match &message.body {
                 Body::Fields(fields) => Event::read(stream, fields, tasks.key.as_ref()),
-                Body::Large(_, fields) => {
-                    self.large = Some(Instant::now());
-                    Event::read_part(stream, fields, tasks.key.as_ref())
-                }
+                Body::Large(_, fields) => Event::read_part(stream, fields, tasks.key.as_ref()),
                 Body::Gone => continue,
             };
             match event {
@@ -260,6 +257,10 @@ impl Tail {
                 "missed messages concern no mandate that is still valid"
             );
         } else {
+            let scan = tasks.progress.last_scan();
+            // Nothing of this stream is missing: the store was only read before it began.
+            let anew =
+                open.gap.until == 0 && scan.as_ref().is_some_and(|scan| scan.began >= open.since);
             match covered.filter(|note| note.count >= open.gap.until) {
                 None => open.stored = None,
                 Some(note) => {
@@ -270,10 +271,10 @@ impl Tail {
                     }
                 }
             }
-            let scan = tasks.progress.last_scan();
-            let made_good = open.stored.as_ref().is_some_and(|(at, reigns)| {
-                scan.is_some_and(|scan| scan.began >= *at && scan.reigns == *reigns)
-            });
+            let made_good = anew
+                || open.stored.as_ref().is_some_and(|(at, reigns)| {
+                    scan.is_some_and(|scan| scan.began >= *at && scan.reigns == *reigns)
+                });
             if !made_good {
                 let text = format!(
                     "{} messages were missed, and the shared store is not known to have them",
@@ -295,7 +296,7 @@ impl Tail {
 
     /// Waits until there is something new, or not for long.
     async fn wait(&self, node: &mut Node, stream: Stream, took: Duration) -> RedisResult<()> {
-        if self.large.is_some_and(|at| at.elapsed() < LARGE_FOR) {
+        if self.heavy {
             let pause = took.saturating_mul(9).clamp(POLL, MAX_POLL);
             tokio::time::sleep(pause).await;
             return Ok(());

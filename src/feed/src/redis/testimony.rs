@@ -41,10 +41,12 @@ pub struct Said {
 fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), &'static str> {
     let heard: BTreeMap<&str, &Said> = said
         .iter()
+        .filter(|said| !said.voice.is_empty())
         .map(|said| (said.voice.as_str(), said))
         .collect();
     let voices = said.iter().map(|said| said.voices).max();
-    let voices = voices.unwrap_or(0).max(least);
+    // In a failover the old and the new one both speak for a while.
+    let voices = voices.unwrap_or(0).max(least).max(heard.len());
     let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
     if heard.len() < majority {
         return Err("too few witnesses of who is master answer: a majority is needed");
@@ -52,19 +54,26 @@ fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), 
     Ok((heard, majority))
 }
 
-/// Which master has which slots, as a majority of the masters say.
+/// Which master has which slots, as a majority of the masters say; and whether they say
+/// just the same of every slot. While slots are moved they may differ in those, and
+/// agree on who the masters are.
 ///
 /// # Errors
 /// Why that is not known.
-pub fn owners_of(said: &[Said]) -> Result<Slots, &'static str> {
+pub fn owners_of(said: &[Said]) -> Result<(Slots, bool), &'static str> {
     let (heard, majority) = heard(said, 0)?;
-    let all: Vec<&Slots> = heard
-        .values()
-        .filter_map(|said| said.slots.as_ref())
-        .collect();
-    let same = |slots: &&&Slots| all.iter().filter(|other| *other == *slots).count() >= majority;
-    match all.iter().find(same) {
-        Some(slots) if slots.is_whole() => Ok((*slots).clone()),
+    let all = heard.values().filter_map(|said| said.slots.as_ref());
+    let all: Vec<&Slots> = all.collect();
+    let agree = |slots: &Slots| {
+        let others = all
+            .iter()
+            .filter(|other| other.masters() == slots.masters());
+        others.count() >= majority
+    };
+    let same = |slots: &Slots| all.iter().filter(|other| **other == slots).count();
+    let most = all.iter().filter(|slots| agree(slots));
+    match most.max_by_key(|slots| same(slots)) {
+        Some(slots) if slots.is_whole() => Ok(((*slots).clone(), same(slots) >= majority)),
         Some(_) => Err("some slots of the cluster have no master"),
         None => Err("the masters do not agree on who has which slots"),
     }
@@ -210,5 +219,58 @@ mod tests {
         // And one that has not heard of it yet does not hold the others up.
         let (c, d) = (said("c", 2, 2, 3), said("d", 2, 2, 3));
         assert_eq!(port(&[a, c, d]), Some(2));
+    }
+
+    /// What a master says of a cluster: each master's last slot and port.
+    fn of_slots(voice: &str, ranges: &[(i64, i64)]) -> Said {
+        let bulk = |text: String| Value::BulkString(text.into_bytes());
+        let mut first = 0;
+        let ranges = ranges.iter().map(|(last, port)| {
+            let master = [
+                bulk("h".to_owned()),
+                Value::Int(*port),
+                bulk(format!("id{port}")),
+            ];
+            let range = [
+                Value::Int(first),
+                Value::Int(*last),
+                Value::Array(master.into()),
+            ];
+            first = last + 1;
+            Value::Array(range.into())
+        });
+        let answers = vec![bulk(voice.to_owned()), Value::Array(ranges.collect())];
+        of_master(answers, "h").unwrap()
+    }
+
+    #[test]
+    fn masters_may_differ_in_slots_and_agree_on_who_they_are() {
+        let one = [(5_000, 1), (10_000, 2), (16_383, 3)];
+        let other = [(5_001, 1), (10_000, 2), (16_383, 3)];
+        let all = |maps: [&[(i64, i64)]; 3]| -> Vec<Said> {
+            let voices = ["id1", "id2", "id3"].into_iter().zip(maps);
+            voices.map(|(voice, map)| of_slots(voice, map)).collect()
+        };
+        let exact = |said: &[Said]| owners_of(said).map(|(_, exact)| exact);
+        assert_eq!(exact(&all([&one, &one, &one])), Ok(true));
+        assert_eq!(exact(&all([&one, &other, &one])), Ok(true));
+        let third = [(4_999, 1), (10_000, 2), (16_383, 3)];
+        assert_eq!(exact(&all([&one, &other, &third])), Ok(false));
+        // Another master instead, or a slot without one.
+        let new = [(5_000, 1), (10_000, 2), (16_383, 4)];
+        let said = [
+            of_slots("id1", &one),
+            of_slots("id2", &new),
+            of_slots("id4", &new),
+        ];
+        assert_eq!(
+            owners_of(&said).unwrap().0.master_of(16_000).unwrap().port,
+            4
+        );
+        assert!(owners_of(&said[..2]).is_err(), "one each");
+        let short = [(5_000, 1), (10_000, 2), (16_382, 3)];
+        assert!(owners_of(&all([&short, &short, &short])).is_err());
+        // Who is no master has no voice.
+        assert!(owners_of(&[of_slots("id9", &one), of_slots("id1", &one)]).is_err());
     }
 }

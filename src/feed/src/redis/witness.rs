@@ -37,8 +37,10 @@ pub struct View {
 /// Which master has which slots, as they agree.
 #[derive(Debug, Clone)]
 pub struct Owners {
-    /// The slots.
+    /// The slots, as most say.
     pub slots: Slots,
+    /// A majority says just so of every slot, not only of who the masters are.
+    pub exact: bool,
     /// When they were asked.
     pub at: Instant,
 }
@@ -156,7 +158,7 @@ impl Witness {
                 return Ok(owners);
             }
         }
-        Err(nobody(SILENT))
+        Err(nobody("the masters of the cluster do not say who they are"))
     }
 
     async fn after_answers<T, U>(
@@ -184,9 +186,11 @@ impl Witness {
         }
     }
 
-    /// Asks them once, for who has no companion running.
+    /// Asks them, for who has no companion running.
     pub(super) async fn ask_once(&self) {
         let mut round = Round::default();
+        self.ask_all(&mut round).await;
+        // Once more with those that the first ones named.
         self.ask_all(&mut round).await;
     }
 
@@ -220,7 +224,9 @@ impl Witness {
         });
         let owners = match self.kind {
             Kind::Sentinels(_) => None,
-            Kind::Masters => Some(owners_of(&said).map(|slots| Owners { slots, at })),
+            Kind::Masters => {
+                Some(owners_of(&said).map(|(slots, exact)| Owners { slots, exact, at }))
+            }
         };
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Agreed {
             views: views.into(),

@@ -42,15 +42,15 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
     // Another server may lack what the last one was given: all is written again, and
     // nothing noted before a reading of the store has written back the rest.
     *cursor = 0;
-    let connected = Instant::now();
+    let mut connected = Instant::now();
     tasks.rescan.notify_one();
     let mut head = state.head();
     let mut noted: BTreeMap<Stream, (u64, Instant)> = BTreeMap::new();
-    let reigns = store.reigns();
+    let reigns = tasks.tag(&store);
     loop {
         store.assure().await?;
         // Looked at first: what was read by then is in the log by then.
-        let read = tasks.progress.get();
+        let (read, upto) = (tasks.progress.get(), state.seq());
         loop {
             let (entries, next) = state.news(*cursor, BATCH);
             if next == *cursor {
@@ -60,6 +60,13 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             tasks.companion.metrics.data_errors("writer", &answers);
             *cursor = next;
         }
+        // The newest entries may have left the log by now.
+        *cursor = (*cursor).max(upto);
+        if store.went_elsewhere() {
+            // What was written where a slot is moved to counts once that has ended.
+            connected = Instant::now();
+            tasks.rescan.notify_one();
+        }
         let scanned = tasks.progress.last_scan();
         let reconciled =
             scanned.is_some_and(|scan| scan.began >= connected && scan.reigns == reigns);
@@ -67,7 +74,9 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             let known = noted
                 .get(&stream)
                 .is_some_and(|(counted, at)| *counted == read.counted && at.elapsed() < NOTE_EVERY);
-            if reconciled && read.complete && read.seq <= *cursor && !known {
+            // Who leaves zones out cannot say of their epochs that they are in the store.
+            let all_of_it = stream == Stream::Revocations || state.has_every_zone();
+            if all_of_it && reconciled && read.complete && read.seq <= *cursor && !known {
                 // Whoever has lost what was written since is not the same any more.
                 store.assure().await?;
                 note(&mut store, stream, &read, &reigns).await?;

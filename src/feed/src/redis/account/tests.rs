@@ -45,6 +45,7 @@ impl Model {
             more: all.len() >= count,
             messages: messages.collect(),
             deleted: (self.deleted, 0),
+            heavy: false,
         }
     }
 }

@@ -1,0 +1,69 @@
+//! What is written to the shared store: revoked anchors and epochs as keys that expire.
+
+use std::time::Duration;
+
+use redis::Cmd;
+
+use super::script::RAISE_EPOCH;
+use super::{EPOCH_INFIX, KEY_PREFIX};
+use crate::state::Entry;
+
+/// A command, and the key that it is about.
+pub struct Command {
+    /// The key.
+    pub key: String,
+    /// The command.
+    pub cmd: Cmd,
+}
+
+/// Sets an anchor's key.
+pub fn set_anchor(anchor: &str, ttl: Duration) -> Command {
+    let key = format!("{KEY_PREFIX}{anchor}");
+    let mut cmd = redis::cmd("SET");
+    cmd.arg(&key).arg("1").arg("PX").arg(millis(ttl));
+    Command { key, cmd }
+}
+
+/// Raises a zone's epoch.
+pub fn raise_epoch(zone: &str, epoch: u64, ttl: Duration) -> Command {
+    let key = format!("{KEY_PREFIX}{EPOCH_INFIX}{zone}");
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(RAISE_EPOCH)
+        .arg(1)
+        .arg(&key)
+        .arg(epoch)
+        .arg(millis(ttl));
+    Command { key, cmd }
+}
+
+/// Writes what is held: a key that is absent is made, and one that ends sooner lives
+/// longer. The store keeps its keys for `shortened` more than they are held here. Not
+/// an anchor whose key would be a zone's epoch: writing it would lower that.
+pub fn keep_all(entries: &[Entry], shortened: Duration) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::Anchor { anchor, .. } if anchor.starts_with(EPOCH_INFIX) => {}
+            Entry::Anchor { anchor, ttl_s, .. } => {
+                let ttl = Duration::from_secs(*ttl_s).saturating_add(shortened);
+                let mut made = set_anchor(anchor, ttl);
+                made.cmd.arg("NX");
+                let mut longer = redis::cmd("PEXPIRE");
+                longer.arg(&made.key).arg(millis(ttl)).arg("GT");
+                let longer = Command {
+                    key: made.key.clone(),
+                    cmd: longer,
+                };
+                commands.extend([made, longer]);
+            }
+            Entry::Epoch {
+                zone, epoch, ttl_s, ..
+            } => commands.push(raise_epoch(zone, *epoch, Duration::from_secs(*ttl_s))),
+        }
+    }
+    commands
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
+}
