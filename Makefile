@@ -114,11 +114,12 @@ wasm: tools
 	@mkdir -p dist
 	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter.wasm
 
-# The filter with headers that trap it and that ask its primitives. Never to deploy.
+# The filter with headers that trap it and that ask its primitives. Never to deploy, so
+# it is not in dist/.
 hooks: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features test-hooks
-	@mkdir -p dist
-	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter_hooks.wasm
+	@mkdir -p run/hooks; rm -f dist/caracal_filter_hooks.wasm
+	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" run/hooks/caracal_filter_hooks.wasm
 
 # A filter that does nothing, to measure against.
 noop: tools

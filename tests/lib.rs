@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod edge;
 pub mod envoy;
 pub mod host;
+pub mod hostile;
 pub mod hosts;
 pub mod mint;
 pub mod processes;

@@ -34,9 +34,10 @@ pub fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// The filter with the hooks of `test-hooks` in it, which `make test` builds beside the usual one.
+/// The filter with the hooks of `test-hooks` in it, which `make hooks` builds. It is not
+/// beside the usual one, where somebody could take it for that.
 pub fn filter_with_hooks() -> PathBuf {
-    let path = crate::root().join("dist/caracal_filter_hooks.wasm");
+    let path = crate::root().join("run/hooks/caracal_filter_hooks.wasm");
     assert!(
         path.is_file(),
         "{} is missing: run `make test`",

@@ -76,6 +76,7 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
         "stat_prefix": "edge",
         "access_log": [access_log(folder)],
         "route_config": {"virtual_hosts": virtual_hosts},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_filters": [
             {"name": "caracal", "typed_config": filter(setup, number, configuration)},
             {"name": "router", "typed_config": {"@type": ROUTER}},

@@ -40,13 +40,15 @@ pub fn check(data: &[u8]) {
         RuleId::Excluded(n) => rules.exclude()[n].as_str(),
     };
     for reading in readings(data) {
-        assert_eq!(
-            name,
-            rule(&reading, routes, exclude),
-            "{:?} can be read as {:?}",
-            data.escape_ascii().to_string(),
-            reading.escape_ascii().to_string()
-        );
+        for rule in rules_of(&reading, routes, exclude) {
+            assert_eq!(
+                name,
+                rule,
+                "{:?} can be read as {:?}",
+                data.escape_ascii().to_string(),
+                reading.escape_ascii().to_string()
+            );
+        }
     }
 }
 
@@ -87,9 +89,41 @@ pub fn rule<'a>(path: &[u8], routes: &[&'a str], exclude: &[&'a str]) -> &'a str
         .map_or("none", |prefix| prefix.trim_end_matches('/'))
 }
 
-const READERS: [fn(&[u8]) -> Option<Vec<u8>>; 9] = [
-    nginx, whatwg, java, go, decoded, windows, posix, strict, merged,
+/// The rules that frameworks may take a path to: its own, and that of each prefix after
+/// which something begins that is no name.
+pub fn rules_of<'a>(path: &[u8], routes: &[&'a str], exclude: &[&'a str]) -> Vec<&'a str> {
+    let is_cut = |prefix: &&&str| {
+        let rest = path.strip_prefix(prefix.trim_end_matches('/').as_bytes());
+        let next = rest.and_then(|rest| rest.first()).map(|b| char::from(*b));
+        next.is_some_and(|next| !next.is_ascii_alphanumeric() && !"/-_".contains(next))
+    };
+    let cut = routes.iter().chain(exclude).filter(is_cut);
+    let cut = cut.map(|prefix| rule(prefix.trim_end_matches('/').as_bytes(), routes, exclude));
+    std::iter::once(rule(path, routes, exclude))
+        .chain(cut)
+        .collect()
+}
+
+const READERS: [fn(&[u8]) -> Option<Vec<u8>>; 10] = [
+    nginx, whatwg, java, go, decoded, windows, posix, strict, merged, folded,
 ];
+
+/// One that folds characters to ASCII, as code pages and compatibility forms do.
+fn folded(path: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(path).ok()?;
+    let mut out = String::new();
+    for c in text.chars() {
+        match u32::from(c) {
+            wide @ 0xff01..=0xff5e => out.extend(char::from_u32(wide - 0xfee0)),
+            0x2024 | 0x3002 | 0xfe52 | 0xff61 => out.push('.'),
+            0x2025 => out.push_str(".."),
+            0x2044 | 0x2215 | 0x29f8 => out.push('/'),
+            0x2216 | 0x29f5 | 0xfe68 => out.push('\\'),
+            _ => out.push(c),
+        }
+    }
+    Some(out.into_bytes())
+}
 
 /// nginx: decoded, slashes merged, dots resolved; above the root is an error.
 fn nginx(path: &[u8]) -> Option<Vec<u8>> {

@@ -147,6 +147,46 @@ fn connection_does_not_name_our_headers_away() {
     }
 }
 
+/// With an upgrade Envoy sends `Connection` on as it came, and the next hop would act
+/// on it.
+#[test]
+fn an_upgrade_does_not_name_our_headers_away() {
+    let edge = edge();
+    let good = with_claims(&edge, json!({}));
+    let upgrade = |path: &str, value: &str| {
+        let headers = [
+            ("connection", value),
+            ("upgrade", "websocket"),
+            ("authorization", good.as_str()),
+        ];
+        // The upstream does not upgrade, and its answer ends with the connection.
+        let answer = edge.client().exchange(&request("GET", path, &headers));
+        answer.map_or((0, String::new()), |answer| (answer.status, answer.error()))
+    };
+    for value in ["Upgrade", "keep-alive, Upgrade"] {
+        upgrade("/", value);
+        let reached = edge.reached();
+        assert_eq!(reached[0].all("x-caracal-sub"), ["user-1"], "{value}");
+        let connection = reached[0].all("connection").join(",").to_ascii_lowercase();
+        assert!(connection.contains("upgrade"), "{connection}");
+    }
+    for value in [
+        "Upgrade, x-caracal-sub",
+        "X_Caracal_Client_Id ,Upgrade",
+        "upgrade,\tx-caracal-",
+    ] {
+        for path in ["/", "/open"] {
+            let (status, error) = upgrade(path, value);
+            assert_eq!(
+                (status, error.as_str()),
+                (400, "invalid_request"),
+                "{value}"
+            );
+            assert!(edge.reached().is_empty(), "{value}");
+        }
+    }
+}
+
 /// Claims are signed, and still somebody's chosen texts.
 #[test]
 fn claims_become_no_headers_and_no_log_lines() {

@@ -150,13 +150,29 @@ impl Headers {
     /// Takes from the request what the upstream must not see, before anything is
     /// decided: so it is gone whatever the decision is, and however late.
     ///
+    /// A request is refused whose `Connection` names a header of the edge's own: the
+    /// next hop, or an nginx host itself, would take a verified one away again as one
+    /// of this connection alone (RFC 9110 section 7.6.1). Envoy sends `Connection` on
+    /// with an upgrade.
+    ///
     /// # Errors
     /// The reply to a request from which it cannot be taken.
     pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
-        if self.host.is_nginx() {
-            self.names_nothing_reserved(forwarding)?;
+        let mut named = self
+            .all("connection")
+            .flat_map(|value| value.split(|b| *b == b','));
+        if named.any(|name| forwarding.is_reserved(name.trim_ascii())) {
+            return Err(invalid("Connection names a header that is the edge's own"));
         }
-        for name in reserved(&self.map, forwarding) {
+        let reserved = reserved(&self.map, forwarding);
+        // nginx hosts may not find a name that is written in another way.
+        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        if self.host.is_nginx() && !reserved.iter().all(|name| name.iter().all(is_plain)) {
+            return Err(invalid(
+                "A header that is the edge's own is written in another way",
+            ));
+        }
+        for name in reserved {
             self.take(name, &[])?;
         }
         if forwarding.keeps_mandate() {
@@ -176,26 +192,6 @@ impl Headers {
             None => Ok(()),
             Some(rest) => self.take(b"baggage", &rest),
         }
-    }
-
-    /// Refuses a request that has nginx hosts take a verified header away again, as one
-    /// of this connection alone (RFC 9110 section 7.6.1), or writes a reserved name so
-    /// that they may not find it.
-    fn names_nothing_reserved(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
-        let mut named = self
-            .all("connection")
-            .flat_map(|value| value.split(|b| *b == b','));
-        if named.any(|name| forwarding.is_reserved(name.trim_ascii())) {
-            return Err(invalid("Connection names a header that is the edge's own"));
-        }
-        let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
-        let reserved = reserved(&self.map, forwarding);
-        if !reserved.iter().all(|name| name.iter().all(is_plain)) {
-            return Err(invalid(
-                "A header that is the edge's own is written in another way",
-            ));
-        }
-        Ok(())
     }
 
     /// Removes a header, or leaves another value of it. On nginx what is removed may be

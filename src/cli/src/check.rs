@@ -15,6 +15,7 @@ use crate::compare::{self, Comparison};
 use crate::configured::{self, Source};
 use crate::output::{self, shown, shown_bytes};
 use crate::place;
+use crate::shadowed::Shadowed;
 
 /// The committed schema, which a test compares with the types.
 const SCHEMA: &str = include_str!("../../mandate/config.schema.json");
@@ -143,7 +144,7 @@ fn json_of(errors: &[ConfigError]) -> Vec<Value> {
 fn result(configuration: &Configuration, source: &Source, arguments: &Arguments) -> Result<Value> {
     let mut said = json!({
         "ok": true, "filter": source.name, "in_force": in_force(configuration)?,
-        "configuration": configuration,
+        "warnings": Shadowed::all(configuration), "configuration": configuration,
     });
     if arguments.path.is_some()
         && let Some(said) = said.as_object_mut()
@@ -284,6 +285,8 @@ fn describe(configuration: &Configuration) -> Result<Vec<String>> {
         }
         lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }
+    let warnings = Shadowed::all(configuration);
+    lines.extend(warnings.iter().map(|one| format!("WARNING   {one}")));
     Ok(lines)
 }
 

@@ -19,6 +19,7 @@ mod redis_options;
 mod revoke;
 mod secret;
 mod serving;
+mod shadowed;
 mod stack;
 mod sts;
 mod tls;

@@ -123,6 +123,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     for line in &lines {
         output::line(line);
     }
+    std::fs::write(arguments.run_dir.join("env"), variables(&stack))?;
     std::fs::write(arguments.run_dir.join("ready"), lines.join("\n"))?;
     tokio::select! {
         status = stack.envoy.wait() => {
@@ -133,6 +134,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let _ = std::fs::remove_file(arguments.run_dir.join("ready"));
     stack.envoy.kill().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where everything listens, for a shell to read: other ports than those of envoy.yaml
+/// where these were taken.
+fn variables(stack: &Stack) -> String {
+    format!(
+        "EDGE={}\nISSUER=http://127.0.0.1:{}\nFEED={}\n",
+        stack.edge(),
+        stack.ports.sts,
+        stack.feed()
+    )
 }
 
 fn curl_lines(stack: &Stack, arguments: &Arguments) -> Vec<String> {

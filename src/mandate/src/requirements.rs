@@ -1,7 +1,6 @@
 //! What a route requires of a mandate, and which route a path and a method fall
 //! under.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::claims::TokenUse;
@@ -92,45 +91,82 @@ pub struct Rules {
     default: Requirements,
     routes: Vec<Route>,
     exclude: Vec<String>,
-    routes_by_prefix: Prefixes,
-    exclude_by_prefix: Prefixes,
+    by_prefix: Prefixes,
 }
 
 /// Prefixes to look up: one search for each length that occurs, not one comparison
 /// for each prefix.
 #[derive(Debug, Clone, Default)]
-struct Prefixes {
-    /// Longest first.
-    lengths: Vec<usize>,
-    /// Prefix to its place in the list it came from.
-    places: BTreeMap<Vec<u8>, usize>,
+struct Prefixes(Vec<OfLength>);
+
+/// The prefixes of one length, in order, each with its rule.
+#[derive(Debug, Clone)]
+struct OfLength {
+    length: usize,
+    rules: Vec<(Box<[u8]>, RuleId)>,
+}
+
+impl OfLength {
+    fn get(&self, prefix: &[u8]) -> Option<RuleId> {
+        let at = self.rules.binary_search_by(|(one, _)| (**one).cmp(prefix));
+        Some(self.rules.get(at.ok()?)?.1)
+    }
 }
 
 impl Prefixes {
-    /// From prefixes without trailing `/`, longest first.
-    fn new<'p>(prefixes: impl Iterator<Item = &'p str>) -> Self {
-        let mut all = Prefixes::default();
-        for (place, prefix) in prefixes.enumerate() {
-            if all.lengths.last() != Some(&prefix.len()) {
-                all.lengths.push(prefix.len());
-            }
-            all.places
-                .entry(prefix.as_bytes().to_vec())
-                .or_insert(place);
+    /// Adds a prefix without trailing `/`, unless it is there.
+    fn add(&mut self, prefix: &str, rule: RuleId) {
+        // Longest first.
+        let length = prefix.len();
+        let at = self.0.partition_point(|one| one.length > length);
+        if self.0.get(at).is_none_or(|one| one.length != length) {
+            let rules = Vec::new();
+            self.0.insert(at, OfLength { length, rules });
         }
-        all
+        if let Some(OfLength { rules, .. }) = self.0.get_mut(at) {
+            let prefix = prefix.as_bytes();
+            if let Err(at) = rules.binary_search_by(|(one, _)| (**one).cmp(prefix)) {
+                rules.insert(at, (prefix.into(), rule));
+            }
+        }
     }
 
-    /// The place of the longest prefix that a path is under: `/payouts` is over
-    /// `/payouts` and `/payouts/1`, not over `/payoutsx`.
-    fn find(&self, path: &[u8]) -> Option<usize> {
-        self.lengths.iter().find_map(|length| {
-            let (prefix, rest) = path.split_at_checked(*length)?;
-            matches!(rest, [] | [b'/', ..])
-                .then(|| self.places.get(prefix).copied())
-                .flatten()
+    /// The rule of the longest prefix that a path is under, the excluded ones before the
+    /// others: `/payouts` is over `/payouts` and `/payouts/1`, not over `/payoutsx`.
+    fn find(&self, path: &[u8]) -> RuleId {
+        let mut found = RuleId::Default;
+        for one in &self.0 {
+            if let Some((prefix, [] | [b'/', ..])) = path.split_at_checked(one.length) {
+                match one.get(prefix) {
+                    Some(rule @ RuleId::Excluded(_)) => return rule,
+                    Some(rule) if found == RuleId::Default => found = rule,
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// The prefixes that a path goes on from with what ends a name for some: several
+    /// frameworks take `/payouts.json`, `/payouts:cancel` or `/payouts~` to `/payouts`.
+    fn cuts<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
+        self.0.iter().filter_map(|one| {
+            let (prefix, rest) = path.split_at_checked(one.length)?;
+            let ends = rest.first().is_some_and(|next| !continues(*next));
+            (ends && one.get(prefix).is_some()).then_some(prefix)
         })
     }
+
+    /// What looking a path up takes, in wasm instructions.
+    fn work(&self) -> usize {
+        self.0.len().saturating_mul(120)
+    }
+}
+
+/// Whether a name goes on with this byte for everybody, or is complete before it: a `/`
+/// is looked at by itself.
+fn continues(byte: u8) -> bool {
+    matches!(byte, b'/' | b'-' | b'_') || byte.is_ascii_alphanumeric()
 }
 
 impl Rules {
@@ -146,12 +182,19 @@ impl Rules {
         routes.sort_unstable_by(|a, b| longest(&a.prefix, &b.prefix));
         let mut exclude: Vec<_> = exclude.iter().map(|p| cut(p)).collect();
         exclude.sort_unstable_by(|a, b| longest(a, b));
+        // What is excluded wins over a route of the same prefix.
+        let mut by_prefix = Prefixes::default();
+        for (n, prefix) in exclude.iter().enumerate() {
+            by_prefix.add(prefix, RuleId::Excluded(n));
+        }
+        for (n, route) in routes.iter().enumerate() {
+            by_prefix.add(&route.prefix, RuleId::Route(n));
+        }
         Rules {
             default,
-            routes_by_prefix: Prefixes::new(routes.iter().map(|route| route.prefix.as_str())),
-            exclude_by_prefix: Prefixes::new(exclude.iter().map(String::as_str)),
             routes,
             exclude,
+            by_prefix,
         }
     }
 
@@ -160,17 +203,48 @@ impl Rules {
     /// # Errors
     /// See [`InvalidPath`]: the answer is 400 `invalid_request`.
     pub fn find(&self, target: Option<&[u8]>) -> Result<RuleId, InvalidPath> {
-        RequestPath::parse(target)?.rule(|path| self.find_reading(path))
+        let path = RequestPath::parse(target)?;
+        // Whatever it is read as.
+        if let Some(only) = self.only() {
+            return Ok(only);
+        }
+        let mut rule = None;
+        self.readings_of(path, |_, found| match *rule.get_or_insert(found) == found {
+            true => Ok(()),
+            false => Err(InvalidPath::Ambiguous),
+        })?;
+        rule.ok_or(InvalidPath::NoPath)
     }
 
-    pub(crate) fn find_reading(&self, path: &[u8]) -> RuleId {
-        if let Some(n) = self.exclude_by_prefix.find(path) {
-            return RuleId::Excluded(n);
+    /// The rule of every path, where there is one.
+    fn only(&self) -> Option<RuleId> {
+        match (self.routes.as_slice(), self.exclude.as_slice()) {
+            ([], []) => Some(RuleId::Default),
+            ([all], []) if all.prefix.is_empty() => Some(RuleId::Route(0)),
+            _ => None,
         }
-        match self.routes_by_prefix.find(path) {
-            Some(n) => RuleId::Route(n),
-            None => RuleId::Default,
-        }
+    }
+
+    /// Shows every reading of a path to `look` with its rule, the path as it came first.
+    pub(crate) fn readings_of(
+        &self,
+        path: RequestPath<'_>,
+        mut look: impl FnMut(&[u8], RuleId) -> Result<(), InvalidPath>,
+    ) -> Result<(), InvalidPath> {
+        let each = self.by_prefix.work();
+        let mut first = true;
+        path.readings(|reading, work| {
+            // A plain request looks its path up too.
+            if !std::mem::take(&mut first) {
+                work.take(each)?;
+            }
+            look(reading, self.by_prefix.find(reading))?;
+            for cut in self.by_prefix.cuts(reading) {
+                work.take(each)?;
+                look(cut, self.by_prefix.find(cut))?;
+            }
+            Ok(())
+        })
     }
 
     /// Whose requirements hold under a rule for a method. It is looked for once the
@@ -301,8 +375,58 @@ mod tests {
             ("/h?x=/a", "exclude /h"),
             ("/A", "route "),
             ("/h/../a/b/c", "Ambiguous"),
+            ("/a-b", "route "),
+            ("/a_b", "route "),
+            ("/a.json", "Ambiguous"),
+            ("/a.json/1", "Ambiguous"),
+            ("/a:cancel", "Ambiguous"),
+            ("/a,v=1", "Ambiguous"),
+            ("/a~", "Ambiguous"),
+            ("/a%41", "Ambiguous"),
+            ("/aé", "Ambiguous"),
+            ("/a%C2%A0", "Ambiguous"),
+            ("/a/b.json", "Ambiguous"),
+            ("/a/b/c.json", "Ambiguous"),
+            ("/a/b/c/d.json", "exclude /a/b/c"),
+            ("/a/d.json", "route /a"),
+            ("/h.json", "Ambiguous"),
+            ("/x.json", "route "),
         ] {
             assert_eq!(find(path), rule, "{path}");
+        }
+    }
+
+    /// Where an excluded prefix is over all of them, they agree.
+    #[test]
+    fn what_is_cut_is_read_by_the_same_rules() {
+        let rules = rules(&["/a", "/a/b", "/v1", "/v1.0"], &["/a"]);
+        for path in ["/a/b.json", "/a/b", "/a/b/c"] {
+            assert_eq!(
+                rules.find(Some(path.as_bytes())),
+                Ok(RuleId::Excluded(0)),
+                "{path}"
+            );
+        }
+        for path in ["/v1.0", "/v1.0/x", "/a.json"] {
+            let found = rules.find(Some(path.as_bytes()));
+            assert_eq!(found, Err(InvalidPath::Ambiguous), "{path}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_one_rule_every_readable_path_falls_under_it() {
+        let strange = "/a/..//%2e%2e/b;c\\..%5c.%09./".repeat(2);
+        for (rules, only) in [
+            (rules(&[], &[]), RuleId::Default),
+            (rules(&["/"], &[]), RuleId::Route(0)),
+        ] {
+            assert_eq!(rules.find(Some(strange.as_bytes())), Ok(only));
+            let unreadable = rules.find(Some(b"/%zz"));
+            assert_eq!(unreadable, Err(InvalidPath::Encoding));
+        }
+        for rules in [rules(&["/x"], &[]), rules(&[], &["/x"])] {
+            let refused = rules.find(Some(strange.as_bytes()));
+            assert_eq!(refused, Err(InvalidPath::Work));
         }
     }
 

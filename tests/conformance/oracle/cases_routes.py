@@ -29,7 +29,9 @@ def prefixes(s: Suite) -> None:
     at("longer-name", "/payoutsx", READ, OK)
     at("longer-name-not-route", "/payoutsx", PAY, SCOPE)
     at("longer-name-below", "/payouts-admin/admin", READ, OK)
-    at("dotted-name", "/payouts.json", READ, OK)
+    at("hyphen-name", "/payouts-2026", READ, OK)
+    at("dotted-below", "/payouts/1.json", PAY, OK)
+    at("dotted-other", "/other.json", READ, OK)
     at("prefix-inside", "/v1/payouts", READ, OK)
     at("case", "/Payouts", READ, OK)
     at("case-not-route", "/PAYOUTS", PAY, SCOPE)
@@ -107,7 +109,7 @@ AGREE = {
     "encoded-backslash-below": "/payouts/a%5cb", "plus": "/payouts/a+b", "sub-delims": "/payouts/a!$&'()*,=:@~_-",
     "encoded-control": "/payouts/a%0ab", "long": "/payouts/" + "a/" * 1000, "encoded-noncharacter": "/payouts/%EF%BF%BF",
     "trailing-dot-below": "/payouts/a.", "trailing-space-below": "/payouts/a%20", "double-encoded-space": "/payouts/a%2520b",
-    "encoded-astral": "/payouts/%F0%9F%98%80",
+    "encoded-astral": "/payouts/%F0%9F%98%80", "full-width-below": "/payouts/%EF%BC%A1%EF%BC%8Ex", "action-below": "/payouts/1:cancel",
 }
 
 # Paths whose readings fall under different rules, or that cannot be read. 400, whatever the mandate.
@@ -145,6 +147,15 @@ DISAGREE = {
     "decoded-space": "/health/..%20/payouts", "double-encoded-nul": "/payouts%2500",
     # names as file systems with other rules read them
     "trailing-dot": "/payouts.", "trailing-dot-below": "/health./live", "trailing-dots": "/payouts..", "trailing-space": "/payouts%20/admin",
+    # names that several frameworks cut
+    "dotted-name": "/payouts.json", "dotted-name-below": "/payouts.xml/1", "dotted-exclude": "/health.json", "dotted-longer": "/payouts/admin.json",
+    "dotted-public": "/payouts/public.html", "action": "/payouts:cancel", "action-encoded": "/payouts%3acancel", "matrix": "/payouts,v=1",
+    "tilde": "/payouts~", "no-break-space": "/payouts%C2%A0", "letter-with-accent": "/payouts%C3%A9",
+    "at": "/health@x", "plus": "/payouts+1/2", "quote": "/payouts'", "bang": "/payouts!", "encoded-letter-behind": "/payouts%41",
+    # characters that some readers fold to ASCII
+    "full-width-dots": "/health/%EF%BC%8E%EF%BC%8E/payouts", "full-width-slash": "/health%EF%BC%8F..%EF%BC%8Fpayouts", "full-width-letter": "/%EF%BD%90ayouts",
+    "full-width-backslash": "/health/x%EF%BC%BC..%EF%BC%BC..%EF%BC%BCpayouts", "two-dot-leader": "/health/%E2%80%A5/payouts", "division-slash": "/health/..%E2%88%95payouts",
+    "full-width-percent": "/health/%EF%BC%852e./payouts",
     "encoded-parameters": "/payouts%3bv=1", "parameters-dot": "/.;/payouts", "encoded-parameters-parent": "/health/..%3b/payouts",
 }
 
@@ -152,7 +163,7 @@ UNREADABLE = {
     "bad-encoding": "%zz", "bad-encoding-short": "%4", "bad-encoding-end": "%", "bad-encoding-half": "%4z", "bad-encoding-sign": "%+1",
     "bad-encoding-iis": "%u0041", "bad-encoding-twice": "%%41", "overlong-slash": "%c0%af", "overlong-dot": "%c0%ae%c0%ae",
     "overlong-three": "%e0%80%ae", "not-utf8": "%ff", "latin1": "%fc", "cut-utf8": "%e2%82", "lone-continuation": "%80", "surrogate": "%ed%a0%80",
-    "over-10ffff": "%f4%90%80%80", "nul": "%00", "nul-name": "a%00.json",
+    "over-10ffff": "%f4%90%80%80", "nul": "%00", "nul-name": "a%00.json", "thrice-encoded": "%252541", "four-times-encoded": "%25252541",
 }
 
 

@@ -327,20 +327,20 @@ impl Rules {
     /// Every reading of a path with its rule, the path as it came first: all of them,
     /// or as many as are looked at. None when the path cannot be read.
     pub fn readings(&self, target: Option<&[u8]>) -> Vec<Reading> {
-        let readings = std::cell::RefCell::new(Vec::new());
-        let note = |path: &[u8]| {
+        let mut readings: Vec<Reading> = Vec::new();
+        let note = |path: &[u8], rule: RuleId| {
             let reading = Reading {
                 path: path.to_vec(),
-                rule: self.find_reading(path),
+                rule,
             };
-            let mut readings = readings.borrow_mut();
             if !readings.contains(&reading) {
                 readings.push(reading);
             }
+            Ok(())
         };
         // That there are too many to try is what finding the rule says.
         let _: Result<(), InvalidPath> =
-            RequestPath::parse(target).and_then(|path| path.rule(note));
-        readings.into_inner()
+            RequestPath::parse(target).and_then(|path| self.readings_of(path, note));
+        readings
     }
 }

@@ -1,0 +1,426 @@
+//! What a reader may do to a path, step by step. A step looks for the next spot that it
+//! changes, and what is between two spots is copied as a whole.
+
+use super::scan::Traits;
+use super::{InvalidPath, Work};
+
+/// A step, and where it can change something.
+pub(super) struct Step {
+    pub(super) applies: Traits,
+    /// All but one take bytes out, if they change anything.
+    pub(super) keeps_length: bool,
+    find: fn(&[u8]) -> Option<usize>,
+    put: fn(&mut Vec<u8>, &[u8]) -> usize,
+}
+
+const fn step(
+    applies: Traits,
+    find: fn(&[u8]) -> Option<usize>,
+    put: fn(&mut Vec<u8>, &[u8]) -> usize,
+) -> Step {
+    Step {
+        applies,
+        keeps_length: false,
+        find,
+        put,
+    }
+}
+
+/// All of them but for decoding. Any of it can happen again.
+pub(super) const STEPS: [Step; 9] = [
+    Step {
+        keeps_length: true,
+        ..step(Traits::BACKSLASH, backslash, slash)
+    },
+    step(Traits::SEMICOLON, semicolon, parameters),
+    step(Traits::SLASHES, slashes, one_slash),
+    step(Traits::DOTS, segment_of_dots, resolved),
+    step(Traits::DELIMITER, delimiter, |_, rest| rest.len()),
+    step(Traits::BLANK, line_break, |_, _| 1),
+    step(Traits::BLANK, last_blank, without_blanks),
+    step(Traits::DOTS, last_dot, without_dots),
+    step(Traits::WIDE, wide, narrow),
+];
+
+impl Step {
+    pub(super) fn take(&self, path: &[u8], work: &mut Work) -> Result<Vec<u8>, InvalidPath> {
+        rewrite(
+            path,
+            self.find,
+            &mut |out, rest| (self.put)(out, rest),
+            work,
+        )
+    }
+}
+
+/// What a step takes in wasm instructions whatever is in the path, for each byte of it,
+/// and at each spot.
+const STEP: usize = 750;
+const BYTE: usize = 30;
+const SPOT: usize = 300;
+
+/// A path with every spot that `find` finds put in another way by `put`, which says how
+/// many bytes that are.
+fn rewrite(
+    path: &[u8],
+    find: fn(&[u8]) -> Option<usize>,
+    put: &mut dyn FnMut(&mut Vec<u8>, &[u8]) -> usize,
+    work: &mut Work,
+) -> Result<Vec<u8>, InvalidPath> {
+    work.take(STEP)?;
+    work.of_bytes(path.len(), BYTE)?;
+    let mut out = Vec::with_capacity(path.len().saturating_add(1));
+    let mut rest = path;
+    while let Some((before, spot)) = find(rest).and_then(|at| rest.split_at_checked(at)) {
+        work.take(SPOT)?;
+        out.extend_from_slice(before);
+        let bytes = put(&mut out, spot);
+        rest = spot.get(bytes..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    Ok(out)
+}
+
+fn backslash(path: &[u8]) -> Option<usize> {
+    path.iter().position(|b| *b == b'\\')
+}
+
+fn slash(out: &mut Vec<u8>, _: &[u8]) -> usize {
+    out.push(b'/');
+    1
+}
+
+fn semicolon(path: &[u8]) -> Option<usize> {
+    path.iter().position(|b| *b == b';')
+}
+
+/// Nothing of a segment from there.
+fn parameters(_: &mut Vec<u8>, rest: &[u8]) -> usize {
+    let end = rest.iter().position(|b| *b == b'/');
+    end.unwrap_or(rest.len())
+}
+
+fn slashes(path: &[u8]) -> Option<usize> {
+    path.windows(2).position(|two| two == b"//")
+}
+
+fn one_slash(out: &mut Vec<u8>, rest: &[u8]) -> usize {
+    out.push(b'/');
+    let end = rest.iter().position(|b| *b != b'/');
+    end.unwrap_or(rest.len())
+}
+
+fn segment_of_dots(path: &[u8]) -> Option<usize> {
+    path.windows(2).position(|two| two == b"/.")
+}
+
+/// RFC 3986 section 5.2.4.
+fn resolved(out: &mut Vec<u8>, rest: &[u8]) -> usize {
+    let bytes = match rest {
+        [_, _] | [_, _, b'/', ..] => 2,
+        [_, _, b'.'] | [_, _, b'.', b'/', ..] => {
+            let parent = out.iter().rposition(|b| *b == b'/');
+            out.truncate(parent.unwrap_or(0));
+            3
+        }
+        _ => {
+            out.extend_from_slice(b"/.");
+            return 2;
+        }
+    };
+    if rest.len() == bytes {
+        out.push(b'/');
+    }
+    bytes
+}
+
+/// The path as one reads it that decodes first and then parses a URL: a decoded
+/// `?` or `#` ends it there, and a NUL does for some.
+fn delimiter(path: &[u8]) -> Option<usize> {
+    path.iter().position(|b| matches!(b, b'?' | b'#' | 0))
+}
+
+/// URL parsers drop these wherever they stand (WHATWG URL, section 4.4).
+fn line_break(path: &[u8]) -> Option<usize> {
+    path.iter().position(|b| matches!(b, b'\t' | b'\n' | b'\r'))
+}
+
+/// URL parsers drop spaces and control characters at the very end, some file systems
+/// spaces at the end of a name.
+fn last_blank(path: &[u8]) -> Option<usize> {
+    last(path, |b| b <= b' ')
+}
+
+/// Some file systems drop dots there.
+fn last_dot(path: &[u8]) -> Option<usize> {
+    last(path, |b| b == b'.')
+}
+
+/// Where a segment ends with such a byte.
+fn last(path: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    let ends = path
+        .windows(2)
+        .position(|two| matches!(two, [b, b'/'] if is(*b)));
+    let end = path.len().wrapping_sub(1);
+    ends.or_else(|| path.last().is_some_and(|b| is(*b)).then_some(end))
+}
+
+fn without_blanks(out: &mut Vec<u8>, _: &[u8]) -> usize {
+    while out.pop_if(|b| *b <= b' ').is_some() {}
+    1
+}
+
+/// A segment of nothing but dots is no name.
+fn without_dots(out: &mut Vec<u8>, _: &[u8]) -> usize {
+    match out.iter().rposition(|b| *b != b'.') {
+        Some(name) if out.get(name) != Some(&b'/') => out.truncate(name.saturating_add(1)),
+        _ => out.push(b'.'),
+    }
+    1
+}
+
+/// Characters that readers take for ones of ASCII which fold them (Unicode's
+/// compatibility forms, and the nearest ones of old code pages): full-width forms, and
+/// others that look like what separates or ends a segment.
+fn wide(path: &[u8]) -> Option<usize> {
+    path.iter().position(|b| matches!(b, 0xcd | 0xe2 | 0xef))
+}
+
+fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
+    let byte = |at: usize| rest.get(at).copied().unwrap_or(0);
+    let bytes = [byte(0), byte(1), byte(2)];
+    let read = match u32::from_be_bytes([0, byte(0), byte(1), byte(2)]) {
+        // U+FF01 to U+FF5E.
+        0xefbc81..=0xefbcbf => byte(2).wrapping_sub(0x60),
+        0xefbd80..=0xefbd9e => byte(2).wrapping_sub(0x20),
+        // U+2024, U+FE52; U+2025 is two of them.
+        0xe280a4 | 0xefb992 => b'.',
+        0xe280a5 => {
+            out.push(b'.');
+            b'.'
+        }
+        // U+2044, U+2215, U+29F8.
+        0xe28184 | 0xe28895 | 0xe2a7b8 => b'/',
+        // U+2216, U+29F5, U+FE68.
+        0xe28896 | 0xe2a7b5 | 0xefb9a8 => b'\\',
+        // U+FE54, U+FE6A, U+FE56, U+FE5F.
+        0xefb994 => b';',
+        0xefb9aa => b'%',
+        0xefb996 => b'?',
+        0xefb99f => b'#',
+        // U+037E.
+        0xcdbe00..=0xcdbeff => {
+            out.push(b';');
+            return 2;
+        }
+        _ => {
+            out.push(byte(0));
+            return 1;
+        }
+    };
+    out.push(read);
+    bytes.len()
+}
+
+/// A path with its percent-encodings decoded.
+pub(super) struct Decoded {
+    pub(super) path: Vec<u8>,
+    /// A `%` was there that begins no encoding. It stays: after the first decoding there
+    /// are readers that are as lenient.
+    pub(super) is_incomplete: bool,
+    /// Encodings of what never needed one, and of other bytes.
+    unreserved: bool,
+    others: bool,
+}
+
+impl Decoded {
+    /// Whether an encoding was there.
+    pub(super) fn is_other(&self) -> bool {
+        self.unreserved || self.others
+    }
+
+    /// Whether one who decodes only what never needed encoding reads another path.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.unreserved && self.others
+    }
+}
+
+/// The work of decoding, for each byte beside that of any step.
+const DECODING: usize = 2;
+
+/// Decodes every encoding, or those of what never needed one (RFC 3986 section
+/// 6.2.2.2): normalisers decode these and leave an encoded `/` alone.
+pub(super) fn decode(path: &[u8], all: bool, work: &mut Work) -> Result<Decoded, InvalidPath> {
+    work.of_bytes(path.len(), DECODING)?;
+    let mut incomplete = false;
+    let (mut unreserved, mut others) = (0, 0);
+    let percent = |path: &[u8]| path.iter().position(|b| *b == b'%');
+    // All that follow each other at once.
+    let mut put = |out: &mut Vec<u8>, spot: &[u8]| {
+        let mut rest = spot;
+        while let [b'%', behind @ ..] = rest {
+            rest = behind;
+            let digits = match behind {
+                [high, low, after @ ..] => Some((class(*high), class(*low), after)),
+                _ => None,
+            };
+            let Some((high, low, after)) = digits.filter(|(a, b, _)| (a | b) & NO_DIGIT == 0)
+            else {
+                incomplete = true;
+                out.push(b'%');
+                break;
+            };
+            let decoded = high << 4 | low & 15;
+            let is_plain = class(decoded) & UNRESERVED;
+            unreserved |= is_plain;
+            others |= is_plain ^ UNRESERVED;
+            if all || is_plain != 0 {
+                out.push(decoded);
+                rest = after;
+            } else {
+                out.push(b'%');
+                break;
+            }
+        }
+        spot.len().saturating_sub(rest.len())
+    };
+    Ok(Decoded {
+        path: rewrite(path, percent, &mut put, work)?,
+        is_incomplete: incomplete,
+        unreserved: unreserved != 0,
+        others: others != 0,
+    })
+}
+
+/// It is no hexadecimal digit.
+const NO_DIGIT: u8 = 0x20;
+/// It never needs to be encoded (RFC 3986 section 2.3).
+const UNRESERVED: u8 = 0x40;
+
+/// What a byte is, in the constants above and the value of a digit: a table, because it is
+/// looked up three times for each encoding.
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
+}
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "the compiler runs it"
+)]
+const CLASSES: [u8; 256] = {
+    let mut all = [NO_DIGIT; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        all[byte as usize] = match byte {
+            b'0'..=b'9' => UNRESERVED | (byte - b'0'),
+            b'A'..=b'F' => UNRESERVED | (byte - b'A' + 10),
+            b'a'..=b'f' => UNRESERVED | (byte - b'a' + 10),
+            b'G'..=b'Z' | b'g'..=b'z' | b'-' | b'.' | b'_' | b'~' => UNRESERVED | NO_DIGIT,
+            _ => NO_DIGIT,
+        };
+        byte += 1;
+    }
+    all
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(step: usize, path: &[u8]) -> Vec<u8> {
+        STEPS[step].take(path, &mut Work(usize::MAX)).unwrap()
+    }
+
+    fn dot_segments(path: &[u8]) -> Vec<u8> {
+        taken(3, path)
+    }
+
+    fn narrow(path: &[u8]) -> Vec<u8> {
+        taken(8, path)
+    }
+
+    fn decode(path: &[u8], all: bool) -> Decoded {
+        super::decode(path, all, &mut Work(usize::MAX)).unwrap()
+    }
+
+    #[test]
+    fn each_step_does_one_thing() {
+        for (step, path, read) in [
+            (0, "/a\\b\\", "/a/b/"),
+            (1, "/a;b=1;c/d;/e;f", "/a/d/e"),
+            (2, "//a///b/c//", "/a/b/c/"),
+            (4, "/a?b#c", "/a"),
+            (4, "/a\0b", "/a"),
+            (5, "/a\tb\r\n/c\n", "/ab/c"),
+            (6, "/a \t/ b/c d\0", "/a/ b/c d"),
+            (6, "/ /a", "//a"),
+            (7, "/a../b./.../..c/d.", "/a/b/.../..c/d"),
+            (7, "/../.", "/../."),
+            (7, "/a/b...", "/a/b"),
+        ] {
+            let found = taken(step, path.as_bytes());
+            assert_eq!(found.escape_ascii().to_string(), read, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_as_rfc_3986_does() {
+        for (path, resolved) in [
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/..", "/"),
+            ("/../x", "/x"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/.", "/"),
+            ("/", "/"),
+            ("//a/..", "//"),
+            ("//..//b", "//b"),
+            ("/a/./..//", "//"),
+        ] {
+            assert_eq!(dot_segments(path.as_bytes()), resolved.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn forms_of_ascii_are_read_as_ascii() {
+        for (path, read) in [
+            ("/ａＺ０～！", "/aZ0~!"),
+            ("/．．／x", "/../x"),
+            ("/․﹒‥", "/...."),
+            ("/a⁄b∕c⧸d／e", "/a/b/c/d/e"),
+            ("/a∖b⧵c﹨d＼e", "/a\\b\\c\\d\\e"),
+            ("/;﹔；", "/;;;"),
+            ("/％2e﹪2e", "/%2e%2e"),
+            ("/﹖？﹟＃", "/??##"),
+            ("/\u{37e}", "/;"),
+            ("/\u{37e}a\u{37e}b", "/;a;b"),
+            ("/日本/é/…", "/日本/é/…"),
+        ] {
+            assert_eq!(narrow(path.as_bytes()), read.as_bytes(), "{path}");
+        }
+        // Cut in the middle, and no character at all.
+        for bytes in [&b"/\xef\xbc"[..], b"/\xef", b"/\xe2\x80", b"/\xff\xbc\x8f"] {
+            assert_eq!(narrow(bytes), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_no_encoding_stays() {
+        for (path, all, decoded) in [
+            ("/%2E%2f", true, "/./"),
+            ("/%2E%2f", false, "/.%2f"),
+            ("/%", true, "/%"),
+            ("/%4", true, "/%4"),
+            ("/%zz%41", true, "/%zzA"),
+            ("/%%41", true, "/%A"),
+            ("/%2541", true, "/%41"),
+        ] {
+            assert_eq!(decode(path.as_bytes(), all).path, decoded.as_bytes());
+        }
+        assert!(decode(b"/%41%2f", true).is_mixed());
+        assert!(!decode(b"/%41%42", true).is_mixed());
+        assert!(!decode(b"/%zz%", true).is_other());
+    }
+}

@@ -1,0 +1,154 @@
+use super::*;
+
+/// The rule of every reading, as `find` finds it.
+fn rule<R: PartialEq>(path: &str, find: impl Fn(&[u8]) -> R) -> Result<R, InvalidPath> {
+    let mut rule = None;
+    RequestPath::parse(Some(path.as_bytes()))?.readings(|reading, _| {
+        let found = find(reading);
+        match rule.get_or_insert_with(|| find(reading)) == &found {
+            true => Ok(()),
+            false => Err(InvalidPath::Ambiguous),
+        }
+    })?;
+    Ok(rule.unwrap())
+}
+
+fn readings(path: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    // As many as there are: what is done with the work is another test.
+    let work = Work(usize::MAX);
+    RequestPath::parse_within(Some(path.as_bytes()), work)
+        .unwrap()
+        .readings(|reading, _| {
+            seen.push(String::from_utf8(reading.to_vec()).unwrap());
+            Ok(())
+        })
+        .unwrap();
+    seen.sort();
+    seen.dedup();
+    seen
+}
+
+/// Each reads as /admin to some chain of readers: dots by RFC 3986 with an
+/// encoded slash kept, parameters cut before decoding, dots resolved twice.
+#[test]
+fn steps_in_any_order_are_readings() {
+    for path in [
+        "/pub/a%2fb/%2e%2e/%2e%2e/admin",
+        "/pub/%2e%2e;%2fpub/admin",
+        "/pub/a%2fb/../%2e%2e/admin",
+        "/pub/\\..;\\pub/admin",
+        "/pub//%2e%2e//a//../pub/./.",
+        "/pub/%252e%252e/admin",
+        "/pub%255c..%25admin/../admin",
+        "/pub%252f..%252fadmin",
+        "/pub/..%3f/pub/x",
+        "/pub/..%23",
+        "/pub/..%2500/pub",
+        "/pub/.%09./admin",
+        "/pub/%2e%0d%0a%2e/admin",
+        "/pub/..%20/admin",
+        "/pub./x",
+        "/pub/..%09./../admin",
+        "/x/..%20./pub",
+        "/pub/．．/admin",
+        "/pub/%ef%bc%8e%ef%bc%8e%ef%bc%8fadmin",
+        "/pub／x",
+    ] {
+        let is_public = |path: &[u8]| path == b"/pub" || path.starts_with(b"/pub/");
+        // What cannot be read to the end is refused too.
+        let found = rule(path, is_public);
+        let refused = [Err(InvalidPath::Ambiguous), Err(InvalidPath::Work)];
+        assert!(refused.contains(&found), "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn too_much_to_read_is_refused() {
+    for path in [
+        "/a;b/%2e\\//".repeat(10),
+        format!("/{}", "%2541".repeat(100)),
+        format!("{}//%61;b", "/a%20".repeat(50)),
+        format!("/{}", "/.".repeat(500)),
+        format!("/{}", "\\;/%2e%253b%0a.%5c ".repeat(3)),
+    ] {
+        assert_eq!(rule(&path, |_| 0), Err(InvalidPath::Work), "{path}");
+    }
+    // What people write passes, also where it is long.
+    for path in [
+        format!("/wiki/{}", "%E6%B0%B4".repeat(15)),
+        format!("/a//{}", "/b".repeat(100)),
+        "/a-b_c@d".repeat(255),
+        "/dav/My%20Documents/R%C3%A9sum%C3%A9%20(2).pdf".to_owned(),
+        "/a/b;v=1/../c".to_owned(),
+        "/a%2Fb/../c".to_owned(),
+    ] {
+        assert_eq!(rule(&path, |_| 0), Ok(0), "{path}");
+    }
+}
+
+#[test]
+fn an_ordinary_path_has_one_reading() {
+    for path in ["/", "/payouts/1", "/a.b/c..d/...", "/a/", "/é"] {
+        assert_eq!(readings(path), [path]);
+    }
+    assert_eq!(readings("/a?b=/../c;#%zz"), ["/a"]);
+}
+
+#[test]
+fn readings_combine() {
+    assert_eq!(readings("/a/%2e%2e/b"), ["/a/%2e%2e/b", "/a/../b", "/b"]);
+    assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
+    assert!(readings("/a\\..;x\\b").contains(&"/b".to_owned()));
+    assert!(readings("/a%5c..%3bx%5cb").contains(&"/b".to_owned()));
+    // Each of two readers decodes once.
+    assert!(readings("/a/%252e%252e/b").contains(&"/b".to_owned()));
+    // What is no encoding is left as it is.
+    assert_eq!(readings("/100%25"), ["/100%", "/100%25"]);
+}
+
+#[test]
+fn unreadable_paths() {
+    let long = format!("/{}", "a".repeat(MAX_PATH_BYTES));
+    let cases: &[(Option<&[u8]>, InvalidPath)] = &[
+        (None, InvalidPath::NoPath),
+        (Some(b""), InvalidPath::NoPath),
+        (Some(b"*"), InvalidPath::NoPath),
+        (Some(b"payouts"), InvalidPath::NoPath),
+        (Some(b"http://x/payouts"), InvalidPath::NoPath),
+        (Some(b"/a#b"), InvalidPath::Fragment),
+        (Some(b"/%"), InvalidPath::Encoding),
+        (Some(b"/%4"), InvalidPath::Encoding),
+        (Some(b"/%zz"), InvalidPath::Encoding),
+        (Some(b"/%+1"), InvalidPath::Encoding),
+        (Some(b"/%c0%af"), InvalidPath::NotUtf8),
+        (Some(b"/\xff"), InvalidPath::NotUtf8),
+        (Some(b"/%00"), InvalidPath::Nul),
+        (Some(b"/\0"), InvalidPath::Nul),
+        (Some(b"/%25252e"), InvalidPath::Depth),
+        (Some(b"/%2541%252541"), InvalidPath::Depth),
+        (Some(b"/%2e%%41"), InvalidPath::Encoding),
+        (Some(long.as_bytes()), InvalidPath::TooLong),
+    ];
+    for (path, why) in cases {
+        assert_eq!(RequestPath::parse(*path).err(), Some(*why));
+    }
+}
+
+#[test]
+fn disagreeing_readings_find_no_rule() {
+    let find = |reading: &[u8]| reading.starts_with(b"/open");
+    let rule = |path: &str| rule(path, find);
+    assert_eq!(rule("/open/x"), Ok(true));
+    assert_eq!(rule("/open/%78"), Ok(true));
+    assert_eq!(rule("/x;y"), Ok(false));
+    for path in [
+        "/open/../x",
+        "/open%2f..%2fx",
+        "/%6fpen",
+        "//open",
+        "/x/..\\open",
+    ] {
+        assert_eq!(rule(path), Err(InvalidPath::Ambiguous), "{path}");
+    }
+}
