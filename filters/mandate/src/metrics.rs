@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
-use crate::host::{self, MetricKind};
+use crate::host::{self, Failed, MetricKind};
 use crate::signature::By;
 
 thread_local! {
@@ -15,15 +15,13 @@ thread_local! {
     static COUNTED_MEMORY: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Most names that are ever defined: all labels come from fixed lists.
-const MAX_NAMES: usize = 128;
-
-/// Ids of the metrics defined so far in this VM. A host without metrics loses
-/// them, and nothing else.
+/// Ids of the metrics in this VM. All labels come from fixed lists, so all are defined
+/// with the configuration: where a host refuses one, the filter does not start. A tick
+/// that would find that out could trap in each turn.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     host: Host,
-    ids: BTreeMap<String, Option<u32>>,
+    ids: BTreeMap<String, u32>,
     /// What requests counted since the last tick: the host is told once, not once for
     /// each request.
     untold: BTreeMap<Frequent, i64>,
@@ -61,12 +59,24 @@ impl Frequent {
 }
 
 impl Metrics {
-    pub(crate) fn of(host: Host) -> Self {
-        Metrics {
-            host,
-            ids: BTreeMap::new(),
-            untold: BTreeMap::new(),
+    /// Defines all that this host counts.
+    ///
+    /// # Errors
+    /// What the host refused, in words.
+    #[cold]
+    pub(crate) fn define(host: Host) -> Result<Self, String> {
+        let mut ids = BTreeMap::new();
+        for (kind, name) in names(host) {
+            let id = host::define_metric(kind, &name).map_err(|Failed(status)| {
+                format!("the proxy refuses the metric {name} (status {status})")
+            })?;
+            ids.insert(name, id);
         }
+        Ok(Metrics {
+            host,
+            ids,
+            untold: BTreeMap::new(),
+        })
     }
 
     pub(crate) fn admitted(&mut self) {
@@ -102,44 +112,44 @@ impl Metrics {
     /// replaced, loses what it has not told, one tick's worth.
     pub(crate) fn tell(&mut self) {
         while let Some((which, count)) = self.untold.pop_first() {
-            if let Some(id) = self.id(MetricKind::Counter, which.name()) {
+            if let Some(id) = self.id(&which.name()) {
                 let _ = host::increment_metric(id, count);
             }
         }
     }
 
     pub(crate) fn jwks_fetch(&mut self, result: &str) {
-        self.count(format!("caracal_jwks_fetches_total.result={result}"));
+        self.count(&format!("{JWKS_FETCHES}{result}"));
     }
 
     pub(crate) fn header_not_sent(&mut self) {
-        self.count("caracal_headers_not_sent_total".to_owned());
+        self.count(HEADERS_NOT_SENT);
     }
 
     /// Requests that wait, in all VMs together.
     pub(crate) fn paused(&mut self, change: i64) {
-        if let Some(id) = self.id(MetricKind::Gauge, "caracal_paused_requests".to_owned()) {
+        if let Some(id) = self.id(PAUSED) {
             let _ = host::increment_metric(id, change);
         }
     }
 
     pub(crate) fn jwks_age(&mut self, seconds: u64) {
-        self.gauge("caracal_jwks_age_seconds", seconds);
+        self.gauge(JWKS_AGE, seconds);
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
-        self.count(format!("caracal_feed_polls_total.result={result}"));
+        self.count(&format!("{FEED_POLLS}{result}"));
     }
 
     /// Since the companion last confirmed what it told us.
     pub(crate) fn revocation_age(&mut self, seconds: u64) {
-        self.gauge("caracal_revocation_age_seconds", seconds);
+        self.gauge(REVOCATION_AGE, seconds);
     }
 
     /// Revoked anchors held; every VM holds the same ones.
     pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
         let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
-        self.gauge("caracal_revocation_anchors", anchors);
+        self.gauge(REVOCATION_ANCHORS, anchors);
     }
 
     /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
@@ -153,38 +163,63 @@ impl Metrics {
         let size = i64::try_from(pages.saturating_mul(PAGE_BYTES)).unwrap_or(i64::MAX);
         let grown = size.saturating_sub(COUNTED_MEMORY.get());
         if grown > 0
-            && let Some(id) = self.id(MetricKind::Gauge, "caracal_vm_memory_bytes".to_owned())
+            && let Some(id) = self.id(VM_MEMORY)
             && host::increment_metric(id, grown).is_ok()
         {
             COUNTED_MEMORY.set(size);
         }
     }
 
-    fn gauge(&mut self, name: &str, value: u64) {
-        if let Some(id) = self.id(MetricKind::Gauge, name.to_owned()) {
+    fn gauge(&self, name: &str, value: u64) {
+        if let Some(id) = self.id(name) {
             let _ = host::record_metric(id, value);
         }
     }
 
-    fn count(&mut self, name: String) {
-        if let Some(id) = self.id(MetricKind::Counter, name) {
+    fn count(&self, name: &str) {
+        if let Some(id) = self.id(name) {
             let _ = host::increment_metric(id, 1);
         }
     }
 
-    fn id(&mut self, kind: MetricKind, name: String) -> Option<u32> {
-        // APISIX takes every call and counts nothing.
-        if self.host == Host::Apisix {
-            return None;
-        }
-        if let Some(id) = self.ids.get(&name) {
-            return *id;
-        }
-        if self.ids.len() >= MAX_NAMES {
-            return None;
-        }
-        let id = host::define_metric(kind, &name).ok();
-        self.ids.insert(name, id);
-        id
+    fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
     }
+}
+
+const JWKS_FETCHES: &str = "caracal_jwks_fetches_total.result=";
+const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
+const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
+const PAUSED: &str = "caracal_paused_requests";
+const JWKS_AGE: &str = "caracal_jwks_age_seconds";
+const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
+const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
+const VM_MEMORY: &str = "caracal_vm_memory_bytes";
+
+/// Every metric of a host. APISIX takes every call and counts nothing; in Kong no
+/// request waits, and a gauge that is counted up traps.
+fn names(host: Host) -> Vec<(MetricKind, String)> {
+    if host == Host::Apisix {
+        return Vec::new();
+    }
+    let mut counters = vec![Frequent::Admitted, Frequent::Excluded];
+    counters.extend(ErrorCode::ALL.map(Frequent::Refused));
+    counters.extend([true, false].map(|hit| Frequent::Cache { hit }));
+    for by_host in [true, false] {
+        counters.extend([true, false].map(|valid| Frequent::Signature { by_host, valid }));
+    }
+    let mut counters: Vec<String> = counters.into_iter().map(Frequent::name).collect();
+    counters.extend(["ok", "error"].map(|result| format!("{JWKS_FETCHES}{result}")));
+    counters.extend(["ok", "gone", "error"].map(|result| format!("{FEED_POLLS}{result}")));
+    counters.push(HEADERS_NOT_SENT.to_owned());
+    let mut gauges = vec![JWKS_AGE, REVOCATION_AGE, REVOCATION_ANCHORS];
+    if host == Host::Envoy {
+        gauges.extend([PAUSED, VM_MEMORY]);
+    }
+    let counters = counters.into_iter();
+    let gauges = gauges.into_iter().map(str::to_owned);
+    counters
+        .map(|name| (MetricKind::Counter, name))
+        .chain(gauges.map(|name| (MetricKind::Gauge, name)))
+        .collect()
 }
