@@ -12,6 +12,8 @@ INSTALLED := .tools/envoy/envoy/_bin/envoy
 ENVOY ?= $(CURDIR)/$(INSTALLED)
 export ENVOY
 TARGET := wasm32-wasip1
+# The file names sources of libraries where they may panic, not the folder of this machine.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 # Takes callbacks that the filter does not use out of its file.
 TRIM := $(CARGO) run --quiet --locked -p caracal-trim --
 

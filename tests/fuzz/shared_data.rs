@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use caracal_mandate::refresh::Control;
+use caracal_mandate::refresh::{Control, Timing};
 use caracal_mandate::revocation::AnchorId;
 use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
@@ -18,6 +18,12 @@ static IDS: LazyLock<Vec<AnchorId>> = LazyLock::new(|| {
 });
 const NOW_S: u32 = 1_000_000;
 const NOW_MS: u64 = 5_000_000;
+const TIMING: Timing = Timing {
+    timeout_ms: 5_000,
+    ttl_ms: 300_000,
+    max_stale_ms: 600_000,
+    retry_ms: 1_000,
+};
 
 pub fn check(data: &[u8]) {
     let mut data = data;
@@ -37,7 +43,7 @@ pub fn check(data: &[u8]) {
         let _ = (control.due(NOW_MS, true), control.without_key_set());
         let _ = (
             control.age_ms(NOW_MS),
-            control.failed(NOW_MS, NOW_MS, control.cause()),
+            control.failed(NOW_MS, TIMING, NOW_MS, control.cause()),
         );
     }
     if let Some(chunk) = Chunk::decode(name, &bytes) {

@@ -65,6 +65,7 @@ impl Proxy {
             body: Vec::new(),
             grpc_status,
             details: String::new(),
+            reason: String::new(),
         });
         self.finish(stream, End::Trapped);
     }

@@ -86,10 +86,10 @@ impl Proxy {
 
     /// Tells a VM of an answer. Those of a VM that was made anew are cancelled.
     fn deliver(&mut self, to: Caller, Arrived(what, promised): Arrived) {
+        let names_root = self.world().profile.callouts.names_root;
         let Some(instance) = self.vms.get_mut(&to.vm) else {
             return;
         };
-        let names_root = self.plan.names_root;
         let data = instance.store.data_mut();
         let (stream, named) = match data.contexts.get(&to.context) {
             Some(Context::Http { stream, root, .. }) if names_root => (Some(*stream), *root),

@@ -7,7 +7,7 @@
 use crate::host::streams::{End, Held, Piece, StreamState, Way};
 use crate::host::vm::{Called, Context, Deferred};
 use crate::host::world::World;
-use crate::host::{Forwarded, Headers, Proxy, Reply, Vm, Wrong};
+use crate::host::{Forwarded, Headers, Level, Proxy, Reply, Vm, Wrong};
 
 const PAUSE: u32 = 1;
 
@@ -39,12 +39,14 @@ impl Proxy {
         if profile.start.never.contains(&callback) {
             return Called::Absent;
         }
+        let acts = instance.store.data().acts;
         let called = instance.call(&mut self.world, callback, args, fuel);
         let data = instance.store.data_mut();
         let deferred = std::mem::take(&mut data.deferred);
         let (kills, dispatched) = (data.call.kills, data.call.dispatched);
         let generation = data.generation;
-        let own = match data.contexts.get(args.first().unwrap_or(&0)) {
+        let named = args.first().unwrap_or(&0);
+        let own = match data.contexts.get(&acts.unwrap_or(*named)) {
             Some(Context::Http { stream, .. }) => Some(*stream),
             _ => None,
         };
@@ -56,6 +58,16 @@ impl Proxy {
             if profile.flow.traps_open {
                 self.world_mut().violate(Wrong::Trapped, vm, own, callback);
             }
+        }
+        if called == Called::Absent && profile.start.dies_without.contains(&callback) {
+            self.world_mut()
+                .violate(Wrong::ExportMissing, vm, own, callback);
+            self.kill_worker(vm);
+            return called;
+        }
+        if called == Called::Absent && profile.start.logs_without.contains(&callback) {
+            let text = format!("failed to mark context {named} as done");
+            self.world_mut().log(vm, Level::Error, text);
         }
         if kills {
             self.kill_worker(vm);
@@ -133,7 +145,10 @@ impl Proxy {
         };
         match self.callback(stream, "proxy_on_request_headers", &args) {
             None => self.trapped(stream),
-            Some(action) => self.headers_done(stream, Way::Request, action),
+            Some(action) => {
+                self.send_subrequests(stream);
+                self.headers_done(stream, Way::Request, action);
+            }
         }
     }
 
@@ -190,8 +205,13 @@ impl Proxy {
         if way == Way::Request && self.shut(stream) {
             return;
         }
+        let reasons = self.world().profile.flow.reason;
         let s = self.state(stream);
         let all = s.headers_only(way);
+        let reason = match reasons && s.local {
+            true => s.details.clone(),
+            false => String::new(),
+        };
         let half = s.half(way);
         half.headers_open = false;
         half.held = Held::No;
@@ -213,6 +233,7 @@ impl Proxy {
                     body: Vec::new(),
                     grpc_status: s.grpc_status,
                     details: String::new(),
+                    reason,
                 });
             }
         }

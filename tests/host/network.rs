@@ -67,13 +67,12 @@ impl Network {
     /// Takes a callout on its way, and gives the token. `callout` comes without
     /// an id, `to` without a token.
     pub(crate) fn dispatch(&mut self, mut callout: Callout, mut to: Caller) -> Result<u32, u32> {
-        if let Some(known) = &self.clusters
-            && !known.contains(&callout.cluster)
-        {
-            return Err(status::BAD_ARGUMENT);
-        }
+        let known = self.clusters.as_ref();
+        let is_known = known.is_none_or(|known| known.contains(&callout.cluster));
         let port = callout.cluster.rsplit_once(':').map(|(_, port)| port);
-        if self.rules.port && port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+        let is_place = is_known && (has_port || !self.rules.port);
+        if !is_place && !self.rules.takes_any {
             return Err(status::BAD_ARGUMENT);
         }
         for required in [":method", ":path", ":authority"] {
@@ -93,6 +92,7 @@ impl Network {
         // A canary is gone before anything could arrive.
         let answer = match (&mut self.handler, to.vm) {
             (_, Vm::Canary) => Answer::Never,
+            _ if !is_place => Answer::Refused,
             (None, _) => Answer::Refused,
             (Some(handler), _) => handler(&callout),
         };
@@ -100,8 +100,8 @@ impl Network {
             return Err(status);
         }
         self.made += 1;
+        to.token = self.rules.first_token + self.tokens;
         self.tokens += 1;
-        to.token = self.tokens;
         let due = arrival(self.rules.failed, &callout, answer, callout.at);
         self.log.push(callout.clone());
         self.callers.push((callout.id, to));

@@ -129,7 +129,17 @@ impl Proxy {
 
     /// The client leaves.
     pub fn cancel(&mut self, stream: Stream) {
+        let waits = self.world().network.open();
+        let waits = waits.filter(|c| c.stream == Some(stream)).count() > 0;
+        if waits && !self.world().profile.callouts.notices_leavers {
+            return;
+        }
         self.finish(stream.0, End::Cancelled);
+    }
+
+    /// The requests that nginx sent beside one: `mirror`, `auth_request`.
+    pub fn subrequests(&self, stream: Stream) -> usize {
+        self.stream(stream).subrequests
     }
 
     fn stream(&self, stream: Stream) -> &StreamState {

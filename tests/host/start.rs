@@ -33,8 +33,9 @@ pub(crate) struct Plan {
     pub(crate) bypassed: bool,
     /// The property without which a request does not reach the upstream.
     pub(crate) gate: Option<Vec<u8>>,
-    /// The callback of a request's callout names the root.
-    pub(crate) names_root: bool,
+    /// Requests that nginx sends beside each, before the filter's refusal: whether each
+    /// goes by the gate.
+    pub(crate) subrequests: Vec<bool>,
     /// What the listeners get with the next reload.
     pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
 }
@@ -76,7 +77,7 @@ impl Builder {
                 fuel: FUEL,
                 bypassed: false,
                 gate: None,
-                names_root: false,
+                subrequests: Vec::new(),
                 reloaded: Vec::new(),
             },
             world,
@@ -174,16 +175,28 @@ impl Builder {
     }
 
     /// A request reaches the upstream only when the filter has set the nginx variable
-    /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else.
+    /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else, and
+    /// 503 in APISIX, where a plugin behind the filter looks at the variable.
     pub fn gate(mut self) -> Self {
-        self.plan.gate = Some(b"ngx\0gate".to_vec());
+        let name = match self.world.profile.calls.variables {
+            true => b"ngx\0gate".to_vec(),
+            false => b"gate".to_vec(),
+        };
+        self.plan.gate = Some(name);
+        self.variables(["gate"])
+    }
+
+    /// The nginx variables that are declared (`set $name "";`). Others can't be set.
+    pub fn variables<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let names = names.into_iter().map(Into::into);
+        self.world.variables.extend(names);
         self
     }
 
-    /// The callback of a request's callout names the root, and not the request (APISIX
-    /// as its source reads).
-    pub fn answers_name_the_root(mut self) -> Self {
-        self.plan.names_root = true;
+    /// nginx sends one more request for each, before it sends the filter's refusal:
+    /// `mirror` or `auth_request`. `gated`: it goes by the gate, as `proxy_pass` does.
+    pub fn subrequest(mut self, gated: bool) -> Self {
+        self.plan.subrequests.push(gated);
         self
     }
 

@@ -115,6 +115,8 @@ pub(crate) struct StreamState {
     /// Its VM is dead.
     pub(crate) orphan: bool,
     pub(crate) details: String,
+    /// Requests that nginx sent beside it.
+    pub(crate) subrequests: usize,
     pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -155,6 +157,7 @@ impl StreamState {
             hung: false,
             orphan: false,
             details: String::new(),
+            subrequests: 0,
             filter_state: BTreeMap::new(),
         }
     }

@@ -131,6 +131,8 @@ pub struct Reply {
     pub grpc_status: Option<u32>,
     /// The response-code details, as the access log shows them.
     pub details: String,
+    /// The reason phrase, where the filter's details become it.
+    pub reason: String,
 }
 
 impl Reply {

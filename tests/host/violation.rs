@@ -38,6 +38,9 @@ pub enum Wrong {
     Trapped,
     /// A message went on because the filter trapped or was dead.
     TrapForwards,
+    /// A callback that the host calls without looking is not exported (Kong: the worker
+    /// dies).
+    ExportMissing,
     /// A host call failed where the host traps instead of returning a status.
     CallTraps,
     /// A callout from `on_configure` (Kong: traps).
@@ -69,7 +72,7 @@ pub enum Wrong {
     RemovedStillSent,
     /// A header that is there twice was overwritten once (Kong).
     DuplicateStillSent,
-    /// A map that was read had more entries than it shows (Kong: 100).
+    /// A map that was read had more entries than it shows (APISIX: 100 of the client's).
     MapCut,
     /// The map, or `:authority`, of a request without a host was read (APISIX: the
     /// worker dies).

@@ -250,7 +250,8 @@ impl Instantiated {
         if self.failed.is_some() {
             return;
         }
-        let stream = match self.store.data().contexts.get(&current) {
+        let data = self.store.data();
+        let stream = match data.contexts.get(&data.acts.unwrap_or(current)) {
             Some(Context::Http { stream, .. }) => Some(Stream(*stream)),
             _ => None,
         };

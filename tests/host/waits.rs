@@ -91,6 +91,10 @@ impl Proxy {
         if s.request.held == Held::No {
             return;
         }
+        if trapped && !self.world().profile.callouts.trap_forwards {
+            return self.trapped(stream);
+        }
+        let s = self.state(stream);
         s.bypassed = trapped;
         let wrong = if trapped {
             Wrong::TrapForwards
@@ -109,8 +113,21 @@ impl Proxy {
         if self.state(stream).filter_state.contains_key(&gate) {
             return false;
         }
-        self.refused(stream, 502);
+        let by_plugin = !self.world().profile.calls.variables;
+        self.refused(stream, if by_plugin { 503 } else { 502 });
         true
+    }
+
+    /// What nginx sends beside a request, once the filter has seen its headers and before
+    /// a refusal is sent.
+    pub(crate) fn send_subrequests(&mut self, stream: usize) {
+        let all = self.plan.subrequests.clone();
+        let opened = self.plan.gate.clone().is_some_and(|gate| {
+            let state = &self.world().streams[stream].filter_state;
+            state.contains_key(&gate)
+        });
+        let sent = all.iter().filter(|gated| !**gated || opened).count();
+        self.state(stream).subrequests += sent;
     }
 
     /// Whether the location goes on where the filter replied.

@@ -58,6 +58,7 @@ impl Proxy {
             body: Vec::new(),
             grpc_status: None,
             details: String::new(),
+            reason: String::new(),
         });
         self.finish(stream, End::Complete);
     }
@@ -114,13 +115,16 @@ impl Proxy {
         if !alive {
             return None;
         }
-        let begun = self.try_root(vm, configuration, Begin::Fresh);
-        let root = self.root(vm, configuration)?;
-        if begun.is_err() {
+        let times = 1 + usize::from(self.world().profile.start.tries_twice);
+        for _ in 0..times {
+            let begun = self.try_root(vm, configuration, Begin::Fresh);
+            let root = self.root(vm, configuration)?;
+            if begun.is_ok() {
+                return Some(root);
+            }
             self.data(vm).contexts.remove(&root);
-            return None;
         }
-        Some(root)
+        None
     }
 
     /// Makes a VM anew that is dead. What went wrong then is in the log, and it is

@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) vm_configuration: Vec<u8>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) log_level: Level,
+    /// The nginx variables that are declared.
+    pub(crate) variables: Vec<String>,
     /// Properties of nginx are not there.
     pub(crate) hides_itself: bool,
     calls: BTreeMap<(Vm, &'static str), u64>,
@@ -56,6 +58,7 @@ impl World {
             costs: Vec::new(),
             fault: None,
             vm_id: String::new(),
+            variables: Vec::new(),
             hides_itself: false,
             vm_configuration: Vec::new(),
             environment: Vec::new(),

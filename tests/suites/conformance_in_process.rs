@@ -12,21 +12,20 @@ const SOON: Duration = Duration::from_millis(100);
 
 fn main() {
     let files = conformance::load();
-    for (on, names_root, runner) in [
-        (hosts::ENVOY, false, "in-process"),
-        (hosts::KONG, false, "kong"),
-        (hosts::APISIX, false, "apisix"),
-        (hosts::APISIX, true, "apisix, answers name the root"),
+    for (on, runner) in [
+        (hosts::ENVOY, "in-process"),
+        (hosts::KONG, "kong"),
+        (hosts::APISIX, "apisix"),
     ] {
         let mut report = Report::new(runner);
         for (_, file) in &files {
-            run(on, names_root, file, &mut report);
+            run(on, file, &mut report);
         }
         report.finish();
     }
 }
 
-fn run(on: On, names_root: bool, file: &File, report: &mut Report) {
+fn run(on: On, file: &File, report: &mut Report) {
     let mut pairs: Vec<(&str, &str)> = file
         .cases
         .iter()
@@ -50,11 +49,8 @@ fn run(on: On, names_root: bool, file: &File, report: &mut Report) {
         let config_json =
             conformance::complete(&file.configs[config], on.sts(), file.revocation.as_ref());
         let configuration = on.adapt(serde_json::from_slice(&config_json).unwrap());
-        let mut builder = on.builder(&configuration.to_string());
-        if names_root {
-            builder = builder.answers_name_the_root();
-        }
-        let mut proxy = builder
+        let mut proxy = on
+            .builder(&configuration.to_string())
             .wall(Duration::from_secs(file.now))
             .on_callout(move |callout| match on.is_sts(callout) {
                 false => companion.answer(callout),

@@ -1,11 +1,24 @@
 //! What the wasm file asks of a host: no sockets, no threads, no random source,
 //! and nothing that a host lacks. An import that a host does not have keeps the
-//! whole module from loading there.
+//! whole module from loading there; an export that it calls and does not find may
+//! cost it a worker.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
 
+use caracal_tests::companion::InProcess;
 use caracal_tests::filter_wasm;
+use caracal_tests::host::{Answer, Headers, Level, Module as Played, Outcome, Proxy, Request};
+use caracal_tests::hosts::{self, ENVOY, On};
+use caracal_tests::mint::{Key, key_set};
+use serde_json::json;
 use wasmtime::{Engine, Module};
+
+/// Which host demands what.
+const DEMANDS: &str = include_str!("wasm_demands.txt");
+const START: u64 = 1_767_225_600;
 
 /// WASI calls that the hosts have, and that reach nothing outside.
 const WASI: [&str; 5] = [
@@ -14,14 +27,6 @@ const WASI: [&str; 5] = [
     "environ_sizes_get",
     "fd_write",
     "proc_exit",
-];
-
-/// Host calls that some hosts do not have (HOSTS: `get_log_level` and others).
-const NOT_EVERYWHERE: [&str; 4] = [
-    "proxy_get_log_level",
-    "proxy_get_metric",
-    "proxy_get_buffer_status",
-    "proxy_get_header_map_size",
 ];
 
 /// Largest file, in bytes: one that grows past it links something it should not.
@@ -35,7 +40,7 @@ fn only_known_calls_are_imported() {
         match import.module() {
             "env" => {
                 assert!(name.starts_with("proxy_"), "{name}");
-                assert!(!NOT_EVERYWHERE.contains(&name), "{name}");
+                assert!(!lacked().iter().any(|(_, lacks)| *lacks == name), "{name}");
             }
             "wasi_snapshot_preview1" => assert!(WASI.contains(&name), "{name}"),
             other => panic!("{other}.{name}"),
@@ -93,4 +98,116 @@ fn the_abi_is_the_one_all_hosts_speak() {
 fn the_file_is_small() {
     let size = std::fs::metadata(filter_wasm()).unwrap().len();
     assert!(size <= MOST_BYTES, "{size} bytes");
+}
+
+/// The lines `WHO VERB NAME` of the list.
+fn demands(verb: &str) -> Vec<(&'static str, &'static str)> {
+    let verb = format!(" {verb} ");
+    let lines = DEMANDS.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(&verb)).collect()
+}
+
+fn lacked() -> Vec<(&'static str, &'static str)> {
+    demands("lacks")
+}
+
+/// The module without one of its exports.
+fn without(export: &str) -> Vec<u8> {
+    let mut module = walrus::Module::from_file(filter_wasm()).unwrap();
+    module.exports.remove(export).unwrap();
+    module.emit_wasm()
+}
+
+/// A few requests as a host sees them from the first to the last byte. False when
+/// anything of it is not as it should be.
+fn serves(on: On, module: &[u8]) -> bool {
+    let said = catch_unwind(AssertUnwindSafe(|| go_well(on, module)));
+    matches!(said, Ok(Ok(())))
+}
+
+fn go_well(on: On, module: &[u8]) -> Result<(), String> {
+    let companion = Rc::new(InProcess::default());
+    let module = Played::from_bytes(module).map_err(|e| e.to_string())?;
+    let configuration = on.configuration(json!({
+        "revocation": {"upstream": "feed", "max_staleness_s": 10}, "exclude": ["/open"],
+    }));
+    let mut proxy = on
+        .builder_of(module, &configuration)
+        .wall(Duration::from_secs(START))
+        .on_callout(move |callout| match on.is_sts(callout) {
+            true => Answer::json(&key_set(&[&Key::new("k1", 1)])),
+            false => companion.answer(callout),
+        })
+        .start()
+        .map_err(|error| error.to_string())?;
+    proxy.advance(Duration::from_secs(1));
+    let good = Request::get("/").bearer(Key::new("k1", 1).mandate(START, json!({})));
+    let posts = Request::post("/open", "a body").trailers(Headers::from([
+        ("x-caracal-sub", "forged"),
+        ("x-other", "kept"),
+    ]));
+    for (request, status) in [(Request::get("/"), 401), (good, 200), (posts, 200)] {
+        let stream = proxy.request(0, request);
+        let ended = match on.settle(&mut proxy, stream) {
+            Outcome::Forwarded(forwarded) if status == 200 => {
+                let trailers = forwarded.trailers.unwrap_or_default();
+                proxy.respond_open(stream, 200, [("a", "b")]);
+                proxy.respond_body(stream, "the service", true);
+                !trailers.has("x-caracal-sub") && proxy.outcome(stream).status() == Some(200)
+            }
+            Outcome::Replied(reply) => reply.status == status,
+            _ => false,
+        };
+        if !ended || !proxy.is_finished(stream) {
+            return Err(format!("{:?}", proxy.outcome(stream)));
+        }
+    }
+    let lines = proxy
+        .logs()
+        .iter()
+        .filter(|line| line.level >= Level::Error);
+    match (proxy.violations().first(), lines.count()) {
+        (None, 0) => Ok(()),
+        (wrong, lines) => Err(format!("{wrong:?}, {lines} error lines")),
+    }
+}
+
+#[test]
+fn each_host_finds_what_it_demands_and_fails_without() {
+    let whole = std::fs::read(filter_wasm()).unwrap();
+    let needed = demands("needs");
+    for on in hosts::ALL {
+        go_well(on, &whole).unwrap();
+        let of_host = |who: &str| who == on.name() || who == "every host";
+        for (_, export) in needed.iter().filter(|(who, _)| of_host(who)) {
+            assert!(
+                !serves(on, &without(export)),
+                "{} without {export}",
+                on.name()
+            );
+        }
+    }
+    let module = Module::from_file(&Engine::default(), filter_wasm()).unwrap();
+    let exports: BTreeSet<&str> = module.exports().map(|export| export.name()).collect();
+    let known: BTreeSet<&str> = needed.iter().map(|(_, export)| *export).collect();
+    assert_eq!(exports, known, "what nobody demands is not exported");
+}
+
+#[test]
+fn a_host_does_not_load_what_imports_a_call_that_it_lacks() {
+    assert!(lacked().len() > 3);
+    for (who, import) in lacked() {
+        let text =
+            format!(r#"(module (import "env" "{import}" (func)) (memory (export "memory") 1))"#);
+        let on = hosts::ALL.into_iter().find(|on| on.name() == who).unwrap();
+        assert_ne!(on, ENVOY);
+        assert!(!serves(on, text.as_bytes()));
+        let module = Played::from_bytes(text).unwrap();
+        let proxy = match who {
+            "kong" => Proxy::kong(module),
+            _ => Proxy::apisix(module),
+        };
+        let refused = proxy.start().err().unwrap().message;
+        assert!(refused.contains(import), "{who}: {refused}");
+    }
 }

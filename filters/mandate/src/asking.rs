@@ -1,17 +1,29 @@
 //! Revocation where a VM keeps no copy of the state: requests ask the companion about
-//! their own mandates, and what it said is remembered (APISIX).
+//! their own mandates, and what it said is remembered (APISIX). All configurations of a
+//! worker that ask the same companion in the same way share what it said.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::failure::Kind;
 use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+use sha2::{Digest as _, Sha256};
 
 use crate::calls::{Answer, Companion, Failure, refused};
 use crate::host::{self, Failed, Level};
 
 /// Longest wait for an answer: the companion has it at hand.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
+
+/// One that a configuration holds, by what it asks with.
+type Held = ([u8; 32], Weak<RefCell<Asking>>);
+
+thread_local! {
+    static IN_WORKER: RefCell<Vec<Held>> = RefCell::default();
+}
 
 pub(crate) struct Asking {
     companion: Companion,
@@ -20,7 +32,30 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
+    /// The worker's own, for all configurations that would ask and remember alike.
+    #[cold]
+    pub(crate) fn in_worker(
+        configuration: &Configuration,
+        settings: &Settings,
+    ) -> Rc<RefCell<Self>> {
+        let name = name(configuration, settings);
+        let asking = Rc::new(RefCell::new(Asking::new(configuration, settings)));
+        IN_WORKER.with(|all| {
+            // One that nobody else finds only asks more often.
+            let Ok(mut all) = all.try_borrow_mut() else {
+                return asking;
+            };
+            all.retain(|(_, asking)| asking.strong_count() > 0);
+            let known = all.iter().find(|(known, _)| *known == name);
+            if let Some(known) = known.and_then(|(_, asking)| asking.upgrade()) {
+                return known;
+            }
+            all.push((name, Rc::downgrade(&asking)));
+            asking
+        })
+    }
+
+    fn new(configuration: &Configuration, settings: &Settings) -> Self {
         let timing = Timing {
             interval_ms: settings.poll_interval_ms,
             max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
@@ -90,10 +125,36 @@ impl Asking {
     }
 }
 
+/// Everything that an answer was asked for with. A digest, since the token is in it.
+fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
+    let token = settings.token.as_ref().map(|token| token.expose());
+    let tls = match settings.tls {
+        None => "",
+        Some(false) => "plain",
+        Some(true) => "tls",
+    };
+    let numbers = [
+        settings.poll_interval_ms,
+        settings.max_staleness_s,
+        configuration.limits.max_anchors,
+    ];
+    let mut digest = Sha256::new();
+    let parts = [&settings.upstream, tls, &configuration.zone_id];
+    for part in parts.into_iter().chain(token) {
+        // Each with its length before it, so that no two lists read alike.
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part);
+    }
+    for number in numbers {
+        digest.update(number.to_be_bytes());
+    }
+    digest.finalize().into()
+}
+
 /// What was answered, as one decision sees it.
 pub(crate) struct Asked<'a> {
     pub(crate) asking: &'a Asking,
-    /// The request has made the one call that it may make.
+    /// The request has asked the companion.
     pub(crate) asked: bool,
     pub(crate) now_ms: u64,
 }

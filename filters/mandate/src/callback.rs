@@ -13,6 +13,8 @@ use crate::root::Answered;
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
     static ROOTS: RefCell<Vec<(u32, Weak<Answered>)>> = RefCell::default();
+    /// Why configurations were refused in this VM, each reason once.
+    static REFUSALS: RefCell<Vec<u32>> = RefCell::default();
     /// Requests call out themselves in this VM.
     static REQUESTS_CALL: Cell<bool> = const { Cell::new(false) };
     /// The requests that called out themselves and wait, by their context.
@@ -36,6 +38,25 @@ pub(crate) fn register(root: u32, answered: &Rc<Answered>) {
             roots.push((root, Rc::downgrade(answered)));
         }
     });
+}
+
+/// Most reasons that are remembered. What is beyond is said each time.
+const MAX_REFUSALS: usize = 64;
+
+/// Whether a configuration is refused for these reasons for the first time. APISIX puts
+/// it to the filter twice for each request, and one line for each reason is enough.
+pub(crate) fn is_news(reasons: &str) -> bool {
+    let reasons = crc32fast::hash(reasons.as_bytes());
+    REFUSALS.with(|refusals| {
+        let Ok(mut refusals) = refusals.try_borrow_mut() else {
+            return true;
+        };
+        let is_known = refusals.contains(&reasons);
+        if !is_known && refusals.len() < MAX_REFUSALS {
+            refusals.push(reasons);
+        }
+        !is_known
+    })
 }
 
 /// From now on requests call out.

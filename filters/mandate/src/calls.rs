@@ -66,8 +66,10 @@ impl Sts {
         }
     }
 
-    /// Asks for the key set, and gives the token of the answer.
-    pub(crate) fn key_set(&self) -> Result<u32, Failed> {
+    /// Asks for the key set, and gives the token of the answer. `at_most` is a shorter
+    /// wait than the configured one.
+    pub(crate) fn key_set(&self, at_most: Option<Duration>) -> Result<u32, Failed> {
+        let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
         let headers = [
             (":method", "GET"),
             (":scheme", self.target.scheme.as_str()),
@@ -76,7 +78,7 @@ impl Sts {
             ("accept", "application/json"),
             USER_AGENT,
         ];
-        host::http_call(&self.upstream, &headers, &[], self.timeout)
+        host::http_call(&self.upstream, &headers, &[], timeout)
     }
 }
 

@@ -111,16 +111,18 @@ pub(crate) struct Engine {
     /// The revocation state; none where revocation is disabled, or requests ask.
     pub(crate) feed: Option<RefCell<Feed>>,
     /// What requests were told by the companion, where they ask it themselves.
-    pub(crate) asking: Option<Asking>,
+    pub(crate) asking: Option<Rc<RefCell<Asking>>>,
     /// When the wall clock was read, on the monotonic one, and what it said.
     pub(crate) wall: Option<(u64, u64)>,
     reported_ms: u64,
     pub(crate) store_failed: bool,
+    /// It was said that a variable cannot be set.
+    pub(crate) variable_missing: Cell<bool>,
 }
 
 impl Engine {
     #[cold]
-    pub(crate) fn new(configuration: &Configuration, root: u32) -> Self {
+    pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let limits = &configuration.limits;
         let jwks = &configuration.jwks;
@@ -131,21 +133,26 @@ impl Engine {
                 Host::Envoy | Host::Kong => {
                     feed = Some(RefCell::new(Feed::new(configuration, settings)));
                 }
-                Host::Apisix => asking = Some(Asking::new(configuration, settings)),
+                Host::Apisix => asking = Some(Asking::in_worker(configuration, settings)),
             }
         }
-        Engine {
+        Ok(Engine {
             verifier: Verifier::from(configuration),
             root,
             host,
             proxy_is_right: false,
             forwarding: Forwarding::from(&configuration.forward),
-            metrics: Metrics::of(host),
+            metrics: Metrics::define(host)?,
             sts: Sts::new(configuration),
             timing: Timing {
                 timeout_ms: jwks.timeout_ms,
                 ttl_ms: jwks.ttl_s.saturating_mul(1_000),
                 max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),
+                retry_ms: match host {
+                    Host::Envoy | Host::Kong => 1_000,
+                    // There a request that lacks it is refused, and none waits for it.
+                    Host::Apisix => 20,
+                },
             },
             max_token_bytes: size(limits.max_token_bytes),
             filter_state: configuration.filter_state,
@@ -170,7 +177,8 @@ impl Engine {
             wall: None,
             reported_ms: 0,
             store_failed: false,
-        }
+            variable_missing: Cell::new(false),
+        })
     }
 
     /// Refuses requests where a configuration for Envoy is in Kong: what it does to
@@ -289,8 +297,8 @@ impl Engine {
         Some(wall_s)
     }
 
-    /// Decides by what there is. `asked`: the request has made the one call that it
-    /// may make.
+    /// Decides by what there is. `asked`: the request has asked the companion, and has
+    /// to do with what it was told.
     pub(crate) fn decide(
         &mut self,
         credential: &Credential<'_>,
@@ -306,11 +314,16 @@ impl Engine {
             .filter(|adopted| adopted.control.is_usable(now_ms, self.timing));
         let signatures = self.signatures.counted();
         let live = self.feed.as_ref().map(|feed| Live { feed, now_ms });
-        let answers = self.asking.as_ref().map(|asking| Asked {
-            asking,
-            asked,
-            now_ms,
-        });
+        let asking = self.asking.as_ref().map(|asking| asking.try_borrow());
+        let answers = match &asking {
+            None => None,
+            Some(Ok(asking)) => Some(Asked {
+                asking,
+                asked,
+                now_ms,
+            }),
+            Some(Err(_)) => return unavailable("The edge is busy with itself"),
+        };
         let revocation: &dyn RevocationView = match (&live, &answers) {
             (Some(live), _) => live,
             (None, Some(answers)) => answers,

@@ -40,9 +40,11 @@ impl Asked<'_> {
     }
 }
 
-/// Entries at which the header maps of nginx hosts stop: what stands behind is sent all
-/// the same.
+/// Entries at which a request of an nginx host is refused: APISIX shows 100 headers of
+/// the client's, and sends those that stand behind them all the same. Kong shows a
+/// longer map not at all.
 const NGINX_MAP_ENTRIES: usize = 100;
+const TOO_MANY: &str = "The request has too many headers for this edge to see";
 
 /// A request's headers as the host gave them.
 pub(crate) struct Headers {
@@ -70,11 +72,12 @@ impl Headers {
         let Some(named) = host::header(Map::Request, "host").map_err(unreadable)? else {
             return Err(invalid("The request has no Host header"));
         };
-        let map = host::headers(Map::Request).map_err(unreadable)?;
+        let map = match host::headers(Map::Request) {
+            Err(host::NOT_WRITTEN) if host == Host::Kong => return Err(invalid(TOO_MANY)),
+            read => read.map_err(unreadable)?,
+        };
         if map.len() >= NGINX_MAP_ENTRIES {
-            return Err(invalid(
-                "The request has too many headers for this edge to see",
-            ));
+            return Err(invalid(TOO_MANY));
         }
         let variable = |name: &str| {
             let value = match host {

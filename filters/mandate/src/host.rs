@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(crate) struct Failed(pub(crate) u32);
 
 pub(crate) const NOT_FOUND: Failed = Failed(1);
+/// "Serialization failure": what Kong says of a header map that is over its limit.
+pub(crate) const NOT_WRITTEN: Failed = Failed(3);
 
 /// A header map, by the ABI's number.
 #[derive(Debug, Clone, Copy)]
@@ -215,8 +217,8 @@ pub(crate) fn headers(map: Map) -> Result<crate::wire::HeaderMap, Failed> {
     let result =
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
-    // A map that cannot be read is like a call that failed; 3 is "serialization failure".
-    crate::wire::HeaderMap::new(taken(data, size)).ok_or(Failed(3))
+    // A map that cannot be read is like a call that failed; 4 is "parse failure".
+    crate::wire::HeaderMap::new(taken(data, size)).ok_or(Failed(4))
 }
 
 /// The value of one header; `None` when it is absent.
@@ -333,8 +335,9 @@ pub(crate) fn property(name: &str) -> Result<Option<Vec<u8>>, Failed> {
     }
 }
 
-/// Sets a property: of one segment it is filter state, which access logs can read; of
-/// two, parted by NUL, on Kong `ngx` and the name of a variable.
+/// Sets a property. Of one segment it is filter state on Envoy, which access logs can
+/// read, and a variable of nginx on APISIX; of two, parted by NUL, it is on Kong `ngx`
+/// and the name of a variable.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Failed> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {

@@ -146,7 +146,7 @@ impl Engine {
         let Some(mut fetching) = self.begin_fetch(self.is_key_wanted(), now_ms) else {
             return;
         };
-        match self.sts.key_set() {
+        match self.sts.key_set(None) {
             Ok(token) => {
                 fetching.token = Some(token);
                 self.fetching = Some(fetching);
@@ -237,8 +237,12 @@ impl Engine {
             };
             let counts = match fetching.lease {
                 Some(lease) => control.holds(lease),
-                // It only ever helps out where there is nothing yet.
-                None => parsed.is_ok() && !control.is_usable(now_ms, self.timing),
+                // It helps out where there is nothing yet, or what there is is older.
+                None => {
+                    parsed.is_ok()
+                        && (!control.is_usable(now_ms, self.timing)
+                            || control.is_older_than(fetching.started_ms))
+                }
             };
             if !counts {
                 // Another took over; what it writes counts.
@@ -252,7 +256,7 @@ impl Engine {
                     }
                     (next, false)
                 }
-                Err(why) => control.failed(now_ms, now_ms, why.cause()),
+                Err(why) => control.failed(now_ms, self.timing, now_ms, why.cause()),
             };
             if self.store.write_control(&next, cas) != Ok(true) {
                 continue;

@@ -2,7 +2,7 @@
 //! [`caracal_mandate`], and nothing else. Every rule about mandates is there.
 //!
 //! `root` and `stream` are the proxy's callbacks, `callback` is the one that the SDK
-//! does not bring. `engine` is a configuration's state in one VM, `keys` its part about
+//! does not bring, and `exports` has those that only return. `engine` is a configuration's state in one VM, `keys` its part about
 //! the key set, `own` about requests that call out themselves; `revocation` is its part
 //! about revoked mandates, `publish` how it shares them, and `asking` what requests were
 //! told where they ask. `headers` reads requests, `request` carries verdicts out, and
@@ -13,6 +13,7 @@ mod asking;
 mod callback;
 mod calls;
 mod engine;
+mod exports;
 mod headers;
 #[cfg(feature = "test-hooks")]
 mod hooks;

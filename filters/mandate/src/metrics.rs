@@ -2,12 +2,11 @@
 //! parts of the name, which `stats_tags` in envoy.yaml turns back into labels.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 
 use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
-use crate::host::{self, MetricKind};
+use crate::host::{self, Failed, MetricKind};
 use crate::signature::By;
 
 thread_local! {
@@ -15,18 +14,16 @@ thread_local! {
     static COUNTED_MEMORY: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Most names that are ever defined: all labels come from fixed lists.
-const MAX_NAMES: usize = 128;
-
-/// Ids of the metrics defined so far in this VM. A host without metrics loses
-/// them, and nothing else.
+/// Ids of the metrics in this VM. All labels come from fixed lists, so all are defined
+/// with the configuration: where a host refuses one, the filter does not start. A tick
+/// that would find that out could trap in each turn.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     host: Host,
-    ids: BTreeMap<String, Option<u32>>,
+    ids: Vec<(String, u32)>,
     /// What requests counted since the last tick: the host is told once, not once for
     /// each request.
-    untold: BTreeMap<Frequent, i64>,
+    untold: Vec<(Frequent, i64)>,
 }
 
 /// What is counted for every request.
@@ -61,12 +58,24 @@ impl Frequent {
 }
 
 impl Metrics {
-    pub(crate) fn of(host: Host) -> Self {
-        Metrics {
-            host,
-            ids: BTreeMap::new(),
-            untold: BTreeMap::new(),
+    /// Defines all that this host counts.
+    ///
+    /// # Errors
+    /// What the host refused, in words.
+    #[cold]
+    pub(crate) fn define(host: Host) -> Result<Self, String> {
+        let mut ids = Vec::new();
+        for (kind, name) in names(host) {
+            let id = host::define_metric(kind, &name).map_err(|Failed(status)| {
+                format!("the proxy refuses the metric {name} (status {status})")
+            })?;
+            ids.push((name, id));
         }
+        Ok(Metrics {
+            host,
+            ids,
+            untold: Vec::new(),
+        })
     }
 
     pub(crate) fn admitted(&mut self) {
@@ -94,52 +103,55 @@ impl Metrics {
         if self.host == Host::Apisix {
             return;
         }
-        let untold = self.untold.entry(which).or_default();
-        *untold = untold.saturating_add(1);
+        // A handful at most, and the same few: a list is found through faster than a map.
+        match self.untold.iter_mut().find(|(known, _)| *known == which) {
+            Some((_, untold)) => *untold = untold.saturating_add(1),
+            None => self.untold.push((which, 1)),
+        }
     }
 
     /// Tells the host what requests counted. A VM that traps, or a configuration that is
     /// replaced, loses what it has not told, one tick's worth.
     pub(crate) fn tell(&mut self) {
-        while let Some((which, count)) = self.untold.pop_first() {
-            if let Some(id) = self.id(MetricKind::Counter, which.name()) {
+        while let Some((which, count)) = self.untold.pop() {
+            if let Some(id) = self.id(&which.name()) {
                 let _ = host::increment_metric(id, count);
             }
         }
     }
 
     pub(crate) fn jwks_fetch(&mut self, result: &str) {
-        self.count(format!("caracal_jwks_fetches_total.result={result}"));
+        self.count(&format!("{JWKS_FETCHES}{result}"));
     }
 
     pub(crate) fn header_not_sent(&mut self) {
-        self.count("caracal_headers_not_sent_total".to_owned());
+        self.count(HEADERS_NOT_SENT);
     }
 
     /// Requests that wait, in all VMs together.
     pub(crate) fn paused(&mut self, change: i64) {
-        if let Some(id) = self.id(MetricKind::Gauge, "caracal_paused_requests".to_owned()) {
+        if let Some(id) = self.id(PAUSED) {
             let _ = host::increment_metric(id, change);
         }
     }
 
     pub(crate) fn jwks_age(&mut self, seconds: u64) {
-        self.gauge("caracal_jwks_age_seconds", seconds);
+        self.gauge(JWKS_AGE, seconds);
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
-        self.count(format!("caracal_feed_polls_total.result={result}"));
+        self.count(&format!("{FEED_POLLS}{result}"));
     }
 
     /// Since the companion last confirmed what it told us.
     pub(crate) fn revocation_age(&mut self, seconds: u64) {
-        self.gauge("caracal_revocation_age_seconds", seconds);
+        self.gauge(REVOCATION_AGE, seconds);
     }
 
     /// Revoked anchors held; every VM holds the same ones.
     pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
         let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
-        self.gauge("caracal_revocation_anchors", anchors);
+        self.gauge(REVOCATION_ANCHORS, anchors);
     }
 
     /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
@@ -153,38 +165,83 @@ impl Metrics {
         let size = i64::try_from(pages.saturating_mul(PAGE_BYTES)).unwrap_or(i64::MAX);
         let grown = size.saturating_sub(COUNTED_MEMORY.get());
         if grown > 0
-            && let Some(id) = self.id(MetricKind::Gauge, "caracal_vm_memory_bytes".to_owned())
+            && let Some(id) = self.id(VM_MEMORY)
             && host::increment_metric(id, grown).is_ok()
         {
             COUNTED_MEMORY.set(size);
         }
     }
 
-    fn gauge(&mut self, name: &str, value: u64) {
-        if let Some(id) = self.id(MetricKind::Gauge, name.to_owned()) {
+    fn gauge(&self, name: &str, value: u64) {
+        if let Some(id) = self.id(name) {
             let _ = host::record_metric(id, value);
         }
     }
 
-    fn count(&mut self, name: String) {
-        if let Some(id) = self.id(MetricKind::Counter, name) {
+    fn count(&self, name: &str) {
+        if let Some(id) = self.id(name) {
             let _ = host::increment_metric(id, 1);
         }
     }
 
-    fn id(&mut self, kind: MetricKind, name: String) -> Option<u32> {
-        // APISIX takes every call and counts nothing.
-        if self.host == Host::Apisix {
-            return None;
-        }
-        if let Some(id) = self.ids.get(&name) {
-            return *id;
-        }
-        if self.ids.len() >= MAX_NAMES {
-            return None;
-        }
-        let id = host::define_metric(kind, &name).ok();
-        self.ids.insert(name, id);
-        id
+    fn id(&self, name: &str) -> Option<u32> {
+        let found = self.ids.iter().find(|(known, _)| known == name)?;
+        Some(found.1)
     }
+}
+
+const JWKS_FETCHES: &str = "caracal_jwks_fetches_total.result=";
+const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
+const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
+const PAUSED: &str = "caracal_paused_requests";
+const JWKS_AGE: &str = "caracal_jwks_age_seconds";
+const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
+const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
+const VM_MEMORY: &str = "caracal_vm_memory_bytes";
+
+/// Every metric of a host. APISIX takes every call and counts nothing; in Kong no
+/// request waits, and a gauge that is counted up traps.
+fn names(host: Host) -> Vec<(MetricKind, String)> {
+    let mut all = Vec::new();
+    if host == Host::Apisix {
+        return all;
+    }
+    let mut add = |kind, name| all.push((kind, name));
+    let mut count = |name: &str| add(MetricKind::Counter, name.to_owned());
+    for frequent in [
+        Frequent::Admitted,
+        Frequent::Excluded,
+        Frequent::Cache { hit: true },
+        Frequent::Cache { hit: false },
+    ] {
+        count(&frequent.name());
+    }
+    for code in ErrorCode::ALL {
+        count(&Frequent::Refused(code).name());
+    }
+    for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
+        count(&Frequent::Signature { by_host, valid }.name());
+    }
+    for (name, result) in [
+        (JWKS_FETCHES, "ok"),
+        (JWKS_FETCHES, "error"),
+        (FEED_POLLS, "ok"),
+        (FEED_POLLS, "gone"),
+        (FEED_POLLS, "error"),
+        (HEADERS_NOT_SENT, ""),
+    ] {
+        count(&[name, result].concat());
+    }
+    let gauges = [
+        JWKS_AGE,
+        REVOCATION_AGE,
+        REVOCATION_ANCHORS,
+        PAUSED,
+        VM_MEMORY,
+    ];
+    let known = if host == Host::Envoy { 5 } else { 3 };
+    for name in gauges.into_iter().take(known) {
+        add(MetricKind::Gauge, name.to_owned());
+    }
+    all
 }

@@ -1,15 +1,16 @@
 //! Requests that call out for themselves: on APISIX nothing ticks, and no request can
-//! wait for another's call. Each makes at most one, waits for its answer, and decides
-//! by what is there then; what lacks two things gets 503 after the first.
+//! wait for another's call. Each waits for its own: one for the key set where that is
+//! lacking, then, made in the callback of the first, one to the companion. It is decided
+//! by what is there after the last.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::decide::{Credential, Missing, Verdict};
 use caracal_mandate::refresh::Seen;
 
-use crate::asking::TIMEOUT_MS;
 use crate::callback;
 use crate::calls::{Answer, Failure};
 use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
@@ -17,8 +18,13 @@ use crate::keys::Fetching;
 use crate::request::Request;
 use crate::system;
 
-/// Requests of one worker that may fetch the key set at once while there is none. The
-/// STS must not be asked by all that come in that time.
+/// Calls of one request: for the key set, once more for a key that it does not have, and
+/// to the companion.
+const MAX_CALLS: u8 = 3;
+/// Longest wait for a key set that the request itself could do without.
+const BY_THE_WAY: Duration = Duration::from_millis(250);
+/// Requests of one worker that may fetch the key set at once while there is none, or
+/// while their key is not in it. The STS must not be asked by all that come in that time.
 const MAX_COLD_FETCHES: usize = 16;
 /// Requests with one mandate that may ask about it at once, where nothing is known of it
 /// yet: they must not take every place.
@@ -29,12 +35,15 @@ const LOST_MS: u64 = 120_000;
 
 /// A request's own call.
 enum Call {
-    KeySet {
-        fetching: Fetching,
-        /// It is made by the way: the request lacked nothing.
-        by_the_way: bool,
-    },
+    KeySet(Fetching),
     Check(Rc<Mandate>),
+}
+
+/// What became of a request whose call has ended.
+pub(crate) enum Ended {
+    Decided(Settled),
+    /// It has made another call.
+    CallsAgain,
 }
 
 /// A request that waits for its own call.
@@ -46,10 +55,14 @@ pub(crate) struct Own {
     seen: Seen,
     call: Call,
     began_ms: u64,
+    /// Calls that it has made, this one with them.
+    calls: u8,
+    /// One of those that have ended was to the companion.
+    asked: bool,
 }
 
 impl Engine {
-    /// Judges a request at once, or after the one call that it makes.
+    /// Judges a request at once, or after the calls that it makes.
     #[cold]
     pub(crate) fn judge_or_call(
         &mut self,
@@ -80,29 +93,43 @@ impl Engine {
                 waits
             });
         }
-        let root = self.root;
-        if self.own.len() >= self.max_paused || !callback::expect(stream, root, phase) {
+        if self.own.len() >= self.max_paused {
             return Outcome::Decided(without_a_call(verdict));
         }
-        match self.call_for(&verdict, now_ms) {
-            Some((call, token)) => {
-                callback::called(stream, token);
-                self.own.push(Own {
-                    stream,
-                    request: request.clone(),
-                    credential: credential.into_owned(),
-                    phase: Rc::clone(phase),
-                    seen,
-                    call,
-                    began_ms: now_ms,
-                });
-                Outcome::Waits
-            }
-            None => {
-                callback::forget(stream);
-                Outcome::Decided(without_a_call(verdict))
-            }
+        let Some((call, token)) = self.expected_call(stream, phase, &verdict, now_ms) else {
+            return Outcome::Decided(without_a_call(verdict));
+        };
+        callback::called(stream, token);
+        self.own.push(Own {
+            stream,
+            request: request.clone(),
+            credential: credential.into_owned(),
+            phase: Rc::clone(phase),
+            seen,
+            call,
+            began_ms: now_ms,
+            calls: 1,
+            asked: false,
+        });
+        Outcome::Waits
+    }
+
+    /// Makes the call that a verdict asks for, once its answer is expected.
+    fn expected_call(
+        &mut self,
+        stream: u32,
+        phase: &Rc<Cell<Phase>>,
+        verdict: &Verdict,
+        now_ms: u64,
+    ) -> Option<(Call, u32)> {
+        if !callback::expect(stream, self.root, phase) {
+            return None;
         }
+        let made = self.call_for(verdict, now_ms);
+        if made.is_none() {
+            callback::forget(stream);
+        }
+        made
     }
 
     /// Makes the call that a verdict asks for, or that is due anyway. None when there
@@ -112,22 +139,20 @@ impl Engine {
             Verdict::NeedsKeySet(missing) => {
                 let wanted = *missing == Missing::Key;
                 let leased = self.begin_fetch(wanted, now_ms);
-                let fetching = leased.or_else(|| self.help_out(*missing, now_ms))?;
-                self.call_sts(fetching, false, now_ms)
+                let fetching = leased.or_else(|| self.help_out(now_ms))?;
+                self.call_sts(fetching, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
                 // A key set that has outlived its life comes first, or it would never
                 // be fetched where every mandate is new.
-                if self.is_overdue(now_ms)
-                    && let Some(fetching) = self.begin_fetch(false, now_ms)
-                {
-                    return self.call_sts(fetching, false, now_ms);
+                if let Some(call) = self.by_the_way(now_ms) {
+                    return Some(call);
                 }
                 let is_same = |own: &&Own| matches!(&own.call, Call::Check(one) if one.fingerprint() == mandate.fingerprint());
                 if self.own.iter().filter(is_same).count() >= MAX_SAME_QUESTIONS {
                     return None;
                 }
-                let asking = self.asking.as_mut()?;
+                let mut asking = self.asking.as_ref()?.try_borrow_mut().ok()?;
                 match asking.ask(mandate, now_ms) {
                     Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
@@ -136,40 +161,38 @@ impl Engine {
                     }
                 }
             }
-            // Nothing else refreshes the key set.
-            Verdict::Admitted(_) => {
-                let fetching = self.begin_fetch(false, now_ms)?;
-                self.call_sts(fetching, true, now_ms)
-            }
+            Verdict::Admitted(_) => self.by_the_way(now_ms),
             Verdict::Refused(..) => None,
         }
     }
 
-    /// A fetch beside another's, where there is no key set and nobody else is to wait
-    /// for.
-    fn help_out(&self, missing: Missing, now_ms: u64) -> Option<Fetching> {
+    /// Refreshes a key set that has outlived its life, from a request that does not need
+    /// it: nothing else would where all mandates are known. The wait is short, and whatever
+    /// comes of it, the request is decided by what is there.
+    fn by_the_way(&mut self, now_ms: u64) -> Option<(Call, u32)> {
+        if !self.is_overdue(now_ms) {
+            return None;
+        }
+        let fetching = self.begin_fetch(false, now_ms)?;
+        self.call_sts(fetching, Some(BY_THE_WAY), now_ms)
+    }
+
+    /// A fetch beside another's that is under way: nobody else is to wait for.
+    fn help_out(&self, now_ms: u64) -> Option<Fetching> {
         let fetches = self.own.iter();
-        let fetches = fetches.filter(|own| matches!(own.call, Call::KeySet { .. }));
-        let may = missing == Missing::KeySet
-            && self.control.is_leased(now_ms)
-            && fetches.count() < MAX_COLD_FETCHES;
+        let fetches = fetches.filter(|own| matches!(own.call, Call::KeySet(_)));
+        let may = self.control.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
         may.then(|| Fetching::without_lease(now_ms))
     }
 
     fn call_sts(
         &mut self,
         fetching: Fetching,
-        by_the_way: bool,
+        at_most: Option<Duration>,
         now_ms: u64,
     ) -> Option<(Call, u32)> {
-        match self.sts.key_set() {
-            Ok(token) => {
-                let call = Call::KeySet {
-                    fetching,
-                    by_the_way,
-                };
-                Some((call, token))
-            }
+        match self.sts.key_set(at_most) {
+            Ok(token) => Some((Call::KeySet(fetching), token)),
             Err(_) => {
                 self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms);
                 None
@@ -177,39 +200,58 @@ impl Engine {
         }
     }
 
-    /// The call of a request was answered, or came to nothing: it is decided now.
-    /// `None` when no such request waits.
-    pub(crate) fn own_answer(&mut self, stream: u32, answer: Answer) -> Option<Settled> {
-        let own = self.take_own(stream)?;
-        let verdict = match system::monotonic_ms() {
-            None => unavailable("The edge has no clock"),
-            Some(now_ms) => {
-                match &own.call {
-                    Call::KeySet { fetching, .. } => self.fetch_ended(fetching, answer, now_ms),
-                    Call::Check(mandate) => {
-                        if let Some(asking) = &mut self.asking {
-                            asking.answered(mandate, answer, own.began_ms, now_ms);
-                        }
-                    }
-                }
-                self.sync();
-                self.note_key_set(now_ms);
-                self.decide_after_call(&own, now_ms)
-            }
+    /// The call of a request was answered, or came to nothing: it is decided now, or makes
+    /// the next call. `None` when no such request waits.
+    pub(crate) fn own_answer(&mut self, stream: u32, answer: Answer) -> Option<Ended> {
+        let mut own = self.take_own(stream)?;
+        let Some(now_ms) = system::monotonic_ms() else {
+            return Some(own.decided(unavailable("The edge has no clock")));
         };
-        Some(Settled {
-            stream,
-            request: own.request,
-            phase: own.phase,
+        match &own.call {
+            Call::KeySet(fetching) => self.fetch_ended(fetching, answer, now_ms),
+            Call::Check(mandate) => {
+                own.asked = true;
+                if let Some(Ok(mut asking)) = self.asking.as_ref().map(|a| a.try_borrow_mut()) {
+                    asking.answered(mandate, answer, own.began_ms, now_ms);
+                }
+            }
+        }
+        self.sync();
+        self.note_key_set(now_ms);
+        let verdict = self.decide(&own.credential, own.asked, now_ms);
+        if let Verdict::NeedsKeySet(missing) = verdict
+            && self.control.due(now_ms, missing == Missing::Key).is_none()
+            && let Some(verdict) = self.without(Awaited::Keys(missing), own.seen, now_ms)
+        {
+            return Some(own.decided(verdict));
+        }
+        let lacks = matches!(
             verdict,
-        })
+            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_)
+        );
+        // What lacks nothing makes no call for others here: it has waited once.
+        if !lacks || own.calls >= MAX_CALLS {
+            return Some(own.decided(without_a_call(verdict)));
+        }
+        match self.expected_call(stream, &own.phase, &verdict, now_ms) {
+            // Nothing may be replied now: the host would lose it.
+            Some((call, token)) => {
+                callback::called(stream, token);
+                own.call = call;
+                own.began_ms = now_ms;
+                own.calls = own.calls.saturating_add(1);
+                self.own.push(own);
+                Some(Ended::CallsAgain)
+            }
+            None => Some(own.decided(without_a_call(verdict))),
+        }
     }
 
     /// A request has ended before its call was answered: what it asked, the next asks.
     pub(crate) fn forget_own(&mut self, stream: u32) {
         let own = self.take_own(stream);
         if let Some(Call::Check(mandate)) = own.map(|own| own.call)
-            && let Some(asking) = &mut self.asking
+            && let Some(Ok(mut asking)) = self.asking.as_ref().map(|a| a.try_borrow_mut())
         {
             asking.left(&mandate);
         }
@@ -220,24 +262,16 @@ impl Engine {
         let place = self.own.iter().position(|own| own.stream == stream)?;
         Some(self.own.swap_remove(place))
     }
+}
 
-    fn decide_after_call(&mut self, own: &Own, now_ms: u64) -> Verdict {
-        // A call to the STS is no question to the companion, and what lacks both is told
-        // to come again. But one that lacked nothing is not refused for a call that it
-        // made for others, if that was short.
-        let asked = match own.call {
-            Call::Check(_) => true,
-            Call::KeySet { by_the_way, .. } => {
-                by_the_way && now_ms.saturating_sub(own.began_ms) <= TIMEOUT_MS
-            }
-        };
-        let verdict = self.decide(&own.credential, asked, now_ms);
-        match verdict {
-            Verdict::NeedsKeySet(missing) => self
-                .without(Awaited::Keys(missing), own.seen, now_ms)
-                .unwrap_or_else(|| without_a_call(verdict)),
-            verdict => without_a_call(verdict),
-        }
+impl Own {
+    fn decided(self, verdict: Verdict) -> Ended {
+        Ended::Decided(Settled {
+            stream: self.stream,
+            request: self.request,
+            phase: self.phase,
+            verdict,
+        })
     }
 }
 

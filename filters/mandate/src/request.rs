@@ -9,6 +9,8 @@ use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
 use caracal_mandate::resources::ResourceId;
 
+use caracal_mandate::config::Host;
+
 use crate::engine::{Engine, Phase};
 use crate::host::{self, Failed, Level};
 
@@ -80,12 +82,12 @@ pub(crate) fn refuse(
     let code = refusal.code();
     note(engine, "refused", Some(code.as_str()), request, mandate);
     engine.metrics.refused(code);
-    reply(request, refusal);
+    reply(request, refusal, Some(engine.host));
     Phase::Refused
 }
 
 /// The reply alone, for where there is no engine to count with.
-pub(crate) fn reply(request: &Request, refusal: &Refusal) {
+fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
     let code = refusal.code().as_str();
     let fingerprint = request
         .fingerprint
@@ -100,7 +102,11 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
     );
     let reply = Reply::new(refusal, request.format);
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
-    let details = format!("caracal_{code}");
+    let details = match host {
+        // There the details are the reason phrase of HTTP/1.1.
+        Some(Host::Kong) => phrase(reply.status).to_owned(),
+        _ => format!("caracal_{code}"),
+    };
     let sent = host::send_local_response(
         reply.status,
         &details,
@@ -121,9 +127,19 @@ pub(crate) fn reply(request: &Request, refusal: &Refusal) {
     }
 }
 
+/// The usual words for a status of ours.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        _ => "Service Unavailable",
+    }
+}
+
 /// Refuses a request that comes when there is no engine to decide.
 pub(crate) fn reply_broken(why: &'static str) -> Phase {
-    reply(&Request::UNREAD, &Refusal::unavailable(why));
+    reply(&Request::UNREAD, &Refusal::unavailable(why), None);
     Phase::Refused
 }
 
@@ -140,7 +156,7 @@ pub(crate) fn resume() {
 fn admit(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
     set_principal(engine, request, mandate)?;
     for (name, value) in engine.forwarding.variables(mandate.claims()) {
-        set_variable(name, value.as_deref().unwrap_or_default())?;
+        set_variable(engine, name, value.as_deref().unwrap_or_default())?;
     }
     open_gate(engine)
 }
@@ -148,14 +164,29 @@ fn admit(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<()
 /// The last that is done to a request which goes on.
 fn open_gate(engine: &Engine) -> Result<(), Failed> {
     match engine.forwarding.gate() {
-        Some(gate) => set_variable(&gate.variable, &gate.upstream),
+        Some(gate) => set_variable(engine, &gate.variable, &gate.upstream),
         None => Ok(()),
     }
 }
 
-/// Sets a variable of nginx.
-fn set_variable(name: &str, value: &str) -> Result<(), Failed> {
-    host::set_property(&format!("ngx\0{name}"), value.as_bytes())
+/// Sets a variable of nginx. One that is not declared cannot be set, and neither host
+/// lets a filter find that out before the first request.
+fn set_variable(engine: &Engine, name: &str, value: &str) -> Result<(), Failed> {
+    let set = match engine.host {
+        Host::Apisix => host::set_property(name, value.as_bytes()),
+        _ => host::set_property(&format!("ngx\0{name}"), value.as_bytes()),
+    };
+    if let Err(Failed(status)) = set
+        && !engine.variable_missing.replace(true)
+    {
+        host::log(
+            Level::Error,
+            &format!(
+                "caracal: the nginx variable ${name} cannot be set (status {status}): is it declared? Every request is refused"
+            ),
+        );
+    }
+    set
 }
 
 /// Adds the principal's headers, and which resource was verified where there are

@@ -16,6 +16,7 @@ use crate::callback;
 use crate::calls;
 use crate::engine::{Engine, Phase, Settled};
 use crate::host::{self, Buffer, Level};
+use crate::own::Ended;
 use crate::request;
 use crate::stream::Stream;
 use crate::system;
@@ -76,7 +77,7 @@ impl Answered {
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
             self.ticks.set(true);
         }
-        let mut engine = Engine::new(&configuration, self.id);
+        let mut engine = Engine::new(&configuration, self.id).map_err(|why| vec![why])?;
         engine.sync();
         *self
             .engine
@@ -159,8 +160,8 @@ impl Answered {
         self.carry_out(engine, settled);
     }
 
-    /// A request's own callout has ended: the request is answered or goes on, in any
-    /// case.
+    /// A request's own callout has ended: the request is answered or goes on, or waits for
+    /// another call that it has just made.
     pub(crate) fn answer_stream(&self, stream: u32, num_headers: usize, size: usize) -> Phase {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return request::reply_broken("The edge is busy with itself");
@@ -170,8 +171,10 @@ impl Answered {
         };
         let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
         let answer = calls::answer(engine.host, num_headers, size, max);
-        let Some(settled) = engine.own_answer(stream, answer) else {
-            return request::reply_broken("The edge was configured anew meanwhile");
+        let settled = match engine.own_answer(stream, answer) {
+            Some(Ended::Decided(settled)) => settled,
+            Some(Ended::CallsAgain) => return Phase::Waiting,
+            None => return request::reply_broken("The edge was configured anew meanwhile"),
         };
         let next = request::carry_out(engine, &settled.request, settled.verdict);
         if next == Phase::Continued {
@@ -204,8 +207,11 @@ impl RootContext for Root {
         match self.0.configure() {
             Ok(()) => true,
             Err(errors) => {
-                for error in errors {
-                    host::log(Level::Critical, &format!("caracal: configuration: {error}"));
+                let said = errors.join("\n");
+                if callback::is_news(&said) {
+                    for error in errors {
+                        host::log(Level::Critical, &format!("caracal: configuration: {error}"));
+                    }
                 }
                 false
             }

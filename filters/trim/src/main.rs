@@ -8,29 +8,40 @@
 
 use anyhow::{Context as _, bail};
 
-/// What a host must find in the file (proxy-wasm ABI 0.2.1), and the callbacks that
-/// the filter has something to do in.
-const KEPT: [&str; 13] = [
+/// What a host must find in the file (proxy-wasm ABI 0.2.1): the callbacks that the
+/// filter has something to do in, and those that a host calls without asking whether
+/// they are there (`tests/suites/wasm_demands.txt` says which host demands what).
+const KEPT: [&str; 17] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
+    "proxy_on_done",
     "proxy_on_http_call_response",
+    "proxy_on_log",
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
     "proxy_on_tick",
     "proxy_on_vm_start",
 ];
 
-/// What the filter brings in place of a callback of the SDK's.
-const OURS: (&str, &str) = (
-    "caracal_on_http_call_response",
-    "proxy_on_http_call_response",
-);
+/// What the filter brings in place of callbacks of the SDK's.
+const OURS: [(&str, &str); 5] = [
+    (
+        "caracal_on_http_call_response",
+        "proxy_on_http_call_response",
+    ),
+    ("caracal_on_response_headers", "proxy_on_response_headers"),
+    ("caracal_on_response_body", "proxy_on_response_body"),
+    ("caracal_on_log", "proxy_on_log"),
+    ("caracal_on_done", "proxy_on_done"),
+];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -45,10 +56,11 @@ fn main() -> anyhow::Result<()> {
     let mut module = config
         .parse_file(&input)
         .context("the file cannot be read")?;
-    let (ours, name) = OURS;
-    let export = module.exports.get_func(ours).context(ours)?;
-    module.exports.remove(name).context(name)?;
-    module.exports.add(name, export);
+    for (ours, name) in OURS {
+        let export = module.exports.get_func(ours).context(ours)?;
+        module.exports.remove(name).context(name)?;
+        module.exports.add(name, export);
+    }
     for name in KEPT {
         if !module.exports.iter().any(|export| export.name == name) {
             bail!("the file does not export {name}");

@@ -8,8 +8,9 @@ use crate::record;
 
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
 pub const COOLDOWN_MS: u64 = 30_000;
-/// Waits after the first, second, … failed fetch in a row; the last one repeats.
-const BACKOFF_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 10_000];
+/// Longest wait after a failed fetch. The first is [`Timing::retry_ms`], and each that
+/// follows is twice as long.
+const MAX_BACKOFF_MS: u64 = 10_000;
 /// Time on top of the callout's own timeout before a lease is taken over: a VM
 /// that trapped never gives it back.
 const LEASE_GRACE_MS: u64 = 1_000;
@@ -26,6 +27,8 @@ pub struct Timing {
     pub ttl_ms: u64,
     /// Longer life of one that cannot be refreshed.
     pub max_stale_ms: u64,
+    /// Wait after a failed fetch.
+    pub retry_ms: u64,
 }
 
 /// Why a fetch is made.
@@ -139,12 +142,13 @@ impl Control {
 
     /// The record after a failed fetch, and whether to log the failure.
     #[inline(never)]
-    pub fn failed(self, now_ms: u64, jitter: u64, cause: Cause) -> (Self, bool) {
+    pub fn failed(self, now_ms: u64, timing: Timing, jitter: u64, cause: Cause) -> (Self, bool) {
         let mut next = self.completed(now_ms, true);
-        let step = usize::try_from(self.failures)
-            .unwrap_or(usize::MAX)
-            .min(BACKOFF_MS.len().saturating_sub(1));
-        let wait = BACKOFF_MS.get(step).copied().unwrap_or(COOLDOWN_MS);
+        let doublings = u32::try_from(self.failures).unwrap_or(u32::MAX).min(10);
+        let wait = timing
+            .retry_ms
+            .saturating_mul(1_u64.wrapping_shl(doublings))
+            .min(MAX_BACKOFF_MS);
         let percent = 90_u64.saturating_add(jitter % 21);
         next.failures = self.failures.saturating_add(1);
         next.next_fetch_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
@@ -209,6 +213,11 @@ impl Control {
     pub fn is_usable(&self, now_ms: u64, timing: Timing) -> bool {
         let longest = timing.ttl_ms.saturating_add(timing.max_stale_ms);
         self.age_ms(now_ms).is_some_and(|age| age <= longest)
+    }
+
+    /// Whether the key set there is was asked for before `started_ms`.
+    pub fn is_older_than(&self, started_ms: u64) -> bool {
+        self.generation > 0 && self.fetched_at_ms < started_ms
     }
 
     /// What a request remembers when it begins to wait.
@@ -305,6 +314,7 @@ mod tests {
         timeout_ms: 5_000,
         ttl_ms: 300_000,
         max_stale_ms: 600_000,
+        retry_ms: 1_000,
     };
     const CAUSE: Cause = Cause::from_number(1);
 
@@ -318,7 +328,7 @@ mod tests {
         control
             .leased(fetch, at, TIMING)
             .0
-            .failed(at.saturating_add(10), 10, CAUSE)
+            .failed(at.saturating_add(10), TIMING, 10, CAUSE)
             .0
     }
 
@@ -416,14 +426,14 @@ mod tests {
 
     #[test]
     fn failures_are_logged_once_a_minute() {
-        let (first, logged) = Control::default().failed(0, 0, CAUSE);
+        let (first, logged) = Control::default().failed(0, TIMING, 0, CAUSE);
         assert!(logged);
-        let (second, logged) = first.failed(59_000, 0, CAUSE);
+        let (second, logged) = first.failed(59_000, TIMING, 0, CAUSE);
         assert!(!logged);
-        let (third, logged) = second.failed(59_001, 0, Cause::from_number(2));
+        let (third, logged) = second.failed(59_001, TIMING, 0, Cause::from_number(2));
         assert!(logged, "another cause");
-        assert!(!third.failed(119_000, 0, Cause::from_number(2)).1);
-        assert!(third.failed(119_001, 0, Cause::from_number(2)).1);
+        assert!(!third.failed(119_000, TIMING, 0, Cause::from_number(2)).1);
+        assert!(third.failed(119_001, TIMING, 0, Cause::from_number(2)).1);
     }
 
     #[test]

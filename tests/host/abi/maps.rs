@@ -146,9 +146,13 @@ fn get_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
         host.violate(Wrong::MapPanics);
         return Err(Stop::Status(status::INTERNAL_FAILURE));
     }
-    if map.len() > profile.maps.most {
+    if plain > profile.maps.most {
+        if profile.maps.unreadable {
+            return Err(Stop::Status(status::SERIALIZATION_FAILURE));
+        }
         host.violate(Wrong::MapCut);
-        map.truncate(profile.maps.most);
+        let pseudo = map.len() - plain;
+        map.truncate(profile.maps.most + pseudo);
     }
     host.give(&map.to_abi(), args.u(1), args.u(2))
 }
@@ -246,6 +250,10 @@ fn replace_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
         let kept = without_query(&value, writable(host, kind)?.get(":path"));
         writable(host, kind)?.set(name, kept);
         host.violate(Wrong::QueryKept);
+        return Ok(());
+    }
+    if kind == 0 && rules.empty_removes && value.is_empty() {
+        writable(host, kind)?.remove(name);
         return Ok(());
     }
     if kind == 0 && rules.sets_first {

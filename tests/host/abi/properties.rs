@@ -5,7 +5,7 @@
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::streams::StreamState;
-use crate::host::{Wrong, status};
+use crate::host::{Level, Wrong, status};
 
 pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_property", "iiii", get_property),
@@ -24,12 +24,20 @@ fn set_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let value = host.bytes(args.u(2), args.u(3))?;
     let stream = host.data().stream().ok_or(status::NOT_FOUND)?;
     let calls = host.world().profile.calls;
-    if let Some(names) = calls.properties
-        && !names.iter().any(|name| name.as_bytes() == path)
-    {
-        return Err(Stop::Status(status::UNIMPLEMENTED));
-    }
     let variable = calls.variables && path.starts_with(b"ngx\0");
+    let name = path.strip_prefix(b"ngx\0").unwrap_or(&path);
+    let declared = host.world().variables.iter();
+    let is_declared = declared.filter(|known| known.as_bytes() == name).count() > 0;
+    let is_known = match calls.properties {
+        Some(names) => is_declared || names.iter().any(|known| known.as_bytes() == path),
+        None => is_declared || !variable,
+    };
+    if !is_known {
+        let vm = host.data().vm;
+        let text = format!("no variable {} to set", String::from_utf8_lossy(name));
+        host.world().log(vm, Level::Error, text);
+        return Err(Stop::Status(status::NOT_FOUND));
+    }
     if path.is_empty() || (path.contains(&0) && !variable) {
         host.violate(Wrong::UnreadableProperty);
     }

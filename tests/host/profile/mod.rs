@@ -35,6 +35,12 @@ pub(crate) struct Start {
     pub(crate) revives: bool,
     /// The callbacks that never run.
     pub(crate) never: &'static [&'static str],
+    /// The callbacks that the worker dies of when the module does not export them.
+    pub(crate) dies_without: &'static [&'static str],
+    /// The callbacks that are an error line for each request when they are not exported.
+    pub(crate) logs_without: &'static [&'static str],
+    /// A configuration that is refused is tried twice by each request.
+    pub(crate) tries_twice: bool,
 }
 
 /// What the host functions are.
@@ -49,9 +55,9 @@ pub(crate) struct Calls {
     pub(crate) idle: &'static [&'static str],
     /// The calls that trap where others return that they failed.
     pub(crate) traps: &'static [&'static str],
-    /// The properties that can be set; none is all.
+    /// The properties that can be set, beside declared variables; none is all.
     pub(crate) properties: Option<&'static [&'static str]>,
-    /// `["ngx", name]` sets an nginx variable.
+    /// `["ngx", name]` sets an nginx variable that is declared.
     pub(crate) variables: bool,
     /// There are attributes such as `request.path`.
     pub(crate) attributes: bool,
@@ -71,8 +77,12 @@ pub(crate) struct Maps {
     pub(crate) server_name: Option<&'static str>,
     /// `:path` is shown decoded, and sent as it came.
     pub(crate) decodes: bool,
-    /// The entries that a whole map shows.
+    /// The headers of the client that a whole map shows, pseudo headers aside.
     pub(crate) most: usize,
+    /// A map with more can't be read at all; if not, it is cut.
+    pub(crate) unreadable: bool,
+    /// Overwriting with an empty value removes the header.
+    pub(crate) empty_removes: bool,
     /// The entries above which a whole map of the response can't be read.
     pub(crate) most_response: usize,
     /// The worker dies when the map or `:authority` of a request without a host is read.
@@ -115,6 +125,8 @@ pub(crate) struct Flow {
     pub(crate) cuts: bool,
     /// gRPC clients are answered in their own way.
     pub(crate) grpc: bool,
+    /// A reply's details are its reason phrase.
+    pub(crate) reason: bool,
     /// What a reply without a body becomes.
     pub(crate) empty_body: &'static str,
     /// A request that the proxy answers by itself runs the filter's response hook.
@@ -139,9 +151,20 @@ pub(crate) struct Callouts {
     pub(crate) per_cluster: usize,
     /// Destinations are `host:port`.
     pub(crate) port: bool,
+    /// A destination that does not exist is taken, and then the call fails; if not, it
+    /// is refused at once.
+    pub(crate) takes_any: bool,
+    /// The first token.
+    pub(crate) first_token: u32,
     /// The context that called out is told, not its root; and a request that waits goes
     /// on when its callback ends without a word.
     pub(crate) to_dispatcher: bool,
+    /// It is told under the root's name; the calls act on the request.
+    pub(crate) names_root: bool,
+    /// A trap in the callback lets the request go on; if not, it is answered.
+    pub(crate) trap_forwards: bool,
+    /// A client that leaves is noticed while its request waits for a callout.
+    pub(crate) notices_leavers: bool,
     /// A request that waits for a callout is written down, a callback that calls out
     /// and continues kills the worker, and one from `on_configure` traps.
     pub(crate) ticks_only: bool,

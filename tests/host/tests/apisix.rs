@@ -40,11 +40,15 @@ fn a_configuration_starts_with_its_first_request_and_is_tried_with_each() {
         assert!(proxy.outcome(stream).is_forwarded());
         proxy.respond(stream, 200, [("a", "b")]);
     }
-    assert_eq!(said(&proxy, WORKER), ["3", "3", "4"]);
+    assert_eq!(
+        said(&proxy, WORKER),
+        ["3", "3", "3", "3", "4"],
+        "twice for each"
+    );
     proxy.reconfigure(0, "better");
     let stream = proxy.request(0, Request::get("/"));
     assert!(proxy.outcome(stream).is_forwarded());
-    assert_eq!(said(&proxy, WORKER), ["3", "3", "4", "6"]);
+    assert_eq!(said(&proxy, WORKER), ["3", "3", "3", "3", "4", "6"]);
     proxy.assert_clean();
 }
 
@@ -83,18 +87,139 @@ fn a_pause_without_a_callout_kills_the_worker() {
 }
 
 #[test]
-fn a_callback_that_says_nothing_or_traps_forwards() {
-    for (text, wrong) in [
-        ("", &[Wrong::ForwardedUndecided][..]),
-        ("(unreachable)", &[Wrong::Trapped, Wrong::TrapForwards]),
-    ] {
-        let mut proxy = started(&waiting(text));
-        let stream = proxy.request(0, Request::get("/"));
-        assert!(proxy.outcome(stream).is_paused());
+fn a_callback_that_says_nothing_forwards_and_one_that_traps_is_a_503() {
+    let mut proxy = started(&waiting(""));
+    let stream = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(stream).is_paused());
+    proxy.advance(MS);
+    assert!(proxy.outcome(stream).is_forwarded());
+    assert_eq!(wrongs(&proxy), [Wrong::ForwardedUndecided]);
+
+    let mut proxy = started(&waiting("(unreachable)"));
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert_eq!(proxy.outcome(stream).status(), Some(503));
+    assert!(proxy.upstream(stream).is_none());
+    assert_eq!(wrongs(&proxy), [Wrong::Trapped]);
+}
+
+/// The callback names the root context, tokens count from 0, and what it does is done to
+/// the request.
+#[test]
+fn a_callback_names_the_root_and_acts_on_the_request() {
+    let told = "(call $note (local.get $id)) (call $note (local.get $token))
+        (call $reply (i32.const 401))";
+    let mut proxy = started(&waiting(told));
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert_eq!(said(&proxy, WORKER), ["1", "0"], "the request is 2");
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_call_inside_a_callback_is_awaited_and_a_second_one_there_is_refused() {
+    let text = r#"(global $told (mut i32) (i32.const 0))"#.to_owned()
+        + &waiting(
+            "(global.set $told (i32.add (global.get $told) (i32.const 1)))
+             (if (i32.eq (global.get $told) (i32.const 3))
+               (then (call $reply (i32.const 401)) (return)))
+             (call $note (call $fetch_port)) (call $note (call $fetch_port))",
+        );
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    for _ in 0..2 {
         proxy.advance(MS);
-        assert!(proxy.outcome(stream).is_forwarded());
-        assert_eq!(wrongs(&proxy), wrong);
+        assert!(proxy.outcome(stream).is_paused());
     }
+    proxy.advance(MS);
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    assert_eq!(said(&proxy, WORKER), ["0", "10", "0", "10"]);
+    assert_eq!(proxy.callouts().len(), 3);
+    assert_eq!(wrongs(&proxy), [Wrong::SecondCallout; 2]);
+}
+
+#[test]
+fn a_reply_in_the_callback_that_called_out_is_lost() {
+    let text = waiting("(drop (call $fetch_port)) (call $reply (i32.const 401))");
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.advance(MS);
+    assert!(proxy.outcome(stream).is_paused());
+    assert_eq!(wrongs(&proxy), [Wrong::ReplyLost]);
+}
+
+#[test]
+fn a_client_that_leaves_is_not_noticed_while_its_request_waits() {
+    let text = waiting("(drop (call $continue (i32.const 0)))")
+        + r#"(func (export "proxy_on_delete") (param i32) (call $note (i32.const 9)))"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.cancel(stream);
+    assert_eq!(said(&proxy, WORKER), [""; 0]);
+    proxy.advance(MS);
+    assert!(proxy.upstream(stream).is_some());
+    proxy.cancel(stream);
+    assert_eq!(said(&proxy, WORKER), ["9"]);
+}
+
+/// Without `proxy_on_done` each request is a line at error level.
+#[test]
+fn a_module_that_does_not_say_when_it_is_done_fills_the_log() {
+    let mut proxy = started("(; \"proxy_on_done\" ;)");
+    for _ in 0..3 {
+        let stream = proxy.request(0, Request::get("/"));
+        proxy.respond(stream, 200, [("a", "b")]);
+    }
+    let lines = proxy.logs().iter().filter(|l| l.level == Level::Error);
+    let lines: Vec<&str> = lines.map(|l| l.text.as_str()).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0].starts_with("failed to mark context"), "{lines:?}");
+    assert_eq!(wrongs(&proxy), []);
+}
+
+#[test]
+fn an_undeclared_variable_cannot_be_set_and_a_declared_one_is_a_gate() {
+    let set = "(call $note (call $property (i32.const 1024) (i32.const 4) (i32.const 100)
+        (i32.const 6)))";
+    let text = on_request(set, 0) + r#"(data (i32.const 1024) "gate")"#;
+    let mut proxy = started(&text);
+    proxy.request(0, Request::get("/"));
+    assert_eq!(said(&proxy, WORKER), ["1"]);
+    assert!(proxy.logged(Level::Error, "no variable gate"));
+    let mut proxy = apisix(&text).gate().start().unwrap();
+    let open = proxy.request(0, Request::get("/"));
+    assert!(proxy.outcome(open).is_forwarded());
+    assert_eq!(said(&proxy, WORKER), ["0"]);
+    let mut proxy = apisix("").gate().start().unwrap();
+    let shut = proxy.request(0, Request::get("/"));
+    assert_eq!(proxy.outcome(shut).status(), Some(503));
+    assert!(proxy.upstream(shut).is_none());
+}
+
+#[test]
+fn a_map_shows_a_hundred_headers_of_the_client_and_an_empty_value_removes_one() {
+    let text = on_request(
+        "(drop (call $pairs (i32.const 0) (i32.const 64) (i32.const 68)))
+         (call $note (i32.load (i32.load (i32.const 64))))
+         (drop (call $replace (i32.const 0) (i32.const 1024) (i32.const 3) (i32.const 0)
+           (i32.const 0)))",
+        0,
+    ) + r#"(data (i32.const 1024) "x-0")"#;
+    let mut proxy = started(&text);
+    let many = |count: usize| {
+        let headers = (0..count).map(|n| format!("x-{n}"));
+        headers.fold(Request::get("/"), |request, name| request.header(name, "v"))
+    };
+    // Host is one of the client's.
+    let stream = proxy.request(0, many(99));
+    assert_eq!(said(&proxy, WORKER), ["104"]);
+    proxy.assert_clean();
+    let forwarded = proxy.outcome(stream).forwarded();
+    assert!(!forwarded.headers.has("x-0") && forwarded.headers.has("x-1"));
+    proxy.request(0, many(120));
+    assert_eq!(said(&proxy, WORKER), ["104", "104"]);
+    assert_eq!(wrongs(&proxy), [Wrong::MapCut]);
 }
 
 #[test]
@@ -124,13 +249,25 @@ fn a_reply_beside_a_callout_is_lost() {
 }
 
 #[test]
-fn a_request_has_one_callout_and_destinations_have_ports() {
-    let text = "(call $note (call $fetch (i32.const 0))) (call $note (call $fetch_port))
-        (call $note (call $fetch_port))";
+fn a_request_has_one_callout_and_one_to_nowhere_is_taken_and_fails() {
+    let text = "(call $note (call $fetch_port)) (call $note (call $fetch_port))";
     let mut proxy = started(&on_request(text, 1));
     proxy.request(0, Request::get("/"));
-    assert_eq!(said(&proxy, WORKER), ["2", "0", "10"]);
+    assert_eq!(said(&proxy, WORKER), ["0", "10"]);
     assert_eq!(wrongs(&proxy), [Wrong::SecondCallout]);
+
+    let text = on_request("(call $note (call $fetch (i32.const 0)))", 1)
+        + &on_answer("(call $note (local.get $headers)) (call $reply (i32.const 503))");
+    let without_a_port = apisix(&text);
+    let unknown =
+        apisix(&text.replace("$fetch (i32.const 0)", "$fetch_port")).clusters(["other:1"]);
+    for builder in [without_a_port, unknown] {
+        let mut proxy = builder.start().unwrap();
+        let stream = proxy.request(0, Request::get("/"));
+        proxy.advance(MS);
+        assert_eq!(said(&proxy, WORKER), ["0", "0"], "taken, and no headers");
+        assert_eq!(proxy.outcome(stream).replied().status, 503);
+    }
 }
 
 #[test]
@@ -171,7 +308,7 @@ fn what_it_does_not_offer_is_status_12_and_metrics_are_idle() {
     );
     let mut proxy = started(&text);
     proxy.request(0, Request::get("/"));
-    let expected = ["12", "12", "12", "12", "12", "12", "0"];
+    let expected = ["12", "12", "12", "12", "12", "1", "0"];
     assert_eq!(said(&proxy, WORKER), expected);
     for name in [
         "get_log_level",

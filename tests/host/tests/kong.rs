@@ -248,20 +248,81 @@ fn the_authority_is_the_servers_and_a_second_authorization_never_arrives() {
 }
 
 #[test]
-fn a_map_shows_a_hundred_entries() {
+fn a_map_of_98_headers_cannot_be_read() {
     let text = on_request(
-        "(drop (call $pairs (i32.const 0) (i32.const 64) (i32.const 68)))
-         (call $note (i32.load (i32.load (i32.const 64))))",
+        "(call $note (call $pairs (i32.const 0) (i32.const 64) (i32.const 68)))",
         0,
     );
     let mut proxy = started(&text);
-    let mut request = Request::get("/");
-    for n in 0..100 {
-        request = request.header(format!("x-{n}"), "");
+    // Host is one of the client's.
+    for count in [96, 97, 120] {
+        let names = (0..count).map(|n| format!("x-{n}"));
+        let request = names.fold(Request::get("/"), |request, name| request.header(name, ""));
+        proxy.request(0, request);
     }
-    proxy.request(0, request);
-    assert_eq!(said(&proxy, WORKER), ["100"]);
-    assert_eq!(wrongs(&proxy), [Wrong::MapCut]);
+    assert_eq!(said(&proxy, WORKER), ["0", "3", "3"]);
+    proxy.assert_clean();
+}
+
+/// The module calls them without looking whether they are there.
+#[test]
+fn a_worker_dies_of_a_callback_that_is_not_exported() {
+    for name in [
+        "proxy_on_response_headers",
+        "proxy_on_response_body",
+        "proxy_on_log",
+        "proxy_on_done",
+    ] {
+        let mut proxy = started(&format!("(; \"{name}\" ;)"));
+        let other = proxy.request(0, Request::get("/"));
+        let stream = proxy.request(0, Request::get("/"));
+        proxy.respond_open(stream, 200, [("a", "b")]);
+        proxy.respond_body(stream, "chunk", true);
+        assert_eq!(wrongs(&proxy), [Wrong::ExportMissing], "{name}");
+        assert!(matches!(proxy.outcome(other), Outcome::Cut { .. }));
+    }
+    let mut proxy = started("");
+    let stream = proxy.request(0, Request::get("/"));
+    proxy.respond(stream, 200, [("a", "b")]);
+    proxy.assert_clean();
+}
+
+#[test]
+fn a_replys_details_are_its_reason_phrase() {
+    let mut proxy = started(&on_request("(call $reply (i32.const 401))", 1));
+    let stream = proxy.request(0, Request::get("/"));
+    assert_eq!(proxy.outcome(stream).replied().reason, "denied");
+}
+
+#[test]
+fn an_undeclared_variable_cannot_be_set() {
+    let set = "(call $note (call $property (i32.const 1024) (i32.const 8) (i32.const 100)
+        (i32.const 6)))";
+    let text = on_request(set, 0) + r#"(data (i32.const 1024) "ngx\00gate")"#;
+    for (builder, status) in [(kong(&text), "1"), (kong(&text).variables(["gate"]), "0")] {
+        let mut proxy = builder.start().unwrap();
+        proxy.request(0, Request::get("/"));
+        assert_eq!(said(&proxy, WORKER), [status]);
+    }
+}
+
+/// They are sent before a refusal is: only the gate keeps them from where they point to.
+#[test]
+fn a_subrequest_is_sent_beside_a_refused_request_unless_it_goes_by_the_gate() {
+    let refuses = on_request("(call $reply (i32.const 401))", 1);
+    let builder = kong(&refuses).gate().subrequest(false).subrequest(true);
+    let mut proxy = builder.start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert_eq!(proxy.outcome(stream).replied().status, 401);
+    assert_eq!(proxy.subrequests(stream), 1);
+    let opens = on_request(
+        "(drop (call $property (i32.const 1024) (i32.const 8) (i32.const 100) (i32.const 6)))",
+        0,
+    ) + r#"(data (i32.const 1024) "ngx\00gate")"#;
+    let builder = kong(&opens).gate().subrequest(false).subrequest(true);
+    let mut proxy = builder.start().unwrap();
+    let stream = proxy.request(0, Request::get("/"));
+    assert_eq!(proxy.subrequests(stream), 2);
 }
 
 #[test]
@@ -322,7 +383,7 @@ fn small_things() {
          (call $reply (i32.const 401))",
         1,
     ) + r#"(data (i32.const 1024) "ngx\00gate")"#;
-    let mut proxy = started(&text);
+    let mut proxy = kong(&text).variables(["gate"]).start().unwrap();
     let request = Request::get("/").header("content-type", "application/grpc");
     let stream = proxy.request(0, request);
     let reply = proxy.outcome(stream).replied();

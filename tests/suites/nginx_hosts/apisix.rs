@@ -1,6 +1,6 @@
-//! APISIX: nothing ticks, and each request makes at most one call, its own.
+//! APISIX: nothing ticks, and each request makes its own calls, one after another.
 
-use caracal_tests::host::{Callout, Stream};
+use caracal_tests::host::{Callout, Module, Stream};
 use caracal_tests::hosts::APISIX;
 
 use super::*;
@@ -19,15 +19,15 @@ fn of(proxy: &Proxy, stream: Stream) -> usize {
 }
 
 #[test]
-fn a_cold_worker_fetches_the_key_set_then_asks_then_knows() {
+fn a_cold_worker_answers_its_first_request_with_its_verdict() {
     let mut proxy = builder(APISIX, &keys(), feed()).start().unwrap();
     assert!(proxy.callouts().is_empty());
-    // It lacks both: the first is fetched, and it is told to come again.
+    // It lacks both: the key set is fetched, and in that call's callback the companion
+    // is asked.
     let first = proxy.request(0, good());
     assert!(proxy.outcome(first).is_paused());
     assert_eq!(last(&proxy).cluster, APISIX.sts());
-    assert_eq!(said(APISIX.settle(&mut proxy, first)).0, 503);
-    let second = proxy.request(0, good());
+    proxy.advance(5 * MS);
     assert_eq!(last(&proxy).cluster, APISIX.feed());
     assert_eq!(
         (last(&proxy).method.as_str(), last(&proxy).path.as_str()),
@@ -38,11 +38,217 @@ fn a_cold_worker_fetches_the_key_set_then_asks_then_knows() {
         asked,
         json!({"anchors": ["sid-1", "root-1"], "zone": caracal_tests::mint::ZONE})
     );
-    assert_eq!(said(APISIX.settle(&mut proxy, second)).0, 200);
-    let third = proxy.request(0, good());
-    assert_eq!(said(proxy.outcome(third)).0, 200, "without waiting");
-    assert_eq!([first, second, third].map(|s| of(&proxy, s)), [1, 1, 0]);
+    assert_eq!(said(APISIX.settle(&mut proxy, first)).0, 200);
+    let second = proxy.request(0, good());
+    assert_eq!(said(proxy.outcome(second)).0, 200, "without waiting");
+    assert_eq!([first, second].map(|s| of(&proxy, s)), [2, 0]);
+    // A refusal is given the same way.
+    proxy.restart_worker(0).unwrap();
+    let revoked = Request::get("/").bearer(mandate(json!({"sid": "revoked"})));
+    let stream = proxy.request(0, revoked);
+    let outcome = APISIX.settle(&mut proxy, stream);
+    assert_eq!(said(outcome), refused(401, "session_revoked"));
     proxy.assert_clean();
+}
+
+/// The zone has a new key, and many requests with it come at once.
+#[test]
+fn a_rotation_refuses_nobody() {
+    let sts = keys();
+    let mut proxy = builder(APISIX, &sts, feed()).start().unwrap();
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    let both = key_set(&[&key(), &Key::new("k2", 2)]);
+    sts.replace(Answer::json(&both).after(5 * MS));
+    proxy.advance(Duration::from_secs(40));
+    let of_new = |n: u32| {
+        let claims = json!({"sid": format!("s-{n}"), "root_sid": format!("r-{n}")});
+        Request::get("/").bearer(Key::new("k2", 2).mandate(START, claims))
+    };
+    let crowd: Vec<Stream> = (0..10).map(|n| proxy.request(0, of_new(n))).collect();
+    proxy.advance(SOON);
+    for stream in crowd {
+        assert_eq!(said(proxy.outcome(stream)).0, 200);
+    }
+    let next = proxy.request(0, of_new(11));
+    assert_eq!(said(APISIX.settle(&mut proxy, next)).0, 200);
+    proxy.assert_clean();
+}
+
+/// One lost call costs one request: the wait after it is short, and one request finds out
+/// whether it is over.
+#[test]
+fn one_lost_call_costs_one_request() {
+    for lost_sts in [false, true] {
+        let lose = Rc::new(RefCell::new(true));
+        let (losing, companion, sts) = (Rc::clone(&lose), InProcess::default(), keys());
+        let mut proxy = APISIX
+            .builder(&APISIX.configuration(feed()))
+            .wall(Duration::from_secs(START))
+            .on_callout(move |callout| {
+                let is_sts = APISIX.is_sts(callout);
+                match (is_sts, is_sts == lost_sts && losing.replace(false)) {
+                    (_, true) => Answer::Refused,
+                    (true, false) => sts.borrow().clone(),
+                    (false, false) => companion.answer(callout),
+                }
+            })
+            .start()
+            .unwrap();
+        let mut lost = 0;
+        for n in 0..20 {
+            let claims = json!({"sid": format!("s-{n}"), "root_sid": format!("r-{n}")});
+            let stream = proxy.request(0, Request::get("/").bearer(mandate(claims)));
+            lost += u32::from(said(APISIX.settle(&mut proxy, stream)).0 == 503);
+            proxy.advance(30 * MS);
+        }
+        assert_eq!(lost, 1, "{lost_sts}");
+        proxy.assert_clean();
+    }
+}
+
+/// While the companion does not answer, one request at a time finds that out; the others
+/// have their answer at once.
+#[test]
+fn a_silent_companion_is_probed_by_one_request() {
+    let silent = Rc::new(RefCell::new(false));
+    let (is_silent, companion, sts) = (Rc::clone(&silent), InProcess::default(), keys());
+    let mut proxy = APISIX
+        .builder(&APISIX.configuration(feed()))
+        .wall(Duration::from_secs(START))
+        .on_callout(move |callout| match APISIX.is_sts(callout) {
+            true => sts.borrow().clone(),
+            false if *is_silent.borrow() => Answer::TimesOut,
+            false => companion.answer(callout),
+        })
+        .start()
+        .unwrap();
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    silent.replace(true);
+    let new = |n: u32| {
+        let claims = json!({"sid": format!("s-{n}"), "root_sid": format!("r-{n}")});
+        Request::get("/").bearer(mandate(claims))
+    };
+    let first = proxy.request(0, new(0));
+    assert_eq!(said(APISIX.settle(&mut proxy, first)).0, 503);
+    proxy.advance(30 * MS);
+    let probes = proxy.request(0, new(1));
+    assert!(proxy.outcome(probes).is_paused());
+    let before = proxy.callouts().len();
+    for n in 2..30 {
+        let stream = proxy.request(0, new(n));
+        assert_eq!(said(proxy.outcome(stream)).0, 503, "at once");
+        let known = proxy.request(0, good());
+        assert_eq!(said(proxy.outcome(known)).0, 200, "by the last answer");
+    }
+    assert_eq!(proxy.callouts().len(), before);
+    silent.replace(false);
+    proxy.advance(Duration::from_secs(3));
+    let stream = proxy.request(0, new(40));
+    assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, 200);
+    proxy.assert_clean();
+}
+
+/// What a mandate that is known needs is there: it does not wait for the STS, but for the
+/// quarter of a second in which it finds out, in place of all others, that the STS is
+/// silent; and it is admitted then too.
+#[test]
+fn a_known_mandate_is_admitted_while_the_sts_is_silent() {
+    let sts = keys();
+    let jwks = json!({"jwks": {"upstream": "sts", "ttl_s": 100, "max_stale_s": 500}});
+    let mut proxy = builder(APISIX, &sts, jwks).start().unwrap();
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    sts.replace(Answer::TimesOut);
+    proxy.advance(Duration::from_secs(101));
+    let mut waited = 0;
+    for _ in 0..400 {
+        let began = proxy.now();
+        let stream = proxy.request(0, good());
+        let beside = proxy.request(0, good());
+        assert_eq!(said(proxy.outcome(beside)).0, 200, "at once");
+        waited += u32::from(proxy.outcome(stream).is_paused());
+        assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, 200);
+        assert!(proxy.now() - began <= 260 * MS);
+        proxy.advance(Duration::from_secs(1));
+    }
+    assert!((10..60).contains(&waited), "{waited}");
+    proxy.assert_clean();
+}
+
+/// Twenty routes of one service are twenty configurations in a worker.
+#[test]
+fn configurations_in_a_worker_share_what_the_companion_said() {
+    let mut builder = builder(APISIX, &keys(), feed());
+    for n in 1..20 {
+        let mut changes = feed();
+        changes["exclude"] = json!([format!("/open-{n}")]);
+        builder = builder.configuration(APISIX.configuration(changes));
+    }
+    let mut proxy = builder.start().unwrap();
+    for listener in 0..20 {
+        let outcome = APISIX.ask(&mut proxy, 0, &good().listener(listener));
+        assert_eq!(said(outcome).0, 200);
+    }
+    assert_eq!(proxy.callouts_to(APISIX.feed()).len(), 1);
+    assert_eq!(proxy.callouts_to(APISIX.sts()).len(), 1);
+    proxy.assert_clean();
+}
+
+/// The plugin behind the filter refuses unless the filter opened the gate.
+#[test]
+fn the_gate_opens_for_what_is_admitted_alone() {
+    let mut changes = feed();
+    changes["exclude"] = json!(["/open"]);
+    changes["forward"] = json!({"gate": {"variable": "gate", "upstream": "open"}});
+    let mut proxy = builder(APISIX, &keys(), changes.clone())
+        .gate()
+        .start()
+        .unwrap();
+    for (request, status) in [
+        (Request::get("/open"), 200),
+        (Request::get("/"), 401),
+        (good(), 200),
+        (good(), 200),
+    ] {
+        let stream = proxy.request(0, request);
+        assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, status);
+        let opened = proxy.filter_state_text(stream, "gate");
+        assert_eq!(opened, (status == 200).then_some("open"));
+    }
+    proxy.assert_clean();
+    // Nobody declared it: everything is refused, and the log says why, once.
+    let mut proxy = builder(APISIX, &keys(), changes).start().unwrap();
+    for _ in 0..3 {
+        assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 503);
+    }
+    let lines = proxy.logs().iter();
+    let lines = lines.filter(|line| line.text.contains("$gate cannot be set"));
+    assert_eq!(lines.count(), 1);
+    // Without the filter it is shut.
+    let mut bare = APISIX
+        .builder_of(
+            Module::from_bytes(r#"(module (memory (export "memory") 1))"#).unwrap(),
+            "{}",
+        )
+        .gate()
+        .start()
+        .unwrap();
+    let stream = bare.request(0, good());
+    assert_eq!(bare.outcome(stream).status(), Some(503));
+}
+
+/// APISIX tries a refused configuration twice for each request.
+#[test]
+fn a_refused_configuration_is_logged_once() {
+    let mut proxy = builder(APISIX, &keys(), json!({"issuer": 5, "audience": 6}))
+        .start()
+        .unwrap();
+    for _ in 0..10 {
+        let stream = proxy.request(0, good());
+        assert_eq!(proxy.outcome(stream).status(), Some(503));
+    }
+    let lines = proxy.logs().iter();
+    let lines = lines.filter(|line| line.text.contains("caracal: configuration"));
+    assert_eq!(lines.count(), 2, "one for each of the two mistakes");
 }
 
 #[test]
@@ -114,7 +320,7 @@ fn a_key_set_is_refreshed_by_one_request_and_serves_until_it_is_too_old() {
     proxy.advance(Duration::from_secs(70));
     assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
     assert_eq!(proxy.callouts().len(), 1);
-    proxy.advance(Duration::from_secs(20));
+    proxy.advance(Duration::from_secs(31));
     let refreshes = proxy.request(0, good());
     let goes_on = proxy.request(0, good());
     assert_eq!(said(proxy.outcome(goes_on)).0, 200);
@@ -196,10 +402,10 @@ fn a_new_configuration_does_not_lose_who_waits_nor_what_was_fetched() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_leaves_nothing() {
+fn a_client_that_leaves_while_it_waits_holds_its_place_until_its_call_ends() {
     let changes = json!({"limits": {"max_paused": 2}});
     let sts = keys();
-    sts.replace(Answer::Never);
+    sts.replace(Answer::TimesOut);
     let mut proxy = builder(APISIX, &sts, changes).start().unwrap();
     let one = proxy.request(0, good());
     let two = proxy.request(0, good());
@@ -209,7 +415,8 @@ fn a_client_that_leaves_while_it_waits_leaves_nothing() {
     proxy.cancel(one);
     proxy.cancel(two);
     sts.replace(keys().borrow().clone());
-    // The lease of the one that left is over by then.
+    let four = proxy.request(0, good());
+    assert_eq!(said(proxy.outcome(four)).0, 503, "it was not noticed");
     proxy.advance(Duration::from_secs(8));
     assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
     proxy.assert_clean();

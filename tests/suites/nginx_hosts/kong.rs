@@ -99,6 +99,47 @@ fn a_key_set_that_cannot_be_had_is_said_to_be_missing_and_comes_back() {
     }
 }
 
+/// The details of a reply are the reason phrase there.
+#[test]
+fn a_refusal_has_the_usual_reason_phrase() {
+    let mut proxy = start(KONG, json!({"required_scopes": ["another"]}));
+    for (request, status, phrase) in [
+        (Request::get("/%zz"), 400, "Bad Request"),
+        (Request::get("/"), 401, "Unauthorized"),
+        (good(), 403, "Forbidden"),
+    ] {
+        let stream = proxy.request(0, request);
+        let reply = proxy.outcome(stream).replied();
+        assert_eq!((reply.status, reply.reason.as_str()), (status, phrase));
+    }
+    proxy.restart_worker(0).unwrap();
+    let stream = proxy.request(0, good());
+    assert_eq!(
+        proxy.outcome(stream).replied().reason,
+        "Service Unavailable"
+    );
+}
+
+/// A host that refuses a metric refuses the configuration: no tick finds it out.
+#[test]
+fn a_metric_that_cannot_be_defined_is_found_at_the_start() {
+    for on in [hosts::ENVOY, KONG] {
+        for answer in [2, status::TRAP] {
+            let refused = builder(on, &keys(), json!({}))
+                .on_host_call(move |call| {
+                    (call.name == "proxy_define_metric" && call.nth == 7).then_some(answer)
+                })
+                .start();
+            let refused = refused.err().unwrap().to_string();
+            assert!(refused.contains("on_configure"), "{on:?}: {refused}");
+        }
+        let proxy = start(on, json!({}));
+        let during = proxy.callbacks().iter();
+        let mut defines = during.filter(|cost| cost.host_calls.contains_key("proxy_define_metric"));
+        assert!(defines.all(|cost| cost.callback == "proxy_on_configure"));
+    }
+}
+
 #[test]
 fn grpc_clients_get_an_http_status() {
     let mut proxy = start(KONG, json!({}));

@@ -297,14 +297,15 @@ pub struct Forward {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_FORWARDED)))]
     pub variables: BTreeMap<String, PrincipalClaim>,
-    /// The variable that opens the way to the upstream (Kong only).
+    /// The variable that opens the way to the upstream (Kong and APISIX).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
 }
 
-/// An nginx variable that names the upstream, and is set for an admitted or excluded
-/// request only: `set $gate deny;` and `proxy_pass http://$gate;` refuse every other,
-/// whatever else a location says.
+/// An nginx variable that is set for an admitted or excluded request only. On Kong it
+/// names the upstream: `set $gate deny;` and `proxy_pass http://$gate;` refuse every
+/// other request, whatever else a location says. On APISIX a plugin behind the filter
+/// refuses unless it has this value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -312,7 +313,8 @@ pub struct Gate {
     /// The variable, without its `$`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub variable: String,
-    /// What it is set to: the name of an `upstream` block, or `host:port`.
+    /// What it is set to: on Kong the name of an `upstream` block, or `host:port`; on
+    /// APISIX what the plugin behind the filter looks for, `open` say.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
 }

@@ -80,10 +80,12 @@ pub(super) fn forward(
     host: Host,
 ) -> (BTreeMap<String, PrincipalClaim>, Option<Gate>) {
     let (variables, gate) = (object.get("variables"), object.get("gate"));
-    if host != Host::Kong {
-        for at in [&variables, &gate].into_iter().flatten() {
-            at.fail::<()>("only kong sets variables; remove the key");
-        }
+    if let Some(at) = variables.as_ref().filter(|_| host != Host::Kong) {
+        at.fail::<()>("only kong sets variables; remove the key");
+        return (BTreeMap::new(), None);
+    }
+    if let Some(at) = gate.as_ref().filter(|_| !host.is_nginx()) {
+        at.fail::<()>("only kong and apisix have a gate; remove the key");
         return (BTreeMap::new(), None);
     }
     let variables = variables.and_then(|at| forwarded(&at, values::variable));

@@ -56,7 +56,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
     let state = r#","filter_state":true"#;
     for (extra, path, good) in [
         (variables, "forward.variables", ["kong"].as_slice()),
-        (gate, "forward.gate", &["kong"]),
+        (gate, "forward.gate", &["kong", "apisix"]),
         (waits, "limits.max_paused", &["envoy", "apisix"]),
         (none, "limits.max_paused", &["envoy"]),
         (ends, "limits.pause_timeout_ms", &["envoy"]),

@@ -21,6 +21,8 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// the longest that Caracal keeps them. What the companion has forgotten since is no
 /// less revoked.
 const REMEMBERED_MS: u64 = 86_400_000;
+/// Wait after the first failed question. It doubles with each that follows.
+const FIRST_BACKOFF_MS: u64 = 20;
 /// Longest wait after a failed question.
 const MAX_BACKOFF_MS: u64 = 5_000;
 /// Anchors that are looked at to make room for one.
@@ -136,6 +138,8 @@ pub struct Answers {
     epoch_heard_ms: u64,
     failures: u32,
     retry_at_ms: u64,
+    /// After a failure one request asks first: when it did.
+    probed_ms: Option<u64>,
     logged: Logged,
     swept_ms: u64,
 }
@@ -151,6 +155,7 @@ impl Answers {
             epoch_heard_ms: 0,
             failures: 0,
             retry_at_ms: 0,
+            probed_ms: None,
             logged: Logged::default(),
             swept_ms: 0,
         }
@@ -164,7 +169,7 @@ impl Answers {
         let oldest = known
             .as_ref()
             .and_then(|all| all.iter().map(|one| since(one.confirmed_at_ms)).max());
-        let may_ask = !asked && now_ms >= self.retry_at_ms;
+        let may_ask = !asked && self.may_ask(now_ms);
         match oldest {
             Some(age) if age <= self.timing.max_staleness_ms => {
                 let (interval, timeout) = (self.timing.interval_ms, self.timing.timeout_ms);
@@ -185,8 +190,19 @@ impl Answers {
         }
     }
 
+    /// Whether a question may be asked. After one that failed, a single request asks
+    /// when the wait is over; the others ask when that one was answered.
+    fn may_ask(&self, now_ms: u64) -> bool {
+        let probes = self.failures > 0
+            && self
+                .probed_ms
+                .is_some_and(|at| now_ms.saturating_sub(at) <= self.timing.timeout_ms);
+        now_ms >= self.retry_at_ms && !probes
+    }
+
     /// A request asks about these anchors.
     pub fn asked(&mut self, anchors: &[AnchorId], now_ms: u64) {
+        self.probed_ms = (self.failures > 0).then_some(now_ms);
         for id in anchors {
             if let Some(known) = self.known.get_mut(id) {
                 known.asked_ms = Some(now_ms);
@@ -196,6 +212,7 @@ impl Answers {
 
     /// Whoever asked about these anchors has left: the next request asks.
     pub fn left(&mut self, anchors: &[AnchorId]) {
+        self.probed_ms = None;
         for id in anchors {
             if let Some(known) = self.known.get_mut(id) {
                 known.asked_ms = None;
@@ -214,6 +231,7 @@ impl Answers {
     ) -> bool {
         self.failures = 0;
         self.retry_at_ms = 0;
+        self.probed_ms = None;
         self.hear_epoch(answer.epoch, now_ms);
         // As old as it can be: the companion made it after it was asked.
         let confirmed_at_ms = asked_ms.saturating_sub(answer.confirmed_age_ms);
@@ -248,14 +266,16 @@ impl Answers {
 
     /// A question came to nothing. Whether to log it.
     pub fn failed(&mut self, cause: Cause, now_ms: u64) -> bool {
-        let doublings = self.failures.min(3);
-        self.failures = self.failures.saturating_add(1);
-        let wait = self
-            .timing
-            .interval_ms
-            .saturating_mul(1_u64.wrapping_shl(doublings))
-            .min(MAX_BACKOFF_MS);
-        self.retry_at_ms = now_ms.saturating_add(wait);
+        self.probed_ms = None;
+        // Several that were under way together are one failure.
+        if now_ms >= self.retry_at_ms {
+            let doublings = self.failures.min(8);
+            self.failures = self.failures.saturating_add(1);
+            let wait = FIRST_BACKOFF_MS
+                .saturating_mul(1_u64.wrapping_shl(doublings))
+                .min(MAX_BACKOFF_MS);
+            self.retry_at_ms = now_ms.saturating_add(wait);
+        }
         self.logged.is_news(cause, now_ms)
     }
 
@@ -364,28 +384,39 @@ mod tests {
         let mut answers = Answers::new(TIMING, 10);
         let anchors = ids(["s"]);
         answers.answered(&anchors, &answer(&[], 0, 0), 0, 0);
-        assert!(answers.failed(Cause::from_number(1), 5_000));
-        assert!(!answers.failed(Cause::from_number(1), 6_000));
-        assert_eq!(
-            answers.availability(&anchors, false, 6_500),
-            Availability::Ready
-        );
-        assert_eq!(
-            answers.availability(&anchors, false, 8_000),
-            Availability::Pending
-        );
         let other = ids(["t"]);
-        assert!(matches!(
-            answers.availability(&other, false, 6_500),
-            Availability::Unavailable(_)
-        ));
-        for now in 0..20 {
-            answers.failed(Cause::from_number(1), now);
-        }
+        let at = |answers: &Answers, now| {
+            [&anchors, &other].map(|ids| answers.availability(ids, false, now))
+        };
+        assert!(answers.failed(Cause::from_number(1), 5_000));
+        assert!(
+            !answers.failed(Cause::from_number(1), 5_010),
+            "one failure with the first"
+        );
+        let [known, unknown] = at(&answers, 5_019);
+        assert_eq!(known, Availability::Ready);
+        assert!(matches!(unknown, Availability::Unavailable(_)));
+        assert_eq!(at(&answers, 5_020), [Availability::Pending; 2]);
+        // One asks; the others go by what is known, or not at all.
+        answers.asked(&other, 5_020);
+        let [known, unknown] = at(&answers, 5_030);
+        assert_eq!(known, Availability::Ready);
+        assert!(matches!(unknown, Availability::Unavailable(_)));
+        assert_eq!(at(&answers, 7_021), [Availability::Pending; 2], "lost");
+        answers.failed(Cause::from_number(1), 5_100);
+        assert_eq!(at(&answers, 5_139)[0], Availability::Ready);
+        assert_eq!(at(&answers, 5_140), [Availability::Pending; 2]);
+        answers.answered(&other, &answer(&[], 0, 0), 5_140, 5_150);
         assert_eq!(
-            answers.availability(&other, false, 5_019),
+            answers.availability(&ids(["u"]), false, 5_150),
             Availability::Pending
         );
+        let mut now = 10_000;
+        for _ in 0..20 {
+            answers.failed(Cause::from_number(1), now);
+            now += MAX_BACKOFF_MS;
+        }
+        assert_eq!(at(&answers, now), [Availability::Pending; 2], "5 s at most");
     }
 
     #[test]
