@@ -1,5 +1,6 @@
-//! Whether a filter would take a configuration, what would be in force, for one request
-//! if one is named, and what it lets through that an older one refused.
+//! Whether a filter would take a configuration, what a proxy's file leaves unguarded, what
+//! would be in force, for one request if one is named, and what it lets through that an
+//! older one refused.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,8 +26,9 @@ const NOT_COMPARED: u8 = 2;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The filter's configuration: a JSON object, or an Envoy, Kong or APISIX file that
-    /// it stands in; `-` reads standard input.
+    /// The filter's configuration: a JSON object, or an Envoy, Kong, nginx or APISIX file
+    /// that it stands in; `-` reads standard input. What such a file leaves unguarded is
+    /// an error.
     #[arg(required_unless_present = "schema")]
     file: Option<PathBuf>,
     /// Which filter, where the file has several. Default: all of them.
@@ -73,10 +75,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         };
     }
-    let sources = configured::read(file, arguments.filter.as_deref())?;
-    let several = sources.len() > 1;
+    let found = configured::read_all(file, arguments.filter.as_deref())?;
+    let (sources, unguarded) = (found.sources, found.unguarded);
+    let several = sources.len() != 1;
     let mut all = Vec::new();
-    let mut is_good = true;
+    let mut is_good = unguarded.is_empty();
     for source in &sources {
         let name = named(file, source);
         match source.configuration() {
@@ -108,14 +111,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if arguments.json {
-        let said = match all.pop() {
+        let mut said = match all.pop() {
             Some(only) if !several => only,
             last => {
                 all.extend(last);
                 json!({"ok": is_good, "filters": all})
             }
         };
+        if let Some(said) = said.as_object_mut().filter(|_| !unguarded.is_empty()) {
+            said.insert("ok".to_owned(), json!(false));
+            said.insert("unguarded".to_owned(), json!(unguarded));
+        }
         output::line(&said.to_string());
+    } else {
+        for what in &unguarded {
+            output::problem(&format!("{}: not guarded: {what}", file.display()));
+        }
+        if sources.is_empty() && is_good {
+            output::line(
+                "no configuration of the filter stands in it, and nothing that leaves a route unguarded",
+            );
+        }
     }
     Ok(match is_good {
         true => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Where a filter's configuration stands: bare, or in a proxy's file, YAML or JSON.
+//! Where a filter's configuration stands: bare, or in a proxy's file, YAML, JSON or nginx's.
 //! Envoy (a `Wasm` filter's `configuration`), Kong (`filter_chains`, or any object
 //! with the filter's `name` and a `config`) and APISIX (a plugin's `conf`).
 
@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use caracal_mandate::config::{ConfigError, Configuration};
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value, json};
+
+use crate::guard;
 
 /// Largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,10 +63,35 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What stands in a proxy's file.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) sources: Vec<Source>,
+    /// What leaves something unguarded although a filter stands there.
+    pub(crate) unguarded: Vec<String>,
+}
+
 /// The configurations in a file: one when it is bare, at least one in any case. With
 /// `filter` only the one of that name.
 pub(crate) fn read(file: &Path, filter: Option<&str>) -> Result<Vec<Source>> {
-    let found = find(read_file(file)?).with_context(|| file.display().to_string())?;
+    let found = read_all(file, filter)?.sources;
+    ensure!(
+        !found.is_empty(),
+        "{}: no configuration of a filter stands in it",
+        file.display()
+    );
+    Ok(found)
+}
+
+/// The same, and what the file leaves unguarded. APISIX's own configuration has no
+/// filter's in it.
+pub(crate) fn read_all(file: &Path, filter: Option<&str>) -> Result<Found> {
+    let all = find(read_file(file)?).with_context(|| file.display().to_string())?;
+    let sources = named(file, filter, all.sources)?;
+    Ok(Found { sources, ..all })
+}
+
+fn named(file: &Path, filter: Option<&str>, found: Vec<Source>) -> Result<Vec<Source>> {
     let Some(filter) = filter else {
         return Ok(found);
     };
@@ -94,34 +121,80 @@ pub(crate) fn read_one(file: &Path, filter: Option<&str>) -> Result<Source> {
     found.pop().context("there is no configuration")
 }
 
-fn find(bytes: Vec<u8>) -> Result<Vec<Source>> {
+fn find(bytes: Vec<u8>) -> Result<Found> {
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let bare = |document| Source {
         name: None,
         document,
         environment: None,
     };
+    if guard::nginx::has_filter(text) {
+        let tree = guard::nginx::read(text)?;
+        let sources = in_nginx(&tree);
+        ensure!(
+            !sources.is_empty(),
+            "no Caracal filter stands in it: no proxy_wasm whose filter has \"{NAME}\" in its name"
+        );
+        return Ok(Found {
+            sources,
+            unguarded: guard::of_nginx(&tree),
+        });
+    }
     let begins_as_json = text.trim_start().starts_with('{') || text.trim().is_empty();
     if begins_as_json {
         // What is wrong with it, the filter's own reader says best.
-        let found = match serde_json::from_str(text) {
-            Ok(tree) => search(&tree),
-            Err(_) => Vec::new(),
-        };
-        return Ok(match found.is_empty() {
-            true => vec![bare(bytes)],
-            false => found,
+        let tree: Value = serde_json::from_str(text).unwrap_or_default();
+        let sources = search(&tree);
+        return Ok(match sources.is_empty() {
+            true => Found {
+                sources: vec![bare(bytes)],
+                unguarded: Vec::new(),
+            },
+            false => Found {
+                sources,
+                unguarded: guard::of_tree(&tree),
+            },
         });
     }
-    let mut found = Vec::new();
+    let mut found = Found::default();
+    let mut is_apisix_itself = false;
     for document in Yaml::load_from_str(text).context("is neither JSON nor YAML")? {
-        found.extend(search(&to_json(&document, 0)?));
+        let tree = to_json(&document, 0)?;
+        is_apisix_itself |= guard::is_apisix_itself(&tree);
+        found.sources.extend(search(&tree));
+        found.unguarded.extend(guard::of_tree(&tree));
     }
     ensure!(
-        !found.is_empty(),
+        is_apisix_itself || !found.sources.is_empty(),
         "no Caracal filter stands in it: neither an Envoy Wasm filter, nor a Kong filter or an APISIX plugin whose name has \"{NAME}\" in it"
     );
     Ok(found)
+}
+
+/// The filters of nginx's own configuration, each with its line where there are several.
+fn in_nginx(tree: &[guard::nginx::Directive]) -> Vec<Source> {
+    let every = guard::nginx::every(tree);
+    let ours = every
+        .iter()
+        .filter(|(_, d)| d.name == "proxy_wasm" && is_ours(d.argument(0)));
+    let ours: Vec<_> = ours.map(|(_, d)| d).collect();
+    let name = |d: &guard::nginx::Directive| match ours.len() {
+        1 => d.argument(0).to_owned(),
+        _ => format!("{} (line {})", d.argument(0), d.line),
+    };
+    let source = |d: &&&guard::nginx::Directive| Source {
+        name: Some(name(d)),
+        document: d.argument(1).as_bytes().to_vec(),
+        environment: None,
+    };
+    ours.iter().map(source).collect()
+}
+
+/// A YAML text as the tree that a proxy makes of it, for tests.
+#[cfg(test)]
+pub(crate) fn tree_of(text: &str) -> Value {
+    let mut documents = Yaml::load_from_str(text).unwrap();
+    to_json(&documents.pop().unwrap(), 0).unwrap()
 }
 
 /// YAML as the tree of JSON that a proxy makes of it.
@@ -275,7 +348,7 @@ mod tests {
     const DOCUMENT: &str = r#"{"issuer":"https://sts.example.test","zone_id":"z","audience":"a","jwks":{"upstream":"u"},"revocation":"disabled"}"#;
 
     fn found(text: &str) -> Vec<Source> {
-        find(text.as_bytes().to_vec()).unwrap()
+        find(text.as_bytes().to_vec()).unwrap().sources
     }
 
     fn only(text: &str) -> Configuration {

@@ -9,6 +9,7 @@ mod demo;
 mod envoy;
 mod explain;
 mod feed;
+mod guard;
 mod keys;
 mod loopback;
 mod mint;

@@ -6,6 +6,7 @@ mod edges;
 mod grid;
 mod pairs;
 mod said;
+mod unguarded;
 
 use std::fs;
 use std::path::PathBuf;

@@ -31,7 +31,7 @@ fn gate_conf() -> Vec<Directive> {
 }
 
 /// The filter's configuration in gate.conf.
-fn gate_configuration() -> String {
+pub(super) fn gate_configuration() -> String {
     let gate = gate_conf();
     let every = nginx::every(&gate);
     let mut filters = every.iter().filter(|(_, d)| d.name == "proxy_wasm");
@@ -48,6 +48,9 @@ fn the_gate_s_configuration_is_taken_by_the_filter() {
     let written = gate_configuration();
     let parameter = written.len() + 2;
     assert!(parameter < LARGEST_PARAMETER, "{parameter} bytes");
+    let said = checked(&file("kong/gate.conf"));
+    assert_eq!(said["filter"], FILTER);
+    has_the_example_s_rules(&said);
     let bare = folder("gate").join("filter.json");
     fs::write(&bare, written).unwrap();
     let said = checked(&bare);
@@ -94,11 +97,100 @@ fn the_gate_s_variables_are_declared_and_sent() {
     let variable = opening["variable"].as_str().unwrap();
     assert_eq!(declared.get(variable), Some(&"deny"));
     assert_eq!(declared.len(), variables.len() + 1);
-    assert_eq!(sent.len(), defaults.len() + 2);
+    assert_eq!(sent.len(), defaults.len() + 3);
     let upstreams = at("upstream", &["http"]);
     assert_eq!(upstreams, [[opening["upstream"].as_str().unwrap()]]);
     let passes = at("proxy_pass", &location);
     assert_eq!(passes, [[format!("http://${variable}")]]);
+}
+
+/// The module reads `worker_processes` while it parses `wasm {}`, and the filter is named
+/// only after that block has loaded it.
+#[test]
+fn the_directives_of_gate_conf_stand_in_the_order_that_the_module_needs() {
+    let gate = gate_conf();
+    let place = |name: &str| {
+        let mut all = gate.iter().enumerate().filter(|(_, d)| d.name == name);
+        let found = all.next().unwrap_or_else(|| panic!("no {name}")).0;
+        assert!(all.next().is_none(), "{name} stands twice");
+        found
+    };
+    assert!(place("worker_processes") < place("wasm"));
+    assert!(place("wasm") < place("http"));
+    let every = nginx::every(&gate);
+    let first = |name: &str| every.iter().position(|(_, d)| d.name == name).unwrap();
+    assert!(
+        first("set") < first("location"),
+        "declared before they are used"
+    );
+    assert!(first("upstream") < first("server") || first("upstream") < first("proxy_pass"));
+}
+
+/// gate.conf with its example for `auth_request` and `mirror`, which go to these.
+fn with_subrequests(asked: SocketAddr, copied: SocketAddr) -> Vec<Directive> {
+    let written = text("kong/gate.conf");
+    let without = written.replace("        set $gate deny;\n", "");
+    assert_ne!(written, without);
+    let example = without
+        .replace("#~ ", "")
+        .replace("127.0.0.1:7703", &asked.to_string())
+        .replace("127.0.0.1:7704", &copied.to_string());
+    nginx::read(&example)
+}
+
+/// What the module sends before a refusal goes nowhere for a refused request, and does not
+/// shut the gate for an admitted one.
+#[test]
+fn subrequests_go_by_the_gate() {
+    let (service, seen) = service();
+    let (asked, was_asked) = self::service();
+    let (copied, was_copied) = self::service();
+    let shut = with_subrequests(asked.address(), copied.address());
+    let nginx = Nginx::start(&shut, service.address());
+    assert_eq!(nginx.get("/", &[]), 502);
+    // An inner request from outside is no way in.
+    assert_eq!(nginx.get("/ask", &[]), 404);
+    drop(nginx);
+    let nobody =
+        |all: [&Arc<Mutex<Vec<Incoming>>>; 3]| all.iter().all(|one| one.lock().unwrap().is_empty());
+    assert!(nobody([&seen, &was_asked, &was_copied]));
+    // The filter's part by hand: in the location, after the server's own lines.
+    let mut open = shut;
+    nginx::change(&mut open, "location", &mut |location| {
+        if location.arguments == ["/"] {
+            let block = location.block.as_mut().unwrap();
+            block.insert(0, nginx::line("set", &["$gate", "billing"]));
+        }
+    });
+    let nginx = Nginx::start(&open, service.address());
+    assert_eq!(nginx.get("/", &[]), 200);
+    until("the copy arrives", Duration::from_secs(20), || {
+        !was_copied.lock().unwrap().is_empty()
+    });
+    for all in [&seen, &was_asked, &was_copied] {
+        assert_eq!(all.lock().unwrap().len(), 1);
+    }
+}
+
+/// An upgrade to WebSocket is passed on, and nobody else's connection is one.
+#[test]
+fn an_upgrade_is_passed_on() {
+    let (service, seen) = service();
+    let mut open = gate_conf();
+    nginx::change(&mut open, "set", &mut |set| {
+        if set.arguments[0] == "$gate" {
+            set.arguments[1] = "billing".to_owned();
+        }
+    });
+    let nginx = Nginx::start(&open, service.address());
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    assert_eq!(nginx.get("/", &upgrade), 200);
+    assert_eq!(nginx.get("/", &[]), 200);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen[0].all("upgrade"), ["websocket"]);
+    assert_eq!(seen[0].all("connection"), ["upgrade"]);
+    assert_eq!(seen[1].all("upgrade"), [""; 0]);
+    assert_eq!(seen[1].all("connection"), [""; 0]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn quoted(rest: &mut Peekable<Chars<'_>>, quote: char) -> String {
 pub(crate) fn write(tree: &[Directive]) -> String {
     let mut text = String::new();
     for directive in tree {
-        text.push_str(&directive.name);
+        text.push_str(&word(&directive.name));
         for argument in &directive.arguments {
             text.push(' ');
             text.push_str(&word(argument));

@@ -1,0 +1,342 @@
+//! Plain nginx with Kong's module: what goes past the gate of deploy/kong/gate.conf.
+
+use serde_json::Value;
+
+use super::is_ours;
+use super::nginx::{Directive, every};
+use crate::output::shown;
+
+/// Directives that send a request on.
+const PASSES: [&str; 5] = [
+    "proxy_pass",
+    "grpc_pass",
+    "fastcgi_pass",
+    "uwsgi_pass",
+    "scgi_pass",
+];
+
+type Placed<'t> = (Vec<&'t Directive>, &'t Directive);
+
+pub(super) fn unguarded(tree: &[Directive]) -> Vec<String> {
+    let every = every(tree);
+    let mut said = Vec::new();
+    workers(tree, &mut said);
+    certificates(&every, &mut said);
+    for (_, switch) in &every {
+        if switch.name == "underscores_in_headers" && switch.argument(0) == "on" {
+            said.push(format!(
+                "line {}: underscores_in_headers is on: a service may read x_caracal_sub as x-caracal-sub",
+                switch.line
+            ));
+        }
+    }
+    let ours = |(_, d): &&Placed<'_>| d.name == "proxy_wasm" && is_ours(d.argument(0));
+    for (around, filter) in every.iter().filter(ours) {
+        look_at(tree, &every, around, filter, &mut said);
+    }
+    said
+}
+
+/// The module reads it while it parses `wasm {}`.
+fn workers(tree: &[Directive], said: &mut Vec<String>) {
+    let place = |name: &str| tree.iter().position(|d| d.name == name);
+    match (place("worker_processes"), place("wasm")) {
+        (Some(workers), Some(wasm)) if workers < wasm => {}
+        (_, None) => {}
+        _ => said.push(
+            "worker_processes has to stand above wasm {}: the module reads it there, and every worker dies at its first metric".to_owned(),
+        ),
+    }
+}
+
+/// Whoever answers for the STS says which keys sign.
+fn certificates(every: &[Placed<'_>], said: &mut Vec<String>) {
+    for (_, wasm) in every
+        .iter()
+        .filter(|(around, d)| d.name == "wasm" && around.is_empty())
+    {
+        for name in ["tls_verify_cert", "tls_verify_host"] {
+            if !wasm.all(name).any(|d| d.argument(0) == "on") {
+                said.push(format!(
+                    "wasm {{}}: {name} is not on: the filter's calls take any certificate"
+                ));
+            }
+        }
+    }
+}
+
+fn look_at(
+    tree: &[Directive],
+    every: &[Placed<'_>],
+    around: &[&Directive],
+    filter: &Directive,
+    said: &mut Vec<String>,
+) {
+    let at = format!("line {}", filter.line);
+    let configuration: Value = serde_json::from_str(filter.argument(1)).unwrap_or_default();
+    let gate = configuration.pointer("/forward/gate");
+    let part = |name: &str| gate.and_then(|gate| gate.get(name)?.as_str());
+    let (Some(variable), Some(upstream)) = (part("variable"), part("upstream")) else {
+        said.push(format!(
+            "{at}: forward.gate is missing: a location that answers or rewrites by itself goes past a refusal"
+        ));
+        return;
+    };
+    let Some(server) = around.iter().find(|d| d.name == "server") else {
+        said.push(format!("{at}: the filter does not stand in a server"));
+        return;
+    };
+    let named = format!("${variable}");
+    declared(server, &named, upstream, &configuration, said);
+    for location in around.iter().filter(|d| d.name == "location") {
+        in_location(location, &named, said);
+    }
+    let places = places(tree, upstream);
+    for (_, pass) in every
+        .iter()
+        .filter(|(_, d)| PASSES.contains(&d.name.as_str()))
+    {
+        let to = target(pass.argument(0));
+        if !to.contains('$') && places.iter().any(|place| place == to) {
+            said.push(format!(
+                "line {}: {} {} leads to the service past the gate: it must go by {named}",
+                pass.line,
+                pass.name,
+                shown(pass.argument(0))
+            ));
+        }
+    }
+    subrequests(every, server, &named, said);
+}
+
+/// The host of what a directive passes to.
+fn target(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// The names under which the service behind the gate is reached.
+fn places(tree: &[Directive], upstream: &str) -> Vec<String> {
+    let mut all = vec![upstream.to_owned()];
+    let http = tree.iter().filter(|d| d.name == "http");
+    for group in http.flat_map(|http| http.all("upstream")) {
+        if group.argument(0) == upstream {
+            all.extend(
+                group
+                    .all("server")
+                    .map(|server| server.argument(0).to_owned()),
+            );
+        }
+    }
+    all
+}
+
+/// What a server sets a variable to, at its own level or where it was not set before.
+fn set<'s>(server: &'s Directive, named: &str) -> Option<&'s str> {
+    let conditions = server.all("if").flat_map(|d| d.all("set"));
+    let mut sets = server.all("set").chain(conditions);
+    let found = sets.find(|d| d.argument(0) == named);
+    found.map(|d| d.argument(1))
+}
+
+fn declared(
+    server: &Directive,
+    named: &str,
+    upstream: &str,
+    configuration: &Value,
+    said: &mut Vec<String>,
+) {
+    let at = format!("line {}", server.line);
+    match set(server, named) {
+        None => said.push(format!(
+            "{at}: the server does not set {named}: the filter cannot open the gate, and a location without the filter has none"
+        )),
+        Some(value) if value == upstream || value.contains('$') => said.push(format!(
+            "{at}: the gate {named} is open from the start: set it to a name that nothing has"
+        )),
+        Some(_) => {}
+    }
+    let variables = configuration.pointer("/forward/variables");
+    for name in variables
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|all| all.keys())
+    {
+        if set(server, &format!("${name}")).is_none() {
+            said.push(format!(
+                "{at}: the variable {} of forward.variables is not declared: every request is refused",
+                shown(name)
+            ));
+        }
+    }
+}
+
+/// The location that the filter stands in.
+fn in_location(location: &Directive, named: &str, said: &mut Vec<String>) {
+    for pass in location
+        .inside
+        .iter()
+        .filter(|d| PASSES.contains(&d.name.as_str()))
+    {
+        let url = pass.argument(0);
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let braced = format!("${{{}}}", named.trim_start_matches('$'));
+        let Some(path) = rest
+            .strip_prefix(named)
+            .or_else(|| rest.strip_prefix(&braced))
+        else {
+            said.push(format!(
+                "line {}: {} {} does not go by the gate {named}",
+                pass.line,
+                pass.name,
+                shown(url)
+            ));
+            continue;
+        };
+        if !path.is_empty() {
+            said.push(format!(
+                "line {}: {} {} sends another path than the one that is judged",
+                pass.line,
+                pass.name,
+                shown(url)
+            ));
+        }
+    }
+    for rewrite in location.all("rewrite") {
+        said.push(format!(
+            "line {}: rewrite sends another path than the one that is judged",
+            rewrite.line
+        ));
+    }
+}
+
+/// `auth_request` and `mirror` are sent before a refusal is.
+fn subrequests(every: &[Placed<'_>], server: &Directive, named: &str, said: &mut Vec<String>) {
+    let own = |d: &Directive| ["auth_request", "mirror"].contains(&d.name.as_str());
+    for (around, sub) in every.iter().filter(|(_, d)| own(d)) {
+        if sub.argument(0) == "off" || !around.iter().any(|d| std::ptr::eq(*d, server)) {
+            continue;
+        }
+        let to = sub.argument(0);
+        let mut locations = server.all("location");
+        let location = locations.find(|d| d.arguments.last().is_some_and(|last| last == to));
+        let asks = |d: &Directive| d.name == "if" && d.arguments.iter().any(|a| a.contains(named));
+        let by_gate = location.is_some_and(|location| {
+            location.inside.iter().any(asks)
+                || location
+                    .all("proxy_pass")
+                    .all(|d| d.argument(0).contains(named))
+        });
+        if !by_gate {
+            said.push(format!(
+                "line {}: {} {} is sent before a refusal is: its location must go by the gate {named}",
+                sub.line,
+                sub.name,
+                shown(to)
+            ));
+        }
+        if server.all("set").any(|d| d.argument(0) == named) {
+            said.push(format!(
+                "line {}: {} runs `set {named}` of the server again, which shuts the gate for an admitted request",
+                sub.line, sub.name
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nginx;
+    use super::*;
+
+    const GATE: &str = include_str!("../../../../deploy/kong/gate.conf");
+
+    fn said(text: &str) -> Vec<String> {
+        unguarded(&nginx::read(text).unwrap())
+    }
+
+    #[test]
+    fn the_gate_as_it_is_shipped_leaves_nothing_open() {
+        assert_eq!(said(GATE), [""; 0]);
+        // With its example for subrequests too.
+        let example = GATE
+            .replace("        set $gate deny;\n", "")
+            .replace("#~ ", "");
+        assert_eq!(said(&example), [""; 0]);
+    }
+
+    #[test]
+    fn each_way_past_the_gate_is_found() {
+        let pass = "            proxy_pass http://$gate;";
+        let with = |line: &str| GATE.replace(pass, &format!("{line}\n{pass}"));
+        let beside = |text: &str| {
+            let end = GATE.trim_end().strip_suffix("    }\n}").unwrap();
+            format!("{end}{text}\n    }}\n}}\n")
+        };
+        let changed = |from: &str, to: &str| {
+            assert!(GATE.contains(from), "{from}");
+            GATE.replace(from, to)
+        };
+        for (text, expected) in [
+            (
+                changed("proxy_pass http://$gate;", "proxy_pass http://billing;"),
+                "does not go by",
+            ),
+            (
+                changed("proxy_pass http://$gate;", "proxy_pass http://$gate/v1;"),
+                "another path",
+            ),
+            (
+                changed("        set $gate deny;\n", ""),
+                "does not set $gate",
+            ),
+            (
+                changed("set $gate deny", "set $gate billing"),
+                "open from the start",
+            ),
+            (
+                beside("location /x { proxy_pass http://127.0.0.1:7702; }"),
+                "past the gate",
+            ),
+            (
+                beside("location /y { grpc_pass grpc://billing; }"),
+                "past the gate",
+            ),
+            (with("rewrite ^ /other break;"), "another path"),
+            (with("mirror /m;"), "sent before a refusal"),
+            (with("auth_request /a;"), "shuts the gate"),
+            (
+                changed("underscores_in_headers off", "underscores_in_headers on"),
+                "x_caracal_sub",
+            ),
+            (changed("tls_verify_cert on;", ""), "any certificate"),
+            (
+                changed("tls_verify_host on;", "tls_verify_host off;"),
+                "any certificate",
+            ),
+            (
+                changed("        set $caracal_sub \"\";\n", ""),
+                "is not declared",
+            ),
+            (changed("worker_processes auto;", ""), "worker_processes"),
+            (
+                changed("worker_processes auto;\n", "")
+                    .replace("events {", "worker_processes 2;\nevents {"),
+                "worker_processes",
+            ),
+            (
+                changed(
+                    "\"gate\": {\"variable\": \"gate\", \"upstream\": \"billing\"},",
+                    "",
+                ),
+                "forward.gate is missing",
+            ),
+        ] {
+            let said = said(&text);
+            assert!(
+                said.iter().any(|one| one.contains(expected)),
+                "{expected}: {said:?}"
+            );
+        }
+    }
+}
