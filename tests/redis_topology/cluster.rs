@@ -1,5 +1,7 @@
 //! A Cluster of three masters, each with a replica.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{Access, Network, Node, WHOLE, url};
@@ -13,6 +15,7 @@ pub struct Cluster {
     /// Three masters as it began, then the replica of each.
     pub nodes: Vec<Node>,
     access: Access,
+    slots: Mutex<BTreeMap<String, u16>>,
 }
 
 impl Default for Cluster {
@@ -38,6 +41,7 @@ impl Cluster {
             network,
             nodes,
             access: access.clone(),
+            slots: Mutex::default(),
         };
         for (node, (first, last)) in cluster.nodes.iter().zip(RANGES) {
             let (first, last) = (first.to_string(), last.to_string());
@@ -114,9 +118,17 @@ impl Cluster {
         })
     }
 
+    /// A key's slot, from any node that answers: one may stand still.
     pub fn slot(&self, key: &str) -> u16 {
-        let node = self.nodes.iter().find(|node| node.is_running()).unwrap();
-        node.ask(&["CLUSTER", "KEYSLOT", key])
+        if let Some(slot) = self.slots.lock().unwrap().get(key) {
+            return *slot;
+        }
+        let running = self.nodes.iter().filter(|node| node.is_running());
+        let mut answers =
+            running.filter_map(|node| node.try_ask(&["CLUSTER", "KEYSLOT", key]).ok());
+        let slot = answers.next().expect("a node answers");
+        self.slots.lock().unwrap().insert(key.to_owned(), slot);
+        slot
     }
 
     #[track_caller]
