@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean worst envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -58,6 +58,9 @@ bench: hooks build noop envoy redis wrk ## throughput side by side; start and me
 
 soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
 	$(CARGO) bench --locked -p caracal-tests --bench soak
+
+worst: wasm ## searches for requests and documents that are dear; WORST_SECONDS=120
+	$(CARGO) test --locked -p caracal-tests --bench worst
 
 # CHAOS_SEED repeats what a failure printed.
 chaos: build envoy redis ## kills, pauses, splits and failovers at random; CHAOS_SECONDS=3600

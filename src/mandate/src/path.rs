@@ -70,7 +70,7 @@ const MAX_READINGS: usize = 32;
 /// What reading one path may take, in wasm instructions.
 const MAX_WORK: usize = 14_800;
 /// Of that, what a reading takes whatever its length is,
-const EACH: usize = 1_400;
+const EACH: usize = 1_300;
 /// what each byte takes that is looked at for being UTF-8, and that is compared with one
 /// of another reading,
 const VALIDATING: usize = 42;
@@ -220,6 +220,7 @@ fn levels<'a>(
     if traits.are_plain() {
         return Ok(Vec::new());
     }
+    work.take(EACH)?;
     let mut all = Vec::with_capacity(4);
     let mut last = Reading {
         path: raw.into(),

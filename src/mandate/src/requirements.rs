@@ -177,11 +177,21 @@ impl Rules {
         for route in &mut routes {
             route.prefix = cut(&route.prefix);
         }
-        // The longest first. A stable sort would put 12 KiB into the filter.
+        // The longest first. Put in one by one: to sort them would put 2 KiB for each kind
+        // into the filter.
         let longest = |a: &str, b: &str| b.len().cmp(&a.len()).then_with(|| a.cmp(b));
-        routes.sort_unstable_by(|a, b| longest(&a.prefix, &b.prefix));
-        let mut exclude: Vec<_> = exclude.iter().map(|p| cut(p)).collect();
-        exclude.sort_unstable_by(|a, b| longest(a, b));
+        let mut sorted: Vec<Route> = Vec::with_capacity(routes.len());
+        for route in routes {
+            let before = |one: &Route| longest(&one.prefix, &route.prefix).is_le();
+            sorted.insert(sorted.partition_point(before), route);
+        }
+        let routes = sorted;
+        let mut sorted: Vec<String> = Vec::with_capacity(exclude.len());
+        for prefix in exclude.iter().map(|prefix| cut(prefix)) {
+            let before = |one: &String| longest(one, &prefix).is_le();
+            sorted.insert(sorted.partition_point(before), prefix);
+        }
+        let exclude = sorted;
         // What is excluded wins over a route of the same prefix.
         let mut by_prefix = Prefixes::default();
         for (n, prefix) in exclude.iter().enumerate() {

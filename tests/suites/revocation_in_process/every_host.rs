@@ -20,6 +20,8 @@ macro_rules! in_each {
 
 in_each! {
     each_of_the_four_anchors_refuses_in_every_worker_and_nothing_else_does: envoy = ENVOY kong = KONG apisix = APISIX,
+    each_anchor_refuses_where_all_four_are_there: envoy = ENVOY kong = KONG apisix = APISIX,
+    a_mandate_does_not_outlive_its_key: envoy = ENVOY kong = KONG apisix = APISIX,
     a_cached_verdict_does_not_outlive_a_revocation: envoy = ENVOY kong = KONG apisix = APISIX,
     an_epoch_above_the_mandates_makes_it_stale: envoy = ENVOY kong = KONG apisix = APISIX,
     without_a_companion_only_what_needs_it_is_refused: envoy = ENVOY kong = KONG apisix = APISIX,
@@ -75,6 +77,75 @@ fn each_of_the_four_anchors_refuses_in_every_worker_and_nothing_else_does(on: On
         );
     }
     proxy.assert_clean();
+}
+
+fn each_anchor_refuses_where_all_four_are_there(on: On) {
+    let world = World::new(on);
+    let mut proxy = start(&world, json!({}));
+    let anchors = ["sid", "root_sid", "agent_session_id", "delegation_edge_id"];
+    for revoked_one in anchors {
+        for is_warm in [true, false] {
+            let id = |name: &str| format!("{name}-of-{revoked_one}-{is_warm}");
+            let mut claims = json!({});
+            for name in anchors {
+                claims[name] = json!(id(name));
+            }
+            if is_warm {
+                assert_eq!(judged(&world, &mut proxy, claims.clone()), admitted());
+            }
+            world.revoke(&id(revoked_one));
+            // Longer than what APISIX was told is believed.
+            proxy.advance(Duration::from_secs(6));
+            assert_eq!(
+                judged(&world, &mut proxy, claims),
+                revoked(),
+                "{revoked_one}, warm: {is_warm}"
+            );
+        }
+    }
+    proxy.assert_clean();
+}
+
+/// Its key leaves the zone, and then its `kid` comes back with another key.
+fn a_mandate_does_not_outlive_its_key(on: On) {
+    let world = World::new(on);
+    let [first, second] = [Key::new("k1", 1), Key::new("k2", 2)];
+    let others = Key::new("k1", 3);
+    *world.keys.borrow_mut() = vec![first.clone(), second.clone()];
+    let mut proxy = start(&world, json!({}));
+    let mut of = |key: &Key, jti: &str| {
+        let claims = json!({"exp": START + 1_000_000, "jti": jti});
+        let request = Request::get("/").bearer(key.mandate(START, claims));
+        let both = [0, 1].map(|worker| {
+            let last = *on.send(&mut proxy, worker, &request).last().unwrap();
+            outcome(&proxy, last)
+        });
+        assert_eq!(both[0], both[1]);
+        let [one, _] = both;
+        // A key set lives 300 s.
+        if jti == "wait" {
+            proxy.advance(Duration::from_secs(331));
+        }
+        one
+    };
+    let invalid = (401, "invalid_token".to_owned());
+    for _ in 0..2 {
+        assert_eq!(of(&first, "warm"), admitted());
+        assert_eq!(of(&second, "other"), admitted());
+    }
+    *world.keys.borrow_mut() = vec![second.clone()];
+    of(&second, "wait");
+    assert_eq!(of(&second, "other"), admitted());
+    for jti in ["warm", "cold", "warm"] {
+        assert_eq!(of(&first, jti), invalid, "it has left: {jti}");
+    }
+    *world.keys.borrow_mut() = vec![others.clone(), second.clone()];
+    of(&second, "wait");
+    assert_eq!(of(&others, "new"), admitted());
+    for jti in ["warm", "cold", "cold again"] {
+        assert_eq!(of(&first, jti), invalid, "its kid has another key: {jti}");
+    }
+    assert_eq!(of(&second, "other"), admitted());
 }
 
 fn a_cached_verdict_does_not_outlive_a_revocation(on: On) {

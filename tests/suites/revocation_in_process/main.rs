@@ -27,6 +27,8 @@ const SOON: Duration = Duration::from_millis(300);
 #[derive(Clone)]
 struct World {
     on: On,
+    /// The zone's keys.
+    keys: Rc<RefCell<Vec<Key>>>,
     companion: Rc<RefCell<InProcess>>,
     /// An answer in place of the companion's.
     instead: Rc<RefCell<Option<Answer>>>,
@@ -37,6 +39,7 @@ impl World {
     fn new(on: On) -> Self {
         World {
             on,
+            keys: Rc::new(RefCell::new(vec![Key::new("k1", 1)])),
             companion: Rc::default(),
             instead: Rc::default(),
             polls: Rc::default(),
@@ -45,7 +48,8 @@ impl World {
 
     fn answer(&self, callout: &Callout) -> Answer {
         if self.on.is_sts(callout) {
-            return Answer::json(&key_set(&[&Key::new("k1", 1)]));
+            let keys = self.keys.borrow();
+            return Answer::json(&key_set(&keys.iter().collect::<Vec<_>>()));
         }
         self.polls.set(self.polls.get() + 1);
         match &*self.instead.borrow() {

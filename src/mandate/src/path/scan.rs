@@ -63,11 +63,13 @@ pub(super) struct Scan {
     pub(super) len: usize,
 }
 
-/// What each byte takes in wasm instructions, what eight take that have encodings or
-/// characters in them, and what these take that have more, as the last ones always.
+/// What each byte takes in wasm instructions, what eight take that have encodings in
+/// them, or other characters than ASCII's, and what these take that have more, as the
+/// last ones always.
 const BYTE: usize = 7;
-const TEXT: usize = 80;
-const LOOKING: usize = 280;
+const ENCODED: usize = 60;
+const TEXT: usize = 110;
+const LOOKING: usize = 300;
 
 /// Eight times the same byte.
 const fn eight(byte: u8) -> u64 {
@@ -115,7 +117,7 @@ pub(super) fn scan(path: &[u8], query: bool, work: &mut Work) -> Result<Scan, In
         if marked == 0 {
             continue;
         }
-        work.take(TEXT)?;
+        work.take(if word & HIGHEST == 0 { ENCODED } else { TEXT })?;
         if found.is_text(word, marked) {
             continue;
         }
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn a_path_with_too_much_in_it_is_left() {
         let path = ";aaaaaaa".repeat(10);
-        let mut work = Work(11 * (TEXT + LOOKING) + 80 * BYTE - 1);
+        let mut work = Work(10 * LOOKING);
         let given_up = super::scan(path.as_bytes(), false, &mut work).err();
         assert_eq!(given_up, Some(InvalidPath::Work));
     }

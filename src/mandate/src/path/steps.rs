@@ -44,6 +44,7 @@ pub(super) const STEPS: [Step; 9] = [
 
 impl Step {
     pub(super) fn take(&self, path: &[u8], work: &mut Work) -> Result<Vec<u8>, InvalidPath> {
+        work.of_bytes(path.len(), BYTE)?;
         rewrite(
             path,
             self.find,
@@ -55,8 +56,8 @@ impl Step {
 
 /// What a step takes in wasm instructions whatever is in the path, for each byte of it,
 /// and at each spot.
-const STEP: usize = 750;
-const BYTE: usize = 30;
+const STEP: usize = 800;
+const BYTE: usize = 32;
 const SPOT: usize = 300;
 
 /// A path with every spot that `find` finds put in another way by `put`, which says how
@@ -68,7 +69,6 @@ fn rewrite(
     work: &mut Work,
 ) -> Result<Vec<u8>, InvalidPath> {
     work.take(STEP)?;
-    work.of_bytes(path.len(), BYTE)?;
     let mut out = Vec::with_capacity(path.len().saturating_add(1));
     let mut rest = path;
     while let Some((before, spot)) = find(rest).and_then(|at| rest.split_at_checked(at)) {
@@ -245,8 +245,8 @@ impl Decoded {
     }
 }
 
-/// The work of decoding, for each byte beside that of any step.
-const DECODING: usize = 2;
+/// The work of decoding, for each byte.
+const DECODING: usize = 26;
 
 /// Decodes every encoding, or those of what never needed one (RFC 3986 section
 /// 6.2.2.2): normalisers decode these and leave an encoded `/` alone.

@@ -1,4 +1,21 @@
-//! The vectors, put to the core natively.
+//! The conformance vectors, put to the core natively: every row of the contract, in
+//! seconds.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unreachable,
+    clippy::exit,
+    clippy::print_stdout,
+    reason = "a test, which is a program of its own"
+)]
+
+#[path = "../../../tests/conformance/mod.rs"]
+mod conformance;
 
 use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
@@ -8,7 +25,7 @@ use caracal_mandate::keys::KeySet;
 use caracal_mandate::refusal::{ErrorCode, Refusal};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::signature::PureRust;
-use caracal_tests::conformance::{self, Case, File, Observed, Report, Revocation};
+use conformance::{Case, File, Observed, Report, Revocation};
 
 fn main() {
     let mut report = Report::new("native");
