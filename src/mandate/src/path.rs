@@ -4,7 +4,7 @@
 //!
 //! All of this comes before a token is read, so anybody can cause it. The work is
 //! counted before it is done, in wasm instructions by estimate, and bounded: the worst
-//! path costs no more than a plain request and its refusal once again (deploy/BOUNDS.md;
+//! path costs about four times what a plain refusal costs in the VM (deploy/BOUNDS.md;
 //! the `counts` suite measures it).
 
 mod scan;
@@ -67,8 +67,10 @@ const MAX_ENCODINGS: usize = 2;
 /// Most readings that a path may have; a path with more is refused.
 const MAX_READINGS: usize = 32;
 
-/// What reading one path may take, in wasm instructions.
-const MAX_WORK: usize = 14_800;
+/// What reading one path may take, in wasm instructions. Names of some length in other
+/// scripts than Latin, and with spaces, have to fit: encoded, a character is up to twelve
+/// bytes.
+const MAX_WORK: usize = 48_000;
 /// Of that, what a reading takes whatever its length is,
 const EACH: usize = 1_300;
 /// what each byte takes that is looked at for being UTF-8, and that is compared with one

@@ -66,8 +66,8 @@ fn steps_in_any_order_are_readings() {
 #[test]
 fn too_much_to_read_is_refused() {
     for path in [
-        "/a;b/%2e\\//".repeat(10),
-        format!("/{}", "%2541".repeat(100)),
+        "/a;b/%2e\\//".repeat(30),
+        format!("/{}", "%2541".repeat(350)),
         format!("{}//%61;b", "/a%20".repeat(50)),
         format!("/{}", "/.".repeat(500)),
         format!("/{}", "\\;/%2e%253b%0a.%5c ".repeat(3)),
@@ -76,7 +76,8 @@ fn too_much_to_read_is_refused() {
     }
     // What people write passes, also where it is long.
     for path in [
-        format!("/wiki/{}", "%E6%B0%B4".repeat(14)),
+        format!("/wiki/{}", "%E6%B0%B4".repeat(70)),
+        format!("/dav/{}", "a%20b".repeat(30)),
         format!("/a//{}", "/b".repeat(100)),
         "/a-b_c@d".repeat(255),
         "/dav/My%20Documents/R%C3%A9sum%C3%A9%20(2).pdf".to_owned(),
