@@ -63,7 +63,7 @@ worst: wasm ## searches for requests and documents that are dear; WORST_SECONDS=
 	$(CARGO) test --locked -p caracal-tests --bench worst
 
 # CHAOS_SEED repeats what a failure printed.
-chaos: build envoy redis ## kills, pauses, splits and failovers at random; CHAOS_SECONDS=3600
+chaos: build envoy redis ## kills, pauses, splits and failovers at random, of Sentinels and of a Cluster at a time; CHAOS_SECONDS=3600
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-3600} $(CARGO) test --locked -p caracal-tests --test chaos -- --nocapture
 
 # Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in

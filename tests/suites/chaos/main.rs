@@ -18,7 +18,7 @@ use scene::Scene;
 use topology::Redis;
 
 /// In `make test`; `make chaos` takes an hour.
-const SECONDS: u64 = 120;
+const SECONDS: u64 = 90;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
