@@ -287,10 +287,13 @@ impl Envoy {
             .count()
     }
 
-    /// The access log, an object for each request.
+    /// The access log, an object for each request. A line that is still being written
+    /// does not count yet.
     pub fn access_log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.join("access.log")).unwrap_or_default();
-        text.lines()
+        let written = text.rfind('\n').map_or("", |end| &text[..end]);
+        written
+            .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
