@@ -236,7 +236,7 @@ mod tests {
                 Value::Int(*last),
                 Value::Array(master.into()),
             ];
-            first = last + 1;
+            first = last.saturating_add(1);
             Value::Array(range.into())
         });
         let answers = vec![bulk(voice.to_owned()), Value::Array(ranges.collect())];
