@@ -1,7 +1,7 @@
 /* Preloaded into a program under test: the wall clock stands still at
- * CARACAL_FROZEN_AT (Unix seconds), or is off by as many seconds as the 64-bit
- * number in the file CARACAL_CLOCK_FILE says, which a test can change at any
- * time. Every other clock runs, so timers, leases and ages work as ever. */
+ * CARACAL_FROZEN_AT (Unix seconds), or is off by CARACAL_CLOCK_OFF_BY seconds, or by
+ * as many as the 64-bit number in the file CARACAL_CLOCK_FILE says, which a test can
+ * change at any time. Every other clock runs, so timers, leases and ages work as ever. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -23,15 +23,18 @@ static time_t frozen_at(void) {
 
 static int64_t offset(void) {
   static volatile int64_t *shared;
+  static int64_t always;
   static int looked;
   if (!looked) {
     const char *path = getenv("CARACAL_CLOCK_FILE");
     int file = path ? open(path, O_RDONLY) : -1;
     void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, 8, PROT_READ, MAP_SHARED, file, 0);
     if (mapped != MAP_FAILED) shared = mapped;
+    const char *text = getenv("CARACAL_CLOCK_OFF_BY");
+    if (text) always = atoll(text);
     looked = 1;
   }
-  return shared ? *shared : 0;
+  return shared ? *shared : always;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {

@@ -6,7 +6,6 @@ pub mod cluster;
 pub mod network;
 pub mod node;
 pub mod sentinels;
-pub mod skew;
 
 pub use cluster::Cluster;
 pub use network::{Network, OUTSIDE, Site};

@@ -169,7 +169,10 @@ impl Node {
         let mut command = Command::new(program("redis-server"));
         command.args(["--save", "", "--enable-debug-command", "yes"]);
         command.args(&self.arguments);
-        super::skew::skewed(&mut command, self.skew_s);
+        if self.skew_s != 0 {
+            command.env("LD_PRELOAD", crate::envoy::clock_shim());
+            command.env("CARACAL_CLOCK_OFF_BY", self.skew_s.to_string());
+        }
         self.started(&mut command);
     }
 
