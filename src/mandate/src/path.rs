@@ -152,9 +152,8 @@ impl<'a> RequestPath<'a> {
         if seen.has(Traits::DELIMITER) && readable.contains(&0) {
             return Err(InvalidPath::Nul);
         }
-        if seen.has(Traits::HIGH) {
-            work.of_bytes(readable.len(), VALIDATING)?;
-            std::str::from_utf8(readable).map_err(|_| InvalidPath::NotUtf8)?;
+        if once.is_none() && seen.has(Traits::HIGH) {
+            is_utf8(readable, &mut work)?;
         }
         Ok(RequestPath {
             raw,
@@ -249,10 +248,20 @@ fn levels<'a>(
             path: decoded.path.into(),
             decoded: None,
         };
+        // At each level: one who decodes twice may take an overlong form for a dot.
+        if next.traits.has(Traits::HIGH) {
+            is_utf8(&next.path, work)?;
+        }
         all.push(std::mem::replace(&mut last, next));
     }
     all.push(last);
     Ok(all)
+}
+
+fn is_utf8(path: &[u8], work: &mut Work) -> Result<(), InvalidPath> {
+    work.of_bytes(path.len(), VALIDATING)?;
+    let text = std::str::from_utf8(path).map_err(|_| InvalidPath::NotUtf8);
+    text.map(drop)
 }
 
 impl Reading<'_> {
