@@ -21,8 +21,7 @@ use crate::system;
 /// Calls of one request: for the key set, once more for a key that it does not have, and
 /// to the companion.
 const MAX_CALLS: u8 = 3;
-/// Longest wait for a key set that the request itself could do without; up to four times
-/// that after failures.
+/// Longest wait for a key set that the request itself could do without.
 const BY_THE_WAY: Duration = Duration::from_millis(250);
 /// Requests of one worker that may fetch the key set at once while there is none, or
 /// while their key is not in it. The STS must not be asked by all that come in that time.
@@ -175,10 +174,7 @@ impl Engine {
             return None;
         }
         let fetching = self.begin_fetch(false, now_ms)?;
-        // An STS that answers, and more slowly than that, has to be heard in the end.
-        let doublings = u32::try_from(self.control.failures()).unwrap_or(2).min(2);
-        let at_most = BY_THE_WAY.saturating_mul(1_u32.wrapping_shl(doublings));
-        self.call_sts(fetching, Some(at_most), now_ms)
+        self.call_sts(fetching, Some(BY_THE_WAY), now_ms)
     }
 
     /// A fetch beside another's that is under way: nobody else is to wait for.

@@ -215,11 +215,6 @@ impl Control {
         self.age_ms(now_ms).is_some_and(|age| age <= longest)
     }
 
-    /// Failed fetches in a row.
-    pub fn failures(&self) -> u64 {
-        self.failures
-    }
-
     /// Whether the key set there is was asked for before `started_ms`.
     pub fn is_older_than(&self, started_ms: u64) -> bool {
         self.generation > 0 && self.fetched_at_ms < started_ms
