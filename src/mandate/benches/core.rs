@@ -166,7 +166,7 @@ fn paths(criterion: &mut Criterion) {
     ] {
         let is_admin = |reading: &[u8]| reading.starts_with(b"/admin");
         let read = || {
-            let path = RequestPath::parse(Some(black_box(path.as_bytes())))?;
+            let path = RequestPath::parse(Some(black_box(path.as_bytes())), true)?;
             path.readings(|reading, _| match is_admin(reading) {
                 true => Err(InvalidPath::Ambiguous),
                 false => Ok(()),

@@ -3,10 +3,11 @@
 //! falls under the same one (contract, "Routes").
 //!
 //! All of this comes before a token is read, so anybody can cause it. The work is
-//! counted before it is done, in wasm instructions by estimate, and bounded: the worst
-//! path costs about four times what a plain refusal costs in the VM (deploy/BOUNDS.md;
-//! the `counts` suite measures it).
+//! counted before it is done, in wasm instructions by estimate, and bounded: no path
+//! costs more than twice what a plain refusal costs in the VM (deploy/BOUNDS.md; the
+//! `counts` suite measures it).
 
+mod fold;
 mod scan;
 mod steps;
 #[cfg(test)]
@@ -15,7 +16,8 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
-use scan::{Traits, scan};
+use fold::fold;
+use scan::{Look, Scan, Traits, scan};
 use steps::{STEPS, decode};
 
 /// Longest path that is looked at, in bytes without the query.
@@ -67,10 +69,9 @@ const MAX_ENCODINGS: usize = 2;
 /// Most readings that a path may have; a path with more is refused.
 const MAX_READINGS: usize = 32;
 
-/// What reading one path may take, in wasm instructions. Names of some length in other
-/// scripts than Latin, and with spaces, have to fit: encoded, a character is up to twelve
-/// bytes.
-const MAX_WORK: usize = 48_000;
+/// What reading one path may take, in wasm instructions: less than a plain refusal takes
+/// without it.
+const MAX_WORK: usize = 15_400;
 /// Of that, what a reading takes whatever its length is,
 const EACH: usize = 1_300;
 /// what each byte takes that is looked at for being UTF-8, and that is compared with one
@@ -85,6 +86,11 @@ const KNOWN: usize = 18;
 pub struct Work(usize);
 
 impl Work {
+    /// As much as there is: where nobody outside decides how much it is.
+    pub fn unbounded() -> Self {
+        Work(usize::MAX)
+    }
+
     /// Takes some of it, before it is done.
     ///
     /// # Errors
@@ -92,6 +98,12 @@ impl Work {
     pub fn take(&mut self, work: usize) -> Result<(), InvalidPath> {
         self.0 = self.0.checked_sub(work).ok_or(InvalidPath::Work)?;
         Ok(())
+    }
+
+    /// As many bytes as can be looked at, and one more.
+    fn within<'p>(&self, path: &'p [u8], each: usize) -> &'p [u8] {
+        let most = self.0.checked_div(each).unwrap_or(0).saturating_add(1);
+        path.get(..most).unwrap_or(path)
     }
 
     fn of_bytes(&mut self, bytes: usize, each: usize) -> Result<(), InvalidPath> {
@@ -112,7 +124,8 @@ struct Reading<'a> {
 /// A path without its query, checked for what makes it unreadable.
 #[derive(Debug, Clone)]
 pub struct RequestPath<'a> {
-    raw: &'a [u8],
+    /// As it came, or folded.
+    raw: Cow<'a, [u8]>,
     traits: Traits,
     /// Where it has an encoding: the path as it came, decoded once, and twice.
     levels: Vec<Reading<'a>>,
@@ -120,39 +133,62 @@ pub struct RequestPath<'a> {
 }
 
 impl<'a> RequestPath<'a> {
-    /// From a request target in origin form (RFC 9112 section 3.2.1).
+    /// From a request target in origin form (RFC 9112 section 3.2.1). With `folds` its
+    /// readings are short forms of what they are ([`fold`]), which fall under the same
+    /// rules where every prefix is visible ASCII.
     ///
     /// # Errors
     /// See [`InvalidPath`]; all but `Ambiguous` come from here.
-    pub fn parse(target: Option<&'a [u8]>) -> Result<Self, InvalidPath> {
-        RequestPath::parse_within(target, Work(MAX_WORK))
+    pub fn parse(target: Option<&'a [u8]>, folds: bool) -> Result<Self, InvalidPath> {
+        RequestPath::parse_within(target, folds, Work(MAX_WORK))
     }
 
-    fn parse_within(target: Option<&'a [u8]>, mut work: Work) -> Result<Self, InvalidPath> {
+    /// The same for somebody who looks at the readings: whole, and whatever work that is.
+    ///
+    /// # Errors
+    /// As [`RequestPath::parse`].
+    pub fn parse_to_show(target: Option<&'a [u8]>) -> Result<Self, InvalidPath> {
+        RequestPath::parse_within(target, false, Work::unbounded())
+    }
+
+    fn parse_within(
+        target: Option<&'a [u8]>,
+        folds: bool,
+        mut work: Work,
+    ) -> Result<Self, InvalidPath> {
         let target = target.ok_or(InvalidPath::NoPath)?;
         if target.first() != Some(&b'/') {
             return Err(InvalidPath::NoPath);
         }
         let longest = MAX_PATH_BYTES.saturating_add(1);
-        let found = scan(target.get(..longest).unwrap_or(target), true, &mut work)?;
-        let raw = target.get(..found.len).unwrap_or_default();
-        if raw.len() > MAX_PATH_BYTES {
+        let target = target.get(..longest).unwrap_or(target);
+        let how = if folds { Look::ToFold } else { Look::ToQuery };
+        let Scan {
+            mut traits,
+            mut len,
+        } = scan(target, how, &mut work)?;
+        let mut raw = Cow::Borrowed(target.get(..len).unwrap_or_default());
+        if folds && traits.has(Traits::FOLDABLE) {
+            let folded = fold(target, &mut work)?;
+            traits = scan(&folded.path, Look::Whole, &mut work)?.traits;
+            (raw, len) = (folded.path.into(), folded.len);
+        }
+        if len > MAX_PATH_BYTES {
             return Err(InvalidPath::TooLong);
         }
-        let traits = found.traits;
         if traits.has(Traits::DELIMITER) {
             return Err(match raw.contains(&b'#') {
                 true => InvalidPath::Fragment,
                 false => InvalidPath::Nul,
             });
         }
-        let levels = levels(raw, traits, &mut work)?;
+        let levels = levels(&raw, traits, &mut work)?;
         let once = levels.get(1);
-        let (readable, seen) = once.map_or((raw, traits), |one| (&*one.path, one.traits));
+        let (readable, seen) = once.map_or((&*raw, traits), |one| (&*one.path, one.traits));
         if seen.has(Traits::DELIMITER) && readable.contains(&0) {
             return Err(InvalidPath::Nul);
         }
-        if once.is_none() && seen.has(Traits::HIGH) {
+        if !folds && once.is_none() && seen.has(Traits::HIGH) {
             is_utf8(readable, &mut work)?;
         }
         Ok(RequestPath {
@@ -178,7 +214,7 @@ impl<'a> RequestPath<'a> {
     ) -> Result<(), InvalidPath> {
         let mut work = self.work;
         let mut all = self.levels;
-        look(self.raw, &mut work)?;
+        look(&self.raw, &mut work)?;
         if self.traits.are_plain() {
             return Ok(());
         }
@@ -198,7 +234,7 @@ impl<'a> RequestPath<'a> {
                 work.take(EACH)?;
                 look(&path, &mut work)?;
                 all.push(Reading {
-                    traits: scan(&path, false, &mut work)?.traits,
+                    traits: scan(&path, Look::Whole, &mut work)?.traits,
                     path: path.into(),
                     decoded: None,
                 });
@@ -214,7 +250,7 @@ impl<'a> RequestPath<'a> {
 /// A path, then what it is when decoded, as long as there is something to decode: twice
 /// at most.
 fn levels<'a>(
-    raw: &'a [u8],
+    raw: &Cow<'a, [u8]>,
     traits: Traits,
     work: &mut Work,
 ) -> Result<Vec<Reading<'a>>, InvalidPath> {
@@ -224,7 +260,7 @@ fn levels<'a>(
     work.take(EACH)?;
     let mut all = Vec::with_capacity(4);
     let mut last = Reading {
-        path: raw.into(),
+        path: raw.clone(),
         traits,
         decoded: None,
     };
@@ -244,7 +280,7 @@ fn levels<'a>(
             return Err(InvalidPath::Depth);
         }
         let next = Reading {
-            traits: scan(&decoded.path, false, work)?.traits,
+            traits: scan(&decoded.path, Look::Whole, work)?.traits,
             path: decoded.path.into(),
             decoded: None,
         };

@@ -340,7 +340,7 @@ impl Rules {
         };
         // That there are too many to try is what finding the rule says.
         let _: Result<(), InvalidPath> =
-            RequestPath::parse(target).and_then(|path| self.readings_of(path, note));
+            RequestPath::parse_to_show(target).and_then(|path| self.readings_of(path, note));
         readings
     }
 }

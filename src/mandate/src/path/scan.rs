@@ -22,6 +22,11 @@ impl Traits {
     /// A dot at the beginning or the end of a segment.
     pub(super) const DOTS: Traits = Traits(1 << 8);
 
+    /// Where there is something to fold: all of these or one of them.
+    pub(super) const FOLDABLE: Traits =
+        Traits(Traits::PERCENT.0 | Traits::BLANK.0 | Traits::HIGH.0);
+
+    /// Whether one of `one`'s is there.
     pub(super) fn has(self, one: Traits) -> bool {
         self.0 & one.0 != 0
     }
@@ -72,15 +77,15 @@ const TEXT: usize = 110;
 const LOOKING: usize = 300;
 
 /// Eight times the same byte.
-const fn eight(byte: u8) -> u64 {
+pub(super) const fn eight(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-const HIGHEST: u64 = eight(0x80);
+pub(super) const HIGHEST: u64 = eight(0x80);
 
 /// Marks bytes that are 0, by their highest bit. Some that are 1 may be marked behind
 /// one that is 0.
-fn zeros(word: u64) -> u64 {
+pub(super) fn zeros(word: u64) -> u64 {
     word.wrapping_sub(eight(1)) & !word & HIGHEST
 }
 
@@ -90,9 +95,21 @@ fn exactly(word: u64, byte: u8) -> u64 {
     !((word & !HIGHEST).wrapping_add(!HIGHEST) | word) & HIGHEST
 }
 
-/// Looks at a path, up to a `?` if `query` says so. Eight bytes at a time: most have
-/// nothing in them, and this is done to each request.
-pub(super) fn scan(path: &[u8], query: bool, work: &mut Work) -> Result<Scan, InvalidPath> {
+/// How a path is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// All of it.
+    Whole,
+    /// A request target, up to the `?`.
+    ToQuery,
+    /// The same, but not further than something is found that can be folded.
+    ToFold,
+}
+
+/// Looks at a path. Eight bytes at a time: most have nothing in them, and this is done to
+/// each request.
+pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, InvalidPath> {
+    let query = how != Look::Whole;
     work.of_bytes(path.len(), BYTE)?;
     let mut found = Scan {
         traits: Traits::default(),
@@ -119,6 +136,9 @@ pub(super) fn scan(path: &[u8], query: bool, work: &mut Work) -> Result<Scan, In
         }
         work.take(if word & HIGHEST == 0 { ENCODED } else { TEXT })?;
         if found.is_text(word, marked) {
+            if how == Look::ToFold {
+                return Ok(found);
+            }
             continue;
         }
         work.take(LOOKING)?;
@@ -184,7 +204,8 @@ mod tests {
     use super::*;
 
     fn scan(path: &[u8], query: bool) -> Scan {
-        super::scan(path, query, &mut Work(usize::MAX)).unwrap()
+        let how = if query { Look::ToQuery } else { Look::Whole };
+        super::scan(path, how, &mut Work(usize::MAX)).unwrap()
     }
 
     /// The same, byte by byte.
@@ -275,7 +296,7 @@ mod tests {
     fn a_path_with_too_much_in_it_is_left() {
         let path = ";aaaaaaa".repeat(10);
         let mut work = Work(10 * LOOKING);
-        let given_up = super::scan(path.as_bytes(), false, &mut work).err();
+        let given_up = super::scan(path.as_bytes(), Look::Whole, &mut work).err();
         assert_eq!(given_up, Some(InvalidPath::Work));
     }
 }

@@ -183,7 +183,12 @@ fn without_dots(out: &mut Vec<u8>, _: &[u8]) -> usize {
 /// compatibility forms, and the nearest ones of old code pages): full-width forms, and
 /// others that look like what separates or ends a segment.
 fn wide(path: &[u8]) -> Option<usize> {
-    path.iter().position(|b| matches!(b, 0xcd | 0xe2 | 0xef))
+    path.iter().position(|b| is_wide(*b))
+}
+
+/// Whether such a character may begin with this byte.
+pub(super) fn is_wide(byte: u8) -> bool {
+    matches!(byte, 0xcd | 0xe2 | 0xef)
 }
 
 fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
@@ -260,17 +265,12 @@ pub(super) fn decode(path: &[u8], all: bool, work: &mut Work) -> Result<Decoded,
         let mut rest = spot;
         while let [b'%', behind @ ..] = rest {
             rest = behind;
-            let digits = match behind {
-                [high, low, after @ ..] => Some((class(*high), class(*low), after)),
-                _ => None,
-            };
-            let Some((high, low, after)) = digits.filter(|(a, b, _)| (a | b) & NO_DIGIT == 0)
-            else {
+            let Some(decoded) = digits(behind) else {
                 incomplete = true;
                 out.push(b'%');
                 break;
             };
-            let decoded = high << 4 | low & 15;
+            let after = behind.get(2..).unwrap_or_default();
             let is_plain = class(decoded) & UNRESERVED;
             unreserved |= is_plain;
             others |= is_plain ^ UNRESERVED;
@@ -292,6 +292,23 @@ pub(super) fn decode(path: &[u8], all: bool, work: &mut Work) -> Result<Decoded,
     })
 }
 
+/// The byte that two hexadecimal digits are, if `rest` begins with two.
+#[inline(always)]
+fn digits(rest: &[u8]) -> Option<u8> {
+    let [high, low, ..] = rest else { return None };
+    let (high, low) = (class(*high), class(*low));
+    ((high | low) & NO_DIGIT == 0).then_some(high << 4 | low & 15)
+}
+
+/// The byte whose encoding `rest` begins with.
+#[inline(always)]
+pub(super) fn encoded(rest: &[u8]) -> Option<u8> {
+    match rest {
+        [b'%', behind @ ..] => digits(behind),
+        _ => None,
+    }
+}
+
 /// It is no hexadecimal digit.
 const NO_DIGIT: u8 = 0x20;
 /// It never needs to be encoded (RFC 3986 section 2.3).
@@ -299,6 +316,7 @@ const UNRESERVED: u8 = 0x40;
 
 /// What a byte is, in the constants above and the value of a digit: a table, because it is
 /// looked up three times for each encoding.
+#[inline(always)]
 fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
 }

@@ -1,9 +1,10 @@
 use super::*;
+use crate::requirements::{Requirements, Route, RuleId, Rules};
 
 /// The rule of every reading, as `find` finds it.
 fn rule<R: PartialEq>(path: &str, find: impl Fn(&[u8]) -> R) -> Result<R, InvalidPath> {
     let mut rule = None;
-    RequestPath::parse(Some(path.as_bytes()))?.readings(|reading, _| {
+    RequestPath::parse(Some(path.as_bytes()), true)?.readings(|reading, _| {
         let found = find(reading);
         match rule.get_or_insert_with(|| find(reading)) == &found {
             true => Ok(()),
@@ -17,7 +18,7 @@ fn readings(path: &str) -> Vec<String> {
     let mut seen = Vec::new();
     // As many as there are: what is done with the work is another test.
     let work = Work(usize::MAX);
-    RequestPath::parse_within(Some(path.as_bytes()), work)
+    RequestPath::parse_within(Some(path.as_bytes()), false, work)
         .unwrap()
         .readings(|reading, _| {
             seen.push(String::from_utf8(reading.to_vec()).unwrap());
@@ -81,8 +82,8 @@ fn too_much_to_read_is_refused() {
     }
     // What people write passes, also where it is long.
     for path in [
-        format!("/wiki/{}", "%E6%B0%B4".repeat(70)),
-        format!("/dav/{}", "a%20b".repeat(30)),
+        format!("/wiki/{}", "%E6%B0%B4".repeat(45)),
+        format!("/dav/{}", "a%20b".repeat(18)),
         format!("/a//{}", "/b".repeat(100)),
         "/a-b_c@d".repeat(255),
         "/dav/My%20Documents/R%C3%A9sum%C3%A9%20(2).pdf".to_owned(),
@@ -140,8 +141,11 @@ fn unreadable_paths() {
         (Some(b"/%2e%%41"), InvalidPath::Encoding),
         (Some(long.as_bytes()), InvalidPath::TooLong),
     ];
-    for (path, why) in cases {
-        assert_eq!(RequestPath::parse(*path).err(), Some(*why));
+    for (path, why, folds) in cases
+        .iter()
+        .flat_map(|(p, w)| [(p, w, true), (p, w, false)])
+    {
+        assert_eq!(RequestPath::parse(*path, folds).err(), Some(*why));
     }
 }
 
@@ -161,4 +165,112 @@ fn disagreeing_readings_find_no_rule() {
     ] {
         assert_eq!(rule(path), Err(InvalidPath::Ambiguous), "{path}");
     }
+}
+
+/// The rule of a path, whatever work that is.
+fn rule_of(rules: &Rules, path: &[u8], folds: bool) -> Result<RuleId, InvalidPath> {
+    let path = RequestPath::parse_within(Some(path), folds, Work(usize::MAX))?;
+    let mut rule = None;
+    rules.readings_of(path, |_, found| match *rule.get_or_insert(found) == found {
+        true => Ok(()),
+        false => Err(InvalidPath::Ambiguous),
+    })?;
+    Ok(rule.unwrap())
+}
+
+/// Folded or not, the same paths are refused and the others fall under the same rules.
+#[test]
+fn a_folded_path_falls_under_the_same_rules() {
+    let route = |prefix: &str| Route {
+        prefix: prefix.to_owned(),
+        requirements: Requirements::default(),
+        methods: Vec::new(),
+    };
+    let prefixes = ["/", "/a", "/a/b", "/a!b", "/b", "/a~", "/b.", "/pay"];
+    let exclude = ["/a/open".to_owned(), "/pay/b".to_owned()];
+    let routes = prefixes.map(route).to_vec();
+    let rules = Rules::new(Requirements::default(), routes, &exclude);
+    let parts = [
+        "a",
+        "b",
+        "/",
+        "/",
+        "/a",
+        "/b",
+        "/pay",
+        "/a/open",
+        "!",
+        "~",
+        "-",
+        ".",
+        "..",
+        "/..",
+        "/../",
+        ";",
+        ";x",
+        "\\",
+        "//",
+        " ",
+        "%20",
+        "%20",
+        "%20b",
+        " a",
+        "\t",
+        "%09",
+        "%0a",
+        "%E6%B0%B4",
+        "水",
+        "%c3%a9",
+        "é",
+        "%e2%80%a4",
+        "\u{2024}",
+        "／",
+        "．",
+        "％",
+        "%ef%bc%8f",
+        "…",
+        "%25",
+        "%2520",
+        "%25e6%25b0%25b4",
+        "%2e",
+        "%2f",
+        "%41",
+        "%61",
+        "%7f",
+        "\x7f",
+        "%c3",
+        "%a9",
+        "%e2",
+        "%ef%bc",
+        "%80",
+        "%",
+        "%00",
+        "2",
+        "0",
+        "e6",
+        "\u{37e}",
+        "%cd%be",
+        "%3b",
+        "?",
+    ];
+    // Any generator does.
+    let mut random = 11_u32;
+    let mut next = |end: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        usize::try_from(random >> 8).unwrap() % end
+    };
+    let mut agreed = [0, 0];
+    for _ in 0..60_000 {
+        let mut path = "/".to_owned();
+        (0..next(9)).for_each(|_| path.push_str(parts[next(parts.len())]));
+        let whole = rule_of(&rules, path.as_bytes(), false);
+        let folded = rule_of(&rules, path.as_bytes(), true);
+        // What has too many readings may have fewer when folded.
+        if whole == Err(InvalidPath::Work) {
+            continue;
+        }
+        assert_eq!(folded.ok(), whole.ok(), "{}", path.escape_debug());
+        agreed[usize::from(whole.is_ok())] += 1;
+    }
+    assert!(agreed.iter().all(|n| *n > 5_000), "{agreed:?}");
 }

@@ -1,0 +1,182 @@
+//! What is in a path that everybody reads as the same, made short before it is read in
+//! several ways. Names in other scripts than Latin, and with spaces, are most of the
+//! strange paths that people send; read again and again they would take all the work that
+//! a path may cause.
+//!
+//! Folded is what no step changes, no prefix has in it, and no step takes out by itself:
+//! - a character beyond ASCII, encoded or not, but for those that some readers take for
+//!   one of ASCII;
+//! - spaces, encoded or not, before such a character, a letter or a digit. At the end of
+//!   a name some readers drop them.
+
+use super::scan::{HIGHEST, eight, zeros};
+use super::steps::{encoded, is_wide};
+use super::{InvalidPath, Work};
+
+/// Stands for what was folded. No prefix has it, because a prefix has no control
+/// character; no step changes it; and a prefix before it is complete for some readers, as
+/// it is before what was folded.
+const FOLDED: u8 = 0x7f;
+
+/// What it takes in wasm instructions whatever is in the path; for a stretch that is
+/// plain, and for each byte of it; for each byte or encoding that is beyond ASCII, and
+/// for another one.
+const FOLD: usize = 500;
+const STRETCH: usize = 185;
+const BYTE: usize = 9;
+const BEYOND: usize = 80;
+const ITEM: usize = 180;
+/// And for what is folded into one.
+const RUN: usize = 200;
+
+/// The first byte of a character beyond ASCII is at least this, the others are below.
+const FIRST: u8 = 0xc0;
+
+/// A path, folded.
+pub(super) struct Fold {
+    pub(super) path: Vec<u8>,
+    /// Bytes before the query.
+    pub(super) len: usize,
+}
+
+/// Folds a request target up to its query.
+///
+/// # Errors
+/// [`InvalidPath::NotUtf8`] for the path as it is when decoded once, and
+/// [`InvalidPath::Work`].
+pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> {
+    work.take(FOLD)?;
+    let mut folding = Folding {
+        out: Vec::with_capacity(target.len()),
+        kept: target,
+    };
+    // All characters beyond ASCII, without what stands between them.
+    let mut beyond = Vec::with_capacity(target.len());
+    // What is left from the first of the spaces on that were read last.
+    let mut blanks = None;
+    let mut rest = target;
+    while let [first, ..] = rest {
+        let (characters, known) = (rest, beyond.len());
+        while let Some((byte, behind)) = beyond_ascii(rest) {
+            if is_wide(byte) {
+                break;
+            }
+            work.take(BEYOND)?;
+            beyond.push(byte);
+            rest = behind;
+        }
+        if let Some(first) = beyond.get(known) {
+            // A character that something stands in the middle of must not become whole.
+            if *first < FIRST {
+                return Err(InvalidPath::NotUtf8);
+            }
+            work.take(RUN)?;
+            folding.fold(blanks.take().unwrap_or(characters), rest);
+            continue;
+        }
+        if is_item(*first) {
+            work.take(ITEM)?;
+            if *first == b'?' {
+                break;
+            }
+            let item = rest;
+            while let Some((byte, behind)) = beyond_ascii(rest) {
+                // The next character begins.
+                if byte >= FIRST && rest.len() < item.len() {
+                    break;
+                }
+                work.take(BEYOND)?;
+                beyond.push(byte);
+                rest = behind;
+            }
+            if rest.len() < item.len() {
+                blanks = None;
+                continue;
+            }
+            let decoded = encoded(rest);
+            let len = if decoded.is_some() { 3 } else { 1 };
+            rest = rest.get(len..).unwrap_or_default();
+            blanks = match decoded.unwrap_or(*first) {
+                b' ' => blanks.or(Some(item)),
+                _ => None,
+            };
+        } else {
+            work.take(STRETCH)?;
+            let len = plain(work.within(rest, BYTE));
+            work.of_bytes(len, BYTE)?;
+            match blanks.take() {
+                Some(blanks) if first.is_ascii_alphanumeric() => {
+                    work.take(RUN)?;
+                    folding.fold(blanks, rest);
+                }
+                _ => {}
+            }
+            rest = rest.get(len..).unwrap_or_default();
+        }
+    }
+    // The work of this is in BEYOND.
+    if std::str::from_utf8(&beyond).is_err() {
+        return Err(InvalidPath::NotUtf8);
+    }
+    folding.keep(rest);
+    Ok(Fold {
+        path: folding.out,
+        len: target.len().saturating_sub(rest.len()),
+    })
+}
+
+struct Folding<'a> {
+    out: Vec<u8>,
+    /// What is not in `out` yet, and all behind it.
+    kept: &'a [u8],
+}
+
+impl<'a> Folding<'a> {
+    /// Folds what stands between two places, each given as what is left there.
+    fn fold(&mut self, from: &[u8], to: &'a [u8]) {
+        self.keep(from);
+        if self.out.last() != Some(&FOLDED) {
+            self.out.push(FOLDED);
+        }
+        self.kept = to;
+    }
+
+    /// Puts out what stands before a place.
+    fn keep(&mut self, to: &[u8]) {
+        let len = self.kept.len().saturating_sub(to.len());
+        let kept = self.kept.get(..len).unwrap_or_default();
+        self.out.extend_from_slice(kept);
+    }
+}
+
+/// The byte beyond ASCII that `rest` begins with, encoded or not, and what is behind it.
+#[inline(always)]
+fn beyond_ascii(rest: &[u8]) -> Option<(u8, &[u8])> {
+    match rest {
+        [byte, behind @ ..] if *byte >= 0x80 => Some((*byte, behind)),
+        [b'%', _, _, behind @ ..] => {
+            let byte = encoded(rest)?;
+            (byte >= 0x80).then_some((byte, behind))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a byte is looked at by itself.
+fn is_item(byte: u8) -> bool {
+    matches!(byte, b'%' | b' ' | b'?' | 0x80..)
+}
+
+/// The bytes up to one that is looked at by itself.
+fn plain(path: &[u8]) -> usize {
+    let (words, _) = path.as_chunks::<8>();
+    let is_plain = |word: &&[u8; 8]| {
+        let word = u64::from_le_bytes(**word);
+        let is = |byte| zeros(word ^ eight(byte));
+        is(b'%') | is(b' ') | is(b'?') | word & HIGHEST == 0
+    };
+    let skipped = words.iter().take_while(is_plain).count().saturating_mul(8);
+    let rest = path.get(skipped..).unwrap_or_default();
+    let more = rest.iter().position(|byte| is_item(*byte));
+    more.map_or(path.len(), |more| skipped.saturating_add(more))
+}
