@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::json;
 
 use crate::companion::InProcess;
-use crate::host::{Answer, Proxy, Request};
+use crate::host::{Answer, Cost, Proxy, Request};
 use crate::hosts::{ENVOY, On};
 use crate::mint::{Key, key_set};
 
@@ -99,11 +99,16 @@ impl Meter {
 
     /// What a refusal costs of a request without anything to it.
     pub fn plain(&mut self) -> u64 {
-        self.cost(Kind::Path, b"/payouts/1?page=2")
+        self.work(Kind::Path, b"/payouts/1?page=2")
     }
 
     /// What an input costs, in units of work.
-    pub fn cost(&mut self, kind: Kind, input: &[u8]) -> u64 {
+    pub fn work(&mut self, kind: Kind, input: &[u8]) -> u64 {
+        self.cost(kind, input).fuel
+    }
+
+    /// What an input costs. A document's is what taking it costs.
+    pub fn cost(&mut self, kind: Kind, input: &[u8]) -> Cost {
         let request = match kind {
             Kind::Path => Request::get(input),
             Kind::Headers => lines(input),
@@ -124,17 +129,24 @@ impl Meter {
         }
         let stream = self.proxy.request(0, request);
         self.on.settle(&mut self.proxy, stream);
-        self.proxy.cost(stream).fuel
+        self.proxy.cost(stream)
     }
 
     /// What an answer of a peer costs the callback that takes it.
-    fn document(&mut self, kind: Kind, input: &[u8]) -> u64 {
+    fn document(&mut self, kind: Kind, input: &[u8]) -> Cost {
         *self.document.borrow_mut() = Some(input.to_vec());
         let mut proxy = proxy(self.on, Some(kind), &self.document);
         proxy.advance(Duration::from_secs(1));
+        // The first answer is the key set's, the next one the companion's.
         let answers = proxy.callbacks().iter();
-        let answers = answers.filter(|one| one.callback == "proxy_on_http_call_response");
-        answers.map(|one| one.fuel).max().unwrap_or(0)
+        let mut answers = answers.filter(|one| one.callback == "proxy_on_http_call_response");
+        let taken = answers.nth(usize::from(kind == Kind::Page));
+        let taken = taken.expect("the peer was asked");
+        Cost {
+            fuel: taken.fuel,
+            host_calls: taken.host_calls.clone(),
+            handed: taken.handed,
+        }
     }
 }
 
@@ -147,6 +159,8 @@ fn proxy(on: On, odd: Option<Kind>, document: &Rc<RefCell<Option<Vec<u8>>>>) -> 
             "/payouts": {}, "/payouts/admin": {"require_session": true}, "/reports": {}, "/v1/files": {},
         },
         "exclude": ["/healthz", "/payouts/public"],
+        // So that `Authorization` and `baggage` are taken apart.
+        "forward": {"authorization": false},
     }));
     let answer = move |document: &Rc<RefCell<Option<Vec<u8>>>>| {
         Answer::with(200, document.borrow().clone().unwrap_or_default())

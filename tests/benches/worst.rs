@@ -2,6 +2,9 @@
 //! and the dearest are kept and changed further. Ends with an error when a path costs
 //! more than twice a plain refusal. What is found is left in run/worst.
 //!
+//! What is dearer than what tests/suites/worst has belongs there: `cp run/worst/*
+//! tests/suites/worst`.
+//!
 //! `WORST_SECONDS` is the time in all, `WORST_SEED` repeats a search; `KIND FILE` as
 //! arguments measures one input.
 
@@ -234,7 +237,8 @@ fn words(kind: Kind) -> &'static [&'static str] {
             ",",
             "\"",
             ":",
-            "{\"anchor\":\"a\",\"expires_in_ms\":1000},",
+            "{\"seq\":1,\"anchor\":\"a\",\"expires_in_ms\":1000},",
+            "\"seq\":2,",
             "\"entries\":[",
             "\"head\":1,",
             "\"epoch\":1,",
@@ -305,7 +309,7 @@ fn seeds(kind: Kind) -> Vec<Vec<u8>> {
             for n in 0..100 {
                 companion.revoke(&format!("anchor-{n}"));
             }
-            let (_, page) = companion.get("/v1/revocations?zone_id=zone-1", None);
+            let (_, page) = companion.get("/v1/snapshot?max=1000", None);
             vec![String::from_utf8(page).unwrap()]
         }
     };
@@ -379,7 +383,7 @@ fn search(meter: &mut Meter, kind: Kind, seconds: f64, seed: u64) -> (Found, Fou
     let plain = meter.plain();
     let mut random = Random(seed);
     let mut measure = |input: Vec<u8>| Found {
-        units: meter.cost(kind, &input),
+        units: meter.work(kind, &input),
         input,
     };
     let mut pools: [Vec<Found>; 2] = Default::default();
@@ -423,7 +427,7 @@ fn main() {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
         let input = std::fs::read(file).unwrap();
         for input in input.split(|b| *b == b'\n') {
-            let units = meter.cost(kind.unwrap(), input);
+            let units = meter.work(kind.unwrap(), input);
             println!("{units} units, {} bytes", input.len());
         }
         return;
@@ -449,7 +453,7 @@ fn main() {
                 found.input.len(),
                 found.rate(plain),
             );
-            let name = format!("{}, {aim}", kind.name()).replace([',', ' '], "-");
+            let name = format!("{}-{aim}", kind.name()).replace(' ', "-");
             std::fs::write(folder.join(name), &found.input).unwrap();
         }
         if kind == Kind::Path {

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
-use caracal_tests::host::{Answer, Outcome, Proxy, Request};
+use caracal_tests::host::{Answer, Cost, Outcome, Proxy, Request};
+use caracal_tests::hostile::{Kind, Meter};
 use caracal_tests::hosts::{APISIX, ENVOY, KONG, On};
 use caracal_tests::mint::{AUDIENCE, Key, key_set};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,18 @@ struct Counts {
     allocations: u64,
     /// Between host and VM, in both directions.
     bytes_copied: u64,
+}
+
+impl From<Cost> for Counts {
+    fn from(cost: Cost) -> Self {
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+        Counts {
+            work: cost.fuel,
+            host_calls: cost.host_calls.into_iter().map(named).collect(),
+            allocations: cost.handed.allocations,
+            bytes_copied: cost.handed.bytes,
+        }
+    }
 }
 
 struct Edge {
@@ -78,14 +91,7 @@ impl Edge {
             other => panic!("{other:?}"),
         };
         assert_eq!(status, expected);
-        let cost = self.proxy.cost(stream);
-        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
-        Counts {
-            work: cost.fuel,
-            host_calls: cost.host_calls.into_iter().map(named).collect(),
-            allocations: cost.handed.allocations,
-            bytes_copied: cost.handed.bytes,
-        }
+        Counts::from(self.proxy.cost(stream))
     }
 
     /// The second time, when memory has been taken, and in another millisecond, when
@@ -97,8 +103,40 @@ impl Edge {
     }
 }
 
+/// The dearest inputs that searches found, as `make worst` left them: each kind's
+/// dearest, and the one that is dearest for its length.
+fn worst() -> Vec<(Kind, String, Vec<u8>)> {
+    let folder = caracal_tests::root().join("tests/suites/worst");
+    let aims = ["dearest", "dearest for its length"];
+    let both = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| aims.map(|aim| (kind, aim)));
+    let read = |(kind, aim): (Kind, &str)| {
+        let name = format!("{}, {aim}", kind.name());
+        let file = name.replace(", ", "-").replace(' ', "-");
+        let input = std::fs::read(folder.join(&file)).expect(&file);
+        (kind, name, input)
+    };
+    both.map(read).collect()
+}
+
+fn hostile() -> BTreeMap<String, Counts> {
+    let mut meter = Meter::envoy();
+    // Memory is taken, and metrics are known.
+    meter.plain();
+    let mut found = BTreeMap::new();
+    let plain = meter.cost(Kind::Path, b"/payouts/1?page=2");
+    found.insert("worst: nothing hostile".to_owned(), Counts::from(plain));
+    for (kind, name, input) in worst() {
+        let counts = Counts::from(meter.cost(kind, &input));
+        found.insert(format!("worst: {name}"), counts);
+    }
+    found
+}
+
 fn measured() -> BTreeMap<String, Counts> {
     let mut found = on_envoy();
+    found.extend(hostile());
     found.extend(on_nginx(KONG));
     found.extend(on_nginx(APISIX));
     found
@@ -223,6 +261,45 @@ fn no_request_costs_more_than_was_committed() {
             counts.bytes_copied,
             before.bytes_copied
         );
+    }
+}
+
+/// What each byte of an input may cost, in units of work beyond a plain refusal: the table
+/// in deploy/BOUNDS.md.
+fn documented(kind: Kind) -> u64 {
+    let text = std::fs::read_to_string(caracal_tests::root().join("deploy/BOUNDS.md")).unwrap();
+    let cells = |line: &str| {
+        line.split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let row = text
+        .lines()
+        .map(cells)
+        .find(|row| row.len() > 2 && row[1] == kind.name());
+    row.unwrap()[2].parse().unwrap()
+}
+
+/// No path costs more than twice a plain refusal, and no byte of anything more than is
+/// documented.
+#[test]
+fn the_dearest_inputs_known_stay_within_what_is_promised() {
+    let mut meter = Meter::envoy();
+    let plain = meter.plain();
+    for (kind, name, input) in worst() {
+        let work = meter.work(kind, &input);
+        assert!(!input.is_empty(), "{name}");
+        // A document is taken by itself.
+        let beyond = match kind {
+            Kind::KeySet | Kind::Page => work,
+            _ => work.saturating_sub(plain),
+        };
+        let each = beyond / u64::try_from(input.len().max(64)).unwrap();
+        println!("{name}: {work} units, {each} for each byte beyond a plain refusal's {plain}");
+        assert!(each <= documented(kind), "{name}: {each}");
+        if kind == Kind::Path {
+            assert!(work <= 2 * plain, "{name}");
+        }
     }
 }
 

@@ -98,6 +98,30 @@ fn reserved_names_are_removed_from_trailers_too() {
 }
 
 #[test]
+fn reserved_headers_are_removed_all_of_them_and_not_without_end() {
+    let mut proxy = answering(json!({}), Duration::ZERO);
+    proxy.advance(FIRST_TICK);
+    for (count, expected) in [(32, 200), (33, 400)] {
+        let mut request = Request::get("/").bearer(good()).header("x-kept", "1");
+        for n in 0..count {
+            // Every other one is there twice.
+            request = request.header(&format!("x-caracal-forged-{}", n / 2), "forged");
+        }
+        let stream = proxy.request(0, request);
+        assert_eq!(status(&proxy, stream), expected, "{count}");
+        if expected == 200 {
+            let names = proxy.upstream(stream).unwrap().headers.names();
+            assert!(names.iter().any(|name| name == "x-kept"));
+            assert!(
+                names.iter().all(|name| !name.contains("forged")),
+                "{names:?}"
+            );
+        }
+    }
+    proxy.assert_clean();
+}
+
+#[test]
 fn a_client_that_leaves_while_it_waits_is_forgotten() {
     let mut proxy = answering(json!({}), Duration::from_millis(100));
     let stream = send(&mut proxy, 0);

@@ -3,6 +3,10 @@
 //! integers told apart from every other way to write a number. Tokens, key
 //! sets and configurations all come through here.
 
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -125,7 +129,7 @@ pub(crate) fn list_member<'a>(
     name: &str,
 ) -> Result<Option<Vec<&'a RawValue>>, InvalidJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| InvalidJson::NotUtf8)?;
-    let whole: &RawValue = read(text)?;
+    let whole: &RawValue = from_text(text)?;
     if !whole.get().starts_with('{') {
         return Err(InvalidJson::NotAnObject);
     }
@@ -138,7 +142,7 @@ pub(crate) fn list_member<'a>(
     if lists.next().is_some() {
         return Err(InvalidJson::DuplicateName);
     }
-    Ok(list.and_then(|list| read(list).ok()))
+    Ok(list.and_then(|list| from_text(list).ok()))
 }
 
 pub(crate) fn parse_object_with(
@@ -146,76 +150,14 @@ pub(crate) fn parse_object_with(
     duplicates: Duplicates,
 ) -> Result<Members<'_>, InvalidJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| InvalidJson::NotUtf8)?;
-    let whole: &RawValue = read(text)?;
-    if !whole.get().starts_with('{') {
-        return Err(InvalidJson::NotAnObject);
-    }
-    object(whole.get(), 1, duplicates)
-}
-
-/// One value, of text that serde_json has found to be one. Each level is read
-/// with the values in it still as text, so that every number is classified by
-/// how it is written and no number is too large to read.
-fn value(raw: &RawValue, depth: usize, duplicates: Duplicates) -> Result<Value<'_>, InvalidJson> {
-    let text = raw.get();
-    Ok(match text.as_bytes().first() {
-        Some(b'{') => Value::Object(object(text, depth, duplicates)?),
-        Some(b'[') => {
-            let inner = deeper(depth)?;
-            let items: Vec<&RawValue> = read(text)?;
-            let items = items.into_iter().map(|item| value(item, inner, duplicates));
-            Value::Array(items.collect::<Result<_, _>>()?)
-        }
-        Some(b'"') => Value::String(string(text)?),
-        Some(b't') => Value::Bool(true),
-        Some(b'f') => Value::Bool(false),
-        Some(b'n') => Value::Null,
-        _ => Value::Number(Number::from_text(text)?),
-    })
-}
-
-fn object(text: &str, depth: usize, duplicates: Duplicates) -> Result<Members<'_>, InvalidJson> {
-    let inner = deeper(depth)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let raw = RawMembers
-        .deserialize(&mut deserializer)
-        .map_err(|_| InvalidJson::Syntax)?;
-    let mut members = Members::with_capacity(raw.len());
-    for (name, raw) in raw {
-        members.push((name, value(raw, inner, duplicates)?));
-    }
-    if duplicates == Duplicates::Refuse && has_duplicate(&members) {
-        return Err(InvalidJson::DuplicateName);
-    }
-    Ok(members)
-}
-
-/// The depth of what is inside an array or object at `depth`.
-fn deeper(depth: usize) -> Result<usize, InvalidJson> {
-    if depth > MAX_DEPTH {
-        Err(InvalidJson::TooDeep)
-    } else {
-        Ok(depth.saturating_add(1))
+    match read::value(text, duplicates)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(InvalidJson::NotAnObject),
     }
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, InvalidJson> {
+fn from_text<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, InvalidJson> {
     serde_json::from_str(text).map_err(|_| InvalidJson::Syntax)
-}
-
-fn string(text: &str) -> Result<Cow<'_, str>, InvalidJson> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    Text.deserialize(&mut deserializer)
-        .map_err(|_| InvalidJson::Syntax)
-}
-
-fn has_duplicate(members: &Members<'_>) -> bool {
-    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
-    // Sorting keeps a token stuffed with thousands of names at n log n.
-    names.sort_unstable();
-    names
-        .windows(2)
-        .any(|pair| matches!(pair, [a, b] if a == b))
 }
 
 /// An object's members with their values still as text.
@@ -275,122 +217,4 @@ impl<'de> Visitor<'de> for Text {
 /// The value of a member, if the object has it.
 pub fn member<'v, 'a>(members: &'v Members<'a>, name: &str) -> Option<&'v Value<'a>> {
     members.iter().find(|(n, _)| n == name).map(|(_, v)| v)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn number(text: &str) -> Number {
-        let json = format!("{{\"n\":{text}}}");
-        match member(&parse_object(json.as_bytes()).unwrap(), "n") {
-            Some(Value::Number(n)) => *n,
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn tells_integers_from_other_numbers() {
-        assert_eq!(number("0"), Number::Integer(0));
-        assert_eq!(
-            number("9223372036854775807"),
-            Number::Integer(i64::MAX as u64)
-        );
-        for out in [
-            "9223372036854775808",
-            "18446744073709551616",
-            "-1",
-            "-0",
-            "-99999999999999999999",
-        ] {
-            assert_eq!(number(out), Number::OutOfRange, "{out}");
-        }
-        for no in ["1.0", "1e3", "-0.0", "1E0", "0.5", "1e999", "-1e-400"] {
-            assert_eq!(number(no), Number::NotInteger, "{no}");
-        }
-        assert_eq!(
-            number(&format!("0.{}", "1".repeat(5000))),
-            Number::NotInteger
-        );
-    }
-
-    #[test]
-    fn integers_have_at_most_4300_digits() {
-        assert_eq!(number(&"9".repeat(4300)), Number::OutOfRange);
-        assert_eq!(
-            number(&format!("-{}", "9".repeat(4300))),
-            Number::OutOfRange
-        );
-        for at in ["{\"a\":N}", "{\"a\":[{\"b\":N}]}", "{\"a\":-N}"] {
-            let json = at.replace('N', &"9".repeat(4301));
-            assert_eq!(
-                parse_object(json.as_bytes()),
-                Err(InvalidJson::IntegerTooLong),
-                "{at}"
-            );
-        }
-    }
-
-    #[test]
-    fn refuses_what_two_parsers_could_read_differently() {
-        let cases: &[(&[u8], InvalidJson)] = &[
-            (br#"{"a":1,"a":1}"#, InvalidJson::DuplicateName),
-            (br#"{"a":1,"\u0061":1}"#, InvalidJson::DuplicateName),
-            (br#"{"x":[{"a":1,"a":1}]}"#, InvalidJson::DuplicateName),
-            (br#"{"x":{"a":{"b":1,"b":2}}}"#, InvalidJson::DuplicateName),
-            (br#"[]"#, InvalidJson::NotAnObject),
-            (br#""a""#, InvalidJson::NotAnObject),
-            (br#" "#, InvalidJson::Syntax),
-            (b"", InvalidJson::Syntax),
-            (br#"{"a":NaN}"#, InvalidJson::Syntax),
-            (br#"{"a":Infinity}"#, InvalidJson::Syntax),
-            (br#"{"a":01}"#, InvalidJson::Syntax),
-            (br#"{"a":"\ud800"}"#, InvalidJson::Syntax),
-            (br#"{"a":["\udc00x"]}"#, InvalidJson::Syntax),
-            (br#"{"\ud800":1}"#, InvalidJson::Syntax),
-            (br#"{"a":1}x"#, InvalidJson::Syntax),
-            (br#"{"a":1,}"#, InvalidJson::Syntax),
-            (b"\xef\xbb\xbf{\"a\":1}", InvalidJson::Syntax),
-            (b"{\"a\":\"\xff\"}", InvalidJson::NotUtf8),
-            (b"{\"a\":\"\x01\"}", InvalidJson::Syntax),
-            (b"\xff\xfe{\0}\0", InvalidJson::NotUtf8),
-            (b"{\0\"\0}\0", InvalidJson::Syntax),
-        ];
-        for (bytes, why) in cases {
-            let got = parse_object(bytes);
-            assert_eq!(
-                got.as_ref().err(),
-                Some(why),
-                "{}",
-                String::from_utf8_lossy(bytes)
-            );
-        }
-    }
-
-    #[test]
-    fn nesting_is_bounded_at_32() {
-        let nested = |depth: usize| {
-            let inner = depth - 1;
-            format!("{{\"a\":{}{}}}", "[".repeat(inner), "]".repeat(inner))
-        };
-        assert!(parse_object(nested(32).as_bytes()).is_ok());
-        assert_eq!(
-            parse_object(nested(33).as_bytes()),
-            Err(InvalidJson::TooDeep)
-        );
-        let hostile = format!("{{\"a\":{}", "[".repeat(100_000));
-        assert!(parse_object(hostile.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn white_space_and_escapes_are_read() {
-        let members =
-            parse_object(b" {\n \"a\\n\" : \"\\u00e9\\ud83d\\ude00\" ,\t\"b\":[null,true]}\r\n")
-                .unwrap();
-        assert_eq!(member(&members, "a\n"), Some(&Value::String("é😀".into())));
-        assert_eq!(
-            member(&members, "b"),
-            Some(&Value::Array(vec![Value::Null, Value::Bool(true)]))
-        );
-    }
 }
