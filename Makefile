@@ -48,11 +48,12 @@ test: deny hooks build envoy redis nginx ## every test: unit, in-process host, r
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; the core's parts; exact counts in each host
+bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; what a flood of the dearest requests leaves; the core's parts; exact counts in each host
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 	$(CARGO) bench --locked -p caracal-tests --bench burst
+	$(CARGO) bench --locked -p caracal-tests --bench flood
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 	$(CARGO) test --locked -p caracal-tests --test counts -- --nocapture
 

@@ -84,12 +84,16 @@ pub struct Meter {
 impl Meter {
     pub fn start(on: On) -> Self {
         let document: Rc<RefCell<Option<Vec<u8>>>> = Rc::default();
-        Meter {
+        let mut meter = Meter {
             on,
             proxy: proxy(on, None, &document),
             key: Key::new("k1", 1),
             document,
-        }
+        };
+        // The first one also takes memory, and the next one what that left.
+        meter.plain();
+        meter.plain();
+        meter
     }
 
     /// On Envoy.
@@ -183,17 +187,41 @@ fn proxy(on: On, odd: Option<Kind>, document: &Rc<RefCell<Option<Vec<u8>>>>) -> 
 
 /// A request with these header lines.
 fn lines(input: &[u8]) -> Request {
-    let mut request = Request::get("/payouts/1?page=2");
-    // As many as Envoy takes.
-    for line in input.split(|b| *b == b'\n').take(100) {
+    let lines = header_lines(input).into_iter();
+    lines.fold(
+        Request::get("/payouts/1?page=2"),
+        |request, (name, value)| request.header(&name, value),
+    )
+}
+
+/// The headers that an input has, as many as Envoy takes.
+pub fn header_lines(input: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let lines = input.split(|b| *b == b'\n').take(100);
+    let header = |line: &[u8]| {
         let at = line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let (name, value) = line.split_at(at);
-        let name = name.to_ascii_lowercase();
         let is_name = |b: &u8| b.is_ascii_alphanumeric() || b"-_.~!".contains(b);
-        if !name.is_empty() && name.iter().all(is_name) {
-            let value = value.get(1..).unwrap_or_default();
-            request = request.header(name, value.trim_ascii());
-        }
-    }
-    request
+        let is_header = !name.is_empty() && name.iter().all(is_name);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        is_header.then(|| (name, value.to_vec()))
+    };
+    lines.filter_map(header).collect()
+}
+
+/// The dearest inputs that searches found, as `make worst` left them: each kind's
+/// dearest, and the one that is dearest for its length.
+pub fn worst() -> Vec<(Kind, String, Vec<u8>)> {
+    let folder = crate::root().join("tests/suites/worst");
+    let aims = ["dearest", "dearest for its length"];
+    let both = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| aims.map(|aim| (kind, aim)));
+    let read = |(kind, aim): (Kind, &str)| {
+        let name = format!("{}, {aim}", kind.name());
+        let file = name.replace(", ", "-").replace(' ', "-");
+        let input = std::fs::read(folder.join(&file)).expect(&file);
+        (kind, name, input)
+    };
+    both.map(read).collect()
 }

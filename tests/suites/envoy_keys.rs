@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use caracal_tests::edge::answers;
 use caracal_tests::envoy::{Envoy, Setup};
 use caracal_tests::mint::{Key, configuration, key_set, now};
 use caracal_tests::servers::{Client, Incoming, Reply, Server, get};
@@ -101,6 +102,49 @@ fn a_rotation_under_load_refuses_nobody_and_costs_one_fetch() {
     let fetches = sts.requests() - 1;
     println!("rotation: {sent} good mandates, 0 refused, {fetches} fetches in the minute after");
     assert!((1..=2).contains(&fetches), "{fetches} fetches");
+}
+
+/// Its key leaves the zone, and then its `kid` comes back with another key: a mandate that
+/// every worker remembers is refused with the next key set.
+#[test]
+fn a_mandate_that_is_remembered_does_not_outlive_its_key() {
+    let [first, second, others] =
+        [("k1", 1), ("k2", 2), ("k1", 3)].map(|(kid, n)| Key::new(kid, n));
+    let keys: Keys = Arc::new(Mutex::new(vec![first.clone(), second.clone()]));
+    let sts = Server::start(sts(&keys));
+    let upstream = upstream();
+    // The shortest life that a key set may have.
+    let jwks = json!({"jwks": {"upstream": "sts", "ttl_s": 10}});
+    let envoy = start(sts.address(), &upstream, jwks);
+    let edge = envoy.listener(0);
+    let of = |key: &Key| key.mandate(now(), json!({"exp": now() + 3_600}));
+    let [old, kept] = [of(&first), of(&second)];
+    let answer = |status: u16, error: &str| vec![(status, error.to_owned())];
+    let soon = |what: &str, token: &str, expected: &[(u16, String)]| {
+        let deadline = Instant::now() + MINUTE;
+        while answers(edge, token) != expected {
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}",
+                answers(edge, token)
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    soon("warm", &old, &answer(200, ""));
+    *keys.lock().unwrap() = vec![second.clone()];
+    soon("its key has left", &old, &answer(401, "invalid_token"));
+    assert_eq!(answers(edge, &kept), answer(200, ""));
+    *keys.lock().unwrap() = vec![first.clone(), second.clone()];
+    soon("its key is back", &old, &answer(200, ""));
+    *keys.lock().unwrap() = vec![others.clone(), second];
+    soon(
+        "its kid is another key's",
+        &old,
+        &answer(401, "invalid_token"),
+    );
+    soon("the other key", &of(&others), &answer(200, ""));
+    assert_eq!(answers(edge, &kept), answer(200, ""));
 }
 
 #[test]

@@ -109,6 +109,24 @@ fn every_worker_refuses_what_redis_says_and_nothing_else() {
             all_answer(scene.edge, &token, 401, "session_revoked")
         });
     }
+    // Each of four that are all there, of a mandate that every worker remembers, and of one
+    // that none does.
+    let anchors = ["sid", "root_sid", "agent_session_id", "delegation_edge_id"];
+    for (one, is_warm) in anchors
+        .into_iter()
+        .flat_map(|one| [(one, true), (one, false)])
+    {
+        let id = |name: &str| format!("{name}-of-{one}-{is_warm}");
+        let claims = anchors.map(|name| (name.to_owned(), json!(id(name))));
+        let token = scene.around.mandate(claims.into_iter().collect());
+        if is_warm {
+            assert_eq!(answers(scene.edge, &token), [(200, String::new())], "{one}");
+        }
+        revoke(&scene.redis, &id(one));
+        until(one, SOON, || {
+            all_answer(scene.edge, &token, 401, "session_revoked")
+        });
+    }
     let with = |epoch: u64| {
         scene
             .around

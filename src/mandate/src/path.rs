@@ -71,7 +71,7 @@ const MAX_READINGS: usize = 32;
 
 /// What reading one path may take, in wasm instructions: less than a plain refusal takes
 /// without it.
-const MAX_WORK: usize = 15_400;
+const MAX_WORK: usize = 14_800;
 /// Of that, what a reading takes whatever its length is,
 const EACH: usize = 1_300;
 /// what each byte takes that is looked at for being UTF-8, and that is compared with one
@@ -98,6 +98,11 @@ impl Work {
     pub fn take(&mut self, work: usize) -> Result<(), InvalidPath> {
         self.0 = self.0.checked_sub(work).ok_or(InvalidPath::Work)?;
         Ok(())
+    }
+
+    /// Puts back what was taken for bytes that were not looked at after all.
+    fn put_back(&mut self, bytes: usize, each: usize) {
+        self.0 = self.0.saturating_add(bytes.saturating_mul(each));
     }
 
     /// As many bytes as can be looked at, and one more.
@@ -166,10 +171,11 @@ impl<'a> RequestPath<'a> {
         let Scan {
             mut traits,
             mut len,
+            plain,
         } = scan(target, how, &mut work)?;
         let mut raw = Cow::Borrowed(target.get(..len).unwrap_or_default());
         if folds && traits.has(Traits::FOLDABLE) {
-            let folded = fold(target, &mut work)?;
+            let folded = fold(target, plain, &mut work)?;
             traits = scan(&folded.path, Look::Whole, &mut work)?.traits;
             (raw, len) = (folded.path.into(), folded.len);
         }

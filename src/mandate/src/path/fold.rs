@@ -18,14 +18,15 @@ use super::{InvalidPath, Work};
 /// it is before what was folded.
 const FOLDED: u8 = 0x7f;
 
-/// What it takes in wasm instructions whatever is in the path; for a stretch that is
-/// plain, and for each byte of it; for each byte or encoding that is beyond ASCII, and
-/// for another one.
-const FOLD: usize = 500;
-const STRETCH: usize = 185;
-const BYTE: usize = 9;
-const BEYOND: usize = 80;
-const ITEM: usize = 180;
+/// What it takes in wasm instructions whatever is in the path, and for each byte of it; for
+/// a stretch that is plain, and for each byte of that; for each byte or encoding that is
+/// beyond ASCII, and for another one.
+const FOLD: usize = 900;
+const COPY: usize = 2;
+const STRETCH: usize = 285;
+const BYTE: usize = 8;
+const BEYOND: usize = 128;
+const ITEM: usize = 170;
 /// And for what is folded into one.
 const RUN: usize = 200;
 
@@ -39,13 +40,16 @@ pub(super) struct Fold {
     pub(super) len: usize,
 }
 
-/// Folds a request target up to its query.
+/// Folds a request target up to its query. The first `known` bytes are known to have
+/// nothing in them that is looked at by itself.
 ///
 /// # Errors
-/// [`InvalidPath::NotUtf8`] for the path as it is when decoded once, and
-/// [`InvalidPath::Work`].
-pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> {
+/// [`InvalidPath::NotUtf8`] for the path as it is when decoded once,
+/// [`InvalidPath::Encoding`] and [`InvalidPath::Work`].
+pub(super) fn fold(target: &[u8], known: usize, work: &mut Work) -> Result<Fold, InvalidPath> {
+    // Each byte is copied.
     work.take(FOLD)?;
+    work.of_bytes(target.len(), COPY)?;
     let mut folding = Folding {
         out: Vec::with_capacity(target.len()),
         kept: target,
@@ -54,18 +58,11 @@ pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> 
     let mut beyond = Vec::with_capacity(target.len());
     // What is left from the first of the spaces on that were read last.
     let mut blanks = None;
-    let mut rest = target;
+    let mut rest = target.get(known..).unwrap_or_default();
     while let [first, ..] = rest {
-        let (characters, known) = (rest, beyond.len());
-        while let Some((byte, behind)) = beyond_ascii(rest) {
-            if is_wide(byte) {
-                break;
-            }
-            work.take(BEYOND)?;
-            beyond.push(byte);
-            rest = behind;
-        }
-        if let Some(first) = beyond.get(known) {
+        let (characters, taken) = (rest, beyond.len());
+        rest = take_characters(rest, &mut beyond, work)?;
+        if let Some(first) = beyond.get(taken) {
             // A character that something stands in the middle of must not become whole.
             if *first < FIRST {
                 return Err(InvalidPath::NotUtf8);
@@ -79,7 +76,20 @@ pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> 
             if *first == b'?' {
                 break;
             }
+            let (byte, len) = match first {
+                b'%' => (encoded(rest).ok_or(InvalidPath::Encoding)?, 3),
+                _ => (*first, 1),
+            };
             let item = rest;
+            if byte < 0x80 {
+                rest = rest.get(len..).unwrap_or_default();
+                blanks = match byte {
+                    b' ' => blanks.or(Some(item)),
+                    _ => None,
+                };
+                continue;
+            }
+            blanks = None;
             while let Some((byte, behind)) = beyond_ascii(rest) {
                 // The next character begins.
                 if byte >= FIRST && rest.len() < item.len() {
@@ -89,17 +99,6 @@ pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> 
                 beyond.push(byte);
                 rest = behind;
             }
-            if rest.len() < item.len() {
-                blanks = None;
-                continue;
-            }
-            let decoded = encoded(rest);
-            let len = if decoded.is_some() { 3 } else { 1 };
-            rest = rest.get(len..).unwrap_or_default();
-            blanks = match decoded.unwrap_or(*first) {
-                b' ' => blanks.or(Some(item)),
-                _ => None,
-            };
         } else {
             work.take(STRETCH)?;
             let len = plain(work.within(rest, BYTE));
@@ -123,6 +122,25 @@ pub(super) fn fold(target: &[u8], work: &mut Work) -> Result<Fold, InvalidPath> 
         path: folding.out,
         len: target.len().saturating_sub(rest.len()),
     })
+}
+
+/// Takes the characters beyond ASCII that `rest` begins with, but for those that stay, and
+/// says what is behind them. By itself, because that is what most of the work is.
+#[inline(never)]
+fn take_characters<'r>(
+    mut rest: &'r [u8],
+    beyond: &mut Vec<u8>,
+    work: &mut Work,
+) -> Result<&'r [u8], InvalidPath> {
+    while let Some((byte, behind)) = beyond_ascii(rest) {
+        if is_wide(byte) {
+            break;
+        }
+        work.take(BEYOND)?;
+        beyond.push(byte);
+        rest = behind;
+    }
+    Ok(rest)
 }
 
 struct Folding<'a> {
@@ -169,14 +187,32 @@ fn is_item(byte: u8) -> bool {
 
 /// The bytes up to one that is looked at by itself.
 fn plain(path: &[u8]) -> usize {
-    let (words, _) = path.as_chunks::<8>();
-    let is_plain = |word: &&[u8; 8]| {
-        let word = u64::from_le_bytes(**word);
-        let is = |byte| zeros(word ^ eight(byte));
-        is(b'%') | is(b' ') | is(b'?') | word & HIGHEST == 0
-    };
-    let skipped = words.iter().take_while(is_plain).count().saturating_mul(8);
-    let rest = path.get(skipped..).unwrap_or_default();
-    let more = rest.iter().position(|byte| is_item(*byte));
-    more.map_or(path.len(), |more| skipped.saturating_add(more))
+    let (words, tail) = path.as_chunks::<8>();
+    let mut left = words.iter();
+    while let Some(word) = left.next() {
+        if let Some(bytes) = first_item(*word) {
+            let behind = left.len().saturating_add(1).saturating_mul(8);
+            let before = path.len().saturating_sub(behind.saturating_add(tail.len()));
+            return before.saturating_add(bytes);
+        }
+    }
+    let mut last = [b'a'; 8];
+    for (place, byte) in last.iter_mut().zip(tail) {
+        *place = *byte;
+    }
+    let before = path.len().saturating_sub(tail.len());
+    first_item(last).map_or(path.len(), |bytes| before.saturating_add(bytes))
+}
+
+/// The bytes before the first one that is looked at by itself.
+#[inline(always)]
+fn first_item(word: [u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(word);
+    let is = |byte| zeros(word ^ eight(byte));
+    let marked = is(b'%') | is(b' ') | is(b'?') | word & HIGHEST;
+    match marked {
+        0 => None,
+        // The first one that is marked is one.
+        _ => usize::try_from(marked.trailing_zeros() >> 3).ok(),
+    }
 }

@@ -66,6 +66,9 @@ pub(super) struct Scan {
     pub(super) traits: Traits,
     /// Bytes before the query, or all.
     pub(super) len: usize,
+    /// Bytes before the first eight in which there is something to fold, where the look
+    /// ends there.
+    pub(super) plain: usize,
 }
 
 /// What each byte takes in wasm instructions, what eight take that have encodings in
@@ -114,6 +117,7 @@ pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, Inva
     let mut found = Scan {
         traits: Traits::default(),
         len: path.len(),
+        plain: 0,
     };
     let (words, tail) = path.as_chunks::<8>();
     let mut joint = 0;
@@ -135,8 +139,16 @@ pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, Inva
             continue;
         }
         work.take(if word & HIGHEST == 0 { ENCODED } else { TEXT })?;
+        let is_first = !found.traits.has(Traits::FOLDABLE);
         if found.is_text(word, marked) {
             if how == Look::ToFold {
+                let left = rest.len().saturating_mul(8).saturating_add(tail.len());
+                work.put_back(left, BYTE);
+                let read = path.len().saturating_sub(left);
+                // What was found sooner has to be looked at again.
+                if is_first {
+                    found.plain = read.saturating_sub(8);
+                }
                 return Ok(found);
             }
             continue;

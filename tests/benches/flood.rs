@@ -1,0 +1,150 @@
+//! `make bench`: what one client leaves of another one's throughput in a real Envoy with
+//! two workers, while it sends 64 KB of the dearest requests known each second
+//! (tests/suites/worst). Exits non-zero when a flood of paths leaves less than nine
+//! tenths.
+
+use std::net::SocketAddr;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use caracal_tests::envoy::Setup;
+use caracal_tests::hostile::{self, Kind};
+use caracal_tests::mint::{Key, configuration, key_set, now};
+use caracal_tests::processes::until;
+use caracal_tests::servers::{Client, Reply, Server, get};
+use serde_json::json;
+
+/// Bytes a second, with all that belongs to a request.
+const FLOOD: f64 = 65_536.0;
+const ROUNDS: usize = 5;
+const SECONDS: u64 = 2;
+const LEFT: f64 = 0.9;
+
+/// The bytes of a request with such an input.
+fn request(kind: Kind, input: &[u8]) -> Vec<u8> {
+    let mut bytes = b"GET ".to_vec();
+    let (target, lines): (&[u8], Vec<u8>) = match kind {
+        Kind::Path => (input, Vec::new()),
+        Kind::Baggage => (b"/payouts/1", [b"baggage: ", input, b"\r\n"].concat()),
+        Kind::TokenHeader => {
+            let token = format!("{}.e30.AAAA", BASE64.encode(input));
+            (
+                b"/payouts/1",
+                format!("authorization: Bearer {token}\r\n").into(),
+            )
+        }
+        _ => {
+            let lines = hostile::header_lines(input);
+            let lines = lines
+                .into_iter()
+                .flat_map(|(name, value)| [name.as_bytes(), b": ", &value, b"\r\n"].concat());
+            (b"/payouts/1", lines.collect())
+        }
+    };
+    bytes.extend_from_slice(target);
+    bytes.extend_from_slice(b" HTTP/1.1\r\nhost: edge.test\r\n");
+    bytes.extend_from_slice(&lines);
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// Sends it until told to stop, and says how often that was and which statuses came.
+fn flood(edge: SocketAddr, request: &[u8], stop: &AtomicBool) -> (usize, Vec<u16>) {
+    let each = Duration::from_secs_f64(request.len() as f64 / FLOOD);
+    let (mut sent, mut statuses) = (0, Vec::new());
+    let mut client = Client::connect(edge);
+    let since = Instant::now();
+    while !stop.load(Ordering::SeqCst) {
+        match client.exchange(request) {
+            Ok(answer) if !statuses.contains(&answer.status) => statuses.push(answer.status),
+            Ok(_) => {}
+            // Envoy ends a connection whose request it does not like.
+            Err(_) => client = Client::connect(edge),
+        }
+        sent += 1;
+        let next = each * u32::try_from(sent).unwrap();
+        std::thread::sleep(next.saturating_sub(since.elapsed()));
+    }
+    (sent, statuses)
+}
+
+/// Requests a second of another client with a good mandate.
+fn throughput(edge: SocketAddr, token: &str) -> f64 {
+    let output = Command::new("wrk")
+        .args(["-t1", "-c8", "-d", &format!("{SECONDS}s")])
+        .args(["-H", &format!("authorization: Bearer {token}")])
+        .arg(format!("http://{edge}/payouts/1"))
+        .output()
+        .expect("wrk");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("Non-2xx"), "answers other than 200");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"));
+    line.and_then(|number| number.trim().parse().ok())
+        .expect("wrk's report")
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn main() -> ExitCode {
+    let key = Key::new("k1", 1);
+    let keys = key_set(&[&key]);
+    let sts = Server::start(move |_| Reply::json(&keys));
+    let upstream = Server::start(|_| Reply::new(200, "reached"));
+    let envoy = Setup::new([configuration(json!({
+        "routes": {"/payouts": {}, "/payouts/admin": {"require_session": true}, "/reports": {}},
+        "exclude": ["/healthz"],
+        "forward": {"authorization": false},
+    }))])
+    .cluster("sts", sts.address())
+    .cluster("upstream", upstream.address())
+    .start()
+    .unwrap_or_else(|log| panic!("{log}"));
+    let edge = envoy.listener(0);
+    let token = key.mandate(now(), json!({"exp": now() + 3_600}));
+    until("a mandate is admitted", || {
+        get(edge, "/payouts/1", Some(&token)).status == 200
+    });
+    let mut is_kept = true;
+    for (kind, name, input) in hostile::worst() {
+        if matches!(kind, Kind::Claims | Kind::KeySet | Kind::Page) {
+            continue;
+        }
+        let request = request(kind, &input);
+        let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
+        let mut seen = Vec::new();
+        let mut sent = 0;
+        for _ in 0..ROUNDS {
+            quiet.push(throughput(edge, &token));
+            let stop = Arc::new(AtomicBool::new(false));
+            let (request, ended) = (request.clone(), Arc::clone(&stop));
+            let sender = std::thread::spawn(move || flood(edge, &request, &ended));
+            flooded.push(throughput(edge, &token));
+            stop.store(true, Ordering::SeqCst);
+            let (count, statuses) = sender.join().unwrap();
+            sent += count;
+            seen = statuses;
+        }
+        let (quiet, flooded) = (median(quiet), median(flooded));
+        let left = flooded / quiet;
+        println!(
+            "{name}: {} a second of {} bytes, answered {seen:?}: another client has {left:.2} of its {quiet:.0} requests a second",
+            sent / (ROUNDS * usize::try_from(SECONDS).unwrap()),
+            request.len(),
+        );
+        is_kept &= kind != Kind::Path || left >= LEFT;
+    }
+    if is_kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
