@@ -172,6 +172,11 @@ impl Control {
         Some(self)
     }
 
+    /// Whether fetches have failed since the last good one.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// What the last failure was.
     pub fn cause(&self) -> Cause {
         self.logged.cause
