@@ -372,11 +372,13 @@ mod tests {
     #[test]
     fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
         let mut control = Control::default();
+        assert!(!control.is_failing());
         let mut at = 0;
         for wait in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
             control = fetch_fails(control, Fetch::Scheduled, at);
             assert_eq!(control.next_fetch_ms, at + 10 + wait);
             assert_eq!(control.without_key_set(), Outlook::Unavailable);
+            assert!(control.is_failing());
             at = control.next_fetch_ms;
         }
         control = fetch_ok(control, Fetch::Scheduled, at);

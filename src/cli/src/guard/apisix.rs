@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{called, is, is_ours, items, lua, text};
 
 pub(super) const BEHIND: &str = "serverless-post-function";
+const BEFORE: &str = "serverless-pre-function";
 /// The gate, as config.yaml declares it, and what it is until the filter opens it.
 pub(super) const GATE: &str = "caracal_gate";
 pub(super) const SHUT: &str = "deny";
@@ -222,13 +223,12 @@ impl<'t> Route<'t> {
             ));
             return;
         }
-        for function in looked
-            .iter()
-            .flat_map(|plugin| items(plugin, "functions"))
-            .filter_map(Value::as_str)
-        {
-            if lua::sets(function, GATE) {
-                said.push(format!("{name}: {BEHIND} sets the gate ${GATE} itself"));
+        for script in [BEHIND, BEFORE] {
+            let all = self.entries(|holder| plugins(holder)?.get(script));
+            let functions = all.all().flat_map(|plugin| items(plugin, "functions"));
+            let mut functions = functions.filter_map(Value::as_str);
+            if functions.any(|function| lua::sets(function, GATE)) {
+                said.push(format!("{name}: {script} sets the gate ${GATE} itself"));
             }
         }
         let faults: Vec<String> = looked
@@ -440,6 +440,13 @@ routes:
                     "            ngx.var.caracal_gate = \"open\"\n            return function()\n",
                 ),
                 "sets the gate",
+            ),
+            (
+                changed(
+                    behind,
+                    "      serverless-pre-function: {functions: [\"return function() ngx.var.caracal_gate = 'open' end\"]}\n      serverless-post-function:\n",
+                ),
+                "serverless-pre-function sets the gate",
             ),
             (
                 changed(
