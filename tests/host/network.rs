@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::host::profile::{Callouts, Failed};
 use crate::host::{Answer, Callout, Headers, Vm, status};
 
+/// By it Envoy says that an upstream has answered.
+const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
+
 type Handler = Box<dyn FnMut(&Callout) -> Answer>;
 
 /// The network of the process.
@@ -191,7 +194,11 @@ fn arrival(
             if shape == Failed::Status {
                 // Envoy's router puts it into what the upstream answered, and into
                 // nothing that it answers itself.
-                headers.add("x-envoy-upstream-service-time", "1");
+                // One that is empty was taken away again, as suppress_envoy_headers does.
+                match headers.text(SERVICE_TIME) {
+                    Some("") => headers.remove(SERVICE_TIME),
+                    _ => headers.add(SERVICE_TIME, "1"),
+                }
             }
             Some((now + after, Arrived(Some((headers, body)), None)))
         }

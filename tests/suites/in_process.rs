@@ -1,8 +1,11 @@
 //! The wasm file in the in-process host: several workers over one shared data,
 //! with a clock, a network and faults under the test's control.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
+use caracal_tests::companion::InProcess;
 use caracal_tests::filter_wasm;
 use caracal_tests::host::{Answer, Builder, Module, Outcome, Proxy, Request, Stream};
 use caracal_tests::mint::{Key, configuration, key_set};
@@ -63,6 +66,92 @@ fn one_fetch_serves_all_workers_and_those_who_waited() {
     assert_eq!(proxy.callouts().len(), 1);
     assert_eq!(proxy.metric_value("caracal_paused_requests"), 0);
     proxy.assert_clean();
+}
+
+/// Ages are there from the start, as old as the filter is, and so is the number of keys
+/// that are not used.
+#[test]
+fn ages_are_told_before_there_is_anything_to_be_old() {
+    let away = Rc::new(RefCell::new(true));
+    let mut document = key_set(&[&key()]);
+    let odd = json!({"kty": "EC", "kid": "odd"});
+    document["keys"].as_array_mut().unwrap().push(odd);
+    let (is_away, keys) = (Rc::clone(&away), document.to_string());
+    let revocation = json!({"revocation": {"upstream": "feed"}});
+    let mut proxy = builder(revocation)
+        .clusters(["sts", "feed"])
+        .on_callout(move |callout| match *is_away.borrow() {
+            false if callout.cluster == "sts" => Answer::with(200, keys.clone()),
+            _ => Answer::Refused,
+        })
+        .start()
+        .unwrap();
+    proxy.advance(FIRST_TICK);
+    for name in [
+        "caracal_jwks_age_ms",
+        "caracal_jwks_keys_skipped",
+        "caracal_revocation_age_ms",
+    ] {
+        assert!(proxy.metric(name).is_some(), "{name}");
+    }
+    proxy.advance(Duration::from_secs(5));
+    for name in ["caracal_jwks_age_ms", "caracal_revocation_age_ms"] {
+        let age = proxy.metric_value(name);
+        assert!((3_500..=5_100).contains(&age), "{name}: {age}");
+    }
+    away.replace(false);
+    proxy.advance(Duration::from_secs(20));
+    let age = |name| proxy.metric_value(name);
+    assert!(age("caracal_revocation_age_ms") >= 23_000);
+    assert!(age("caracal_jwks_age_ms") <= 20_000);
+    assert_eq!(age("caracal_jwks_keys_skipped"), 1);
+    proxy.assert_clean();
+}
+
+/// What takes Envoy's header off an answer does not make it one of Envoy's own.
+#[test]
+fn an_answer_whose_header_was_taken_away_is_the_peer_s() {
+    let hidden = |answer: Answer| answer.header("x-envoy-upstream-service-time", "");
+    let companion = Rc::new(RefCell::new(InProcess::default()));
+    let (answering, keys) = (Rc::clone(&companion), key_set(&[&key()]).to_string());
+    let mut proxy = builder(json!({"revocation": {"upstream": "feed"}}))
+        .clusters(["sts", "feed"])
+        .on_callout(move |callout| match callout.cluster == "sts" {
+            true => Answer::with(200, keys.clone()),
+            false => hidden(answering.borrow().answer(callout)),
+        })
+        .start()
+        .unwrap();
+    proxy.advance(Duration::from_secs(1));
+    *companion.borrow_mut() = InProcess::default();
+    proxy.advance(Duration::from_secs(3));
+    let polls = |result| proxy.metric_value(&format!("caracal_feed_polls_total.result={result}"));
+    assert_eq!((polls("gone"), polls("error")), (1, 0));
+    for (status, body, expected) in [
+        (404, "upstream connect error", ": status 404, expected 200"),
+        (
+            503,
+            "closed",
+            ": status 503, expected 200; from it or from the proxy: closed",
+        ),
+        (
+            503,
+            "upstream connect error",
+            ": no answer from it; the proxy says 503: upstream",
+        ),
+    ] {
+        let mut proxy = builder(json!({}))
+            .on_callout(move |_| hidden(Answer::with(status, body)))
+            .start()
+            .unwrap();
+        proxy.advance(Duration::from_secs(1));
+        let line = proxy
+            .logs()
+            .iter()
+            .find(|line| line.text.contains("key set not fetched"));
+        let text = line.map(|line| line.text.clone()).unwrap_or_default();
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

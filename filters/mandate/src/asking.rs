@@ -2,17 +2,17 @@
 //! their own mandates, and what it said is remembered (APISIX). All configurations of a
 //! worker that ask the same companion in the same way share what it said.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Feed as Settings};
-use caracal_mandate::failure::Kind;
+use caracal_mandate::failure::{Kind, Turn};
 use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use sha2::{Digest as _, Sha256};
 
-use crate::calls::{Answer, Companion, Failure, refused};
+use crate::calls::{self, Answer, Companion, Failure, refused};
 use crate::host::{self, Failed, Level};
 
 /// Longest wait for an answer: the companion has it at hand.
@@ -29,6 +29,7 @@ pub(crate) struct Asking {
     companion: Companion,
     zone_id: String,
     answers: Answers,
+    max_staleness_s: u64,
 }
 
 impl Asking {
@@ -66,6 +67,7 @@ impl Asking {
             companion: Companion::new(settings),
             zone_id: configuration.zone_id.clone(),
             answers: Answers::new(timing, max),
+            max_staleness_s: settings.max_staleness_s,
         }
     }
 
@@ -102,6 +104,9 @@ impl Asking {
                     .answers
                     .answered(mandate.anchors(), &answer, asked_ms, now_ms) =>
             {
+                if let Some(turn) = self.answers.judges(now_ms) {
+                    self.log_turn(turn, now_ms);
+                }
                 return;
             }
             Ok(_) => Failure::new(
@@ -111,6 +116,27 @@ impl Asking {
             Err(why) => why,
         };
         self.failed(&why, now_ms);
+    }
+
+    /// A request is refused for want of an answer: that begins once for all that follow.
+    #[cold]
+    pub(crate) fn refused(&mut self, now_ms: u64) {
+        if let Some(turn) = self.answers.refuses(now_ms) {
+            self.log_turn(turn, now_ms);
+        }
+    }
+
+    #[cold]
+    fn log_turn(&self, turn: Turn, now_ms: u64) {
+        let limit_s = self.max_staleness_s;
+        calls::log_turn(
+            turn,
+            "revocation state of its mandate",
+            &self.companion.upstream,
+            self.answers.cause().words(),
+            self.answers.age_ms(now_ms),
+            &format!("{limit_s} s (revocation.max_staleness_s)"),
+        );
     }
 
     /// A question came to nothing.
@@ -157,6 +183,8 @@ pub(crate) struct Asked<'a> {
     /// The request has asked the companion.
     pub(crate) asked: bool,
     pub(crate) now_ms: u64,
+    /// It had to be told that there is no answer.
+    pub(crate) lacked: Cell<bool>,
 }
 
 impl RevocationView for Asked<'_> {
@@ -167,7 +195,10 @@ impl RevocationView for Asked<'_> {
 
     fn availability_of(&self, anchors: &[AnchorId]) -> Availability {
         let answers = &self.asking.answers;
-        answers.availability(anchors, self.asked, self.now_ms)
+        let found = answers.availability(anchors, self.asked, self.now_ms);
+        self.lacked
+            .set(matches!(found, Availability::Unavailable(_)));
+        found
     }
 
     fn is_revoked(&self, anchor: AnchorId) -> bool {

@@ -146,12 +146,17 @@ pub(crate) fn refused(status: u16, body: &[u8]) -> Failure {
             Kind::Token,
             "the companion does not take the token: revocation.token",
         ),
-        503 if body.windows(NOT_READY.len()).any(|part| part == NOT_READY) => Failure::new(
+        status if is_not_ready(status, body) => Failure::new(
             Kind::NotReady,
             "the companion says that it is not in touch with Redis yet",
         ),
         status => not_200(status),
     }
+}
+
+/// Whether the companion itself says that it is not ready.
+fn is_not_ready(status: u16, body: &[u8]) -> bool {
+    status == 503 && body.windows(NOT_READY.len()).any(|part| part == NOT_READY)
 }
 
 #[cold]
@@ -167,22 +172,40 @@ pub(crate) fn document(answer: Answer) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Why Envoy answered a call itself: nobody else did. It says when it was the upstream.
+/// How Envoy begins its own answers in place of an upstream's.
+const OWN_WORDS: [&[u8]; 3] = [b"upstream ", b"no healthy upstream", b"maintenance mode"];
+
+/// Why Envoy answered a call itself: nobody else did. It says when it was the upstream, if
+/// nothing takes that header away again; so an answer without it is only not the peer's
+/// where Envoy would give it in these words.
 #[cold]
 fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
+    if status < 500 && status != 408 {
+        return None;
+    }
     let was_upstream = host::header(Map::CalloutResponse, "x-envoy-upstream-service-time");
     if !matches!(was_upstream, Ok(None)) {
         return None;
     }
     let size = body_size.min(MAX_LOCAL_BYTES);
     let said = host::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default();
+    let is_own = OWN_WORDS.iter().any(|words| said.starts_with(words));
+    if !is_own && is_not_ready(status, &said) {
+        return None;
+    }
     // It can quote what a peer sent, as in a certificate.
     let said = said.escape_ascii().take(MAX_LOCAL_BYTES).map(char::from);
     let said = said.collect::<String>();
-    Some(Failure::new(
-        Kind::Unreached,
-        format!("no answer from it; the proxy says {status}: {said}"),
-    ))
+    Some(match is_own {
+        true => Failure::new(
+            Kind::Unreached,
+            format!("no answer from it; the proxy says {status}: {said}"),
+        ),
+        false => Failure::new(
+            Kind::Status,
+            format!("status {status}, expected 200; from it or from the proxy: {said}"),
+        ),
+    })
 }
 
 /// The answer to a callout, in its callback. One over `max` bytes is not read.

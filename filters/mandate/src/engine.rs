@@ -115,6 +115,12 @@ pub(crate) struct Engine {
     /// When the wall clock was read, on the monotonic one, and what it said.
     pub(crate) wall: Option<(u64, u64)>,
     reported_ms: u64,
+    /// When ages were first reported.
+    started_ms: Option<u64>,
+    /// The last decision checked a signature: the mandate is new in this VM.
+    pub(crate) was_new: bool,
+    /// When a request last waited for the key set as long as it takes, by the way.
+    pub(crate) patient_ms: u64,
     pub(crate) store_failed: bool,
     /// It was said that a variable cannot be set.
     pub(crate) variable_missing: Cell<bool>,
@@ -176,6 +182,9 @@ impl Engine {
             asking,
             wall: None,
             reported_ms: 0,
+            started_ms: None,
+            was_new: false,
+            patient_ms: 0,
             store_failed: false,
             variable_missing: Cell::new(false),
         })
@@ -321,6 +330,7 @@ impl Engine {
                 asking,
                 asked,
                 now_ms,
+                lacked: Cell::new(false),
             }),
             Some(Err(_)) => return unavailable("The edge is busy with itself"),
         };
@@ -336,7 +346,13 @@ impl Engine {
             now,
         };
         let verdict = self.verifier.decide(credential, context, &mut self.cache);
+        let lacked = answers.is_some_and(|answers| answers.lacked.get());
+        drop(asking);
+        if lacked {
+            self.note_asking(now_ms);
+        }
         let checks = signatures.into_results();
+        self.was_new = !checks.is_empty();
         for (by, valid) in &checks {
             self.metrics.signature_check(*by, *valid);
         }
@@ -344,6 +360,14 @@ impl Engine {
             self.metrics.cache(checks.is_empty());
         }
         verdict
+    }
+
+    /// A request is refused because the companion has not answered about its mandate.
+    #[cold]
+    pub(crate) fn note_asking(&self, now_ms: u64) {
+        if let Some(Ok(mut asking)) = self.asking.as_ref().map(|a| a.try_borrow_mut()) {
+            asking.refused(now_ms);
+        }
     }
 
     /// What a request is answered that lacks something; `None` when it waits.
@@ -454,16 +478,20 @@ impl Engine {
             return;
         }
         self.reported_ms = now_ms;
+        // What has no age yet is as old as this: a limit on an age holds for it too.
+        let started_ms = *self.started_ms.get_or_insert(now_ms);
+        let since_start_ms = now_ms.saturating_sub(started_ms);
         self.metrics.memory();
         if let Some(feed) = &self.feed
             && let Ok(feed) = feed.try_borrow()
         {
-            feed.report(&mut self.metrics, now_ms);
+            feed.report(&mut self.metrics, since_start_ms, now_ms);
         }
         let adopted = self.adopted.as_ref();
-        if let Some(age) = adopted.and_then(|adopted| adopted.control.age_ms(now_ms)) {
-            self.metrics.jwks_age(age / 1_000);
-        }
+        let age_ms = adopted.and_then(|adopted| adopted.control.age_ms(now_ms));
+        let skipped = adopted.map_or(0, |adopted| adopted.keys.skipped());
+        self.metrics.jwks_age(age_ms.unwrap_or(since_start_ms));
+        self.metrics.jwks_keys_skipped(skipped);
     }
 }
 

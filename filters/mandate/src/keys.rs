@@ -98,11 +98,13 @@ impl Engine {
             .and_then(|adopted| adopted.control.key_set_id())
     }
 
-    /// Whether the key set there is has outlived its life.
+    /// Whether the key set there is has outlived its life, or will soon be of no use.
     pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
         let adopted = self.adopted.as_ref();
         let age = adopted.and_then(|adopted| adopted.control.age_ms(now_ms));
-        age.is_some_and(|age| age > self.timing.ttl_ms)
+        let longest = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
+        let soon = longest.saturating_mul(4) / 5;
+        age.is_some_and(|age| age > self.timing.ttl_ms.min(soon))
     }
 
     /// Takes the lease for a fetch if one is due. The caller makes the call, and
@@ -113,7 +115,17 @@ impl Engine {
                 .control
                 .age_ms(now_ms)
                 .is_some_and(|age| age > EVERY_MS);
-        if self.control.due(now_ms, key_wanted).is_none() && !heal {
+        self.begin_fetch_or(heal, key_wanted, now_ms)
+    }
+
+    /// The same; `anyway`: also when none is due, unless one is under way.
+    pub(crate) fn begin_fetch_or(
+        &mut self,
+        anyway: bool,
+        key_wanted: bool,
+        now_ms: u64,
+    ) -> Option<Fetching> {
+        if self.control.due(now_ms, key_wanted).is_none() && !anyway {
             return None;
         }
         // Once more, with the version to write against.
@@ -122,7 +134,7 @@ impl Engine {
         };
         let fetch = match control.due(now_ms, key_wanted) {
             Some(fetch) => fetch,
-            None if heal && !control.is_leased(now_ms) => Fetch::Scheduled,
+            None if anyway && !control.is_leased(now_ms) => Fetch::Scheduled,
             None => return None,
         };
         let (leased, lease) = control.leased(fetch, now_ms, self.timing);

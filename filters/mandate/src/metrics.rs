@@ -135,17 +135,25 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn jwks_age(&mut self, seconds: u64) {
-        self.gauge(JWKS_AGE, seconds);
+    /// Since the key set was asked for; before the first since the filter's start.
+    pub(crate) fn jwks_age(&mut self, age_ms: u64) {
+        self.gauge(JWKS_AGE, age_ms);
+    }
+
+    /// Keys of the key set that are not used.
+    pub(crate) fn jwks_keys_skipped(&mut self, keys: usize) {
+        let keys = u64::try_from(keys).unwrap_or(u64::MAX);
+        self.gauge(JWKS_SKIPPED, keys);
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
         self.count(&format!("{FEED_POLLS}{result}"));
     }
 
-    /// Since the companion last confirmed what it told us.
-    pub(crate) fn revocation_age(&mut self, seconds: u64) {
-        self.gauge(REVOCATION_AGE, seconds);
+    /// Since the companion last confirmed what it told us; before the first time since
+    /// the filter's start.
+    pub(crate) fn revocation_age(&mut self, age_ms: u64) {
+        self.gauge(REVOCATION_AGE, age_ms);
     }
 
     /// Revoked anchors held; every VM holds the same ones.
@@ -194,8 +202,9 @@ const JWKS_FETCHES: &str = "caracal_jwks_fetches_total.result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
 const PAUSED: &str = "caracal_paused_requests";
-const JWKS_AGE: &str = "caracal_jwks_age_seconds";
-const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
+const JWKS_AGE: &str = "caracal_jwks_age_ms";
+const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
+const REVOCATION_AGE: &str = "caracal_revocation_age_ms";
 const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
@@ -234,12 +243,13 @@ fn names(host: Host) -> Vec<(MetricKind, String)> {
     }
     let gauges = [
         JWKS_AGE,
+        JWKS_SKIPPED,
         REVOCATION_AGE,
         REVOCATION_ANCHORS,
         PAUSED,
         VM_MEMORY,
     ];
-    let known = if host == Host::Envoy { 5 } else { 3 };
+    let known = if host == Host::Envoy { 6 } else { 4 };
     for name in gauges.into_iter().take(known) {
         add(MetricKind::Gauge, name.to_owned());
     }

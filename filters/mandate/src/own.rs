@@ -23,6 +23,9 @@ use crate::system;
 const MAX_CALLS: u8 = 3;
 /// Longest wait for a key set that the request itself could do without.
 const BY_THE_WAY: Duration = Duration::from_millis(250);
+/// Where that was too short, a request with a mandate that is new to the worker waits for
+/// as long as the STS may take; so often.
+const PATIENT_EVERY_MS: u64 = 10_000;
 /// Requests of one worker that may fetch the key set at once while there is none, or
 /// while their key is not in it. The STS must not be asked by all that come in that time.
 const MAX_COLD_FETCHES: usize = 16;
@@ -157,6 +160,7 @@ impl Engine {
                     Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
                         asking.failed(&Failure::not_taken(), now_ms);
+                        asking.refused(now_ms);
                         None
                     }
                 }
@@ -168,13 +172,24 @@ impl Engine {
 
     /// Refreshes a key set that has outlived its life, from a request that does not need
     /// it: nothing else would where all mandates are known. The wait is short, and whatever
-    /// comes of it, the request is decided by what is there.
+    /// comes of it, the request is decided by what is there. An STS that is slower than
+    /// that is heard by a new mandate's request: a known one must not wait for it.
     fn by_the_way(&mut self, now_ms: u64) -> Option<(Call, u32)> {
         if !self.is_overdue(now_ms) {
             return None;
         }
-        let fetching = self.begin_fetch(false, now_ms)?;
-        self.call_sts(fetching, Some(BY_THE_WAY), now_ms)
+        let is_patient = self.was_new
+            && self.control.is_failing()
+            && now_ms.saturating_sub(self.patient_ms) >= PATIENT_EVERY_MS;
+        let fetching = match is_patient {
+            true => self.begin_fetch_or(true, false, now_ms)?,
+            false => self.begin_fetch(false, now_ms)?,
+        };
+        if is_patient {
+            self.patient_ms = now_ms;
+        }
+        let at_most = (!is_patient).then_some(BY_THE_WAY);
+        self.call_sts(fetching, at_most, now_ms)
     }
 
     /// A fetch beside another's that is under way: nobody else is to wait for.

@@ -542,11 +542,9 @@ impl Feed {
         }
     }
 
-    pub(crate) fn report(&self, metrics: &mut Metrics, now_ms: u64) {
+    pub(crate) fn report(&self, metrics: &mut Metrics, since_start_ms: u64, now_ms: u64) {
         metrics.revocation_anchors(self.replica.anchors().len());
-        if let Some(age) = self.head.age_ms(now_ms) {
-            metrics.revocation_age(age / 1_000);
-        }
+        metrics.revocation_age(self.head.age_ms(now_ms).unwrap_or(since_start_ms));
     }
 }
 

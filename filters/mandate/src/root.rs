@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use caracal_mandate::config::{Configuration, Host, Revocation};
+use caracal_mandate::config::{Configuration, Host, Revocation, digest};
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
 use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
@@ -232,11 +232,10 @@ impl RootContext for Root {
     }
 }
 
-/// The first line: which filter, and which configuration. The digest is too short to tell
-/// anything of a token in it.
+/// The first line: which filter, and which configuration.
 #[cold]
 fn log_start(document: &[u8]) {
-    let digest = crc32fast::hash(document);
+    let digest = digest(document);
     host::log(
         Level::Info,
         &format!(

@@ -72,27 +72,60 @@ impl Cause {
     }
 }
 
-/// The failure that was logged last, and when.
+/// Causes whose last line is remembered. With more that take turns within a minute, each
+/// is told again when its turn comes.
+const REMEMBERED: usize = 3;
+/// Numbers that [`Logged`] is in a record.
+pub(crate) const LOGGED_NUMBERS: usize = 1 + 2 * REMEMBERED;
+
+/// The last failure, and which causes were logged when.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Logged {
-    /// What it was.
+    /// What the last failure was, whether it was logged or not.
     pub cause: Cause,
-    /// When; 0 is never.
-    pub at_ms: u64,
+    /// What was logged, and when; 0 is never.
+    told: [(Cause, u64); REMEMBERED],
 }
 
 impl Logged {
-    /// Whether to log a failure: another one than the last always.
+    /// Whether to log a failure: once a minute each cause, whatever comes between, so that
+    /// two that take turns are two lines.
     pub fn is_news(&mut self, cause: Cause, now_ms: u64) -> bool {
-        let news = self.at_ms == 0
-            || self.cause != cause
-            || now_ms.saturating_sub(self.at_ms) >= LOG_EVERY_MS;
-        if news {
-            self.cause = cause;
-            // 0 means never; the clock may stand at 0 when it starts.
-            self.at_ms = now_ms.max(1);
+        self.cause = cause;
+        let was_told = self.told.iter().any(|(known, at_ms)| {
+            *known == cause && *at_ms != 0 && now_ms.saturating_sub(*at_ms) < LOG_EVERY_MS
+        });
+        if was_told {
+            return false;
         }
-        news
+        let place = |(known, at_ms): &&mut (Cause, u64)| match *known == cause {
+            true => 0,
+            false => *at_ms,
+        };
+        if let Some(oldest) = self.told.iter_mut().min_by_key(place) {
+            // 0 means never; the clock may stand at 0 when it starts.
+            *oldest = (cause, now_ms.max(1));
+        }
+        true
+    }
+
+    /// As it stands in a record.
+    pub(crate) fn numbers(&self) -> [u64; LOGGED_NUMBERS] {
+        let [(a, a_ms), (b, b_ms), (c, c_ms)] = self.told;
+        let cause = self.cause.number();
+        [cause, a.0, a_ms, b.0, b_ms, c.0, c_ms]
+    }
+
+    /// What [`Logged::numbers`] gave.
+    pub(crate) fn from_numbers(mut next: impl FnMut() -> Option<u64>) -> Option<Self> {
+        let mut logged = Logged {
+            cause: Cause(next()?),
+            ..Logged::default()
+        };
+        for told in &mut logged.told {
+            *told = (Cause(next()?), next()?);
+        }
+        Some(logged)
     }
 }
 
@@ -136,6 +169,36 @@ mod tests {
         assert!(logged.is_news(token, 119_001));
         let other = Cause::new(Kind::Token, "c");
         assert!(logged.is_news(other, 119_002), "other words");
+    }
+
+    #[test]
+    fn causes_that_take_turns_are_logged_once_a_minute_each() {
+        let causes = ["a", "b", "c"].map(|words| Cause::new(Kind::Status, words));
+        let mut logged = Logged::default();
+        let mut lines = 0;
+        for now_ms in (0..180_000).step_by(100) {
+            for cause in causes {
+                lines += u32::from(logged.is_news(cause, now_ms));
+                assert_eq!(logged.cause, cause, "the last one, told or not");
+            }
+        }
+        assert_eq!(lines, 9);
+        // One that was not told in the last minute is told, however many take turns.
+        let fourth = Cause::new(Kind::Token, "d");
+        assert!(logged.is_news(fourth, 180_000));
+        assert!(!logged.is_news(fourth, 180_001));
+    }
+
+    #[test]
+    fn what_was_logged_is_the_same_in_a_record() {
+        let mut logged = Logged::default();
+        for words in ["a", "b", "c", "d"] {
+            logged.is_news(Cause::new(Kind::Status, words), 7);
+            let mut numbers = logged.numbers().into_iter();
+            assert_eq!(Logged::from_numbers(|| numbers.next()), Some(logged));
+            assert_eq!(numbers.next(), None);
+        }
+        assert_eq!(Logged::from_numbers(|| None), None);
     }
 
     #[test]

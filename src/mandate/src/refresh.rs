@@ -3,7 +3,7 @@
 //! successor, and writes it with a compare-and-set; whoever loses reads again.
 //! Times are milliseconds of one monotonic clock.
 
-use crate::failure::{AGAIN_MS, Cause, Logged, MAX_AGAIN, Turn, turn};
+use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::record;
 
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
@@ -15,8 +15,8 @@ const MAX_BACKOFF_MS: u64 = 10_000;
 /// that trapped never gives it back.
 const LEASE_GRACE_MS: u64 = 1_000;
 
-const MAGIC: [u8; 4] = *b"CRF2";
-const FIELDS: usize = 15;
+const MAGIC: [u8; 4] = *b"CRF3";
+const FIELDS: usize = 13 + LOGGED_NUMBERS;
 
 /// What the key set's life depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,9 @@ impl Control {
         if self.is_leased(now_ms) {
             return None;
         }
-        if key_wanted && now_ms >= self.cooldown_until_ms {
+        // One that the proxy did not take waits as the others do.
+        let waits = self.untaken > 0 && now_ms < self.next_fetch_ms;
+        if key_wanted && now_ms >= self.cooldown_until_ms && !waits {
             return Some(Fetch::Forced);
         }
         (now_ms >= self.next_fetch_ms).then_some(Fetch::Scheduled)
@@ -168,6 +170,11 @@ impl Control {
         self.lease_until_ms = 0;
         self.lease_forced = false;
         Some(self)
+    }
+
+    /// Whether fetches have failed since the last good one.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
     }
 
     /// What the last failure was.
@@ -255,7 +262,7 @@ impl Control {
     /// The record as bytes: numbers in the form of [`record`].
     #[inline(never)]
     pub fn encode(&self) -> Vec<u8> {
-        let fields: [u64; FIELDS] = [
+        let plain: [u64; FIELDS - LOGGED_NUMBERS] = [
             self.generation,
             self.attempts,
             self.fetched_at_ms,
@@ -267,11 +274,14 @@ impl Control {
             self.forced,
             u64::from(self.forced_failed),
             self.cooldown_until_ms,
-            self.logged.at_ms,
-            self.logged.cause.number(),
             self.untaken,
             self.refusing_since_ms,
         ];
+        let all = plain.into_iter().chain(self.logged.numbers());
+        let mut fields = [0; FIELDS];
+        for (number, value) in fields.iter_mut().zip(all) {
+            *number = value;
+        }
         record::encode(MAGIC, &fields, &[])
     }
 
@@ -296,12 +306,9 @@ impl Control {
             forced: next()?,
             forced_failed: next()? != 0,
             cooldown_until_ms: next()?,
-            logged: Logged {
-                at_ms: next()?,
-                cause: Cause::from_number(next()?),
-            },
             untaken: next()?,
             refusing_since_ms: next()?,
+            logged: Logged::from_numbers(next)?,
         })
     }
 }
@@ -365,11 +372,13 @@ mod tests {
     #[test]
     fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
         let mut control = Control::default();
+        assert!(!control.is_failing());
         let mut at = 0;
         for wait in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
             control = fetch_fails(control, Fetch::Scheduled, at);
             assert_eq!(control.next_fetch_ms, at + 10 + wait);
             assert_eq!(control.without_key_set(), Outlook::Unavailable);
+            assert!(control.is_failing());
             at = control.next_fetch_ms;
         }
         control = fetch_ok(control, Fetch::Scheduled, at);
@@ -453,6 +462,18 @@ mod tests {
         let failing = fetch_fails(control, Fetch::Scheduled, now);
         assert_eq!(failing.without_key_set(), Outlook::Unavailable);
         assert_eq!(failing.again(now), None, "it fails anyway");
+    }
+
+    #[test]
+    fn a_forced_one_that_is_not_taken_is_not_made_again_at_once_either() {
+        let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
+        let (leased, _) = warm.leased(Fetch::Forced, 100, TIMING);
+        let next = leased.again(100).unwrap();
+        assert_eq!(next.without_key(next.seen(), 110), Outlook::Wait);
+        assert_eq!(next.due(149, true), None);
+        assert_eq!(next.due(150, true), Some(Fetch::Forced));
+        let taken = fetch_ok(next, Fetch::Forced, 150);
+        assert_eq!(taken.due(30_160, true), Some(Fetch::Forced));
     }
 
     #[test]

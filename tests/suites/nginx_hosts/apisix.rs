@@ -1,6 +1,6 @@
 //! APISIX: nothing ticks, and each request makes its own calls, one after another.
 
-use caracal_tests::host::{Callout, Module, Stream};
+use caracal_tests::host::{Callout, Level, Module, Stream};
 use caracal_tests::hosts::APISIX;
 
 use super::*;
@@ -172,6 +172,114 @@ fn a_known_mandate_is_admitted_while_the_sts_is_silent() {
     }
     assert!((10..60).contains(&waited), "{waited}");
     proxy.assert_clean();
+}
+
+/// An STS that takes longer than a request waits by the way is heard all the same: by a
+/// request whose mandate is new to the worker.
+#[test]
+fn an_sts_that_answers_slowly_is_heard_before_the_key_set_ends() {
+    let sts = keys();
+    let jwks = json!({"jwks": {"upstream": "sts", "ttl_s": 100, "max_stale_s": 500}});
+    let mut proxy = builder(APISIX, &sts, jwks).start().unwrap();
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    let slow = keys().borrow().clone().after(Duration::from_secs(1));
+    sts.replace(slow);
+    proxy.advance(Duration::from_secs(101));
+    for _ in 0..100 {
+        let began = proxy.now();
+        let known = proxy.request(0, good());
+        assert_eq!(said(APISIX.settle(&mut proxy, known)).0, 200);
+        assert!(proxy.now() - began <= 260 * MS, "a known one does not wait");
+        proxy.advance(Duration::from_secs(1));
+    }
+    let new = mandate(json!({"sid": "new", "root_sid": "new"}));
+    let stream = proxy.request(0, Request::get("/").bearer(new));
+    assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, 200);
+    let calls = proxy.callouts_to(APISIX.sts()).len();
+    for _ in 0..70 {
+        assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+        proxy.advance(Duration::from_secs(1));
+    }
+    assert_eq!(proxy.callouts_to(APISIX.sts()).len(), calls, "it was heard");
+    proxy.assert_clean();
+}
+
+/// A key set that may not outlive its life is fetched anew before it ends.
+#[test]
+fn a_key_set_that_may_not_be_stale_is_refreshed_before_its_end() {
+    let sts = keys();
+    let jwks = json!({"jwks": {"upstream": "sts", "ttl_s": 100, "max_stale_s": 0}});
+    let mut proxy = builder(APISIX, &sts, jwks).start().unwrap();
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    proxy.advance(Duration::from_secs(70));
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    assert_eq!(proxy.callouts_to(APISIX.sts()).len(), 1);
+    proxy.advance(Duration::from_secs(20));
+    assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+    assert_eq!(proxy.callouts_to(APISIX.sts()).len(), 2);
+    sts.replace(Answer::Refused);
+    proxy.advance(Duration::from_secs(90));
+    let stream = proxy.request(0, good());
+    assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, 200, "the second");
+    proxy.assert_clean();
+}
+
+/// One line when refusing begins and one when it ends, for want of either; why and by
+/// which limit.
+#[test]
+fn refusing_is_said_once_and_so_is_its_end() {
+    for (is_sts, refusing, judged) in [
+        (
+            true,
+            "caracal: REFUSING every request that needs the key set (503): it was never read, the limit is 900 s (jwks.ttl_s and jwks.max_stale_s); sts.test:443: it cannot be reached",
+            "caracal: no request is refused any more for want of the key set: that lasted ",
+        ),
+        (
+            false,
+            "caracal: REFUSING every request that needs the revocation state of its mandate (503): it was never read, the limit is 30 s (revocation.max_staleness_s); 127.0.0.1:7700: it cannot be reached",
+            "caracal: no request is refused any more for want of the revocation state of its mandate: that lasted ",
+        ),
+    ] {
+        let away = Rc::new(RefCell::new(true));
+        let (is_away, companion, sts) = (Rc::clone(&away), InProcess::default(), keys());
+        let mut changes = feed();
+        changes["revocation"]["max_staleness_s"] = json!(30);
+        let mut proxy = APISIX
+            .builder(&APISIX.configuration(changes))
+            .wall(Duration::from_secs(START))
+            .on_callout(move |callout| match APISIX.is_sts(callout) {
+                of_sts if of_sts == is_sts && *is_away.borrow() => Answer::Refused,
+                true => sts.borrow().clone(),
+                false => companion.answer(callout),
+            })
+            .start()
+            .unwrap();
+        let lines = |proxy: &Proxy, level: Level, text: &str| {
+            let all = proxy.logs().iter();
+            all.filter(|line| line.level == level && line.text.contains(text))
+                .count()
+        };
+        for _ in 0..20 {
+            let stream = proxy.request(0, good());
+            assert_eq!(said(APISIX.settle(&mut proxy, stream)).0, 503);
+            proxy.advance(Duration::from_secs(7));
+        }
+        assert_eq!(
+            lines(&proxy, Level::Error, refusing),
+            1,
+            "{:?}",
+            proxy.logs()
+        );
+        assert_eq!(lines(&proxy, Level::Info, judged), 0);
+        away.replace(false);
+        for _ in 0..20 {
+            assert_eq!(said(APISIX.ask(&mut proxy, 0, &good())).0, 200);
+            proxy.advance(Duration::from_secs(1));
+        }
+        assert_eq!(lines(&proxy, Level::Info, judged), 1, "{:?}", proxy.logs());
+        assert_eq!(lines(&proxy, Level::Error, "REFUSING"), 1);
+        proxy.assert_clean();
+    }
 }
 
 /// Twenty routes of one service are twenty configurations in a worker.

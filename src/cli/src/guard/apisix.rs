@@ -1,19 +1,20 @@
-//! APISIX's routes, and its own configuration: what runs without the filter, or without
-//! what holds when the filter is not there.
+//! APISIX's routes: what runs without the filter, or without what holds when the filter is
+//! not there.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{called, is, is_ours, items, text};
+use super::{called, is, is_ours, items, lua, text};
 
-const BEHIND: &str = "serverless-post-function";
+pub(super) const BEHIND: &str = "serverless-post-function";
+const BEFORE: &str = "serverless-pre-function";
+/// The gate, as config.yaml declares it, and what it is until the filter opens it.
+pub(super) const GATE: &str = "caracal_gate";
+pub(super) const SHUT: &str = "deny";
 
 pub(super) fn unguarded(tree: &Value) -> Vec<String> {
     let mut said = Vec::new();
-    if let Some(own) = own(tree) {
-        own_configuration(tree, own, &mut said);
-    }
     let mut routes: Vec<&Value> = items(tree, "routes").collect();
     // The Admin API takes one route by itself.
     if routes.is_empty() && plugins(tree).is_some() {
@@ -161,10 +162,22 @@ impl<'t> Route<'t> {
                 .any(|(_, plugin)| runs(plugin))
     }
 
+    /// The entries of a plugin that APISIX runs: the route's, or its service's where it
+    /// has none, and those of global rules.
+    fn entries(&self, find: impl Fn(&'t Value) -> Option<&'t Value>) -> Entries<'t> {
+        Entries {
+            own: self.holders.iter().find_map(|holder| find(holder)),
+            global: self
+                .global
+                .iter()
+                .filter_map(|holder| find(holder))
+                .collect(),
+        }
+    }
+
     fn plugin(&self, name: &str) -> Option<&'t Value> {
-        let all = self.holders.iter().chain(&self.global);
-        all.into_iter()
-            .find_map(|holder| plugins(holder)?.get(name))
+        let all = self.entries(|holder| plugins(holder)?.get(name));
+        all.own.or_else(|| all.global.first().copied())
     }
 
     fn look(&self, guarded: &BTreeSet<String>, said: &mut Vec<String>) {
@@ -193,114 +206,115 @@ impl<'t> Route<'t> {
 
     /// What the filter opens, a plugin behind it has to look at.
     fn gate(&self, name: &str, said: &mut Vec<String>) {
-        let all = self.holders.iter().chain(&self.global);
-        let Some((_, plugin)) = all.into_iter().find_map(|holder| ours(holder)) else {
+        let filters = self.entries(|holder| ours(holder).map(|(_, plugin)| plugin));
+        let behind = self.entries(|holder| plugins(holder)?.get(BEHIND));
+        let of_route = filters.own.filter(|plugin| runs(plugin));
+        let global = filters.global.into_iter().find(|plugin| runs(plugin));
+        let Some(filter) = of_route.or(global) else {
             return;
         };
-        let configuration = match plugin.get("conf") {
-            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
-            Some(conf) => conf.clone(),
-            None => return,
-        };
-        let part = |part: &str| {
-            let at = configuration.pointer(&format!("/forward/gate/{part}"));
-            at.and_then(Value::as_str).map(str::to_owned)
-        };
-        let (Some(variable), Some(opened)) = (part("variable"), part("upstream")) else {
+        let Some(opened) = opened(filter, name, said) else {
             return;
         };
-        let Some(behind) = self.plugin(BEHIND) else {
+        let looked: Vec<&Value> = behind.all().collect();
+        if looked.is_empty() {
             said.push(format!(
-                "{name}: nothing looks at the gate ${variable}: {BEHIND} is missing"
+                "{name}: nothing looks at the gate ${GATE}: {BEHIND} is missing"
             ));
             return;
-        };
-        if !runs(behind) {
-            said.push(format!(
-                "{name}: _meta switches off {BEHIND}, which looks at the gate"
-            ));
         }
-        if text(behind, "phase") != Some("access") {
-            said.push(format!(
-                "{name}: {BEHIND} looks at the gate in another phase than access: before the filter, or after the service has the request"
-            ));
+        for script in [BEHIND, BEFORE] {
+            let all = self.entries(|holder| plugins(holder)?.get(script));
+            let functions = all.all().flat_map(|plugin| items(plugin, "functions"));
+            let mut functions = functions.filter_map(Value::as_str);
+            if functions.any(|function| lua::sets(function, GATE)) {
+                said.push(format!("{name}: {script} sets the gate ${GATE} itself"));
+            }
         }
-        let looks = |function: &str| {
-            function.contains(&format!("ngx.var.{variable}"))
-                && function.contains(&format!("\"{opened}\""))
-        };
-        if !items(behind, "functions")
-            .filter_map(Value::as_str)
-            .any(looks)
-        {
+        let faults: Vec<String> = looked
+            .iter()
+            .filter_map(|plugin| fault(plugin, &opened))
+            .collect();
+        // One that is right is enough.
+        if faults.len() == looked.len() {
+            said.extend(faults.into_iter().map(|fault| format!("{name}: {fault}")));
+            return;
+        }
+        let of_route_is_right = behind.own.is_some_and(|own| fault(own, &opened).is_none());
+        if global.is_none() && !of_route_is_right {
             said.push(format!(
-                "{name}: {BEHIND} does not compare ngx.var.{variable} with \"{opened}\""
+                "{name}: {BEHIND} in a global rule looks at the gate before the filter of a route can open it: every request is refused"
             ));
         }
     }
 }
 
-/// The entry of the filter in APISIX's own config.yaml.
-pub(super) fn own(tree: &Value) -> Option<&Value> {
-    let wasm = tree.get("wasm")?;
-    items(wasm, "plugins").find(|plugin| text(plugin, "name").is_some_and(is_ours))
+/// What stands on a route by itself, and what global rules run besides.
+struct Entries<'t> {
+    own: Option<&'t Value>,
+    global: Vec<&'t Value>,
 }
 
-fn own_configuration(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
-    let name = text(plugin, "name").unwrap_or_default();
-    let nginx = tree.get("nginx_config").unwrap_or(&Value::Null);
-    let snippet = text(nginx, "http_server_configuration_snippet").unwrap_or_default();
-    let lines = snippet
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'));
-    let lines: Vec<&str> = lines.collect();
-    let asks = |line: &&str| line.contains("apisix.plugin") && line.contains(name);
-    let is_guard = lines
-        .iter()
-        .any(|line| line.contains("rewrite_by_lua_block"))
-        && lines.iter().any(asks)
-        && lines.iter().any(|line| line.contains("503"));
-    if !is_guard {
+impl<'t> Entries<'t> {
+    fn all(&self) -> impl Iterator<Item = &'t Value> {
+        self.own.into_iter().chain(self.global.iter().copied())
+    }
+}
+
+/// What a filter sets the gate to when it opens it; says why it opens none.
+fn opened(filter: &Value, name: &str, said: &mut Vec<String>) -> Option<String> {
+    let configuration: Value = match filter.get("conf") {
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(conf) => conf.clone(),
+        None => Value::Null,
+    };
+    let part = |part: &str| {
+        let at = configuration.pointer(&format!("/forward/gate/{part}"));
+        at.and_then(Value::as_str).map(str::to_owned)
+    };
+    let (Some(variable), Some(opened)) = (part("variable"), part("upstream")) else {
         said.push(format!(
-            "nginx_config.http_server_configuration_snippet does not answer 503 while {name} is not loaded: with etcd its routes are served without it"
+            "{name}: forward.gate is missing: it is served without a mandate whenever the filter is not there"
+        ));
+        return None;
+    };
+    if variable != GATE {
+        said.push(format!(
+            "{name}: forward.gate.variable is {}, and config.yaml declares the gate ${GATE}",
+            crate::output::shown(&variable)
+        ));
+        return None;
+    }
+    if opened == SHUT {
+        said.push(format!(
+            "{name}: forward.gate.upstream is \"{SHUT}\", which the gate is from the start"
+        ));
+        return None;
+    }
+    Some(opened)
+}
+
+/// Why a plugin does not hold what the gate is shut for.
+fn fault(behind: &Value, opened: &str) -> Option<String> {
+    if !runs(behind) {
+        return Some(format!(
+            "_meta switches off {BEHIND}, which looks at the gate"
         ));
     }
-    let sets = lines.iter().find_map(|line| line.strip_prefix("set $"));
-    let value = sets.and_then(|set| set.split_whitespace().nth(1));
-    match value.map(|value| value.trim_matches([';', '"', '\''])) {
-        None => said.push(
-            "nginx_config.http_server_configuration_snippet declares no gate: `set $caracal_gate \"deny\";`".to_owned(),
-        ),
-        Some("open") => said.push("the gate is open from the start: set it to deny".to_owned()),
-        Some(_) => {}
-    }
-    let http = nginx.get("http").unwrap_or(&Value::Null);
-    if text(http, "underscores_in_headers") != Some("off") {
-        said.push(
-            "nginx_config.http.underscores_in_headers is not off: a service may read x_caracal_sub as x-caracal-sub".to_owned(),
-        );
-    }
-    let apisix = tree.get("apisix").unwrap_or(&Value::Null);
-    for key in ["normalize_uri_like_servlet", "delete_uri_tail_slash"] {
-        if is(apisix, key, true) {
-            said.push(format!(
-                "apisix.{key}: routes go by another path than the one that is judged"
-            ));
-        }
-    }
-    let phase = text(plugin, "http_request_phase");
-    if phase.is_some_and(|phase| phase != "access") {
-        said.push(format!(
-            "wasm.plugins: {name} does not run in the access phase: what looks at the gate would come after other plugins"
+    // Without a phase it is this one.
+    if text(behind, "phase").is_some_and(|phase| phase != "access") {
+        return Some(format!(
+            "{BEHIND} looks at the gate in another phase than access: before the filter, or after the service has the request"
         ));
     }
-    let listed = tree.get("plugins").and_then(Value::as_array);
-    if listed.is_some_and(|all| !all.iter().any(|one| one.as_str() == Some(BEHIND))) {
-        said.push(format!(
-            "plugins: {BEHIND} is not listed: nothing looks at the gate"
-        ));
-    }
+    let holds = items(behind, "functions")
+        .filter_map(Value::as_str)
+        .any(|function| lua::holds(function, GATE, opened));
+    (!holds).then(|| {
+        format!(
+            "{BEHIND} does not compare ngx.var.{GATE} with \"{opened}\", as the first thing, to answer 503 where it differs"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -308,18 +322,37 @@ mod tests {
     use super::*;
 
     const ROUTES: &str = include_str!("../../../../deploy/apisix/apisix.yaml");
-    const OWN: &str = include_str!("../../../../deploy/apisix/config.yaml");
 
     fn said(yaml: &str) -> Vec<String> {
         unguarded(&crate::configured::tree_of(yaml))
     }
 
     #[test]
-    fn the_files_as_they_are_shipped_leave_nothing_open() {
+    fn the_file_as_it_is_shipped_leaves_nothing_open() {
         assert_eq!(said(ROUTES), [""; 0]);
-        assert_eq!(said(OWN), [""; 0]);
         let other = "  - {id: site, uri: /site, upstream: {nodes: {'127.0.0.1:8080': 1}}}\n#END";
         assert_eq!(said(&ROUTES.replace("#END", other)), [""; 0]);
+    }
+
+    const HOLDS: &str =
+        "return function() if ngx.var.caracal_gate ~= 'open' then return ngx.exit(503) end end";
+
+    fn global_rule(routes: &str) -> String {
+        let rule = format!(
+            "global_rules:\n  - id: g\n    plugins: {{serverless-post-function: {{functions: [\"{HOLDS}\"]}}}}\n#END"
+        );
+        routes.replace("#END", &rule)
+    }
+
+    #[test]
+    fn a_gate_may_stand_beside_the_filter_and_behind_it() {
+        // Beside one on the route it does no harm that is the file's affair.
+        assert_eq!(said(&global_rule(ROUTES)), [""; 0]);
+        let conf = r#"{"forward": {"gate": {"variable": "caracal_gate", "upstream": "open"}}}"#;
+        let both = format!(
+            "routes: [{{id: a, uri: /a, upstream: {{nodes: {{'a.example:80': 1}}}}}}]\nglobal_rules: [{{id: g, plugins: {{caracal_filter: {{conf: '{conf}'}}, serverless-post-function: {{phase: access, functions: [\"{HOLDS}\"]}}}}}}]"
+        );
+        assert_eq!(said(&both), [""; 0]);
     }
 
     #[test]
@@ -387,58 +420,60 @@ routes:
             ),
             (changed("phase: access", "phase: log"), "another phase"),
             (changed("~= \"open\"", "~= \"shut\""), "does not compare"),
-        ] {
-            let said = said(&file);
-            assert!(
-                said.iter().any(|one| one.contains(expected)),
-                "{expected}: {said:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_its_own_configuration_leaves_open_is_found() {
-        let changed = |from: &str, to: &str| {
-            assert!(OWN.contains(from), "{from}");
-            OWN.replace(from, to)
-        };
-        for (file, expected) in [
+            (changed("~= \"open\"", "== \"open\""), "does not compare"),
+            (changed("return 503", "return 200"), "does not compare"),
+            (changed("return 503", "return"), "does not compare"),
             (
-                changed("rewrite_by_lua_block", "access_by_lua_block"),
-                "is not loaded",
-            ),
-            (changed("ngx.exit(503)", "ngx.exit(200)"), "is not loaded"),
-            (
-                changed("set $caracal_gate \"deny\";", "# none"),
-                "declares no gate",
-            ),
-            (
-                changed("$caracal_gate \"deny\"", "$caracal_gate \"open\""),
-                "open from the start",
-            ),
-            (
-                changed("underscores_in_headers: \"off\"", "x: 1"),
-                "underscores_in_headers",
+                changed("              if ngx", "              -- if ngx"),
+                "does not compare",
             ),
             (
                 changed(
-                    "normalize_uri_like_servlet: false",
-                    "normalize_uri_like_servlet: true",
+                    "            return function()\n",
+                    "            return function()\n              do return end\n",
                 ),
-                "another path",
+                "does not compare",
             ),
             (
                 changed(
-                    "delete_uri_tail_slash: false",
-                    "delete_uri_tail_slash: true",
+                    "            return function()\n",
+                    "            ngx.var.caracal_gate = \"open\"\n            return function()\n",
                 ),
-                "another path",
+                "sets the gate",
             ),
             (
-                changed("http_request_phase: access", "http_request_phase: rewrite"),
-                "access phase",
+                changed(
+                    behind,
+                    "      serverless-pre-function: {functions: [\"return function() ngx.var.caracal_gate = 'open' end\"]}\n      serverless-post-function:\n",
+                ),
+                "serverless-pre-function sets the gate",
             ),
-            (format!("{OWN}\nplugins: [limit-count]\n"), "is not listed"),
+            (
+                changed(
+                    ",\n            \"forward\": {\"gate\": {\"variable\": \"caracal_gate\", \"upstream\": \"open\"}}",
+                    "",
+                ),
+                "forward.gate is missing",
+            ),
+            (
+                changed(
+                    "\"variable\": \"caracal_gate\"",
+                    "\"variable\": \"caracal_door\"",
+                ),
+                "declares the gate $caracal_gate",
+            ),
+            (
+                changed("\"upstream\": \"open\"", "\"upstream\": \"deny\""),
+                "from the start",
+            ),
+            (
+                of_service.to_owned(),
+                "route \"guarded\": forward.gate is missing",
+            ),
+            (
+                global_rule(&ROUTES.replace(behind, "      another-plugin:\n")),
+                "before the filter of a route",
+            ),
         ] {
             let said = said(&file);
             assert!(

@@ -87,7 +87,8 @@ fn look_at(
         return;
     };
     let named = format!("${variable}");
-    declared(server, &named, upstream, &configuration, said);
+    declared(server, &named, &configuration, said);
+    opened(tree, every, &named, upstream, said);
     for location in around.iter().filter(|d| d.name == "location") {
         in_location(location, &named, said);
     }
@@ -131,30 +132,78 @@ fn places(tree: &[Directive], upstream: &str) -> Vec<String> {
     all
 }
 
-/// What a server sets a variable to, at its own level or where it was not set before.
-fn set<'s>(server: &'s Directive, named: &str) -> Option<&'s str> {
+/// Whether a server sets a variable, at its own level or where it was not set before.
+fn is_set(server: &Directive, named: &str) -> bool {
     let conditions = server.all("if").flat_map(|d| d.all("set"));
     let mut sets = server.all("set").chain(conditions);
-    let found = sets.find(|d| d.argument(0) == named);
-    found.map(|d| d.argument(1))
+    sets.any(|d| d.argument(0) == named)
 }
 
-fn declared(
-    server: &Directive,
+/// Whatever else than the filter may open the gate, wherever it stands: a location's `set`
+/// runs after the server's.
+fn opened(
+    tree: &[Directive],
+    every: &[Placed<'_>],
     named: &str,
     upstream: &str,
-    configuration: &Value,
     said: &mut Vec<String>,
 ) {
+    let places = places(tree, upstream);
+    let groups = tree.iter().filter(|d| d.name == "http");
+    let groups: Vec<&str> = groups
+        .flat_map(|http| http.all("upstream"))
+        .map(|group| group.argument(0))
+        .collect();
+    let bare = named.trim_start_matches('$');
+    let captures = ["<", "P<", "'"].map(|open| format!("(?{open}{bare}"));
+    for (_, directive) in every {
+        let at = format!("line {}: {}", directive.line, directive.name);
+        let (first, last) = (directive.argument(0), directive.arguments.last());
+        let value = directive.argument(1);
+        let leads = places.iter().any(|place| place == target(value));
+        match directive.name.as_str() {
+            "set" if first == named => {
+                let is_name = !value.is_empty() && !value.contains(['$', '.', ':', '/', '[']);
+                if leads || !is_name || groups.contains(&value) {
+                    said.push(format!(
+                        "{at} {named} {}: the gate is open, or may be, without the filter: set it to a name that nothing has",
+                        shown(value)
+                    ));
+                }
+            }
+            "set" if leads => said.push(format!(
+                "{at} {} {} leads to the service past the gate",
+                shown(first),
+                shown(value)
+            )),
+            "map" | "geo" | "split_clients" if last.is_some_and(|last| last == named) => {
+                said.push(format!("{at} gives the gate {named} a value of its own"));
+            }
+            // auth_request_set, set_by_lua_block, js_set and the like.
+            name if name != "set" && name.contains("set") && first == named => {
+                said.push(format!("{at} gives the gate {named} a value of its own"));
+            }
+            _ => {
+                let takes = |argument: &String| {
+                    let mut found = captures.iter().filter_map(|c| argument.split_once(c));
+                    found.any(|(_, rest)| rest.starts_with(['>', '\'']))
+                };
+                if directive.arguments.iter().any(takes) {
+                    said.push(format!(
+                        "{at} takes the gate {named} from what the client sends"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn declared(server: &Directive, named: &str, configuration: &Value, said: &mut Vec<String>) {
     let at = format!("line {}", server.line);
-    match set(server, named) {
-        None => said.push(format!(
+    if !is_set(server, named) {
+        said.push(format!(
             "{at}: the server does not set {named}: the filter cannot open the gate, and a location without the filter has none"
-        )),
-        Some(value) if value == upstream || value.contains('$') => said.push(format!(
-            "{at}: the gate {named} is open from the start: set it to a name that nothing has"
-        )),
-        Some(_) => {}
+        ));
     }
     let variables = configuration.pointer("/forward/variables");
     for name in variables
@@ -162,7 +211,7 @@ fn declared(
         .into_iter()
         .flat_map(|all| all.keys())
     {
-        if set(server, &format!("${name}")).is_none() {
+        if !is_set(server, &format!("${name}")) {
             said.push(format!(
                 "{at}: the variable {} of forward.variables is not declared: every request is refused",
                 shown(name)
@@ -235,6 +284,15 @@ fn subrequests(every: &[Placed<'_>], server: &Directive, named: &str, said: &mut
                 shown(to)
             ));
         }
+        let late = |(_, d): &Placed<'_>| {
+            d.name == "proxy_wasm_request_headers_in_access" && d.argument(0) == "on"
+        };
+        if sub.name == "auth_request" && every.iter().any(late) {
+            said.push(format!(
+                "line {}: {} is sent before the filter opens the gate, with proxy_wasm_request_headers_in_access on: an admitted request goes on unasked, or is refused",
+                sub.line, sub.name
+            ));
+        }
         if server.all("set").any(|d| d.argument(0) == named) {
             said.push(format!(
                 "line {}: {} runs `set {named}` of the server again, which shuts the gate for an admitted request",
@@ -259,10 +317,12 @@ mod tests {
     fn the_gate_as_it_is_shipped_leaves_nothing_open() {
         assert_eq!(said(GATE), [""; 0]);
         // With its example for subrequests too.
-        let example = GATE
-            .replace("        set $gate deny;\n", "")
-            .replace("#~ ", "");
-        assert_eq!(said(&example), [""; 0]);
+        assert_eq!(said(&example()), [""; 0]);
+    }
+
+    fn example() -> String {
+        GATE.replace("        set $gate deny;\n", "")
+            .replace("#~ ", "")
     }
 
     #[test]
@@ -292,7 +352,7 @@ mod tests {
             ),
             (
                 changed("set $gate deny", "set $gate billing"),
-                "open from the start",
+                "the gate is open",
             ),
             (
                 beside("location /x { proxy_pass http://127.0.0.1:7702; }"),
@@ -301,6 +361,49 @@ mod tests {
             (
                 beside("location /y { grpc_pass grpc://billing; }"),
                 "past the gate",
+            ),
+            (
+                changed(
+                    "        set $gate deny;\n",
+                    "        set $gate deny;\n        set $gate billing;\n",
+                ),
+                "the gate is open",
+            ),
+            (with("set $gate billing;"), "the gate is open"),
+            (with("set $gate 127.0.0.1:7702;"), "the gate is open"),
+            (
+                with("if ($arg_x) { set $gate $arg_x; }"),
+                "the gate is open",
+            ),
+            (
+                beside("location /z { set $gate billing; proxy_pass http://$gate; }"),
+                "the gate is open",
+            ),
+            (
+                beside("location /z { set $to billing; proxy_pass http://$to; }"),
+                "past the gate",
+            ),
+            (
+                beside("location ~ ^/z/(?<gate>.*)$ { proxy_pass http://$gate; }"),
+                "from what the client sends",
+            ),
+            (
+                changed(
+                    "    server {\n",
+                    "    map $uri $gate { default billing; }\n    server {\n",
+                ),
+                "a value of its own",
+            ),
+            (
+                with("auth_request_set $gate $upstream_http_x;"),
+                "a value of its own",
+            ),
+            (
+                example().replace(
+                    "auth_request /ask;",
+                    "auth_request /ask; proxy_wasm_request_headers_in_access on;",
+                ),
+                "before the filter opens",
             ),
             (with("rewrite ^ /other break;"), "another path"),
             (with("mirror /m;"), "sent before a refusal"),

@@ -4,8 +4,10 @@
 //! no more: other files may guard what this one does not.
 
 mod apisix;
+mod apisix_own;
 mod gate;
 mod kong;
+mod lua;
 pub(crate) mod nginx;
 
 use serde_json::Value;
@@ -25,6 +27,7 @@ pub(crate) fn of_nginx(tree: &[nginx::Directive]) -> Vec<String> {
 /// What leaves something unguarded in a file of Kong's or APISIX's.
 pub(crate) fn of_tree(tree: &Value) -> Vec<String> {
     let mut all = kong::unguarded(tree);
+    all.extend(apisix_own::unguarded(tree));
     all.extend(apisix::unguarded(tree));
     all.dedup();
     all
@@ -33,7 +36,7 @@ pub(crate) fn of_tree(tree: &Value) -> Vec<String> {
 /// Whether it is APISIX's own configuration, which says where the filter's file is and
 /// has no configuration of the filter in it.
 pub(crate) fn is_apisix_itself(tree: &Value) -> bool {
-    apisix::own(tree).is_some()
+    apisix_own::own(tree).is_some()
 }
 
 /// The items of an array under a name; none where there is no such array.

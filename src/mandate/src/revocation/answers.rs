@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{AnchorId, Availability};
 use crate::claims::Claims;
-use crate::failure::{Cause, Logged};
+use crate::failure::{Cause, Logged, Turn, turn};
 use crate::json::{self, Number, Value};
 use crate::mandate::anchor_texts;
 
@@ -23,6 +23,8 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const REMEMBERED_MS: u64 = 86_400_000;
 /// Wait after the first failed question. It doubles with each that follows.
 const FIRST_BACKOFF_MS: u64 = 20;
+/// Refusing that begins again so soon after it ended is not told again.
+const TURNS_APART_MS: u64 = 10_000;
 /// Longest wait after a failed question.
 const MAX_BACKOFF_MS: u64 = 5_000;
 /// Anchors that are looked at to make room for one.
@@ -142,6 +144,11 @@ pub struct Answers {
     probed_ms: Option<u64>,
     logged: Logged,
     swept_ms: u64,
+    /// When a companion last said something that was taken in.
+    heard_ms: Option<u64>,
+    refusing_since_ms: u64,
+    /// When refusing last ended.
+    judged_ms: Option<u64>,
 }
 
 impl Answers {
@@ -158,6 +165,9 @@ impl Answers {
             probed_ms: None,
             logged: Logged::default(),
             swept_ms: 0,
+            heard_ms: None,
+            refusing_since_ms: 0,
+            judged_ms: None,
         }
     }
 
@@ -279,6 +289,39 @@ impl Answers {
         self.logged.is_news(cause, now_ms)
     }
 
+    /// A request is refused for want of an answer. What begins with that, if anything: one
+    /// that finds every place taken does not count, nor does a companion that is lost time
+    /// and again, which was told of a moment ago.
+    #[inline(never)]
+    pub fn refuses(&mut self, now_ms: u64) -> Option<Turn> {
+        let just_ended = self
+            .judged_ms
+            .is_some_and(|at| now_ms.saturating_sub(at) < TURNS_APART_MS);
+        if self.failures == 0 || just_ended {
+            return None;
+        }
+        turn(&mut self.refusing_since_ms, true, false, now_ms)
+    }
+
+    /// A companion has answered. What ends with that, if anything.
+    #[inline(never)]
+    pub fn judges(&mut self, now_ms: u64) -> Option<Turn> {
+        self.heard_ms = Some(now_ms);
+        let turn = turn(&mut self.refusing_since_ms, false, true, now_ms)?;
+        self.judged_ms = Some(now_ms);
+        Some(turn)
+    }
+
+    /// What the last failure was.
+    pub fn cause(&self) -> Cause {
+        self.logged.cause
+    }
+
+    /// Time since a companion last answered; `None` when none ever did.
+    pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
+        self.heard_ms.map(|at| now_ms.saturating_sub(at))
+    }
+
     /// Whether an anchor is known to be revoked.
     pub fn is_revoked(&self, anchor: AnchorId, now_ms: u64) -> bool {
         let known = self.known.get(&anchor);
@@ -336,6 +379,23 @@ mod tests {
             epoch,
             confirmed_age_ms,
         }
+    }
+
+    #[test]
+    fn refusing_is_told_once_and_not_again_at_once() {
+        let mut answers = Answers::new(TIMING, 10);
+        let cause = Cause::from_number(1);
+        assert_eq!(answers.refuses(10), None, "nothing has failed");
+        answers.failed(cause, 20);
+        assert_eq!(answers.refuses(20), Some(Turn::Refused));
+        assert_eq!((answers.refuses(30), answers.age_ms(30)), (None, None));
+        answers.answered(&ids(["s"]), &answer(&[], 0, 0), 40, 50);
+        assert_eq!(answers.judges(50), Some(Turn::Judged(30)));
+        assert_eq!((answers.judges(60), answers.age_ms(70)), (None, Some(10)));
+        assert_eq!(answers.cause(), cause);
+        answers.failed(cause, 10_000);
+        assert_eq!(answers.refuses(10_049), None, "told of a moment ago");
+        assert_eq!(answers.refuses(10_050), Some(Turn::Refused));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! whoever loses reads again. Times are milliseconds of one monotonic clock.
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
-use crate::failure::{AGAIN_MS, Cause, Logged, MAX_AGAIN, Turn, turn};
+use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::record;
 
 /// Longest wait that is asked of the companion, in milliseconds.
@@ -22,8 +22,8 @@ const GONE_PAUSE_MS: u64 = 50;
 /// Wait before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
-const MAGIC: [u8; 4] = *b"CRH2";
-const NUMBERS: usize = 20;
+const MAGIC: [u8; 4] = *b"CRH3";
+const NUMBERS: usize = 18 + LOGGED_NUMBERS;
 
 /// What polling depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -303,7 +303,7 @@ impl Head {
     #[inline(never)]
     pub fn encode(&self) -> Vec<u8> {
         let generation = self.generation.as_str().as_bytes();
-        let numbers: [u64; NUMBERS] = [
+        let plain: [u64; NUMBERS - LOGGED_NUMBERS] = [
             self.image,
             self.set,
             self.base,
@@ -320,11 +320,14 @@ impl Head {
             self.lease_until_ms,
             self.next_poll_ms,
             self.failures,
-            self.logged.at_ms,
-            self.logged.cause.number(),
             self.untaken,
             self.refusing_since_ms,
         ];
+        let all = plain.into_iter().chain(self.logged.numbers());
+        let mut numbers = [0; NUMBERS];
+        for (number, value) in numbers.iter_mut().zip(all) {
+            *number = value;
+        }
         record::encode(MAGIC, &numbers, generation)
     }
 
@@ -355,12 +358,9 @@ impl Head {
             lease_until_ms: next()?,
             next_poll_ms: next()?,
             failures: next()?,
-            logged: Logged {
-                at_ms: next()?,
-                cause: Cause::from_number(next()?),
-            },
             untaken: next()?,
             refusing_since_ms: next()?,
+            logged: Logged::from_numbers(next)?,
         })
     }
 }
