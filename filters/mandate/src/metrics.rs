@@ -135,9 +135,9 @@ impl Metrics {
         }
     }
 
-    /// Since the key set was asked for; before the first since the filter's start.
+    /// In milliseconds, since the key set was asked for; before the first since the filter's start.
     pub(crate) fn jwks_age(&mut self, age_ms: u64) {
-        self.gauge(JWKS_AGE, age_ms);
+        self.gauge(JWKS_AGE, age_ms / 1_000);
     }
 
     /// Keys of the key set that are not used.
@@ -150,10 +150,10 @@ impl Metrics {
         self.count(&format!("{FEED_POLLS}{result}"));
     }
 
-    /// Since the companion last confirmed what it told us; before the first time since
+    /// In milliseconds, since the companion last confirmed what it told us; before the first time since
     /// the filter's start.
     pub(crate) fn revocation_age(&mut self, age_ms: u64) {
-        self.gauge(REVOCATION_AGE, age_ms);
+        self.gauge(REVOCATION_AGE, age_ms / 1_000);
     }
 
     /// Revoked anchors held; every VM holds the same ones.
@@ -202,9 +202,9 @@ const JWKS_FETCHES: &str = "caracal_jwks_fetches_total.result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
 const PAUSED: &str = "caracal_paused_requests";
-const JWKS_AGE: &str = "caracal_jwks_age_ms";
+const JWKS_AGE: &str = "caracal_jwks_age_seconds";
 const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
-const REVOCATION_AGE: &str = "caracal_revocation_age_ms";
+const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
 const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 

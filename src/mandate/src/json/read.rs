@@ -77,7 +77,7 @@ impl Numbers {
         let mut rest = text;
         loop {
             let begins = |b: &u8| matches!(b, b'"' | b'-' | b'0'..=b'9');
-            let Some(start) = rest.as_bytes().iter().position(|b| begins(b)) else {
+            let Some(start) = rest.as_bytes().iter().position(begins) else {
                 return found;
             };
             let (_, spot) = rest.split_at_checked(start).unwrap_or_default();
