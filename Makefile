@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean worst envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -66,6 +66,12 @@ worst: wasm ## searches for requests and documents that are dear; WORST_SECONDS=
 # CHAOS_SEED repeats what a failure printed.
 chaos: build envoy redis ## kills, pauses, splits and failovers at random, of Sentinels and of a Cluster at a time; CHAOS_SECONDS=3600
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-3600} $(CARGO) test --locked -p caracal-tests --test chaos -- --nocapture
+
+# What is left out, and why, is in .cargo/mutants.toml.
+mutants: ## changes what decides, one change at a time, and names those that no test of the core notices; MUTANTS="--shard 1/40" for a part
+	@[ -x .tools/bin/cargo-mutants ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-mutants --version 27.1.0
+	@mkdir -p run
+	CARGO_PROFILE_DEV_DEBUG=0 PATH="$(CURDIR)/.tools/bin:$$PATH" $(CARGO) mutants --no-shuffle --package caracal-mandate --output run $(MUTANTS)
 
 # Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
 # run/fuzz/found, and new inputs in run/fuzz/TARGET.

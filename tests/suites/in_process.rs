@@ -132,7 +132,8 @@ fn an_answer_whose_header_was_taken_away_is_the_peer_s() {
         (
             503,
             "closed",
-            ": status 503, expected 200; from it or from the proxy: closed",
+            // It may quote what it was asked with.
+            ": status 503, expected 200; from it or from the proxy",
         ),
         (
             503,
@@ -151,6 +152,7 @@ fn an_answer_whose_header_was_taken_away_is_the_peer_s() {
             .find(|line| line.text.contains("key set not fetched"));
         let text = line.map(|line| line.text.clone()).unwrap_or_default();
         assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("closed"), "{text}");
     }
 }
 
@@ -187,26 +189,22 @@ fn reserved_names_are_removed_from_trailers_too() {
 }
 
 #[test]
-fn reserved_headers_are_removed_all_of_them_and_not_without_end() {
+fn reserved_headers_are_removed_all_of_them() {
     let mut proxy = answering(json!({}), Duration::ZERO);
     proxy.advance(FIRST_TICK);
-    for (count, expected) in [(32, 200), (33, 400)] {
-        let mut request = Request::get("/").bearer(good()).header("x-kept", "1");
-        for n in 0..count {
-            // Every other one is there twice.
-            request = request.header(&format!("x-caracal-forged-{}", n / 2), "forged");
-        }
-        let stream = proxy.request(0, request);
-        assert_eq!(status(&proxy, stream), expected, "{count}");
-        if expected == 200 {
-            let names = proxy.upstream(stream).unwrap().headers.names();
-            assert!(names.iter().any(|name| name == "x-kept"));
-            assert!(
-                names.iter().all(|name| !name.contains("forged")),
-                "{names:?}"
-            );
-        }
+    let mut request = Request::get("/").bearer(good()).header("x-kept", "1");
+    for n in 0..90 {
+        // Every other one is there twice.
+        request = request.header(format!("x-caracal-forged-{}", n / 2), "forged");
     }
+    let stream = proxy.request(0, request);
+    assert_eq!(status(&proxy, stream), 200);
+    let names = proxy.upstream(stream).unwrap().headers.names();
+    assert!(names.iter().any(|name| name == "x-kept"));
+    assert!(
+        names.iter().all(|name| !name.contains("forged")),
+        "{names:?}"
+    );
     proxy.assert_clean();
 }
 

@@ -203,7 +203,7 @@ fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
         ),
         false => Failure::new(
             Kind::Status,
-            format!("status {status}, expected 200; from it or from the proxy: {said}"),
+            format!("status {status}, expected 200; from it or from the proxy"),
         ),
     })
 }

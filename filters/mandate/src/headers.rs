@@ -40,11 +40,6 @@ impl Asked<'_> {
     }
 }
 
-/// Most headers of the edge's own that are taken from a request: a proxy in front that
-/// runs this filter too sends at most one for each claim. Each of them costs a call of
-/// the host, and Kong's are compared with each other.
-const MOST_RESERVED: usize = 32;
-
 /// Entries at which a request of an nginx host is refused: APISIX shows 100 headers of
 /// the client's, and sends those that stand behind them all the same. Kong shows a
 /// longer map not at all.
@@ -173,11 +168,6 @@ impl Headers {
             return Err(invalid("Connection names a header that is the edge's own"));
         }
         let reserved = reserved(&self.map, forwarding);
-        if reserved.len() > MOST_RESERVED {
-            return Err(invalid(
-                "The request has too many headers that are the edge's own",
-            ));
-        }
         // nginx hosts may not find a name that is written in another way.
         let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
         if self.host.is_nginx() && !reserved.iter().all(|name| name.iter().all(is_plain)) {

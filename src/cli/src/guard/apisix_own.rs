@@ -26,7 +26,9 @@ fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
     let lines = snippet
         .lines()
         .map(str::trim)
-        .filter(|line| !line.starts_with('#'));
+        .filter(|line| !line.starts_with('#'))
+        // A comment of Lua.
+        .map(|line| line.split("--").next().unwrap_or(line));
     let lines: Vec<&str> = lines.collect();
     let asks = |line: &&str| line.contains("apisix.plugin") && line.contains(name);
     let is_guard = lines
@@ -40,6 +42,7 @@ fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
         ));
     }
     gate_of_server(&lines, said);
+    gate_elsewhere(nginx, said);
     let http = nginx.get("http").unwrap_or(&Value::Null);
     if text(http, "underscores_in_headers") != Some("off") {
         said.push(
@@ -70,28 +73,80 @@ fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
 
 /// The declaration of the gate in the snippet of the server.
 fn gate_of_server(lines: &[&str], said: &mut Vec<String>) {
-    // A snippet has Lua in it, which is not nginx's language: its lines are looked at.
-    let named = format!("set ${GATE}");
-    let sets = lines.iter().filter_map(|line| line.strip_prefix(&named));
-    let values: Vec<&str> = sets
-        .filter(|rest| rest.starts_with(char::is_whitespace))
-        .map(|rest| rest.split('#').next().unwrap_or(rest).trim())
-        .map(|rest| rest.trim_matches([';', '"', '\'']))
-        .collect();
-    if values.is_empty() {
+    // A snippet has Lua in it, which is not nginx's language: its statements are looked at.
+    let statements = statements(lines);
+    let mut is_shut = false;
+    for statement in statements.iter().filter(|one| names_gate(one)) {
+        match is_shutting(statement) {
+            true => is_shut = true,
+            false => said.push(opens(statement)),
+        }
+    }
+    if !is_shut {
         said.push(format!(
             "nginx_config.http_server_configuration_snippet declares no gate: `set ${GATE} \"{SHUT}\";`"
-        ));
-    }
-    for value in values.iter().filter(|value| **value != SHUT) {
-        let value = crate::output::shown(value);
-        said.push(format!(
-            "the gate ${GATE} is set to {value}, which may be open from the start: set it to \"{SHUT}\""
         ));
     }
     if lua::sets(&lines.join("\n"), GATE) {
         said.push(format!("Lua in the snippet sets the gate ${GATE} itself"));
     }
+}
+
+/// The other snippets: a location's `set` runs after the server's, and a `map` gives a
+/// variable its value whenever it is read.
+fn gate_elsewhere(nginx: &Value, said: &mut Vec<String>) {
+    let others = nginx.as_object().into_iter().flatten();
+    for (name, snippet) in others {
+        if !name.ends_with("snippet") || name == "http_server_configuration_snippet" {
+            continue;
+        }
+        let lines: Vec<&str> = snippet.as_str().unwrap_or_default().lines().collect();
+        for statement in statements(&lines) {
+            if names_gate(&statement) && !is_shutting(&statement) {
+                said.push(format!("nginx_config.{name}: {}", opens(&statement)));
+            }
+        }
+        if lua::sets(&lines.join("\n"), GATE) {
+            said.push(format!(
+                "nginx_config.{name}: Lua sets the gate ${GATE} itself"
+            ));
+        }
+    }
+}
+
+/// What stands between `;`, `{` and `}`, with one space between its words.
+fn statements(lines: &[&str]) -> Vec<String> {
+    let lines = lines.iter().map(|line| line.trim());
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    let text = lines.collect::<Vec<_>>().join(" ");
+    let words = |one: &str| one.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.split([';', '{', '}']).map(words).collect()
+}
+
+fn names_gate(statement: &str) -> bool {
+    let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    [format!("${GATE}"), format!("${{{GATE}")]
+        .iter()
+        .any(|named| {
+            statement.match_indices(named).any(|(at, found)| {
+                statement
+                    .get(at.saturating_add(found.len())..)
+                    .is_some_and(is_end)
+            })
+        })
+}
+
+fn is_shutting(statement: &str) -> bool {
+    ["\"", "'", ""]
+        .iter()
+        .any(|mark| statement == format!("set ${GATE} {mark}{SHUT}{mark}"))
+}
+
+fn opens(statement: &str) -> String {
+    format!(
+        "`{}`: the gate ${GATE} may be open from the start: set it to \"{SHUT}\" and to nothing else",
+        crate::output::shown(statement)
+    )
 }
 
 #[cfg(test)]
@@ -146,6 +201,34 @@ mod tests {
                     "    rewrite_by_lua_block {\n        ngx.var[\"caracal_gate\"] = \"open\"\n",
                 ),
                 "sets the gate",
+            ),
+            (
+                changed(
+                    "set $caracal_gate \"deny\";",
+                    "set $caracal_gate \"deny\"; set  $caracal_gate\n      \"open\";",
+                ),
+                "open from the start",
+            ),
+            (
+                changed(
+                    "set $caracal_gate \"deny\";",
+                    "set $caracal_gate \"deny\";\n    set_by_lua_block $caracal_gate { return \"open\" }",
+                ),
+                "open from the start",
+            ),
+            (
+                changed(
+                    "  http_server_configuration_snippet:",
+                    "  http_server_location_configuration_snippet: 'set $caracal_gate \"open\";'\n  http_server_configuration_snippet:",
+                ),
+                "open from the start",
+            ),
+            (
+                changed(
+                    "  http_server_configuration_snippet:",
+                    "  http_configuration_snippet: 'map $uri $caracal_gate { default open; }'\n  http_server_configuration_snippet:",
+                ),
+                "open from the start",
             ),
             (
                 changed("underscores_in_headers: \"off\"", "x: 1"),

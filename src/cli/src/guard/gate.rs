@@ -98,14 +98,18 @@ fn look_at(
         .filter(|(_, d)| PASSES.contains(&d.name.as_str()))
     {
         let to = target(pass.argument(0));
-        if !to.contains('$') && places.iter().any(|place| place == to) {
-            said.push(format!(
-                "line {}: {} {} leads to the service past the gate: it must go by {named}",
-                pass.line,
-                pass.name,
-                shown(pass.argument(0))
-            ));
-        }
+        let why = match to.contains('$') {
+            true if to == named => continue,
+            true => "may lead to the service past the gate: nginx finds out with each request",
+            false if is_place(&places, to) => "leads to the service past the gate",
+            false => continue,
+        };
+        said.push(format!(
+            "line {}: {} {} {why}: it must go by {named}",
+            pass.line,
+            pass.name,
+            shown(pass.argument(0))
+        ));
     }
     subrequests(every, server, &named, said);
 }
@@ -113,7 +117,20 @@ fn look_at(
 /// The host of what a directive passes to.
 fn target(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or(rest)
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+/// nginx looks for a group by its name in any case, and for a server without a port too.
+fn is_place(places: &[String], to: &str) -> bool {
+    let host = |place: &str| match place.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host.to_owned(),
+        _ => place.to_owned(),
+    };
+    let same = |place: &String| {
+        let (is_whole, has_port) = (place.eq_ignore_ascii_case(to), host(to) != to);
+        is_whole || !has_port && host(place).eq_ignore_ascii_case(to)
+    };
+    places.iter().any(same)
 }
 
 /// The names under which the service behind the gate is reached.
@@ -160,11 +177,12 @@ fn opened(
         let at = format!("line {}: {}", directive.line, directive.name);
         let (first, last) = (directive.argument(0), directive.arguments.last());
         let value = directive.argument(1);
-        let leads = places.iter().any(|place| place == target(value));
+        let leads = is_place(&places, target(value));
         match directive.name.as_str() {
             "set" if first == named => {
                 let is_name = !value.is_empty() && !value.contains(['$', '.', ':', '/', '[']);
-                if leads || !is_name || groups.contains(&value) {
+                if leads || !is_name || groups.iter().any(|group| group.eq_ignore_ascii_case(value))
+                {
                     said.push(format!(
                         "{at} {named} {}: the gate is open, or may be, without the filter: set it to a name that nothing has",
                         shown(value)
@@ -357,6 +375,14 @@ mod tests {
             (
                 beside("location /x { proxy_pass http://127.0.0.1:7702; }"),
                 "past the gate",
+            ),
+            (
+                beside("location ~ ^/z/(?<to>[a-z]+) { proxy_pass http://$to; }"),
+                "nginx finds out with each request",
+            ),
+            (
+                beside("location /z { proxy_pass http://$arg_x; }"),
+                "nginx finds out with each request",
             ),
             (
                 beside("location /y { grpc_pass grpc://billing; }"),

@@ -7,7 +7,7 @@ use super::{InvalidPath, Work};
 /// A step, and where it can change something.
 pub(super) struct Step {
     pub(super) applies: Traits,
-    /// All but one take bytes out, if they change anything.
+    /// All others take bytes out, if they change anything.
     pub(super) keeps_length: bool,
     find: fn(&[u8]) -> Option<usize>,
     put: fn(&mut Vec<u8>, &[u8]) -> usize,
@@ -39,7 +39,11 @@ pub(super) const STEPS: [Step; 9] = [
     step(Traits::BLANK, line_break, |_, _| 1),
     step(Traits::BLANK, last_blank, without_blanks),
     step(Traits::DOTS, last_dot, without_dots),
-    step(Traits::WIDE, wide, narrow),
+    // Some are read as three bytes, as many as they have.
+    Step {
+        keeps_length: true,
+        ..step(Traits::WIDE, wide, narrow)
+    },
 ];
 
 impl Step {
@@ -198,9 +202,9 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
         // U+FF01 to U+FF5E.
         0xefbc81..=0xefbcbf => byte(2).wrapping_sub(0x60),
         0xefbd80..=0xefbd9e => byte(2).wrapping_sub(0x20),
-        // U+2024, U+FE52; U+2025 is two of them.
+        // U+2024, U+FE52; U+2025 and U+FE30 are two of them.
         0xe280a4 | 0xefb992 => b'.',
-        0xe280a5 => {
+        0xe280a5 | 0xefb8b0 => {
             out.push(b'.');
             b'.'
         }
@@ -208,11 +212,27 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
         0xe28184 | 0xe28895 | 0xe2a7b8 => b'/',
         // U+2216, U+29F5, U+FE68.
         0xe28896 | 0xe2a7b5 | 0xefb9a8 => b'\\',
-        // U+FE54, U+FE6A, U+FE56, U+FE5F.
-        0xefb994 => b';',
+        // U+2100, U+2101, U+2105, U+2106: a/c, a/s, c/o, c/u.
+        0xe28480 | 0xe28481 | 0xe28485 | 0xe28486 => {
+            let (first, last) = match byte(2) {
+                0x80 => (b'a', b'c'),
+                0x81 => (b'a', b's'),
+                0x85 => (b'c', b'o'),
+                _ => (b'c', b'u'),
+            };
+            out.extend([first, b'/']);
+            last
+        }
+        // U+FE54, U+FE14; U+FE6A; U+FE5F.
+        0xefb994 | 0xefb894 => b';',
         0xefb9aa => b'%',
-        0xefb996 => b'?',
         0xefb99f => b'#',
+        // U+FE56, U+FE16; U+2047 and U+2048 begin with it, U+2049 ends with it.
+        0xefb996 | 0xefb896 | 0xe28187 | 0xe28188 => b'?',
+        0xe28189 => {
+            out.push(b'!');
+            b'?'
+        }
         // U+037E.
         0xcdbe00..=0xcdbeff => {
             out.push(b';');
@@ -414,6 +434,9 @@ mod tests {
             ("/﹖？﹟＃", "/??##"),
             ("/\u{37e}", "/;"),
             ("/\u{37e}a\u{37e}b", "/;a;b"),
+            ("/a/︰/b︔c︖d", "/a/../b;c?d"),
+            ("/⁇⁈x⁉", "/??x!?"),
+            ("/℀℁℅℆", "/a/ca/sc/oc/u"),
             ("/日本/é/…", "/日本/é/…"),
         ] {
             assert_eq!(narrow(path.as_bytes()), read.as_bytes(), "{path}");

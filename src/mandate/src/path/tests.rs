@@ -55,6 +55,10 @@ fn steps_in_any_order_are_readings() {
         "/pub/．．/admin",
         "/pub/%ef%bc%8e%ef%bc%8e%ef%bc%8fadmin",
         "/pub／x",
+        "/pub/︰/admin",
+        "/pub/..⁇/x",
+        "/pub/..%e2%81%88",
+        "/pub/℀/%ef%b8%b0/℅/︰/admin/../︰/x",
     ] {
         let is_public = |path: &[u8]| path == b"/pub" || path.starts_with(b"/pub/");
         // What cannot be read to the end is refused too.
