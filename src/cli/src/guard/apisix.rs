@@ -9,6 +9,8 @@ use super::{called, is, is_ours, items, lua, text};
 
 pub(super) const BEHIND: &str = "serverless-post-function";
 const BEFORE: &str = "serverless-pre-function";
+/// Lists of what a request may be somebody's of.
+const CONSUMERS: [&str; 2] = ["consumers", "consumer_groups"];
 /// The gate, as config.yaml declares it, and what it is until the filter opens it.
 pub(super) const GATE: &str = "caracal_gate";
 pub(super) const SHUT: &str = "deny";
@@ -22,14 +24,23 @@ pub(super) fn unguarded(tree: &Value) -> Vec<String> {
     }
     let has_ours =
         |holder: &Value| plugins(holder).is_some_and(|all| all.keys().any(|name| is_ours(name)));
-    let lists = ["services", "plugin_configs", "global_rules", "consumers"];
+    let consumers = || CONSUMERS.iter().flat_map(|list| items(tree, list));
+    let lists = ["services", "plugin_configs", "global_rules"];
     let holders = lists.iter().flat_map(|list| items(tree, list));
-    let holders: Vec<&Value> = routes.iter().copied().chain(holders).collect();
+    let holders: Vec<&Value> = routes
+        .iter()
+        .copied()
+        .chain(holders)
+        .chain(consumers())
+        .collect();
     if !holders.iter().any(|holder| has_ours(holder)) {
         return said;
     }
     for holder in &holders {
         switched_off(holder, &mut said);
+    }
+    for consumer in consumers() {
+        replaced(consumer, &mut said);
     }
     let routes: Vec<Route<'_>> = routes.iter().map(|route| Route::of(tree, route)).collect();
     let guarded: BTreeSet<String> = routes
@@ -66,6 +77,17 @@ fn ours(holder: &Value) -> Option<(&String, &Value)> {
 fn runs(plugin: &Value) -> bool {
     let meta = plugin.get("_meta").unwrap_or(&Value::Null);
     !is(meta, "disable", true) && meta.get("filter").is_none()
+}
+
+/// What stands on a consumer takes the place of the route's plugin of that name.
+fn replaced(consumer: &Value, said: &mut Vec<String>) {
+    let names = plugins(consumer).into_iter().flat_map(Map::keys);
+    for name in names.filter(|name| is_ours(name) || [BEFORE, BEHIND].contains(&name.as_str())) {
+        said.push(format!(
+            "{}: its {name} takes the place of a route's, whose filter or gate is gone for it",
+            called("consumer or group", consumer)
+        ));
+    }
 }
 
 fn switched_off(holder: &Value, said: &mut Vec<String>) {
@@ -395,6 +417,18 @@ routes:
                     "  - {id: s, uri: /x, script: 'x', upstream: {nodes: {'127.0.0.1:7702': 1}}}\n#END",
                 ),
                 "it has a script",
+            ),
+            (
+                beside(
+                    "consumers: [{username: u, plugins: {serverless-post-function: {phase: access, functions: ['return function() end']}}}]\n#END",
+                ),
+                "takes the place",
+            ),
+            (
+                beside(
+                    "consumer_groups: [{id: g, plugins: {caracal_filter: {_meta: {disable: true}, conf: '{}'}}}]\n#END",
+                ),
+                "takes the place",
             ),
             (
                 beside("stream_routes: [{id: l4, upstream: {nodes: {'127.0.0.1:7702': 1}}}]\n#END"),
