@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     .unwrap_or_else(|log| panic!("{log}"));
     let edge = envoy.listener(0);
     let token = key.mandate(now(), json!({"exp": now() + 3_600}));
-    until("a mandate is admitted", || {
+    until("a mandate is admitted", Duration::from_secs(20), || {
         get(edge, "/payouts/1", Some(&token)).status == 200
     });
     let mut is_kept = true;
