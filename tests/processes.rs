@@ -46,6 +46,9 @@ pub fn filter_with_hooks() -> PathBuf {
     path
 }
 
+/// How long a server may be too busy for a connection.
+const BUSY: Duration = Duration::from_secs(30);
+
 /// Waits until something holds.
 #[track_caller]
 pub fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
@@ -214,8 +217,16 @@ impl Redis {
         }
     }
 
+    /// Waits for a server that is busy: with 2 GB of messages one may be for seconds.
     pub fn connection(&self) -> redis::Connection {
-        self.try_connect().expect("Redis is there")
+        let since = Instant::now();
+        loop {
+            if let Some(connection) = self.try_connect() {
+                return connection;
+            }
+            assert!(since.elapsed() < BUSY, "Redis is there");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// One command on a connection of its own.
