@@ -45,7 +45,13 @@ fn request(kind: Kind, input: &[u8]) -> Vec<u8> {
             (b"/payouts/1", lines.collect())
         }
     };
-    bytes.extend_from_slice(target);
+    // Envoy takes no other bytes, and ends the connection.
+    for byte in target {
+        match byte {
+            b'!'..=b'~' => bytes.push(*byte),
+            _ => bytes.extend_from_slice(format!("%{byte:02x}").as_bytes()),
+        }
+    }
     bytes.extend_from_slice(b" HTTP/1.1\r\nhost: edge.test\r\n");
     bytes.extend_from_slice(&lines);
     bytes.extend_from_slice(b"\r\n");
