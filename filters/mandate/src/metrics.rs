@@ -135,7 +135,8 @@ impl Metrics {
         }
     }
 
-    /// In milliseconds, since the key set was asked for; before the first since the filter's start.
+    /// Time since the key set was asked for, before the first since the filter's start. The
+    /// gauge has seconds.
     pub(crate) fn jwks_age(&mut self, age_ms: u64) {
         self.gauge(JWKS_AGE, age_ms / 1_000);
     }
@@ -150,8 +151,8 @@ impl Metrics {
         self.count(&format!("{FEED_POLLS}{result}"));
     }
 
-    /// In milliseconds, since the companion last confirmed what it told us; before the first time since
-    /// the filter's start.
+    /// Time since the companion last confirmed what it told us, before the first time since
+    /// the filter's start. The gauge has seconds.
     pub(crate) fn revocation_age(&mut self, age_ms: u64) {
         self.gauge(REVOCATION_AGE, age_ms / 1_000);
     }

@@ -260,16 +260,17 @@ impl Rules {
         path: RequestPath<'_>,
         mut look: impl FnMut(&[u8], RuleId) -> Result<(), InvalidPath>,
     ) -> Result<(), InvalidPath> {
-        // A plain request looks its path up too.
-        let mut is_first = true;
+        // A plain request looks its path up too. What a prefix that ends in it costs
+        // besides is not part of that: there may be as many as there are prefixes.
+        let mut free = Some(Work::unbounded());
         path.readings(|reading, work| {
-            let work = match std::mem::take(&mut is_first) {
-                true => &mut Work::unbounded(),
-                false => work,
-            };
-            look(reading, self.by_prefix.find(reading, work)?)?;
+            let mut free = free.take();
+            let rule = self
+                .by_prefix
+                .find(reading, free.as_mut().unwrap_or(work))?;
+            look(reading, rule)?;
             for length in self.by_prefix.within(reading) {
-                if let Some(cut) = length.cut(reading, work)? {
+                if let Some(cut) = length.cut(reading, free.as_mut().unwrap_or(work))? {
                     look(cut, self.by_prefix.find(cut, work)?)?;
                 }
             }
@@ -458,6 +459,22 @@ mod tests {
             let refused = rules.find(Some(strange.as_bytes()));
             assert_eq!(refused, Err(InvalidPath::Work));
         }
+    }
+
+    /// Under an excluded prefix all agree, however many prefixes end in a path: finding
+    /// that out for each of them is bounded.
+    #[test]
+    fn a_path_in_which_many_prefixes_end_is_refused() {
+        let found = |count: usize| {
+            let routes: Vec<String> = (1..count)
+                .map(|n| format!("/p/a{}", "!".repeat(n)))
+                .collect();
+            let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+            let path = format!("/p/a{}/x", "!".repeat(count));
+            rules(&routes, &["/p"]).find(Some(path.as_bytes()))
+        };
+        assert_eq!(found(3), Ok(RuleId::Excluded(0)));
+        assert_eq!(found(200), Err(InvalidPath::Work));
     }
 
     #[test]

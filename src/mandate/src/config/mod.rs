@@ -3,7 +3,8 @@
 //!
 //! `model` is what the object says, with the defaults filled in, and what the
 //! JSON Schema is generated from, `rules` its part about resources and routes; `reader` walks a JSON tree and collects every
-//! error with its key's path; `digest` names a document in the log; `parse` reads the one into the other, `parse_host` what depends on the proxy.
+//! error with its key's path; `digest` names a document in
+//! the log; `parse` reads the one into the other, `parse_host` what depends on the proxy.
 
 mod digest;
 mod model;
