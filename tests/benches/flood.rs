@@ -45,8 +45,10 @@ fn request(kind: Kind, input: &[u8]) -> Vec<u8> {
             (b"/payouts/1", lines.collect())
         }
     };
-    // Envoy takes no other bytes, and ends the connection.
-    for byte in target {
+    // Envoy takes no other bytes and no NUL, and would answer by itself.
+    let target = target.split(|b| *b == b'?').next().unwrap_or_default();
+    let target = String::from_utf8_lossy(target).replace("%00", "%01");
+    for byte in target.as_bytes() {
         match byte {
             b'!'..=b'~' => bytes.push(*byte),
             _ => bytes.extend_from_slice(format!("%{byte:02x}").as_bytes()),
@@ -59,23 +61,30 @@ fn request(kind: Kind, input: &[u8]) -> Vec<u8> {
 }
 
 /// Sends it until told to stop, and says how often that was and which statuses came.
-fn flood(edge: SocketAddr, request: &[u8], stop: &AtomicBool) -> (usize, Vec<u16>) {
+fn flood(edge: SocketAddr, request: &[u8], stop: &AtomicBool) -> (usize, Vec<(u16, String)>) {
     let each = Duration::from_secs_f64(request.len() as f64 / FLOOD);
-    let (mut sent, mut statuses) = (0, Vec::new());
+    let (mut sent, mut answers) = (0, Vec::new());
     let mut client = Client::connect(edge);
     let since = Instant::now();
     while !stop.load(Ordering::SeqCst) {
         match client.exchange(request) {
-            Ok(answer) if !statuses.contains(&answer.status) => statuses.push(answer.status),
-            Ok(_) => {}
-            // Envoy ends a connection whose request it does not like.
+            Ok(answer) => {
+                // Envoy ends it after a 400, a second later.
+                if answer.header("connection") == Some("close") {
+                    client = Client::connect(edge);
+                }
+                let answer = (answer.status, answer.error());
+                if !answers.contains(&answer) {
+                    answers.push(answer);
+                }
+            }
             Err(_) => client = Client::connect(edge),
         }
         sent += 1;
         let next = each * u32::try_from(sent).unwrap();
         std::thread::sleep(next.saturating_sub(since.elapsed()));
     }
-    (sent, statuses)
+    (sent, answers)
 }
 
 /// Requests a second of another client with a good mandate.
@@ -120,7 +129,13 @@ fn main() -> ExitCode {
         get(edge, "/payouts/1", Some(&token)).status == 200
     });
     let mut is_kept = true;
-    for (kind, name, input) in hostile::worst() {
+    // Beside them a flood of what is not dear, to tell what the number of requests does.
+    let plain = (
+        Kind::Path,
+        "nothing hostile".to_owned(),
+        b"/payouts/1".to_vec(),
+    );
+    for (kind, name, input) in std::iter::once(plain).chain(hostile::worst()) {
         if matches!(kind, Kind::Claims | Kind::KeySet | Kind::Page) {
             continue;
         }
@@ -135,10 +150,13 @@ fn main() -> ExitCode {
             let sender = std::thread::spawn(move || flood(edge, &request, &ended));
             flooded.push(throughput(edge, &token));
             stop.store(true, Ordering::SeqCst);
-            let (count, statuses) = sender.join().unwrap();
+            let (count, answers) = sender.join().unwrap();
             sent += count;
-            seen = statuses;
+            seen = answers;
         }
+        // Envoy answers some by itself, with another body, and then nothing was measured.
+        let is_ours = seen.iter().all(|(_, error)| !error.is_empty());
+        assert!(is_ours, "{name}: {seen:?}");
         let (quiet, flooded) = (median(quiet), median(flooded));
         let left = flooded / quiet;
         println!(
@@ -146,7 +164,7 @@ fn main() -> ExitCode {
             sent / (ROUNDS * usize::try_from(SECONDS).unwrap()),
             request.len(),
         );
-        is_kept &= kind != Kind::Path || left >= LEFT;
+        is_kept &= kind != Kind::Path || name == "nothing hostile" || left >= LEFT;
     }
     if is_kept {
         ExitCode::SUCCESS

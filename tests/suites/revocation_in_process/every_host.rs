@@ -217,9 +217,7 @@ fn without_a_companion_only_what_needs_it_is_refused(on: On) {
         "not read from"
     };
     assert_eq!(logged(failed), vms, "once for all that share, or each");
-    // Nothing ticks there that would notice.
-    let refusing = if on == APISIX { 0 } else { vms };
-    assert_eq!(logged("REFUSING"), refusing);
+    assert_eq!(logged("REFUSING"), vms);
     world.say(None);
     proxy.advance(Duration::from_secs(6));
     assert_eq!(judged(&world, &mut proxy, json!({})), admitted());
