@@ -202,6 +202,27 @@ impl<'t> Route<'t> {
         all.own.or_else(|| all.global.first().copied())
     }
 
+    /// Lua that runs for its requests, and where it stands.
+    fn functions(&self) -> Vec<(String, &'t str)> {
+        let mut all = Vec::new();
+        if let Some(function) = text(self.tree, "filter_func") {
+            all.push(("filter_func".to_owned(), function));
+        }
+        for holder in self.holders.iter().chain(&self.global) {
+            for (name, plugin) in plugins(holder).into_iter().flatten() {
+                let meta = plugin.get("_meta").unwrap_or(&Value::Null);
+                if let Some(function) = text(meta, "pre_function") {
+                    all.push((format!("_meta.pre_function of {name}"), function));
+                }
+                if [BEHIND, BEFORE].contains(&name.as_str()) {
+                    let functions = items(plugin, "functions").filter_map(Value::as_str);
+                    all.extend(functions.map(|function| (name.clone(), function)));
+                }
+            }
+        }
+        all
+    }
+
     fn look(&self, guarded: &BTreeSet<String>, said: &mut Vec<String>) {
         let name = called("route", self.tree);
         if !self.is_guarded() {
@@ -245,12 +266,11 @@ impl<'t> Route<'t> {
             ));
             return;
         }
-        for script in [BEHIND, BEFORE] {
-            let all = self.entries(|holder| plugins(holder)?.get(script));
-            let functions = all.all().flat_map(|plugin| items(plugin, "functions"));
-            let mut functions = functions.filter_map(Value::as_str);
-            if functions.any(|function| lua::sets(function, GATE)) {
-                said.push(format!("{name}: {script} sets the gate ${GATE} itself"));
+        for (at, function) in self.functions() {
+            if lua::may_set(function, GATE) {
+                said.push(format!(
+                    "{name}: {at} sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"
+                ));
             }
         }
         let faults: Vec<String> = looked
@@ -481,6 +501,20 @@ routes:
                     "      serverless-pre-function: {functions: [\"return function() ngx.var.caracal_gate = 'open' end\"]}\n      serverless-post-function:\n",
                 ),
                 "serverless-pre-function sets the gate",
+            ),
+            (
+                changed(
+                    behind,
+                    "      limit-count: {_meta: {pre_function: \"return function(conf, ctx) ctx.var[x .. y] = 'open' end\"}}\n      serverless-post-function:\n",
+                ),
+                "_meta.pre_function of limit-count sets the gate",
+            ),
+            (
+                changed(
+                    "    plugins:\n",
+                    "    filter_func: \"function(vars) ngx.var.caracal_gate = 'open' return true end\"\n    plugins:\n",
+                ),
+                "filter_func sets the gate",
             ),
             (
                 changed(

@@ -87,8 +87,8 @@ fn gate_of_server(lines: &[&str], said: &mut Vec<String>) {
             "nginx_config.http_server_configuration_snippet declares no gate: `set ${GATE} \"{SHUT}\";`"
         ));
     }
-    if lua::sets(&lines.join("\n"), GATE) {
-        said.push(format!("Lua in the snippet sets the gate ${GATE} itself"));
+    if lua::may_set(&lines.join("\n"), GATE) {
+        said.push(format!("Lua in the snippet sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"));
     }
 }
 
@@ -106,9 +106,9 @@ fn gate_elsewhere(nginx: &Value, said: &mut Vec<String>) {
                 said.push(format!("nginx_config.{name}: {}", opens(&statement)));
             }
         }
-        if lua::sets(&lines.join("\n"), GATE) {
+        if lua::may_set(&lines.join("\n"), GATE) {
             said.push(format!(
-                "nginx_config.{name}: Lua sets the gate ${GATE} itself"
+                "nginx_config.{name}: Lua sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"
             ));
         }
     }

@@ -95,16 +95,39 @@ pub(super) fn holds(text: &str, variable: &str, opened: &str) -> bool {
         .is_ok_and(|status| (400..600).contains(&status))
 }
 
-/// Whether anything in a text gives a value to a variable of nginx.
-pub(super) fn sets(text: &str, variable: &str) -> bool {
+/// Whether a text may give a value to a variable of nginx. Only comparisons of it are known
+/// to be harmless. `ngx.var` (`ctx.var` of APISIX is the same table) under a computed name, or
+/// handed on as a whole, may be that variable.
+pub(super) fn may_set(text: &str, variable: &str) -> bool {
     let all = tokens(text);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let quoted = format!("\"{variable}\"");
-    all.windows(3)
-        .any(|w| matches!(w, [".", name, "="] if *name == variable))
-        || all
-            .windows(4)
-            .any(|w| matches!(w, ["[", name, "]", "="] if *name == quoted))
+    let is_compared = |after: Option<&&str>| matches!(after, Some(&("~=" | "==")));
+    all.iter().enumerate().any(|(at, token)| {
+        let rest = all.get(at.saturating_add(1)..).unwrap_or_default();
+        let before = at.checked_sub(1).and_then(|at| all.get(at));
+        if *token == variable {
+            // nginx's own statements around the Lua of a snippet are looked at elsewhere.
+            if matches!(before, Some(&("$" | "{"))) {
+                return false;
+            }
+            return !is_compared(rest.first());
+        }
+        if *token == quoted {
+            return !(rest.first() == Some(&"]") && is_compared(rest.get(1)));
+        }
+        let is_table = *token == "var" && before == Some(&".");
+        is_table && !names_one(rest)
+    })
+}
+
+/// Whether a table is followed by the plain name of one of its fields.
+fn names_one(rest: &[&str]) -> bool {
+    match rest {
+        [".", ..] => true,
+        ["[", name, "]", ..] => name.starts_with('"') && !name.contains('\\'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -139,12 +162,31 @@ mod tests {
     }
 
     #[test]
-    fn whoever_sets_the_gate_is_seen() {
-        assert!(sets("x() ngx.var.g = 'open'", "g"));
-        assert!(sets("ngx.var['g']='open'", "g"));
-        assert!(!sets(
+    fn whoever_may_set_the_gate_is_seen() {
+        for setting in [
+            "x() ngx.var.g = 'open'",
+            "ngx.var['g']='open'",
+            "a, ngx.var.g, b = 1, 'open', 2",
+            "ngx.var['g'], b = 'open'",
+            "ngx.var['' .. 'g'] = 'open'",
+            "ngx.var[name] = 'open'",
+            "ngx.var['\\103'] = 'open'",
+            "ctx.var.g = 'open'",
+            "local v = ngx.var v[name] = 'open'",
+            "rawset(ngx.var, name, 'open')",
+            "local v = ngx.var.h v.g = 'open'",
+        ] {
+            assert!(may_set(setting, "g"), "{setting}");
+        }
+        for harmless in [
             "if ngx.var.g == 'open' then end -- ngx.var.g = 1",
-            "g"
-        ));
+            "if ngx.var['g'] ~= 'open' then return 503 end",
+            "ngx.var.h = ngx.var['i']",
+            "local var = 1; log(var)",
+            "set $g 'deny';",
+            "",
+        ] {
+            assert!(!may_set(harmless, "g"), "{harmless}");
+        }
     }
 }
