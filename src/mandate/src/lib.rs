@@ -2,28 +2,62 @@
 //!
 //! Pure: bytes, configuration, key set, revocation view and the time go in, a
 //! verdict comes out. No I/O, no clock, no logging, no host calls.
+//!
+//! One room for each subject. A room uses only rooms that stand above it here:
+//!
+//! - [`json`], [`header_names`], [`reply`], [`request`], [`failure`]: strict JSON; the edge's
+//!   own headers; error codes and what a client is answered; what is read of a request; why
+//!   a call came to nothing.
+//! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
+//! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache of
+//!   verified ones.
+//! - [`revocation`]: what is revoked, as it is shared between the VMs of a proxy.
+//! - [`routing`]: which resource a request is for, and what its path and method require.
+//! - [`config`]: the filter's configuration.
+//! - [`upstream`]: what the upstream is sent of a verified mandate.
+//! - [`decision`]: the contract's order of checks, and explanations of a decision.
 
-pub mod cache;
-pub mod checks;
-pub mod claims;
 pub mod config;
-pub mod decide;
-mod es256;
-pub mod explain;
+pub mod decision;
 pub mod failure;
-pub mod forward;
-pub mod host;
+pub mod header_names;
 pub mod json;
-pub mod jws;
-pub mod keys;
-pub mod mandate;
-pub mod path;
-mod record;
-pub mod refresh;
-pub mod refusal;
-pub mod requirements;
-pub mod resources;
+pub mod jwks;
+pub mod reply;
+pub mod request;
 pub mod revocation;
-pub mod signature;
+pub mod routing;
+mod shared_record;
+pub mod token;
+pub mod upstream;
 
-pub use mandate::Mandate;
+pub use token::mandate::Mandate;
+
+#[doc(hidden)]
+pub use aliases::*;
+
+/// The modules under their older paths.
+mod aliases {
+    pub use crate::decision::{checks, explain};
+    pub use crate::jwks::{key_set as keys, refresh, signature};
+    pub use crate::routing::{authority as host, path, resources, routes as requirements};
+    pub use crate::token::{cache, claims};
+    pub use crate::{reply as refusal, upstream as forward};
+
+    #[allow(missing_docs)]
+    pub mod decide {
+        pub use crate::decision::context::Context;
+        pub use crate::decision::verifier::*;
+        pub use crate::request::RequestView;
+    }
+    #[allow(missing_docs)]
+    pub mod mandate {
+        pub use crate::token::fingerprint::Fingerprint;
+        pub use crate::token::mandate::*;
+    }
+    #[allow(missing_docs)]
+    pub mod jws {
+        pub use crate::token::bearer::bearer_token;
+        pub use crate::token::jws::*;
+    }
+}

@@ -1,14 +1,18 @@
 //! The filter's configuration: one JSON object, the proxy's plugin
 //! configuration (design, "Interfaces others rely on").
 //!
-//! `model` is what the object says, with the defaults filled in, and what the
-//! JSON Schema is generated from, `rules` its part about resources and routes; `reader` walks a JSON tree and collects every
-//! error with its key's path; `digest` names a document in
-//! the log; `parse` reads the one into the other, `parse_host` what depends on the proxy.
+//! `model` is what the object says, with the defaults filled in, and what the JSON Schema
+//! is generated from; `rules` is its part about resources and routes, `bounds` the limits
+//! of every value. `reader` walks a JSON tree and collects every error with its key's path.
+//! `parse` and its kin read a document into the model; `compile` makes of it the rules in
+//! force; `digest` names a document in the log.
 
+mod bounds;
+mod compile;
 mod digest;
 mod model;
 mod parse;
+mod parse_forward;
 mod parse_host;
 mod parse_rules;
 mod reader;

@@ -5,47 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::bounds::*;
 #[cfg(feature = "schema")]
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
+use crate::jwks::key_set::Algorithm;
+use crate::routing::routes::Requirements;
 #[cfg(feature = "schema")]
-use super::schema::*;
-use crate::keys::Algorithm;
-use crate::requirements::{DEFAULT_MAX_HOP_COUNT, Requirements};
-
-/// An inclusive range of integers and the default within it.
-pub(super) struct Bounds {
-    pub(super) min: u64,
-    pub(super) max: u64,
-    pub(super) default: u64,
-}
-
-const fn bounds(min: u64, max: u64, default: u64) -> Bounds {
-    Bounds { min, max, default }
-}
-
-pub(super) const JWKS_TIMEOUT_MS: Bounds = bounds(100, 60_000, 5_000);
-pub(super) const JWKS_TTL_S: Bounds = bounds(10, 86_400, 300);
-pub(super) const JWKS_MAX_STALE_S: Bounds = bounds(0, 86_400, 600);
-pub(super) const CLOCK_SKEW_S: Bounds = bounds(0, 300, 60);
-pub(super) const MAX_HOP_COUNT: Bounds = bounds(0, 1_000, DEFAULT_MAX_HOP_COUNT);
-pub(super) const MAX_TOKEN_BYTES: Bounds = bounds(512, 65_536, 8_192);
-pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
-pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
-pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
-pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);
-pub(super) const MAX_LIFETIME_S: Bounds = bounds(60, 86_400, 86_400);
-pub(super) const MAX_STALENESS_S: Bounds = bounds(1, 3_600, 30);
-pub(super) const POLL_INTERVAL_MS: Bounds = bounds(10, 60_000, 1_000);
-
-/// Most entries of one list.
-pub(super) const MAX_LIST: usize = 256;
-/// Most routes, and most excluded prefixes.
-pub(super) const MAX_ROUTES: usize = 1_024;
-/// Most headers, and most variables, that carry the principal.
-pub(super) const MAX_FORWARDED: usize = 64;
-/// Longest string, in bytes.
-pub(super) const MAX_STRING: usize = 2_048;
+use defaults::*;
 
 /// Configuration of the Caracal edge filter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -393,3 +360,32 @@ pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
     ("x-caracal-delegation-id", PrincipalClaim::DelegationEdgeId),
     ("x-caracal-hop-count", PrincipalClaim::HopCount),
 ];
+
+/// Defaults by function, as schemars asks for them.
+#[cfg(feature = "schema")]
+mod defaults {
+    use super::*;
+
+    macro_rules! defaults {
+        ($($name:ident: $type:ty = $value:expr;)*) => {
+            $(pub(super) fn $name() -> $type { $value })*
+        };
+    }
+    defaults! {
+        default_host: Host = Host::Envoy;
+        default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
+        default_clock_skew: u64 = CLOCK_SKEW_S.default;
+        default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
+        default_jwks_ttl: u64 = JWKS_TTL_S.default;
+        default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
+        default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
+        default_max_paused: u64 = MAX_PAUSED.default;
+        default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
+        default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
+        default_max_anchors: u64 = MAX_ANCHORS.default;
+        default_max_staleness: u64 = MAX_STALENESS_S.default;
+        default_poll_interval: u64 = POLL_INTERVAL_MS.default;
+        default_true: bool = true;
+        default_forward_headers: BTreeMap<String, PrincipalClaim> = Forward::default().headers;
+    }
+}

@@ -1,19 +1,20 @@
 //! Reads a JSON document into a [`Configuration`].
 
-use std::collections::BTreeMap;
-
-use super::model::{
-    CLOCK_SKEW_S, Configuration, Disabled, Feed, Forward, Host, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS,
-    JWKS_TTL_S, Jwks, Limits, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_FORWARDED, MAX_LIFETIME_S,
-    MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
-    PrincipalClaim, Revocation, Secret,
+use super::bounds::{
+    CLOCK_SKEW_S, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S, MAX_ANCHORS, MAX_CACHED_MANDATES,
+    MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
+    POLL_INTERVAL_MS,
 };
+use super::model::{
+    Configuration, Disabled, Feed, Forward, Host, Jwks, Limits, Revocation, Secret,
+};
+use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, quoted};
 use super::{parse_host, parse_rules, values};
-use crate::forward::RESOURCE_HEADER;
+use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
-use crate::keys::Algorithm;
-use crate::requirements::Requirements;
+use crate::jwks::key_set::Algorithm;
+use crate::routing::routes::Requirements;
 
 /// Largest configuration, in bytes.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
@@ -312,30 +313,4 @@ fn forward(at: &At<'_, '_, '_>, host: Host) -> Option<Forward> {
         variables,
         gate,
     })
-}
-
-/// What carries the principal, by a name that a rule is asked about.
-pub(super) fn forwarded(
-    at: &At<'_, '_, '_>,
-    check: fn(&str) -> Result<(), String>,
-) -> Option<BTreeMap<String, PrincipalClaim>> {
-    let mut headers = BTreeMap::new();
-    for (name, claim) in at.entries(MAX_FORWARDED)? {
-        if let Err(problem) = check(name) {
-            claim.fail::<()>(format!("{} {problem}", quoted(name)));
-        }
-        let Some(text) = claim.text() else { continue };
-        match PrincipalClaim::ALL.iter().find(|(known, _)| *known == text) {
-            Some((_, known)) => drop(headers.insert(name.to_owned(), *known)),
-            None => {
-                let all: Vec<&str> = PrincipalClaim::ALL.iter().map(|(name, _)| *name).collect();
-                claim.fail::<()>(format!(
-                    "expected a claim ({}), found {}",
-                    all.join(", "),
-                    quoted(text)
-                ));
-            }
-        }
-    }
-    Some(headers)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{Gate, Host, PrincipalClaim};
-use super::parse::forwarded;
+use super::parse_forward::forwarded;
 use super::reader::{At, Object, quoted};
 use super::values;
 

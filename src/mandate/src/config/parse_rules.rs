@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{MAX_HOP_COUNT, MAX_ROUTES};
+use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
 use super::reader::{At, Object, quoted};
 use super::rules::{
     MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Resource, RouteOverrides,
 };
 use super::values;
-use crate::claims::TokenUse;
-use crate::host::HostName;
+use crate::routing::authority::HostName;
+use crate::token::claims::TokenUse;
 
 /// Which resources are protected: one without a name, or those that are named.
 #[derive(Default)]

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use super::model::{Bounds, MAX_LIST, MAX_STRING};
+use super::bounds::{Bounds, MAX_LIST, MAX_STRING};
 use crate::json::{Members, Number, Value};
 
 /// One thing wrong with a configuration.

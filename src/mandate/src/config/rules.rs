@@ -1,18 +1,16 @@
-//! What a configuration says of resources, routes and requirements, and what that
-//! puts in force (deploy/RULES.md). The doc comments are descriptions in the JSON
+//! What a configuration says of resources, routes and requirements
+//! (deploy/RULES.md). The doc comments are descriptions in the JSON
 //! Schema.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::model::Configuration;
 #[cfg(feature = "schema")]
-use super::model::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
-use crate::claims::TokenUse;
-use crate::host::HostName;
-use crate::requirements::{self, Requirements, Rules};
-use crate::resources::{self, Resources};
+use super::bounds::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
+use crate::header_names::MAX_VALUE_BYTES;
+use crate::routing::routes::Requirements;
+use crate::token::claims::TokenUse;
 
 /// Most resources.
 pub(super) const MAX_RESOURCES: usize = 64;
@@ -21,7 +19,7 @@ pub(super) const MAX_HOSTS: usize = 64;
 /// Most methods of one route.
 pub(super) const MAX_METHODS: usize = 16;
 /// Longest identifier of a resource, in bytes: it is sent as a header.
-pub(super) const MAX_IDENTIFIER: usize = crate::forward::MAX_VALUE_BYTES;
+pub(super) const MAX_IDENTIFIER: usize = MAX_VALUE_BYTES;
 
 /// Requirements that replace those around them; what is not named stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -119,57 +117,9 @@ impl Overrides {
     }
 }
 
-impl Configuration {
-    /// The resources that the configuration puts in force, each with its rules. It
-    /// names them itself, or there is one: the `audience`.
-    pub fn in_force(&self) -> Resources {
-        if let Some(audience) = &self.audience {
-            let rules = rules(&self.requirements, &self.routes, &self.exclude);
-            return Resources::unnamed(audience, rules);
-        }
-        let resource = |(id, own): (&String, &Resource)| {
-            let base = own.requirements.over(&self.requirements);
-            resources::Resource {
-                id: id.clone(),
-                audience: own.audience_of(id).to_owned(),
-                rules: rules(&base, &own.routes, &own.exclude),
-                hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
-            }
-        };
-        Resources::named(self.resources.iter().map(resource).collect())
-    }
-}
-
 impl Resource {
     /// Its audience under an identifier.
     pub fn audience_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.audience.as_deref().unwrap_or(id)
     }
-}
-
-/// The reader has checked them.
-fn hosts(names: &[String]) -> Vec<HostName> {
-    names
-        .iter()
-        .filter_map(|name| HostName::parse(name))
-        .collect()
-}
-
-fn rules(
-    base: &Requirements,
-    routes: &BTreeMap<String, RouteOverrides>,
-    exclude: &[String],
-) -> Rules {
-    let route = |(prefix, own): (&String, &RouteOverrides)| {
-        let requirements = own.requirements.over(base);
-        let methods = own.methods.iter();
-        requirements::Route {
-            prefix: prefix.clone(),
-            methods: methods
-                .map(|(name, own)| (name.clone(), own.over(&requirements)))
-                .collect(),
-            requirements,
-        }
-    };
-    Rules::new(base.clone(), routes.iter().map(route).collect(), exclude)
 }

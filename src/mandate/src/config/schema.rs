@@ -1,34 +1,6 @@
-//! The JSON Schema of the configuration, generated from `model`'s types, and the
-//! defaults by function that schemars asks for.
+//! The JSON Schema of the configuration, generated from `model`'s types.
 
-use std::collections::BTreeMap;
-
-use super::model::*;
-
-use crate::keys::Algorithm;
-
-macro_rules! defaults {
-    ($($name:ident: $type:ty = $value:expr;)*) => {
-        $(pub(super) fn $name() -> $type { $value })*
-    };
-}
-defaults! {
-    default_host: Host = Host::Envoy;
-    default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
-    default_clock_skew: u64 = CLOCK_SKEW_S.default;
-    default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
-    default_jwks_ttl: u64 = JWKS_TTL_S.default;
-    default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
-    default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
-    default_max_paused: u64 = MAX_PAUSED.default;
-    default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
-    default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
-    default_max_anchors: u64 = MAX_ANCHORS.default;
-    default_max_staleness: u64 = MAX_STALENESS_S.default;
-    default_poll_interval: u64 = POLL_INTERVAL_MS.default;
-    default_true: bool = true;
-    default_forward_headers: BTreeMap<String, PrincipalClaim> = Forward::default().headers;
-}
+use super::model::Configuration;
 
 /// The JSON Schema of the configuration (draft 2020-12).
 ///

@@ -2,8 +2,8 @@
 //! name; the schema is held against the same table.
 
 use super::*;
-use crate::keys::Algorithm;
-use crate::requirements::{MethodId, RuleId};
+use crate::jwks::key_set::Algorithm;
+use crate::routing::routes::{MethodId, RuleId};
 
 const LEAST: &str = r#""issuer":"https://sts.example.com","zone_id":"z","audience":"a","jwks":{"upstream":"sts"},"revocation":"disabled""#;
 

@@ -2,7 +2,7 @@
 
 use super::tests::{nothing, paths};
 use super::*;
-use crate::resources::Resources;
+use crate::routing::resources::Resources;
 
 const LEAST: &str = r#""issuer":"https://sts.example.com","zone_id":"z","jwks":{"upstream":"sts"},"revocation":"disabled""#;
 

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{AnchorId, Availability};
-use crate::claims::Claims;
 use crate::failure::{Cause, Logged, Turn, turn};
 use crate::json::{self, Number, Value};
-use crate::mandate::anchor_texts;
+use crate::token::anchor::anchor_texts;
+use crate::token::claims::Claims;
 
 /// Largest answer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;

@@ -6,7 +6,7 @@
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
 use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
-use crate::record;
+use crate::shared_record;
 
 /// Longest wait that is asked of the companion, in milliseconds.
 const MAX_WAIT_MS: u64 = 30_000;
@@ -328,13 +328,13 @@ impl Head {
         for (number, value) in numbers.iter_mut().zip(all) {
             *number = value;
         }
-        record::encode(MAGIC, &numbers, generation)
+        shared_record::encode(MAGIC, &numbers, generation)
     }
 
     /// Reads what [`Head::encode`] wrote. `None` for anything else.
     #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, generation) = record::decode::<NUMBERS>(MAGIC, bytes)?;
+        let (numbers, generation) = shared_record::decode::<NUMBERS>(MAGIC, bytes)?;
         if generation.len() > MAX_CURSOR_BYTES {
             return None;
         }

@@ -49,7 +49,7 @@ impl Chunk {
     /// Reads the chunk of that name. `None` when the bytes are another chunk's,
     /// another version's, or damaged.
     pub fn decode(name: ChunkName, bytes: &[u8]) -> Option<Self> {
-        let ([image, index], entries) = crate::record::decode::<2>(MAGIC, bytes)?;
+        let ([image, index], entries) = crate::shared_record::decode::<2>(MAGIC, bytes)?;
         let fits = image == name.image && index == name.index;
         (fits && entries.len().is_multiple_of(ENTRY_BYTES)).then(|| Chunk {
             entries: entries.to_vec(),
@@ -58,7 +58,7 @@ impl Chunk {
 
     /// The bytes that [`Chunk::decode`] reads.
     pub fn encode(&self, name: ChunkName) -> Vec<u8> {
-        crate::record::encode(MAGIC, &[name.image, name.index], &self.entries)
+        crate::shared_record::encode(MAGIC, &[name.image, name.index], &self.entries)
     }
 
     /// How many entries it has.

@@ -13,28 +13,7 @@ pub mod log;
 pub mod page;
 pub mod replica;
 
-use sha2::{Digest as _, Sha256};
-
-/// An anchor (`sid`, `root_sid`, `agent_session_id` or `delegation_edge_id`) as
-/// the revocation state knows it: the first 64 bits of the SHA-256 of its bytes.
-///
-/// Two anchors can share an id; a good mandate is then refused. With a million
-/// anchors revoked that happens to one mandate in 2^42 (four anchors in 2^64 ids
-/// against 2^20). A revoked one is never missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AnchorId(pub(crate) u64);
-
-impl AnchorId {
-    /// The id of an anchor.
-    pub fn of(anchor: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(anchor.as_bytes()).into();
-        AnchorId(
-            digest
-                .first_chunk()
-                .map_or(0, |first| u64::from_le_bytes(*first)),
-        )
-    }
-}
+pub use crate::token::anchor::AnchorId;
 
 /// Whether the revocation state can be decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidJson, Members, Value};
-use crate::signature::{P256Key, PublicKey};
+use crate::jwks::signature::{P256Key, PublicKey};
 
 /// Largest key set document accepted, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;

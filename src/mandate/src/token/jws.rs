@@ -1,7 +1,6 @@
-//! The credential before any key is known: the bearer token of a request
-//! (RFC 6750) and the unsigned part of a compact JWS (RFC 7515). Nothing in
-//! here decides more than "this can't be a mandate"; rows 2 and the first half
-//! of row 3 of the contract.
+//! The credential before any key is known: the unsigned part of a compact JWS (RFC 7515).
+//! Nothing in here decides more than "this can't be a mandate": the first half of row 3 of
+//! the contract.
 
 use std::fmt;
 
@@ -9,62 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::json::{self, InvalidJson, Value};
-use crate::keys::Algorithm;
-use crate::refusal::Refusal;
-
-/// The token of the one `Authorization: Bearer` that a request carries.
-///
-/// `values` are the request's `Authorization` values, in order.
-///
-/// # Errors
-/// `missing_token` when there is none, it is empty or of another scheme;
-/// `invalid_token` when there is more than one, or a comma in it (proxies join
-/// duplicated headers with one, so which of the two the upstream reads is
-/// anybody's guess).
-pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
-    let Some((first, more)) = values.split_first() else {
-        return Err(Refusal::missing_token());
-    };
-    let Some((scheme, rest)) = split_scheme(trim(first)) else {
-        return Err(Refusal::missing_token());
-    };
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::missing_token());
-    }
-    if !more.is_empty() || rest.contains(&b',') {
-        return Err(Refusal::invalid_token(
-            "more than one Authorization credential",
-        ));
-    }
-    let token = trim(rest);
-    if token.is_empty() {
-        return Err(Refusal::missing_token());
-    }
-    Ok(token)
-}
-
-/// Splits at the first SP or HTAB. No other white space separates (contract,
-/// "Stricter"): U+00A0 after `Bearer` is part of an unknown scheme.
-fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = value.iter().position(|b| is_space(*b))?;
-    value.split_at_checked(at)
-}
-
-fn is_space(b: u8) -> bool {
-    b == b' ' || b == b'\t'
-}
-
-fn trim(value: &[u8]) -> &[u8] {
-    let start = value
-        .iter()
-        .position(|b| !is_space(*b))
-        .unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|b| !is_space(*b))
-        .map_or(start, |last| last.saturating_add(1));
-    value.get(start..end).unwrap_or_default()
-}
+use crate::jwks::key_set::Algorithm;
 
 /// What an unsigned look at a token may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -211,7 +155,6 @@ impl fmt::Debug for UnverifiedMandate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::ErrorCode;
 
     const BOTH: &[Algorithm] = &[Algorithm::Es256, Algorithm::EdDsa];
 
@@ -225,54 +168,6 @@ mod tests {
     fn with_header(header: &str) -> Result<UnverifiedMandate, InvalidJws> {
         let token = format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header));
         UnverifiedMandate::parse(token.as_bytes(), limits())
-    }
-
-    #[test]
-    fn one_bearer_credential_counts() {
-        let ok: &[&[u8]] = &[
-            b"Bearer t",
-            b"bearer  t ",
-            b"BEARER\tt\t",
-            b"bEaReR \t t",
-            b" \tBearer t",
-        ];
-        for value in ok {
-            assert_eq!(bearer_token(&[value]).ok(), Some(&b"t"[..]), "{value:?}");
-        }
-        let missing: &[&[&[u8]]] = &[
-            &[],
-            &[b""],
-            &[b"Bearer"],
-            &[b"Bearer "],
-            &[b"Bearer \t "],
-            &[b"Basic t"],
-            &[b"Basic a, Bearer t"],
-            &[b"Basic a", b"Bearer t"],
-            &[b"Bearer\xc2\xa0t"],
-            &[b"Bearer\x0bt"],
-            &[b",Bearer t"],
-            &[b"", b"Bearer t"],
-        ];
-        for values in missing {
-            assert_eq!(
-                bearer_token(values).unwrap_err().code(),
-                ErrorCode::MissingToken,
-                "{values:?}"
-            );
-        }
-        let invalid: &[&[&[u8]]] = &[
-            &[b"Bearer t", b"Bearer t"],
-            &[b"Bearer t,Bearer t"],
-            &[b"Bearer ,"],
-            &[b"Bearer t", b""],
-        ];
-        for values in invalid {
-            assert_eq!(
-                bearer_token(values).unwrap_err().code(),
-                ErrorCode::InvalidToken,
-                "{values:?}"
-            );
-        }
     }
 
     #[test]

@@ -2,16 +2,16 @@
 //! signed part) to 13, each with a name. There is one list of them: a decision runs
 //! it until the first failure, and an explanation shows every one.
 
-use crate::claims::{Claims, InvalidClaim};
-use crate::decide::{Context, Verifier};
-use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::Requirements;
+use super::context::{Context, TokenPolicy};
+use crate::reply::{ErrorCode, Refusal};
 use crate::revocation::{AnchorId, Availability};
+use crate::routing::routes::Requirements;
+use crate::token::claims::{Claims, InvalidClaim};
 
 /// What the checks look at.
 #[derive(Clone, Copy)]
 pub(crate) struct Facts<'a> {
-    pub(crate) verifier: &'a Verifier,
+    pub(crate) policy: &'a TokenPolicy,
     pub(crate) claims: &'a Claims,
     pub(crate) anchors: &'a [AnchorId],
     pub(crate) audience: &'a str,
@@ -120,12 +120,12 @@ fn malformed(why: &InvalidClaim) -> Stop {
 
 /// The latest `iat` and `nbf`.
 fn latest(facts: &Facts<'_>) -> u64 {
-    facts.with.now.saturating_add(facts.verifier.clock_skew_s)
+    facts.with.now.saturating_add(facts.policy.clock_skew_s)
 }
 
 #[inline(always)]
 fn issuer(facts: &Facts<'_>) -> Result<(), Stop> {
-    if facts.claims.iss != facts.verifier.issuer {
+    if facts.claims.iss != facts.policy.issuer {
         return refuse("it is of another issuer");
     }
     Ok(())
@@ -142,7 +142,7 @@ fn audience(facts: &Facts<'_>) -> Result<(), Stop> {
 /// `exp > now - skew`, without a difference that could go below zero.
 #[inline(always)]
 fn expiry_with_skew(facts: &Facts<'_>) -> Result<(), Stop> {
-    let skew = facts.verifier.clock_skew_s;
+    let skew = facts.policy.clock_skew_s;
     if facts.claims.exp.saturating_add(skew) <= facts.with.now {
         return refuse("it has expired");
     }
@@ -170,7 +170,7 @@ fn not_before(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn lifetime(facts: &Facts<'_>) -> Result<(), Stop> {
     let lives_s = facts.claims.exp.saturating_sub(facts.claims.iat);
-    if lives_s > facts.verifier.max_lifetime_s {
+    if lives_s > facts.policy.max_lifetime_s {
         return refuse("it is valid for too long");
     }
     Ok(())
@@ -187,7 +187,7 @@ fn token_use(facts: &Facts<'_>) -> Result<(), Stop> {
 
 #[inline(always)]
 fn zone(facts: &Facts<'_>) -> Result<(), Stop> {
-    if facts.claims.zone_id.as_deref() != Some(facts.verifier.zone_id.as_str()) {
+    if facts.claims.zone_id.as_deref() != Some(facts.policy.zone_id.as_str()) {
         let what = "The mandate is of another zone";
         return Err(Refusal::new(ErrorCode::InvalidZone, what).into());
     }
@@ -341,8 +341,8 @@ fn delegation_epoch(facts: &Facts<'_>) -> Result<(), Stop> {
 mod tests {
     use super::*;
     use crate::config::Configuration;
+    use crate::jwks::signature::PureRust;
     use crate::revocation::Disabled;
-    use crate::signature::PureRust;
 
     /// What the life of a mandate is answered under `limits`.
     fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
@@ -354,9 +354,9 @@ mod tests {
             r#"{{"iss":"https://sts.example","aud":"a","exp":{exp},"iat":{iat},"jti":"j","sub":"s","sid":"s","root_sid":"r","client_id":"c","zone_id":"z","use":"resource","sub_type":"user"}}"#
         );
         let claims = Claims::parse(claims.as_bytes()).unwrap();
-        let verifier = Verifier::from(&configuration);
+        let policy = TokenPolicy::from(&configuration);
         let facts = Facts {
-            verifier: &verifier,
+            policy: &policy,
             claims: &claims,
             anchors: &[],
             audience: "a",

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::mandate::Mandate;
+use crate::token::mandate::Mandate;
 
 /// Characters at a token's end that are kept only as a digest: half of a signature
 /// (`s` of ES256, `S` of EdDSA), about 250 bits that nobody can guess, and one block

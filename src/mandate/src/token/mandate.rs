@@ -3,57 +3,16 @@
 
 use std::fmt;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::claims::{Claims, InvalidClaims};
-use crate::jws::UnverifiedMandate;
-use crate::keys::{KeySet, Thumbprint};
-use crate::revocation::AnchorId;
-use crate::signature::SignatureVerifier;
-
-/// What logs, metrics and access logs may show of a token: the first 8 bytes of
-/// its SHA-256 (contract, "Audit stream").
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 8]);
-
-impl Fingerprint {
-    /// Of the token as it came.
-    pub fn of(token: &[u8]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
-    }
-
-    /// Lower-case hex digits, as they are shown.
-    pub fn to_hex(self) -> [u8; 16] {
-        let mut hex = [0; 16];
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        for (to, digit) in hex.iter_mut().zip(digits) {
-            *to = match digit {
-                0..=9 => b'0' | digit,
-                // 10 is the first letter, which stands at 0x61.
-                _ => digit.wrapping_add(b'a' - 10),
-            };
-        }
-        hex
-    }
-}
-
-/// Lower-case hex, 16 digits.
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use super::anchor::{AnchorId, anchors};
+use super::fingerprint::Fingerprint;
+use crate::jwks::key_set::{KeySet, Thumbprint};
+use crate::jwks::signature::SignatureVerifier;
+use crate::token::claims::{Claims, InvalidClaims};
+use crate::token::jws::UnverifiedMandate;
 
 /// A mandate whose signature one of the zone's keys verified and whose claims
 /// are well formed. Whether it is accepted, here and now, is judged by
-/// [`Verifier::decide`](crate::decide::Verifier::decide) on every request.
+/// [`Verifier::decide`](crate::decision::verifier::Verifier::decide) on every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mandate {
     claims: Claims,
@@ -141,21 +100,4 @@ pub(crate) fn verify(
         thumbprint: *key.thumbprint(),
         fingerprint,
     })
-}
-
-/// Digested once for each mandate, not once for each request. A claim of a wrong
-/// shape has no anchor; row 6 refuses its mandate before it is asked for.
-pub(crate) fn anchors(claims: &Claims) -> Vec<AnchorId> {
-    anchor_texts(claims).map(AnchorId::of).collect()
-}
-
-/// The anchors as the claims have them.
-pub(crate) fn anchor_texts(claims: &Claims) -> impl Iterator<Item = &str> {
-    let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
-    let optional = optional
-        .into_iter()
-        .filter_map(|shape| shape.as_ref().ok().and_then(Option::as_deref));
-    [claims.sid.as_str(), claims.root_sid.as_str()]
-        .into_iter()
-        .chain(optional)
 }

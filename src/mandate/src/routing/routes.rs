@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use crate::claims::TokenUse;
-use crate::path::{InvalidPath, RequestPath, Work};
+use crate::reply::{ErrorCode, Refusal};
+use crate::routing::path::{InvalidPath, RequestPath, Work};
+use crate::token::claims::TokenUse;
 
 /// Default of `max_hop_count` (contract, row 10).
 pub const DEFAULT_MAX_HOP_COUNT: u64 = 10;
@@ -71,6 +72,13 @@ pub struct InvalidMethod;
 impl fmt::Display for InvalidMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("The method is not in upper case")
+    }
+}
+
+impl From<InvalidMethod> for Refusal {
+    fn from(why: InvalidMethod) -> Self {
+        Refusal::new(ErrorCode::InvalidRequest, why.to_string())
+            .with_hint("Send the method in upper case.")
     }
 }
 

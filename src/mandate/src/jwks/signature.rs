@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use ed25519_compact as ed25519;
 use jwt_simple::algorithms::{ECDSAP256PublicKeyLike as _, ES256PublicKey};
 
-use crate::es256::Tables;
+use crate::jwks::es256::Tables;
 
 /// Bytes of a JOSE ES256 or EdDSA signature: `r || s`, or `R || S`.
 pub const SIGNATURE_BYTES: usize = 64;

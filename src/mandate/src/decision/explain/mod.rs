@@ -6,17 +6,22 @@
 
 mod check;
 
-use crate::cache::MandateCache;
-use crate::checks::{Facts, MandateCheck, Stop};
-use crate::claims::Claims;
-use crate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
-use crate::jws::{self, TokenLimits, UnverifiedMandate};
-use crate::keys::Algorithm;
-use crate::mandate::{self, Fingerprint, InvalidMandate};
-use crate::path::{InvalidPath, RequestPath};
-use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::{RuleId, Rules};
-use crate::resources::{Place, ResourceId};
+use crate::decision::checks::{Facts, MandateCheck, Stop};
+use crate::decision::context::Context;
+use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
+use crate::jwks::key_set::Algorithm;
+use crate::reply::{ErrorCode, Refusal};
+use crate::request::RequestView;
+use crate::routing::path::{InvalidPath, RequestPath};
+use crate::routing::resources::{Place, ResourceId};
+use crate::routing::routes::{RuleId, Rules};
+use crate::token::anchor::anchors;
+use crate::token::bearer::bearer_token;
+use crate::token::cache::MandateCache;
+use crate::token::claims::Claims;
+use crate::token::fingerprint::Fingerprint;
+use crate::token::jws::{TokenLimits, UnverifiedMandate};
+use crate::token::mandate::{self, InvalidMandate};
 
 use check::is_of_token;
 pub use check::{Check, TokenCheck};
@@ -110,7 +115,7 @@ impl Verifier {
         let resource = match self.resources().choose(request.authority, request.resource) {
             Ok(resource) => resource,
             Err(why) => {
-                location.refused = refused(TokenCheck::Resource, Refusal::invalid_choice(why));
+                location.refused = refused(TokenCheck::Resource, Refusal::from(why));
                 return location;
             }
         };
@@ -140,7 +145,7 @@ impl Verifier {
                 });
             }
             Err(why) => {
-                location.refused = refused(TokenCheck::Method, Refusal::invalid_method(why));
+                location.refused = refused(TokenCheck::Method, Refusal::from(why));
             }
         }
         location
@@ -164,7 +169,7 @@ impl Verifier {
                 }
             }
         };
-        let seen = match jws::bearer_token(request.authorization) {
+        let seen = match bearer_token(request.authorization) {
             Err(refusal) => Seen {
                 failed: Some((TokenCheck::Credential, refusal.description().to_owned())),
                 ..Seen::default()
@@ -207,7 +212,7 @@ impl Verifier {
             };
             UnverifiedMandate::parse(token, limits)
         };
-        let mut read = parse(self.max_token_bytes, &self.algorithms);
+        let mut read = parse(self.policy.max_token_bytes, &self.policy.algorithms);
         if let Err(why) = &read {
             seen.failed = Some((TokenCheck::of_jws(*why), why.to_string()));
             read = parse(usize::MAX, &[Algorithm::Es256, Algorithm::EdDsa]);
@@ -263,12 +268,12 @@ impl Verifier {
             checks.push((Check::Token(*check), outcome));
         }
         let mut stopped = None;
-        let anchors = seen.claims.as_ref().map(mandate::anchors);
+        let anchors = seen.claims.as_ref().map(anchors);
         for check in MandateCheck::ALL {
             let said = match (&seen.claims, &anchors, required) {
                 (Some(claims), Some(anchors), Some((audience, required))) => {
                     Some(check.judge(&Facts {
-                        verifier: self,
+                        policy: &self.policy,
                         claims,
                         anchors,
                         audience,

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use crate::decide::RequestView;
-use crate::host::{Host, HostName};
-use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::{MethodId, Requirements, RuleId, Rules};
+use crate::reply::{ErrorCode, Refusal};
+use crate::request::RequestView;
+use crate::routing::authority::{Host, HostName};
+use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
 
 /// A protected resource.
 #[derive(Debug, Clone)]
@@ -75,6 +75,14 @@ impl fmt::Display for InvalidChoice {
                 "The host is that of a resource with another port, a final dot or another spelling of its address"
             }
         })
+    }
+}
+
+impl From<InvalidChoice> for Refusal {
+    fn from(why: InvalidChoice) -> Self {
+        Refusal::new(ErrorCode::InvalidRequest, why.to_string()).with_hint(
+            "Send X-Caracal-Resource once, with the identifier of a resource that this host serves.",
+        )
     }
 }
 
@@ -224,18 +232,14 @@ impl Resources {
     /// # Errors
     /// 400 `invalid_request`: none of them depends on a mandate.
     pub fn place(&self, request: &RequestView<'_>) -> Result<Place, Refusal> {
-        let resource = self
-            .choose(request.authority, request.resource)
-            .map_err(Refusal::invalid_choice)?;
+        let resource = self.choose(request.authority, request.resource)?;
         let Some(rules) = self.get(resource).map(|one| &one.rules) else {
             return Err(Refusal::unavailable("The edge has no such resource"));
         };
         let rule = rules
             .find(request.target)
             .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
-        let method = rules
-            .method(rule, request.method)
-            .map_err(Refusal::invalid_method)?;
+        let method = rules.method(rule, request.method)?;
         Ok(Place {
             resource,
             rule,

@@ -5,33 +5,20 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::cache::MandateCache;
-use crate::checks::{self, Facts, Stop};
+use super::checks::{self, Facts, Stop};
+use super::context::{Context, TokenPolicy};
 use crate::config::Configuration;
-use crate::jws::{self, InvalidJws, TokenLimits, UnverifiedMandate};
-use crate::keys::{Algorithm, KeySet};
-use crate::mandate::{self, Fingerprint, InvalidMandate, Mandate};
-use crate::refusal::{ErrorCode, Refusal};
-use crate::requirements::RuleId;
-use crate::resources::{Place, ResourceId, Resources};
-use crate::revocation::RevocationView;
-use crate::signature::SignatureVerifier;
-
-/// What of a request is read before its mandate is. All of it is the client's word,
-/// as it was received: before reserved headers are removed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RequestView<'t> {
-    /// The method (`:method`).
-    pub method: Option<&'t [u8]>,
-    /// The request target (`:path`), with its query.
-    pub target: Option<&'t [u8]>,
-    /// Host and port (`:authority`).
-    pub authority: Option<&'t [u8]>,
-    /// The value of every `X-Caracal-Resource` header.
-    pub resource: &'t [&'t [u8]],
-    /// The value of every `Authorization` header.
-    pub authorization: &'t [&'t [u8]],
-}
+use crate::jwks::key_set::KeySet;
+use crate::jwks::signature::SignatureVerifier;
+use crate::reply::{ErrorCode, Refusal};
+use crate::request::RequestView;
+use crate::routing::resources::{Place, ResourceId, Resources};
+use crate::routing::routes::RuleId;
+use crate::token::bearer::bearer_token;
+use crate::token::cache::MandateCache;
+use crate::token::fingerprint::Fingerprint;
+use crate::token::jws::{InvalidJws, TokenLimits, UnverifiedMandate};
+use crate::token::mandate::{self, InvalidMandate, Mandate};
 
 /// What can be said of a request without any dependency (rows 0 to 2 and the
 /// unsigned part of row 3).
@@ -114,40 +101,17 @@ pub enum Verdict {
     NeedsRevocations(Rc<Mandate>),
 }
 
-/// What a decision depends on, besides the request.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// The zone's key set, if there is a usable one.
-    pub keys: Option<&'a KeySet>,
-    /// The revocation state.
-    pub revocation: &'a dyn RevocationView,
-    /// Checks signatures.
-    pub signatures: &'a dyn SignatureVerifier,
-    /// Unix time in whole seconds, floored.
-    pub now: u64,
-}
-
 /// Judges requests by one configuration.
 #[derive(Debug)]
 pub struct Verifier {
-    pub(crate) issuer: String,
-    pub(crate) zone_id: String,
-    pub(crate) algorithms: Vec<Algorithm>,
-    pub(crate) clock_skew_s: u64,
-    pub(crate) max_lifetime_s: u64,
-    pub(crate) max_token_bytes: usize,
+    pub(crate) policy: TokenPolicy,
     resources: Resources,
 }
 
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
         Verifier {
-            issuer: configuration.issuer.clone(),
-            zone_id: configuration.zone_id.clone(),
-            algorithms: configuration.algorithms.clone(),
-            clock_skew_s: configuration.clock_skew_s,
-            max_lifetime_s: configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
-            max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
+            policy: TokenPolicy::from(configuration),
             resources: configuration.in_force(),
         }
     }
@@ -168,9 +132,9 @@ impl Verifier {
         if let RuleId::Excluded(_) = place.rule {
             return Ok(Screened::Excluded);
         }
-        let token = jws::bearer_token(request.authorization)?;
+        let token = bearer_token(request.authorization)?;
         // Before it is digested: what is too long costs nothing.
-        if token.len() > self.max_token_bytes {
+        if token.len() > self.policy.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
         }
         if let Some(mandate) = cache.get(token) {
@@ -190,8 +154,8 @@ impl Verifier {
 
     fn read(&self, token: &[u8]) -> Result<UnverifiedMandate, InvalidJws> {
         let limits = TokenLimits {
-            max_bytes: self.max_token_bytes,
-            algorithms: &self.algorithms,
+            max_bytes: self.policy.max_token_bytes,
+            algorithms: &self.policy.algorithms,
         };
         UnverifiedMandate::parse(token, limits)
     }
@@ -269,7 +233,7 @@ impl Verifier {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         checks::judge(&Facts {
-            verifier: self,
+            policy: &self.policy,
             claims: mandate.claims(),
             anchors: mandate.anchors(),
             audience,

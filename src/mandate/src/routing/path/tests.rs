@@ -1,5 +1,5 @@
 use super::*;
-use crate::requirements::{Requirements, Route, RuleId, Rules};
+use crate::routing::routes::{Requirements, Route, RuleId, Rules};
 
 /// The rule of every reading, as `find` finds it.
 fn rule<R: PartialEq>(path: &str, find: impl Fn(&[u8]) -> R) -> Result<R, InvalidPath> {

@@ -3,9 +3,6 @@
 
 use std::borrow::Cow;
 
-use crate::requirements::InvalidMethod;
-use crate::resources::InvalidChoice;
-
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
@@ -139,18 +136,9 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn invalid_choice(why: InvalidChoice) -> Self {
-        Refusal {
-            hint: "Send X-Caracal-Resource once, with the identifier of a resource that this host serves.",
-            ..Refusal::new(ErrorCode::InvalidRequest, why.to_string())
-        }
-    }
-
-    pub(crate) fn invalid_method(why: InvalidMethod) -> Self {
-        Refusal {
-            hint: "Send the method in upper case.",
-            ..Refusal::new(ErrorCode::InvalidRequest, why.to_string())
-        }
+    /// The same with a hint of its own.
+    pub(crate) fn with_hint(self, hint: &'static str) -> Self {
+        Refusal { hint, ..self }
     }
 
     pub(crate) fn missing_token() -> Self {

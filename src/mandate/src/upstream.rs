@@ -4,18 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::claims::{Claims, Shape};
 use crate::config::{Forward, Gate, PrincipalClaim};
-
-/// Longest value of a principal header, in bytes.
-pub const MAX_VALUE_BYTES: usize = 1024;
-
-/// Which resource the request is for: said by the client, and told the upstream once
-/// it has been verified.
-pub const RESOURCE_HEADER: &str = "x-caracal-resource";
-
-/// Headers in the namespace that only the filter speaks in.
-const RESERVED_PREFIX: &[u8] = b"x-caracal-";
+use crate::header_names::RESERVED_PREFIX;
+pub use crate::header_names::{MAX_VALUE_BYTES, RESOURCE_HEADER};
+use crate::token::claims::{Claims, Shape};
 
 /// What is done to the headers of a request.
 #[derive(Debug, Clone)]

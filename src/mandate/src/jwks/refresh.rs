@@ -4,7 +4,7 @@
 //! Times are milliseconds of one monotonic clock.
 
 use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
-use crate::record;
+use crate::shared_record;
 
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
 pub const COOLDOWN_MS: u64 = 30_000;
@@ -282,14 +282,14 @@ impl Control {
         for (number, value) in fields.iter_mut().zip(all) {
             *number = value;
         }
-        record::encode(MAGIC, &fields, &[])
+        shared_record::encode(MAGIC, &fields, &[])
     }
 
     /// Reads what [`Control::encode`] wrote. `None` for anything else: another
     /// plugin may write under the same key.
     #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, []) = record::decode::<FIELDS>(MAGIC, bytes)? else {
+        let (numbers, []) = shared_record::decode::<FIELDS>(MAGIC, bytes)? else {
             return None;
         };
         let mut numbers = numbers.into_iter();

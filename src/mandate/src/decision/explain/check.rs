@@ -1,9 +1,9 @@
 //! The names of all checks.
 
-use crate::checks::MandateCheck;
-use crate::claims::InvalidClaims;
-use crate::jws::InvalidJws;
-use crate::mandate::InvalidMandate;
+use crate::decision::checks::MandateCheck;
+use crate::token::claims::InvalidClaims;
+use crate::token::jws::InvalidJws;
+use crate::token::mandate::InvalidMandate;
 
 /// What is judged before the checks of [`MandateCheck`]: of the request, and of the
 /// token up to its payload. In the order in which it is judged.

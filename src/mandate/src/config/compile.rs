@@ -1,0 +1,57 @@
+//! What a configuration puts in force: its resources, each with its rules.
+
+use std::collections::BTreeMap;
+
+use super::model::Configuration;
+use super::rules::{Resource, RouteOverrides};
+use crate::routing::authority::HostName;
+use crate::routing::resources::{self, Resources};
+use crate::routing::routes::{self, Requirements, Rules};
+
+impl Configuration {
+    /// The resources that the configuration puts in force, each with its rules. It
+    /// names them itself, or there is one: the `audience`.
+    pub fn in_force(&self) -> Resources {
+        if let Some(audience) = &self.audience {
+            let rules = rules(&self.requirements, &self.routes, &self.exclude);
+            return Resources::unnamed(audience, rules);
+        }
+        let resource = |(id, own): (&String, &Resource)| {
+            let base = own.requirements.over(&self.requirements);
+            resources::Resource {
+                id: id.clone(),
+                audience: own.audience_of(id).to_owned(),
+                rules: rules(&base, &own.routes, &own.exclude),
+                hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
+            }
+        };
+        Resources::named(self.resources.iter().map(resource).collect())
+    }
+}
+
+/// The reader has checked them.
+fn hosts(names: &[String]) -> Vec<HostName> {
+    names
+        .iter()
+        .filter_map(|name| HostName::parse(name))
+        .collect()
+}
+
+fn rules(
+    base: &Requirements,
+    routes: &BTreeMap<String, RouteOverrides>,
+    exclude: &[String],
+) -> Rules {
+    let route = |(prefix, own): (&String, &RouteOverrides)| {
+        let requirements = own.requirements.over(base);
+        let methods = own.methods.iter();
+        routes::Route {
+            prefix: prefix.clone(),
+            methods: methods
+                .map(|(name, own)| (name.clone(), own.over(&requirements)))
+                .collect(),
+            requirements,
+        }
+    };
+    Rules::new(base.clone(), routes.iter().map(route).collect(), exclude)
+}

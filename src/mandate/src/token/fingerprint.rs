@@ -1,0 +1,45 @@
+//! What may be shown of a token.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// What logs, metrics and access logs may show of a token: the first 8 bytes of
+/// its SHA-256 (contract, "Audit stream").
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 8]);
+
+impl Fingerprint {
+    /// Of the token as it came.
+    pub fn of(token: &[u8]) -> Self {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Lower-case hex digits, as they are shown.
+    pub fn to_hex(self) -> [u8; 16] {
+        let mut hex = [0; 16];
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (to, digit) in hex.iter_mut().zip(digits) {
+            *to = match digit {
+                0..=9 => b'0' | digit,
+                // 10 is the first letter, which stands at 0x61.
+                _ => digit.wrapping_add(b'a' - 10),
+            };
+        }
+        hex
+    }
+}
+
+/// Lower-case hex, 16 digits.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
