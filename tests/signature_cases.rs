@@ -77,8 +77,8 @@ fn wycheproof_ed25519() -> Vec<Case> {
 
 /// The ES256 example of RFC 7515, appendix A.3: key, message, signature.
 fn rfc_7515() -> Case {
-    let known = caracal_mandate::signature::KnownAnswer::es256().unwrap();
-    let caracal_mandate::signature::PublicKey::P256(key) = &known.key else {
+    let known = caracal_mandate::jwks::signature::KnownAnswer::es256().unwrap();
+    let caracal_mandate::jwks::signature::PublicKey::P256(key) = &known.key else {
         panic!("a P-256 key");
     };
     Case {

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::keys::{Algorithm, KeySet, MAX_KEYS, MAX_KEYS_PER_KID};
-use caracal_mandate::signature::PublicKey;
+use caracal_mandate::jwks::key_set::{Algorithm, KeySet, MAX_KEYS, MAX_KEYS_PER_KID};
+use caracal_mandate::jwks::signature::PublicKey;
 use data_encoding::BASE64URL_NOPAD;
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use ring::digest::{SHA256, digest};

@@ -2,7 +2,7 @@
 //! the same rule for every reader here and every chain of three of them. The
 //! readers are written after real ones, with other libraries than the product's.
 
-use caracal_mandate::requirements::{Requirements, Route, RuleId, Rules};
+use caracal_mandate::routing::routes::{Requirements, Route, RuleId, Rules};
 use percent_encoding::percent_decode;
 
 use crate::byte;

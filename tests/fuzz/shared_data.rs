@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use caracal_mandate::refresh::{Control, Timing};
+use caracal_mandate::jwks::refresh::{Control, Timing};
 use caracal_mandate::revocation::AnchorId;
 use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};

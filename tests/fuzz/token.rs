@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use caracal_mandate::cache::MandateCache;
-use caracal_mandate::claims::TokenUse;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Credential, RequestView, Screened, Verdict, Verifier};
-use caracal_mandate::keys::KeySet;
-use caracal_mandate::requirements::Requirements;
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::verifier::{Credential, Screened, Verdict, Verifier};
+use caracal_mandate::jwks::key_set::KeySet;
+use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
-use caracal_mandate::signature::PureRust;
+use caracal_mandate::routing::routes::Requirements;
+use caracal_mandate::token::cache::MandateCache;
+use caracal_mandate::token::claims::TokenUse;
 use data_encoding::BASE64URL_NOPAD;
 use p256::ecdsa::signature::Signer as _;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};

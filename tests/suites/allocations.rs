@@ -4,12 +4,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, RequestView, Screened, Verdict, Verifier};
-use caracal_mandate::keys::{Algorithm, KeySet};
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::verifier::{Screened, Verdict, Verifier};
+use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
+use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::Disabled;
-use caracal_mandate::signature::PureRust;
+use caracal_mandate::token::cache::MandateCache;
 use caracal_tests::mint::{Key, configuration, key_set};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::refusal::ErrorCode;
+use caracal_mandate::reply::ErrorCode;
 use caracal_tests::root;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! The same signatures put to every verifier: the primitives natively and inside
 //! the wasm file, and Envoy's own `verify_signature`. The same verdict everywhere.
 
-use caracal_mandate::keys::{Algorithm, KeySet};
-use caracal_mandate::signature::{
+use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
+use caracal_mandate::jwks::signature::{
     P256Key, PublicKey, PureRust, SignatureVerifier as _, es256_signature_to_der,
 };
 use caracal_tests::envoy::Setup;
@@ -120,7 +120,7 @@ fn in_envoy_and_by_envoy() {
 /// keys, and why.
 #[test]
 fn examples_of_the_rfcs_that_are_refused() {
-    use caracal_mandate::jws::{TokenLimits, UnverifiedMandate};
+    use caracal_mandate::token::jws::{TokenLimits, UnverifiedMandate};
     let limits = TokenLimits {
         max_bytes: 8192,
         algorithms: &[Algorithm::Es256, Algorithm::EdDsa],

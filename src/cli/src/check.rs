@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use caracal_mandate::config::{ConfigError, Configuration, Revocation};
-use caracal_mandate::decide::{RequestView, Verifier};
-use caracal_mandate::resources::Resource;
+use caracal_mandate::decision::verifier::Verifier;
+use caracal_mandate::request::RequestView;
+use caracal_mandate::routing::resources::Resource;
 use clap::Args;
 use serde_json::{Map, Value, json};
 

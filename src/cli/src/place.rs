@@ -1,6 +1,6 @@
 //! The rule that a request falls under, in words.
 
-use caracal_mandate::requirements::{MethodId, RuleId, Rules};
+use caracal_mandate::routing::routes::{MethodId, RuleId, Rules};
 
 use crate::output::shown;
 

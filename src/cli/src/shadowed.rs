@@ -2,8 +2,8 @@
 //! under a shorter prefix, as `/v1.0` beside `/v1`, and is refused.
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::path::InvalidPath;
-use caracal_mandate::requirements::Rules;
+use caracal_mandate::routing::path::InvalidPath;
+use caracal_mandate::routing::routes::Rules;
 use serde::Serialize;
 
 use crate::output::shown;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use axum::extract::Request;
 use axum::{Json, Router};
-use caracal_mandate::mandate::Fingerprint;
+use caracal_mandate::token::fingerprint::Fingerprint;
 use clap::Args;
 use serde_json::{Value, json};
 

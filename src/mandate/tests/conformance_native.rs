@@ -17,14 +17,16 @@
 #[path = "../../../tests/conformance/mod.rs"]
 mod conformance;
 
-use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::{Context, Missing, RequestView, Screened, Verdict, Verifier};
-use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace, Traced};
-use caracal_mandate::keys::KeySet;
-use caracal_mandate::refusal::{ErrorCode, Refusal};
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Traced};
+use caracal_mandate::decision::verifier::{Missing, Screened, Verdict, Verifier};
+use caracal_mandate::jwks::key_set::KeySet;
+use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
-use caracal_mandate::signature::PureRust;
+use caracal_mandate::token::cache::MandateCache;
 use conformance::{Case, File, Observed, Report, Revocation};
 
 fn main() {

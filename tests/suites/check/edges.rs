@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::decide::{Context, RequestView, Screened, Verdict, Verifier};
-use caracal_mandate::keys::KeySet;
-use caracal_mandate::requirements::RuleId;
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::verifier::{Screened, Verdict, Verifier};
+use caracal_mandate::jwks::key_set::KeySet;
+use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
-use caracal_mandate::signature::PureRust;
+use caracal_mandate::routing::routes::RuleId;
+use caracal_mandate::token::cache::MandateCache;
 use caracal_tests::mint::{Key, claims};
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::host::HostName;
-use caracal_mandate::resources::Resources;
+use caracal_mandate::routing::authority::HostName;
+use caracal_mandate::routing::resources::Resources;
 use serde::Serialize;
 
 /// A way to name a resource.

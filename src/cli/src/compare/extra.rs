@@ -7,10 +7,10 @@
 
 use std::fmt;
 
-use caracal_mandate::claims::TokenUse;
 use caracal_mandate::config::{Configuration, Feed, Revocation};
-use caracal_mandate::keys::Algorithm;
-use caracal_mandate::requirements::Requirements;
+use caracal_mandate::jwks::key_set::Algorithm;
+use caracal_mandate::routing::routes::Requirements;
+use caracal_mandate::token::claims::TokenUse;
 use serde::Serialize;
 
 use crate::output::shown;

@@ -11,8 +11,8 @@ pub(crate) mod extra;
 mod show;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::requirements::{Requirements, RuleId, Rules};
-use caracal_mandate::resources::{Resource, Resources};
+use caracal_mandate::routing::resources::{Resource, Resources};
+use caracal_mandate::routing::routes::{Requirements, RuleId, Rules};
 use serde::Serialize;
 
 use choices::Choice;

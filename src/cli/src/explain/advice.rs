@@ -1,10 +1,10 @@
 //! What to change, and who has to: one sentence or two for each check that failed.
 
-use caracal_mandate::checks::MandateCheck;
-use caracal_mandate::claims::Claims;
 use caracal_mandate::config::Revocation;
-use caracal_mandate::explain::{Check, TokenCheck};
-use caracal_mandate::requirements::Requirements;
+use caracal_mandate::decision::checks::MandateCheck;
+use caracal_mandate::decision::explain::{Check, TokenCheck};
+use caracal_mandate::routing::routes::Requirements;
+use caracal_mandate::token::claims::Claims;
 
 use super::Subject;
 use super::compared::{self, list};

@@ -2,10 +2,10 @@
 //! token are shown only here and in what is to change, only those that a check
 //! compares, and only through [`shown`].
 
-use caracal_mandate::checks::MandateCheck;
-use caracal_mandate::claims::{Claims, Shape};
-use caracal_mandate::explain::{Check, TokenCheck};
-use caracal_mandate::requirements::Requirements;
+use caracal_mandate::decision::checks::MandateCheck;
+use caracal_mandate::decision::explain::{Check, TokenCheck};
+use caracal_mandate::routing::routes::Requirements;
+use caracal_mandate::token::claims::{Claims, Shape};
 use serde_json::Value;
 
 use super::Subject;

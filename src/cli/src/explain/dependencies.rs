@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::keys::{KeySet, MAX_DOCUMENT_BYTES};
+use caracal_mandate::jwks::key_set::{KeySet, MAX_DOCUMENT_BYTES};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use serde::Deserialize;
 use serde_json::json;

@@ -14,11 +14,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
-use caracal_mandate::claims::Claims;
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::decide::{Context, Verifier};
-use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace, Traced};
-use caracal_mandate::signature::PureRust;
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Traced};
+use caracal_mandate::decision::verifier::Verifier;
+use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::token::claims::Claims;
 use clap::Args;
 
 use self::dependencies::{Keys, Revocations};

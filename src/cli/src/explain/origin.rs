@@ -2,9 +2,9 @@
 //! signature cannot: the key is unknown, does not fit, or is of another kind. Nobody
 //! may have signed what is read here. It is a hint for people, and decides nothing.
 
-use caracal_mandate::checks::MandateCheck;
-use caracal_mandate::explain::TokenCheck;
-use caracal_mandate::keys::{KeySet, UnusableKey};
+use caracal_mandate::decision::checks::MandateCheck;
+use caracal_mandate::decision::explain::TokenCheck;
+use caracal_mandate::jwks::key_set::{KeySet, UnusableKey};
 use serde_json::Value;
 
 use super::Subject;

@@ -1,9 +1,9 @@
 //! The result, for people and for machines.
 
 use anyhow::Result;
-use caracal_mandate::checks::MandateCheck;
-use caracal_mandate::explain::{Check, Outcome, TokenCheck, Traced};
-use caracal_mandate::refusal::{Reply, ReplyFormat};
+use caracal_mandate::decision::checks::MandateCheck;
+use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Traced};
+use caracal_mandate::reply::{Reply, ReplyFormat};
 use serde_json::{Value, json};
 
 use super::compared::Compared;

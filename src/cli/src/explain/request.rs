@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use caracal_mandate::decide::RequestView;
+use caracal_mandate::request::RequestView;
 use clap::Args;
 
 use crate::configured::read_file;

@@ -2,8 +2,8 @@
 //! and who mends it. An absent claim mostly means another kind of token; one of another
 //! type means an STS to correct.
 
-use caracal_mandate::claims::TokenUse;
-use caracal_mandate::explain::{Check, Outcome, TokenCheck};
+use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck};
+use caracal_mandate::token::claims::TokenUse;
 use serde_json::Value;
 
 use super::Subject;

@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::explain::{Check, Outcome, TokenCheck, Trace};
-use caracal_mandate::jws;
-use caracal_mandate::requirements::Requirements;
-use caracal_mandate::resources::{Resource, Resources};
+use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace};
+use caracal_mandate::routing::resources::{Resource, Resources};
+use caracal_mandate::routing::routes::Requirements;
+use caracal_mandate::token::bearer::bearer_token;
 use serde_json::Value;
 
 use super::Case;
@@ -53,7 +53,7 @@ impl<'a> Subject<'a> {
         let authorization = case.request.all("authorization");
         let token = match case.claims {
             Some(_) => None,
-            None => jws::bearer_token(&authorization).ok(),
+            None => bearer_token(&authorization).ok(),
         };
         let part = |n: usize| {
             let part = token?.split(|b| *b == b'.').nth(n)?;
@@ -151,7 +151,7 @@ impl<'a> Subject<'a> {
         let Some(resource) = self.resource else {
             return Vec::new();
         };
-        let words = |reading: &caracal_mandate::explain::Reading| {
+        let words = |reading: &caracal_mandate::decision::explain::Reading| {
             let rule = place::rule_in_words(&resource.rules, reading.rule, None);
             (shown_bytes(&reading.path), rule)
         };
