@@ -120,13 +120,23 @@ impl ZoneKeys {
             ("typ".to_owned(), json!("JWT")),
             ("kid".to_owned(), json!(key.kid)),
         ]);
-        crate::mint::replace(&mut full, header);
+        replace(&mut full, header);
         let encode = |part: &Map<String, Value>| -> Result<String> {
             Ok(BASE64.encode(serde_json::to_vec(part)?))
         };
         let input = format!("{}.{}", encode(&full)?, encode(claims)?);
         let signature: Signature = key.signing_key()?.sign(input.as_bytes());
         Ok(format!("{input}.{}", BASE64.encode(signature.to_bytes())))
+    }
+}
+
+/// Replaces members; null removes one.
+pub(crate) fn replace(members: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (name, value) in changes {
+        match value {
+            Value::Null => drop(members.remove(name)),
+            value => drop(members.insert(name.clone(), value.clone())),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::keys::ZoneKeys;
+use crate::keys::{ZoneKeys, replace};
 use crate::output;
 
 pub(crate) const DEMO_ISSUER: &str = "http://127.0.0.1:7701";
@@ -81,16 +81,6 @@ impl Draft {
         };
         replace(&mut claims, changes);
         Ok(claims)
-    }
-}
-
-/// Replaces members; null removes one.
-pub(crate) fn replace(members: &mut Map<String, Value>, changes: &Map<String, Value>) {
-    for (name, value) in changes {
-        match value {
-            Value::Null => drop(members.remove(name)),
-            value => drop(members.insert(name.clone(), value.clone())),
-        }
     }
 }
 

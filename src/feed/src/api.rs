@@ -17,9 +17,9 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::Companion;
-use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES};
 use crate::memory::Memory;
 use crate::redis::health::Limited;
+use crate::revocation_request::RevocationBody;
 use crate::state::{NoPage, Page};
 
 /// Most entries of a page.
@@ -245,37 +245,6 @@ async fn check(Shared(api): Shared<Api>, body: Result<Json<CheckBody>, JsonRejec
                 .into_response()
         }
         Err(why) => no_page(why),
-    }
-}
-
-/// What an event would say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RevocationBody {
-    #[serde(default)]
-    pub(crate) anchors: Vec<String>,
-    pub(crate) zone: Option<String>,
-    pub(crate) epoch: Option<u64>,
-}
-
-impl RevocationBody {
-    fn problem(&self) -> Option<&'static str> {
-        let anchor = |a: &String| !a.is_empty() && a.len() <= MAX_ANCHOR_BYTES;
-        if self.anchors.len() > MAX_ANCHORS || !self.anchors.iter().all(anchor) {
-            return Some("expected at most 100 anchors, none empty");
-        }
-        match (&self.zone, self.epoch) {
-            (None, None) if self.anchors.is_empty() => {
-                Some("expected anchors, or a zone and its epoch")
-            }
-            (None, None) => None,
-            (Some(zone), Some(epoch)) => {
-                let fits = !zone.is_empty() && zone.len() <= MAX_ZONE_BYTES;
-                (!fits || i64::try_from(epoch).is_err())
-                    .then_some("expected a zone and an epoch of at most 2^63-1")
-            }
-            _ => Some("a zone and an epoch go together"),
-        }
     }
 }
 

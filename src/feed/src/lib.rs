@@ -3,13 +3,15 @@
 //!
 //! `event` reads one stream message; `state` is what the companion knows, in the
 //! order it learned it; `redis` keeps it in touch with Redis; `api` serves it;
-//! `memory` is the way without Redis, for development; `metrics` counts.
+//! `memory` is the way without Redis, for development, and takes `revocation_request`s;
+//! `metrics` counts.
 
 pub mod api;
 pub mod event;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
+mod revocation_request;
 pub mod state;
 
 use std::sync::Arc;

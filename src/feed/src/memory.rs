@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::RETENTION;
-use crate::api::RevocationBody;
+use crate::revocation_request::RevocationBody;
 use crate::state::{Entry, State};
 
 /// Largest state file, in bytes.

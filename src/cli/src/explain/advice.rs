@@ -6,9 +6,10 @@ use caracal_mandate::decision::explain::{Check, TokenCheck};
 use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::Claims;
 
-use super::Subject;
-use super::compared::{self, list};
+use super::compared;
 use super::dependencies::Revocations;
+use super::subject::Subject;
+use super::words::{json_in_words, list};
 use super::{origin, required};
 use crate::moment;
 use crate::output::shown;
@@ -28,7 +29,7 @@ pub(crate) fn of(check: Check, why: &str, subject: &Subject<'_>) -> String {
 }
 
 fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
-    let header = |name: &str| compared::value(subject.header.as_ref().and_then(|h| h.get(name)));
+    let header = |name: &str| json_in_words(subject.header.as_ref().and_then(|h| h.get(name)));
     match check {
         TokenCheck::Resource => subject.resource_advice(why),
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(

@@ -8,14 +8,12 @@ use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::{Claims, Shape};
 use serde_json::Value;
 
-use super::Subject;
 use super::dependencies::Revocations;
 use super::required;
+use super::subject::Subject;
+use super::words::{json_in_words, list};
 use crate::moment;
 use crate::output::{shown, shown_bytes};
-
-/// Most entries of a list that are shown.
-const MOST: usize = 8;
 
 /// What was expected, and what was found; `-` where that cannot be said.
 pub(crate) struct Compared {
@@ -33,36 +31,12 @@ impl Compared {
     }
 }
 
-/// Texts between brackets.
-pub(crate) fn list<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
-    let mut all: Vec<String> = texts.into_iter().map(|text| shown(text)).collect();
-    let more = all.len().saturating_sub(MOST);
-    all.truncate(MOST);
-    if more > 0 {
-        all.push(format!("{more} more"));
-    }
-    format!("[{}]", all.join(", "))
-}
-
 fn nothing() -> String {
     "-".to_owned()
 }
 
-/// A JSON value by its type, a short one by itself.
-pub(crate) fn value(value: Option<&Value>) -> String {
-    match value {
-        None => "absent".to_owned(),
-        Some(Value::Null) => "null".to_owned(),
-        Some(Value::Bool(value)) => format!("the boolean {value}"),
-        Some(Value::Number(number)) => format!("the number {number}"),
-        Some(Value::String(text)) => shown(text),
-        Some(Value::Array(items)) => format!("an array of {}", items.len()),
-        Some(Value::Object(members)) => format!("an object of {} members", members.len()),
-    }
-}
-
 fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
-    let header = |name: &str| value(subject.header.as_ref().and_then(|h| h.get(name)));
+    let header = |name: &str| json_in_words(subject.header.as_ref().and_then(|h| h.get(name)));
     let has_header = |found: String| match subject.header {
         Some(_) => found,
         None => nothing(),

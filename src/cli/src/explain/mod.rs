@@ -2,6 +2,7 @@
 //! change. The verdict is the core's, by the same code that the filter runs.
 
 mod advice;
+mod case;
 mod compared;
 mod dependencies;
 mod origin;
@@ -9,23 +10,23 @@ mod report;
 mod request;
 mod required;
 mod subject;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Traced};
 use caracal_mandate::decision::verifier::Verifier;
-use caracal_mandate::jwks::signature::PureRust;
 use caracal_mandate::token::claims::Claims;
 use clap::Args;
 
+use self::case::Case;
 use self::dependencies::{Keys, Revocations};
 use self::report::Report;
-use self::request::{Request, RequestArguments};
-pub(crate) use self::subject::Subject;
+use self::request::RequestArguments;
+use self::subject::Subject;
 use crate::configured::{self, read_file};
 use crate::{moment, output};
 
@@ -159,34 +160,6 @@ impl Arguments {
             },
             None => Revocations::NotAsked,
         })
-    }
-}
-
-/// What is judged.
-pub(crate) struct Case {
-    pub(crate) verifier: Verifier,
-    pub(crate) at: u64,
-    pub(crate) request: Request,
-    pub(crate) claims: Option<Vec<u8>>,
-}
-
-impl Case {
-    fn trace(&self, keys: Option<&Keys>, revocations: &Revocations) -> Trace {
-        let (resource, authorization) = (
-            self.request.all("x-caracal-resource"),
-            self.request.all("authorization"),
-        );
-        let view = self.request.view(&resource, &authorization);
-        let with = Context {
-            keys: keys.and_then(|keys| keys.set.as_ref().ok()),
-            revocation: revocations,
-            signatures: &PureRust,
-            now: self.at,
-        };
-        match &self.claims {
-            Some(claims) => self.verifier.trace_claims(&view, claims, with),
-            None => self.verifier.trace(&view, with),
-        }
     }
 }
 

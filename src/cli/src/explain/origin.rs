@@ -7,9 +7,9 @@ use caracal_mandate::decision::explain::TokenCheck;
 use caracal_mandate::jwks::key_set::{KeySet, UnusableKey};
 use serde_json::Value;
 
-use super::Subject;
-use super::compared;
 use super::dependencies::edge_url;
+use super::subject::Subject;
+use super::words::json_in_words;
 use crate::output::shown;
 
 /// A claim of the token beside what is configured.
@@ -24,7 +24,7 @@ impl Named {
     fn new(value: Option<&Value>, is_own: impl FnOnce(&str) -> bool) -> Self {
         let text = value.and_then(Value::as_str);
         Named {
-            words: compared::value(value),
+            words: json_in_words(value),
             is_text: text.is_some_and(|text| !text.is_empty()),
             is_own: text.is_some_and(is_own),
         }
@@ -143,7 +143,7 @@ pub(super) fn explains(failed: TokenCheck, later: MandateCheck, subject: &Subjec
 }
 
 fn header(name: &str, subject: &Subject<'_>) -> String {
-    compared::value(subject.header.as_ref().and_then(|header| header.get(name)))
+    json_in_words(subject.header.as_ref().and_then(|header| header.get(name)))
 }
 
 /// Which key set was looked into, where that may be another than the edge's.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::compared::Compared;
 use super::dependencies::Revocations;
-use super::{Subject, advice, origin};
+use super::subject::Subject;
+use super::{advice, origin};
 use crate::moment;
 use crate::output::shown_bytes;
 

@@ -6,9 +6,9 @@ use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck};
 use caracal_mandate::token::claims::TokenUse;
 use serde_json::Value;
 
-use super::Subject;
-use super::compared;
 use super::origin::Origin;
+use super::subject::Subject;
+use super::words::json_in_words;
 use crate::output::shown;
 
 /// All of them, and the zone's, which a later row judges: who has to add the others
@@ -48,12 +48,12 @@ fn typed(value: Option<&Value>) -> String {
         Some(Value::Array(items)) => match items.iter().find(|item| !item.is_string()) {
             Some(item) => format!(
                 "{}, one of them {}",
-                compared::value(value),
-                compared::value(Some(item))
+                json_in_words(value),
+                json_in_words(Some(item))
             ),
-            None => compared::value(value),
+            None => json_in_words(value),
         },
-        other => compared::value(other),
+        other => json_in_words(other),
     }
 }
 

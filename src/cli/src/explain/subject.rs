@@ -9,10 +9,10 @@ use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::bearer::bearer_token;
 use serde_json::Value;
 
-use super::Case;
-use super::compared::list;
+use super::case::Case;
 use super::dependencies::{Keys, Revocations};
 use super::request::Request;
+use super::words::list;
 use crate::output::{shown, shown_bytes};
 use crate::place;
 

@@ -1,15 +1,20 @@
-//! Keeps a companion in touch with Redis. `target` finds and reaches it, `witness`
-//! asks who is master and `testimony` says what follows; `slots` are a cluster's. `tail` gives this companion its own complete view of the
-//! streams, counted by `account`; `writer` and `scan` reconcile that view with the
-//! shared `store`, whose servers are `shard`s and which takes `command`s; `group` does what must happen once among all companions.
-//! `script` is what Redis does in one step, `reply` reads what it answers, `health`
-//! says how all that goes. Each task has its own connection, and begins again after
-//! any failure.
+//! Keeps a companion in touch with Redis.
+//!
+//! `target` finds it: one server, the master that Sentinels name, or a Cluster. `connection`
+//! and `node` reach a server. `witness` asks who is master, `testimony` says what follows,
+//! `slots` are a Cluster's. `tail` gives this companion its own complete view of the
+//! streams, counted by `account`. `writer` and `scan` reconcile that view with the shared
+//! `store`, whose servers are `shard`s and which takes `command`s. `group` does what must
+//! happen once among all companions. `script` is what Redis does in one step, `reply` reads
+//! what it answers, `health` says how all that goes. Each task has its own connection, and
+//! begins again after any failure.
 
 pub mod account;
 pub mod command;
+pub mod connection;
 pub mod group;
 pub mod health;
+pub mod node;
 pub mod publish;
 pub mod reply;
 pub mod scan;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use redis::Value;
 
+use super::connection::Named;
 use super::reply::{items, number, text};
-use super::witness::Named;
 
 /// Slots of every cluster.
 const SLOTS: u16 = 16_384;

@@ -13,11 +13,12 @@ use std::time::Instant;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 pub use super::command::{Command, keep_all, raise_epoch, set_anchor};
+use super::connection::{Login, Named, connect};
+use super::node::Node;
 use super::reply::text;
 use super::shard::{Shard, changed};
 use super::slots::{Slots, slot_of};
-use super::target::{Login, Node, connect};
-use super::witness::{Named, Witness};
+use super::witness::Witness;
 use super::{is_data_error, is_moving};
 
 /// Servers that are spoken to besides the masters, while slots are moved to them.

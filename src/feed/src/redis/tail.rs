@@ -10,9 +10,9 @@ use redis::{RedisResult, Value};
 
 use super::account::{Account, Gap, Step};
 use super::health::Limited;
+use super::node::Node;
 use super::reply::{Body, Covered, Message, Reading, reading, write_id};
 use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
-use super::target::Node;
 use super::{Backoff, Read, Tasks, not_a_master};
 use crate::event::{Event, Stream};
 

@@ -2,24 +2,18 @@
 //! name, or a cluster; with TLS, a password and an ACL user as the URLs say.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
-    IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, TlsCertificates,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo,
+    RedisResult,
 };
 
+use super::connection::{Login, client, connect};
+use super::node::Node;
 use super::store::Store;
-use super::witness::{Named, Witness};
+use super::witness::Witness;
 use crate::event::Stream;
-
-/// Longest wait for a connection.
-pub(super) const CONNECT: Duration = Duration::from_secs(2);
-/// Longest wait for an answer, longer than any command of ours blocks: what is
-/// cut off is noticed by then.
-pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// What finds Redis.
 #[derive(Clone)]
@@ -30,70 +24,6 @@ pub enum Target {
     Sentinel(Login, Arc<Witness>),
     /// A cluster, whose masters are the witnesses.
     Cluster(Login, Arc<Witness>),
-}
-
-/// How to log in at a server whose address is found later.
-#[derive(Clone)]
-pub struct Login {
-    redis: RedisConnectionInfo,
-    tls: bool,
-    ca: Option<Vec<u8>>,
-}
-
-impl Login {
-    /// A client of the server at an address.
-    ///
-    /// # Errors
-    /// Certificates that cannot be used.
-    pub fn at(&self, host: &str, port: u16) -> RedisResult<Client> {
-        let host = host.to_owned();
-        let addr = if self.tls {
-            ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                tls_params: None,
-            }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let info = addr
-            .into_connection_info()?
-            .set_redis_settings(self.redis.clone());
-        client(info, self.ca.clone())
-    }
-}
-
-fn client(info: ConnectionInfo, ca: Option<Vec<u8>>) -> RedisResult<Client> {
-    let with_ca = ca.filter(|_| matches!(info.addr(), ConnectionAddr::TcpTls { .. }));
-    match with_ca {
-        None => Client::open(info),
-        Some(ca) => Client::build_with_tls(
-            info,
-            TlsCertificates {
-                client_tls: None,
-                root_cert: Some(ca),
-            },
-        ),
-    }
-}
-
-/// Connects within the deadlines.
-///
-/// # Errors
-/// Whatever keeps it from being made.
-pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(ANSWER));
-    within(client.get_multiplexed_async_connection_with_config(&config)).await
-}
-
-/// Whatever has no deadline of its own gets one.
-async fn within<T>(made: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    tokio::time::timeout(CONNECT.saturating_mul(3), made)
-        .await
-        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
 /// What the command line says about Redis.
@@ -183,38 +113,6 @@ fn hosts(infos: &[ConnectionInfo]) -> Result<Vec<(String, u16)>> {
         _ => anyhow::bail!("Sentinels and clusters are reached by TCP"),
     };
     infos.iter().map(host).collect()
-}
-
-/// A connection to the one server that has a stream, and who says that it does.
-pub struct Node {
-    /// The connection.
-    pub connection: MultiplexedConnection,
-    /// Its address, for logs.
-    pub address: String,
-    stream: Stream,
-    witness: Option<(Arc<Witness>, Named)>,
-}
-
-impl Node {
-    /// Since when the witnesses have not been asked whether this is still the
-    /// stream's server; now, where there are none.
-    ///
-    /// # Errors
-    /// They name another, or too few of them answer.
-    pub fn named_at(&self) -> RedisResult<Instant> {
-        let Some((witness, named)) = &self.witness else {
-            return Ok(Instant::now());
-        };
-        let view = witness.view(self.stream)?;
-        if view.named != *named {
-            return Err((
-                ErrorKind::Client,
-                "this server is no longer the master that its witnesses name",
-            )
-                .into());
-        }
-        Ok(view.at)
-    }
 }
 
 impl Target {

@@ -4,21 +4,13 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
+use super::connection::Named;
 use super::reply::{items, text};
 use super::slots::{Slots, slot_of};
 use crate::event::Stream;
 
 /// Most witnesses that are asked.
 pub const MAX_WITNESSES: usize = 128;
-
-/// A server as the witnesses name it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Named {
-    /// Host, or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
 
 /// What one witness said.
 #[derive(Debug, Clone, PartialEq, Eq)]

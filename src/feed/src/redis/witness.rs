@@ -11,9 +11,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::Notify;
 
+use super::connection::{Login, Named, connect};
 use super::slots::Slots;
-use super::target::{Login, connect};
-pub use super::testimony::Named;
 use super::testimony::{MAX_WITNESSES, Said, agreed, of_master, of_sentinel, owners_of};
 use crate::Companion;
 use crate::event::Stream;

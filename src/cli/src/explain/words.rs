@@ -1,0 +1,32 @@
+//! How texts and JSON values are shown.
+
+use serde_json::Value;
+
+use crate::output::shown;
+
+/// Most entries of a list that are shown.
+const MOST: usize = 8;
+
+/// Texts between brackets.
+pub(crate) fn list<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
+    let mut all: Vec<String> = texts.into_iter().map(|text| shown(text)).collect();
+    let more = all.len().saturating_sub(MOST);
+    all.truncate(MOST);
+    if more > 0 {
+        all.push(format!("{more} more"));
+    }
+    format!("[{}]", all.join(", "))
+}
+
+/// A JSON value by its type, a short one by itself.
+pub(crate) fn json_in_words(value: Option<&Value>) -> String {
+    match value {
+        None => "absent".to_owned(),
+        Some(Value::Null) => "null".to_owned(),
+        Some(Value::Bool(value)) => format!("the boolean {value}"),
+        Some(Value::Number(number)) => format!("the number {number}"),
+        Some(Value::String(text)) => shown(text),
+        Some(Value::Array(items)) => format!("an array of {}", items.len()),
+        Some(Value::Object(members)) => format!("an object of {} members", members.len()),
+    }
+}

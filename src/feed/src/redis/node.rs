@@ -1,0 +1,43 @@
+//! The one server that has a stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisResult};
+
+use super::connection::Named;
+use super::witness::Witness;
+use crate::event::Stream;
+
+/// A connection to the one server that has a stream, and who says that it does.
+pub struct Node {
+    /// The connection.
+    pub connection: MultiplexedConnection,
+    /// Its address, for logs.
+    pub address: String,
+    pub(super) stream: Stream,
+    pub(super) witness: Option<(Arc<Witness>, Named)>,
+}
+
+impl Node {
+    /// Since when the witnesses have not been asked whether this is still the
+    /// stream's server; now, where there are none.
+    ///
+    /// # Errors
+    /// They name another, or too few of them answer.
+    pub fn named_at(&self) -> RedisResult<Instant> {
+        let Some((witness, named)) = &self.witness else {
+            return Ok(Instant::now());
+        };
+        let view = witness.view(self.stream)?;
+        if view.named != *named {
+            return Err((
+                ErrorKind::Client,
+                "this server is no longer the master that its witnesses name",
+            )
+                .into());
+        }
+        Ok(view.at)
+    }
+}
