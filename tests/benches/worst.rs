@@ -5,8 +5,8 @@
 //! What is dearer than what tests/suites/worst has belongs there: `cp run/worst/*
 //! tests/suites/worst`.
 //!
-//! `WORST_SECONDS` is the time in all, `WORST_SEED` repeats a search; `KIND FILE` as
-//! arguments measures one input.
+//! `WORST_SECONDS` is the time in all, `WORST_KIND` the one kind to search, `WORST_SEED`
+//! repeats a search; `KIND FILE` as arguments measures one input.
 
 use std::time::{Duration, Instant};
 
@@ -382,13 +382,19 @@ impl Found {
 fn search(meter: &mut Meter, kind: Kind, seconds: f64, seed: u64) -> (Found, Found, u64) {
     let plain = meter.plain();
     let mut random = Random(seed);
-    let mut measure = |input: Vec<u8>| Found {
-        units: meter.work(kind, &input),
-        input,
+    let mut measure = |input: Vec<u8>, dearest: &dyn Fn(&Found) -> bool| {
+        let units = meter.work(kind, &input);
+        let mut found = Found { units, input };
+        if dearest(&found) {
+            // Once in a while a request also pays for what many have left behind, like
+            // a table that is full: nobody can aim at that.
+            found.units = found.units.min(meter.work(kind, &found.input));
+        }
+        found
     };
     let mut pools: [Vec<Found>; 2] = Default::default();
     for seed in seeds(kind) {
-        let found = measure(seed);
+        let found = measure(seed, &|_| true);
         pools.iter_mut().for_each(|pool| pool.push(found.clone()));
     }
     let until = Instant::now() + Duration::from_secs_f64(seconds);
@@ -396,7 +402,11 @@ fn search(meter: &mut Meter, kind: Kind, seconds: f64, seed: u64) -> (Found, Fou
     while Instant::now() < until {
         let from = random.below(2);
         let input = change(&mut random, kind, &pools[from]);
-        let found = measure(input);
+        let dearest = |found: &Found| {
+            let [cost, rate] = &pools;
+            found.units > cost[0].units || found.rate(plain) > rate[0].rate(plain)
+        };
+        let found = measure(input, &dearest);
         tried += 1;
         for (aim, pool) in pools.iter_mut().enumerate() {
             if pool.iter().any(|one| one.input == found.input) {
@@ -433,17 +443,16 @@ fn main() {
         return;
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let seconds = number("WORST_SECONDS").unwrap_or(120) as f64 / Kind::ALL.len() as f64;
     let seed = number("WORST_SEED").unwrap_or_else(|| u64::from(std::process::id()) | 1);
     println!("WORST_SEED={seed}");
     let folder = root().join("run/worst");
     std::fs::create_dir_all(&folder).unwrap();
     let mut is_bound = true;
     let only = std::env::var("WORST_KIND").ok();
-    for kind in Kind::ALL
-        .into_iter()
-        .filter(|kind| only.as_ref().is_none_or(|only| only == kind.name()))
-    {
+    let mut kinds = Kind::ALL.to_vec();
+    kinds.retain(|kind| only.as_ref().is_none_or(|only| only == kind.name()));
+    let seconds = number("WORST_SECONDS").unwrap_or(120) as f64 / kinds.len() as f64;
+    for kind in kinds {
         let (cost, rate, tried) = search(&mut meter, kind, seconds, seed);
         for (aim, found) in [("dearest", &cost), ("dearest for its length", &rate)] {
             println!(
