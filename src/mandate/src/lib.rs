@@ -31,6 +31,17 @@ mod shared_record;
 pub mod token;
 pub mod upstream;
 
+/// Keys and mandates for the tests, as all suites make them.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "the suites' own file"
+)]
+#[path = "../../../tests/mint.rs"]
+mod mint;
+
 pub use token::mandate::Mandate;
 
 #[doc(hidden)]

@@ -35,7 +35,3 @@ pub use schema::schema;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_host;
-#[cfg(test)]
-mod tests_resources;

@@ -5,3 +5,6 @@ pub mod checks;
 pub mod context;
 pub mod explain;
 pub mod verifier;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Configurations of several resources, good and bad.
 
-use super::tests::{nothing, paths};
-use super::*;
+use super::{nothing, paths};
+use crate::config::*;
 use crate::routing::resources::Resources;
 
 const LEAST: &str = r#""issuer":"https://sts.example.com","zone_id":"z","jwks":{"upstream":"sts"},"revocation":"disabled""#;

@@ -1,7 +1,7 @@
 //! What a configuration may say on which proxy.
 
-use super::tests::{nothing, paths};
-use super::*;
+use super::{nothing, paths};
+use crate::config::*;
 
 fn parse(host: &str, upstream: &str, extra: &str) -> Result<Configuration, Vec<ConfigError>> {
     let text = format!(

@@ -1,0 +1,105 @@
+use super::*;
+
+fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    reply
+        .headers
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, v)| v.as_str())
+}
+
+#[test]
+fn statuses_are_the_contract_s() {
+    let of = |status: u16| -> Vec<&str> {
+        ErrorCode::ALL
+            .iter()
+            .filter(|c| c.http_status() == status)
+            .map(|c| c.as_str())
+            .collect()
+    };
+    assert_eq!(of(400), ["invalid_request"]);
+    assert_eq!(
+        of(401),
+        [
+            "missing_token",
+            "invalid_token",
+            "invalid_zone",
+            "session_revoked",
+            "delegation_stale"
+        ]
+    );
+    assert_eq!(
+        of(403),
+        [
+            "insufficient_scope",
+            "session_required",
+            "delegation_required",
+            "chain_mismatch",
+            "hop_count_exceeded"
+        ]
+    );
+    assert_eq!(of(503), ["sts_unavailable"]);
+}
+
+#[test]
+fn replies_are_json_and_not_stored() {
+    let refusal =
+        Refusal::insufficient_scope("billing:\"pay\"", &["a".into(), "billing:\"pay\"".into()]);
+    let reply = Reply::new(&refusal, ReplyFormat::Http);
+    let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(body["error"], "insufficient_scope");
+    assert_eq!(
+        body["error_description"],
+        "Missing required scope: billing:\"pay\""
+    );
+    assert!(body["error_hint"].is_string());
+    assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+    assert_eq!(header(&reply, "content-type"), Some("application/json"));
+    // A scope that could break out of the quotes is left out.
+    assert_eq!(
+        header(&reply, "www-authenticate"),
+        Some("Bearer realm=\"caracal\", error=\"insufficient_scope\"")
+    );
+}
+
+#[test]
+fn challenges() {
+    let challenge = |refusal: &Refusal| {
+        let reply = Reply::new(refusal, ReplyFormat::Http);
+        header(&reply, "www-authenticate").map(str::to_owned)
+    };
+    assert_eq!(
+        challenge(&Refusal::missing_token()).unwrap(),
+        "Bearer realm=\"caracal\""
+    );
+    assert_eq!(
+        challenge(&Refusal::insufficient_scope("b", &["a".into(), "b".into()])).unwrap(),
+        "Bearer realm=\"caracal\", error=\"insufficient_scope\", scope=\"a b\""
+    );
+    for code in ErrorCode::ALL {
+        let challenge = challenge(&Refusal::new(code, "x"));
+        let expected = code.http_status() == 401 || code == ErrorCode::InsufficientScope;
+        assert_eq!(challenge.is_some(), expected, "{code:?}");
+    }
+    let unavailable = Reply::new(&Refusal::unavailable("x"), ReplyFormat::Http);
+    assert_eq!(header(&unavailable, "retry-after"), Some("1"));
+}
+
+#[test]
+fn grpc_gets_words() {
+    for (content_type, format) in [
+        ("application/grpc", ReplyFormat::Grpc),
+        ("application/grpc+proto", ReplyFormat::Grpc),
+        ("application/grpc;charset=x", ReplyFormat::Grpc),
+        ("application/grpc-web", ReplyFormat::Http),
+        ("application/json", ReplyFormat::Http),
+    ] {
+        assert_eq!(
+            ReplyFormat::for_content_type(Some(content_type.as_bytes())),
+            format
+        );
+    }
+    let reply = Reply::new(&Refusal::missing_token(), ReplyFormat::Grpc);
+    assert_eq!(reply.body, b"missing_token: Missing bearer token");
+    assert_eq!(reply.grpc_status, 16);
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+fn rules(routes: &[&str], exclude: &[&str]) -> Rules {
+    let routes = routes
+        .iter()
+        .map(|p| Route {
+            prefix: (*p).to_owned(),
+            requirements: Requirements::default(),
+            methods: Vec::new(),
+        })
+        .collect();
+    let exclude: Vec<String> = exclude.iter().map(|p| (*p).to_owned()).collect();
+    Rules::new(Requirements::default(), routes, &exclude)
+}
+
+#[test]
+fn a_method_has_its_own_requirements_where_it_is_listed() {
+    let of = |scope: &str| Requirements {
+        required_scopes: vec![scope.to_owned()],
+        ..Requirements::default()
+    };
+    let route = Route {
+        prefix: "/a".to_owned(),
+        requirements: of("any"),
+        methods: vec![
+            ("GET".to_owned(), of("read")),
+            ("PUT".to_owned(), of("write")),
+        ],
+    };
+    let rules = Rules::new(of("default"), vec![route], &["/a/open".to_owned()]);
+    let scope = |path: &str, method: Option<&str>| {
+        let rule = rules.find(Some(path.as_bytes())).unwrap();
+        let method = rules.method(rule, method.map(str::as_bytes))?;
+        let required = rules.requirements(rule, method);
+        Ok(required.map_or("none", |r| r.required_scopes[0].as_str()))
+    };
+    for (path, method, found) in [
+        ("/a/1", Some("GET"), Ok("read")),
+        ("/a/1", Some("PUT"), Ok("write")),
+        ("/a/1", Some("HEAD"), Ok("any")),
+        ("/a/1", Some(""), Ok("any")),
+        ("/a/1", Some("GETS"), Ok("any")),
+        ("/a/1", None, Ok("any")),
+        ("/a/1", Some("get"), Err(InvalidMethod)),
+        ("/a/1", Some("Put"), Err(InvalidMethod)),
+        ("/b", Some("get"), Ok("default")),
+        ("/a/open", Some("get"), Ok("none")),
+    ] {
+        assert_eq!(scope(path, method), found, "{method:?} {path}");
+    }
+}
+
+#[test]
+fn the_longest_prefix_wins_and_exclude_wins_over_routes() {
+    let rules = rules(&["/a", "/a/b/", "/"], &["/a/b/c", "/h/"]);
+    let find = |path: &str| match rules.find(Some(path.as_bytes())) {
+        Ok(RuleId::Route(n)) => format!("route {}", rules.routes()[n].prefix),
+        Ok(RuleId::Excluded(n)) => format!("exclude {}", rules.exclude()[n]),
+        Ok(RuleId::Default) => "default".to_owned(),
+        Err(why) => format!("{why:?}"),
+    };
+    for (path, rule) in [
+        ("/a", "route /a"),
+        ("/a/", "route /a"),
+        ("/ab", "route "),
+        ("/a/b", "route /a/b"),
+        ("/a/b/x", "route /a/b"),
+        ("/a/bx", "route /a"),
+        ("/a/b/c/d", "exclude /a/b/c"),
+        ("/h", "exclude /h"),
+        ("/h?x=/a", "exclude /h"),
+        ("/A", "route "),
+        ("/h/../a/b/c", "Ambiguous"),
+        ("/a-b", "route "),
+        ("/a_b", "route "),
+        ("/a.json", "Ambiguous"),
+        ("/a.json/1", "Ambiguous"),
+        ("/a:cancel", "Ambiguous"),
+        ("/a,v=1", "Ambiguous"),
+        ("/a~", "Ambiguous"),
+        ("/a%41", "Ambiguous"),
+        ("/aé", "Ambiguous"),
+        ("/a%C2%A0", "Ambiguous"),
+        ("/a/b.json", "Ambiguous"),
+        ("/a/b/c.json", "Ambiguous"),
+        ("/a/b/c/d.json", "exclude /a/b/c"),
+        ("/a/d.json", "route /a"),
+        ("/h.json", "Ambiguous"),
+        ("/x.json", "route "),
+    ] {
+        assert_eq!(find(path), rule, "{path}");
+    }
+}
+
+/// Where an excluded prefix is over all of them, they agree.
+#[test]
+fn what_is_cut_is_read_by_the_same_rules() {
+    let rules = rules(&["/a", "/a/b", "/v1", "/v1.0"], &["/a"]);
+    for path in ["/a/b.json", "/a/b", "/a/b/c"] {
+        assert_eq!(
+            rules.find(Some(path.as_bytes())),
+            Ok(RuleId::Excluded(0)),
+            "{path}"
+        );
+    }
+    for path in ["/v1.0", "/v1.0/x", "/a.json"] {
+        let found = rules.find(Some(path.as_bytes()));
+        assert_eq!(found, Err(InvalidPath::Ambiguous), "{path}");
+    }
+}
+
+#[test]
+fn where_there_is_one_rule_every_readable_path_falls_under_it() {
+    let strange = "/a/..//%2e%2e/b;c\\..%5c.%09./";
+    for (rules, only) in [
+        (rules(&[], &[]), RuleId::Default),
+        (rules(&["/"], &[]), RuleId::Route(0)),
+    ] {
+        assert_eq!(rules.find(Some(strange.as_bytes())), Ok(only));
+        let unreadable = rules.find(Some(b"/%zz"));
+        assert_eq!(unreadable, Err(InvalidPath::Encoding));
+    }
+    for rules in [rules(&["/x"], &[]), rules(&[], &["/x"])] {
+        let refused = rules.find(Some(strange.as_bytes()));
+        assert_eq!(refused, Err(InvalidPath::Work));
+    }
+}
+
+/// Under an excluded prefix all agree, however many prefixes end in a path: finding
+/// that out for each of them is bounded.
+#[test]
+fn a_path_in_which_many_prefixes_end_is_refused() {
+    let found = |count: usize| {
+        let routes: Vec<String> = (1..count)
+            .map(|n| format!("/p/a{}", "!".repeat(n)))
+            .collect();
+        let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+        let path = format!("/p/a{}/x", "!".repeat(count));
+        rules(&routes, &["/p"]).find(Some(path.as_bytes()))
+    };
+    assert_eq!(found(3), Ok(RuleId::Excluded(0)));
+    assert_eq!(found(200), Err(InvalidPath::Work));
+}
+
+#[test]
+fn without_a_root_route_the_default_holds() {
+    assert_eq!(rules(&["/a"], &[]).find(Some(b"/b")), Ok(RuleId::Default));
+}

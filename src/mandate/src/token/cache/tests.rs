@@ -1,0 +1,116 @@
+use super::*;
+
+#[test]
+fn sameness_is_of_every_byte() {
+    for length in 0..40_usize {
+        let one: Vec<u8> = (0..40).take(length).collect();
+        assert!(is_same(&one, &one.clone()));
+        assert!(!is_same(&one, &[one.as_slice(), b"x"].concat()));
+        for at in 0..length {
+            let mut other = one.clone();
+            other[at] ^= 0x80;
+            assert!(!is_same(&one, &other), "{length} {at}");
+        }
+    }
+}
+
+use std::hash::BuildHasher as _;
+
+use serde_json::json;
+
+use crate::jwks::key_set::{Algorithm, KeySet};
+use crate::jwks::signature::PureRust;
+use crate::mint::{Key, key_set};
+use crate::token::fingerprint::Fingerprint;
+use crate::token::jws::{TokenLimits, UnverifiedMandate};
+use crate::token::mandate;
+
+fn mandate() -> Rc<Mandate> {
+    let key = Key::new("k1", 1);
+    let algorithms = &[Algorithm::Es256];
+    let keys = KeySet::parse(key_set(&[&key]).to_string().as_bytes(), algorithms).unwrap();
+    let token = key.mandate(1_000, json!({})).into_bytes();
+    let limits = TokenLimits {
+        max_bytes: 8_192,
+        algorithms,
+    };
+    let unverified = UnverifiedMandate::parse(&token, limits).unwrap();
+    let fingerprint = Fingerprint::of(&token);
+    Rc::new(mandate::verify(&unverified, fingerprint, &keys, &PureRust).unwrap())
+}
+
+/// A text that is as long as a token.
+fn token(n: u8, bytes: usize) -> Vec<u8> {
+    vec![n; bytes]
+}
+
+#[test]
+fn the_oldest_leaves_first() {
+    let (mut cache, mandate) = (MandateCache::new(2), mandate());
+    assert!(cache.is_empty());
+    for n in 0..3 {
+        cache.insert(&token(n, 100), &mandate);
+        assert!(!cache.is_empty());
+    }
+    assert_eq!(cache.len(), 2);
+    let known: Vec<bool> = (0..4)
+        .map(|n| cache.get(&token(n, 100)).is_some())
+        .collect();
+    assert_eq!(known, [false, true, true, false]);
+    // A token that differs before its hidden end is another one.
+    let mut other = token(2, 100);
+    other[0] ^= 1;
+    assert!(cache.get(&other).is_none());
+    // What is too short to have a hidden end is not remembered.
+    cache.insert(b"short", &mandate);
+    assert!(cache.get(b"short").is_none());
+}
+
+#[test]
+fn none_is_remembered_where_none_may_be() {
+    let mut cache = MandateCache::new(0);
+    cache.insert(&token(1, 100), &mandate());
+    assert!(cache.is_empty() && cache.get(&token(1, 100)).is_none());
+}
+
+#[test]
+fn what_is_kept_of_tokens_is_bounded_in_bytes() {
+    let mandate = mandate();
+    // Exactly what two may take, without the hidden ends.
+    let exact = BYTES_EACH + HIDDEN_BYTES;
+    let mut cache = MandateCache::new(2);
+    cache.insert(&token(1, exact), &mandate);
+    cache.insert(&token(2, exact), &mandate);
+    assert_eq!(cache.len(), 2);
+    // The same token again takes no more room.
+    cache.insert(&token(2, exact), &mandate);
+    assert_eq!(cache.len(), 2);
+    // One byte more than is there: the oldest leaves for it.
+    cache.insert(&token(3, exact + 1), &mandate);
+    assert_eq!(cache.len(), 1);
+    assert!(cache.get(&token(3, exact + 1)).is_some());
+    // What has left is not counted any more.
+    cache.insert(&token(4, exact - 1), &mandate);
+    assert_eq!(cache.len(), 2);
+    // One that is too large for all the room there is stays out.
+    cache.insert(&token(5, 3 * BYTES_EACH), &mandate);
+    assert!(cache.is_empty());
+    cache.insert(&token(6, exact), &mandate);
+    assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn tokens_fall_into_places_of_their_own() {
+    let place = |token: &[u8]| {
+        let (_, hidden) = HiddenEnd::split(token).unwrap();
+        BuildHasherDefault::<FromDigest>::default().hash_one(hidden)
+    };
+    let first = place(&token(1, 50));
+    let digest: [u8; 32] = Sha256::digest(token(1, HIDDEN_BYTES)).into();
+    assert_eq!(first.to_le_bytes(), digest[..8]);
+    assert_ne!(first, place(&token(2, 50)));
+    // What is no number counts by every byte.
+    let mut hasher = FromDigest::default();
+    hasher.write(&[0xf0, 1, 2, 3, 4, 5, 6, 7, 0xff]);
+    assert_eq!(hasher.finish(), 0x0102_0304_0506_070f);
+}
