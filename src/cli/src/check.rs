@@ -7,16 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use caracal_mandate::config::{ConfigError, Configuration, Revocation};
-use caracal_mandate::decision::verifier::Verifier;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::routing::resources::Resource;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::compare::{self, Comparison};
 use crate::configured::{self, Source};
-use crate::output::{self, shown, shown_bytes};
-use crate::place;
+use crate::output::{self, shown};
+use crate::request_rule;
 use crate::shadowed::Shadowed;
 
 /// The committed schema, which a test compares with the types.
@@ -92,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                     output::line(&format!("== {name}"));
                 }
                 let lines = match &arguments.path {
-                    Some(_) => effective_text(&effective(&configuration, arguments)?),
+                    Some(_) => request_rule::in_words(&rule_of(&configuration, arguments)),
                     None => describe(&configuration)?,
                 };
                 for line in lines {
@@ -166,9 +165,22 @@ fn result(configuration: &Configuration, source: &Source, arguments: &Arguments)
     if arguments.path.is_some()
         && let Some(said) = said.as_object_mut()
     {
-        said.insert("request".to_owned(), effective(configuration, arguments)?);
+        said.insert("request".to_owned(), rule_of(configuration, arguments));
     }
     Ok(said)
+}
+
+/// The rule in force for the request that is named.
+fn rule_of(configuration: &Configuration, arguments: &Arguments) -> Value {
+    let names: Vec<&[u8]> = arguments.resource.iter().map(String::as_bytes).collect();
+    let request = RequestView {
+        method: Some(arguments.method.as_bytes()),
+        target: arguments.path.as_deref().map(str::as_bytes),
+        authority: arguments.host.as_deref().map(str::as_bytes),
+        resource: &names,
+        authorization: &[],
+    };
+    request_rule::in_force(configuration, &request)
 }
 
 fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
@@ -313,90 +325,9 @@ fn rule_text(rule: &Value) -> String {
     let Some(requires) = rule.get("requires").and_then(Value::as_object) else {
         return format!("{prefix}: excluded, passes without a mandate");
     };
-    let requires = requires_text(requires);
+    let requires = request_rule::requires_text(requires);
     match text("method") {
         "" => format!("{prefix}: {requires}"),
         method => format!("{method} {prefix}: {requires}"),
     }
-}
-
-fn requires_text(requires: &Map<String, Value>) -> String {
-    let demands = |value: &Value| *value != json!([]) && *value != json!(false);
-    let requires: Vec<String> = requires
-        .iter()
-        .filter(|(_, value)| demands(value))
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    requires.join(" ")
-}
-
-/// The rule in force for the request that is named.
-fn effective(configuration: &Configuration, arguments: &Arguments) -> Result<Value> {
-    let verifier = Verifier::from(configuration);
-    let names: Vec<&[u8]> = arguments.resource.iter().map(String::as_bytes).collect();
-    let location = verifier.locate(&RequestView {
-        method: Some(arguments.method.as_bytes()),
-        target: arguments.path.as_deref().map(str::as_bytes),
-        authority: arguments.host.as_deref().map(str::as_bytes),
-        resource: &names,
-        authorization: &[],
-    });
-    let resources = verifier.resources();
-    let resource = location.resource.and_then(|id| resources.get(id));
-    let in_words =
-        |rule, method| resource.map(|resource| place::rule_in_words(&resource.rules, rule, method));
-    let readings: Vec<Value> = location
-        .readings
-        .iter()
-        .map(|one| json!({"path": shown_bytes(&one.path), "rule": in_words(one.rule, None)}))
-        .collect();
-    let method = location.place.map(|place| place.method);
-    let required = location.place.and_then(|place| resources.required(place));
-    let refused = location.refused.map(|(_, refusal)| {
-        json!({
-            "status": refusal.code().http_status(), "error": refusal.code().as_str(),
-            "error_description": refusal.description(),
-        })
-    });
-    let is_excluded = refused.is_none() && required.is_none();
-    Ok(json!({
-        "resource": resource.filter(|_| resources.are_named()).map(|one| &one.id),
-        "audience": required.map(|(audience, _)| audience),
-        "rule": location.rule.and_then(|rule| in_words(rule, method)),
-        "excluded": is_excluded, "refused": refused,
-        "requires": required.map(|(_, required)| required), "readings": readings,
-    }))
-}
-
-fn effective_text(said: &Value) -> Vec<String> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let part = |name: &str| text(said.get(name));
-    let mut lines = Vec::new();
-    if let Some(id) = said.get("resource").and_then(Value::as_str) {
-        lines.push(format!("resource  {id}"));
-    }
-    let readings = said.get("readings").and_then(Value::as_array);
-    for reading in readings.into_iter().flatten() {
-        let (path, rule) = (text(reading.get("path")), text(reading.get("rule")));
-        lines.push(format!("read as   {path}, under {rule}"));
-    }
-    if let Some(refused) = said.get("refused").filter(|refused| !refused.is_null()) {
-        let status = refused.get("status").map(Value::to_string);
-        lines.push(format!(
-            "refused   {} {}: {}",
-            status.unwrap_or_default(),
-            text(refused.get("error")),
-            text(refused.get("error_description"))
-        ));
-        return lines;
-    }
-    lines.push(format!("rule      {}", part("rule")));
-    match said.get("requires").and_then(Value::as_object) {
-        Some(requires) => {
-            lines.push(format!("audience  {}", part("audience")));
-            lines.push(format!("requires  {}", requires_text(requires)));
-        }
-        None => lines.push("requires  nothing: it passes without a mandate".to_owned()),
-    }
-    lines
 }

@@ -17,6 +17,7 @@ mod moment;
 mod output;
 mod place;
 mod redis_options;
+mod request_rule;
 mod revoke;
 mod secret;
 mod serving;

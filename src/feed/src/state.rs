@@ -15,6 +15,7 @@ use crate::RETENTION;
 use crate::event::{Event, Stream};
 
 mod page;
+mod scan;
 
 pub use page::{Entry, NoPage, Page};
 
@@ -272,81 +273,6 @@ impl State {
         {
             held.scan = scan;
         }
-    }
-
-    /// Whether the shared store has to be asked how long an anchor stays: it is
-    /// not known, ends within the next hour, or was not seen there before.
-    pub fn is_expiry_wanted(&self, anchor: &str, scan: u64) -> bool {
-        let soon =
-            Duration::from_secs(3_600).min(self.retention.checked_div(2).unwrap_or_default());
-        match self.lock().anchors.get_mut(anchor) {
-            None => true,
-            Some(held) if held.scan == 0 => true,
-            Some(held) => {
-                held.scan = scan;
-                held.until.saturating_duration_since(Instant::now()) < soon
-            }
-        }
-    }
-
-    /// Begins a reading of the shared store; its number.
-    pub fn scan_begins(&self) -> u64 {
-        let mut inner = self.lock();
-        inner.scan = inner.scan.saturating_add(1);
-        // Below nine tenths there is room again, and what was left out is in the
-        // store, from which it is read now.
-        let is_room = |held: usize, most: usize| held.saturating_mul(10) < most.saturating_mul(9);
-        let most_bytes = self.max_anchors.saturating_mul(ANCHOR_BYTES);
-        let room = is_room(inner.anchors.len(), self.max_anchors)
-            && is_room(inner.bytes, most_bytes)
-            && is_room(inner.epochs.len(), MAX_ZONES);
-        if inner.over_capacity && room {
-            inner.over_capacity = false;
-            inner.scanned = None;
-            tracing::info!("below capacity again: reading the shared store");
-        }
-        if inner.anchors.len().saturating_mul(10) < self.max_anchors.saturating_mul(7) {
-            inner.nearly_full = false;
-        }
-        inner.scan
-    }
-
-    /// A reading of the shared store that began at `began` is complete. How many
-    /// anchors it should have found and did not: Redis has lost them. They stay
-    /// revoked here until their own expiry.
-    pub fn scan_ended(&self, scan: u64, began: Instant) -> usize {
-        let mut inner = self.lock();
-        inner.scanned = Some(began);
-        inner.scan_took = inner.scan_took.max(began.elapsed());
-        let margin = began.checked_add(Duration::from_secs(120));
-        let before = scan.saturating_sub(1);
-        inner
-            .anchors
-            .values()
-            .filter(|held| held.scan != 0 && held.scan == before)
-            .filter(|held| margin.is_none_or(|margin| held.until > margin))
-            .count()
-    }
-
-    /// When the last complete reading of the shared store began.
-    pub fn scan_began(&self) -> Option<Instant> {
-        self.lock().scanned
-    }
-
-    /// What is held and was not found by a reading of the shared store that began at
-    /// `began`, among so many entries of the log after `after`; and where to go on. At
-    /// the end that is `after` itself. What is news since then is left to the writer.
-    pub fn absent(&self, scan: u64, began: Instant, after: u64, among: usize) -> (Vec<Entry>, u64) {
-        let soon = began.checked_add(Duration::from_secs(10));
-        self.pick(after, among, |found, until| {
-            found != scan && soon.is_none_or(|soon| until > soon)
-        })
-    }
-
-    /// What streams brought, among so many entries of the log after `after`, and where
-    /// to go on. At the end that is `after` itself.
-    pub fn news(&self, after: u64, among: usize) -> (Vec<Entry>, u64) {
-        self.pick(after, among, |found, _| found == 0)
     }
 
     /// Whether the epochs of all zones are kept.
