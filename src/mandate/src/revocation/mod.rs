@@ -64,3 +64,15 @@ impl RevocationView for Disabled {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_revocation_is_disabled_nothing_is_revoked() {
+        assert_eq!(Disabled.availability(), Availability::Ready);
+        assert!(!Disabled.is_revoked(AnchorId::of("sid-1")));
+        assert_eq!(Disabled.delegation_epoch(), 0);
+    }
+}

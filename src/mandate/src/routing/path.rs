@@ -12,6 +12,8 @@ mod scan;
 mod steps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -43,3 +43,20 @@ impl fmt::Debug for Fingerprint {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_beginning_of_the_digest_in_hex() {
+        // SHA-256 of "abc", FIPS 180-2 appendix B.1.
+        let fingerprint = Fingerprint::of(b"abc");
+        assert_eq!(&fingerprint.to_hex(), b"ba7816bf8f01cfea");
+        assert_eq!(
+            format!("{fingerprint} {fingerprint:?}"),
+            "ba7816bf8f01cfea ba7816bf8f01cfea"
+        );
+        assert_ne!(fingerprint, Fingerprint::of(b"abd"));
+    }
+}

@@ -149,3 +149,52 @@ fn sets_are_bounded_and_need_a_usable_key() {
     );
     assert_eq!(err(&huge), InvalidKeySet::TooLarge);
 }
+
+#[test]
+fn a_key_is_in_a_set_as_long_as_it_would_be_tried() {
+    // Other keys under one kid: those of the suites.
+    let key = |seed: u8| crate::mint::Key::new("k", seed);
+    let all: Vec<_> = (1..=5).map(key).collect();
+    let set = |keys: &[&crate::mint::Key]| {
+        KeySet::parse(
+            crate::mint::key_set(keys).to_string().as_bytes(),
+            ONLY_ES256,
+        )
+        .unwrap()
+    };
+    let refs: Vec<&crate::mint::Key> = all.iter().collect();
+    let five = set(&refs);
+    let prints: Vec<Thumbprint> = five.keys().iter().map(|key| *key.thumbprint()).collect();
+    let in_it: Vec<bool> = prints
+        .iter()
+        .map(|print| five.has_key("k", print))
+        .collect();
+    assert_eq!(in_it, [true, true, true, true, false]);
+    assert!(!five.has_key("other", &prints[0]));
+    assert!(!set(&refs[1..]).has_key("k", &prints[0]));
+    assert!(five.keys().iter().all(|key| key.kid() == "k"));
+    assert!(
+        five.keys()
+            .iter()
+            .all(|key| key.algorithm() == Algorithm::Es256)
+    );
+}
+
+#[test]
+fn algorithms_are_named_as_in_jose() {
+    assert_eq!(Algorithm::Es256.as_jose(), "ES256");
+    assert_eq!(Algorithm::EdDsa.as_jose(), "EdDSA");
+}
+
+#[test]
+fn as_many_skipped_keys_are_named_as_there_may_be_keys() {
+    let unusable = jwk(r#","use":"enc""#);
+    let document = |skipped: usize| {
+        let mut all = vec![unusable.clone(); skipped];
+        all.push(jwk(""));
+        format!(r#"{{"keys":[{}]}}"#, all.join(","))
+    };
+    let set = KeySet::parse(document(MAX_SKIPPED_TOLD + 3).as_bytes(), ONLY_ES256).unwrap();
+    assert_eq!(set.skipped(), MAX_SKIPPED_TOLD + 3);
+    assert_eq!(set.skipped_keys().len(), MAX_SKIPPED_TOLD);
+}
