@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test check bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -41,12 +41,22 @@ down: ## stop what `make up` started
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-# In one call of cargo: by itself each would build its libraries anew for its features.
+# In one call of cargo: by itself each would build its libraries again for its features.
+PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
+
 test: deny hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
-	$(CARGO) test --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
+	$(CARGO) test --locked $(PACKAGES)
+	@# Another part of the mutants for each commit.
+	@$(MAKE) --no-print-directory mutants MUTANTS="--shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 120 ))/120"
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
+
+# What neither waits nor starts a server.
+check: hooks wasm ## before each commit, in two minutes: format, lints, the core, the in-process host
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
+	$(CARGO) test --locked $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
 
 bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; what a flood of the dearest requests leaves; the core's parts; exact counts in each host
 	$(CARGO) bench --locked -p caracal-tests --bench throughput

@@ -37,6 +37,7 @@ pub mod upstream;
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::arithmetic_side_effects,
     reason = "the suites' own file"
 )]
 #[path = "../../../tests/mint.rs"]

@@ -58,18 +58,18 @@ fn least(path: &str, folds: bool) -> Option<usize> {
         let middle = usize::midpoint(least, enough);
         match is_read(path, folds, middle) {
             true => enough = middle,
-            false => least = middle + 1,
+            false => least = middle.saturating_add(1),
         }
     }
     Some(enough)
 }
 
 fn readings(path: &str, folds: bool) -> usize {
-    let mut readings = 0;
+    let mut readings = 0_usize;
     let parsed = RequestPath::parse_within(Some(path.as_bytes()), folds, Work(1_000_000));
     let all = parsed.and_then(|path| {
         path.readings(|_, _| {
-            readings += 1;
+            readings = readings.saturating_add(1);
             Ok(())
         })
     });
