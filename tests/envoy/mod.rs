@@ -3,6 +3,7 @@
 //! What may live here: how it is found, configured, started, asked and stopped.
 
 mod bootstrap;
+mod clock;
 
 use std::fs;
 use std::io::Write as _;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+pub use clock::{Clock, clock_shim};
 
 use crate::servers::{self, Response};
 
@@ -345,61 +348,4 @@ pub fn binary() -> PathBuf {
         path.display()
     );
     path
-}
-
-/// A wall clock of its own for the programs that are given it.
-pub struct Clock {
-    file: PathBuf,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        let file = crate::processes::folder("clock").join("offset");
-        let clock = Clock { file };
-        clock.set(0);
-        clock
-    }
-}
-
-impl Clock {
-    /// Sets it off by so many seconds, for every program at once.
-    pub fn set(&self, seconds: i64) {
-        // Written in place: the programs have the file mapped.
-        let mut options = fs::File::options();
-        let mut file = options
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&self.file)
-            .unwrap();
-        file.write_all(&seconds.to_ne_bytes()).unwrap();
-    }
-
-    /// What a program is given to run by this clock.
-    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
-        [
-            ("LD_PRELOAD", clock_shim()),
-            ("CARACAL_CLOCK_FILE", self.file.clone()),
-        ]
-    }
-}
-
-/// Builds the library that sets the wall clock, once.
-pub fn clock_shim() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    BUILT.get_or_init(build_clock_shim).clone()
-}
-
-fn build_clock_shim() -> PathBuf {
-    let library = std::env::temp_dir().join(format!("caracal-clock-{}.so", std::process::id()));
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(crate::root().join("tests/envoy/clock_shim.c"))
-        .status();
-    assert!(
-        built.is_ok_and(|status| status.success()),
-        "the C compiler `cc` is missing or failed on tests/envoy/clock_shim.c"
-    );
-    library
 }

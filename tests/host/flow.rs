@@ -2,7 +2,8 @@
 //!
 //! What may live here: the way of a request and of its answer through the
 //! callbacks, and what a filter asked for and happens when its callback has
-//! ended. How a stream ends is `ends.rs`; timers and callouts are `events.rs`.
+//! ended. A held message goes on in `resume.rs`, a stream ends in `ends.rs`; timers and
+//! callouts are `events.rs`.
 
 use crate::host::streams::{End, Held, Piece, StreamState, Way};
 use crate::host::vm::{Called, Context, Deferred};
@@ -168,7 +169,7 @@ impl Proxy {
     }
 
     /// The headers callback of one direction has returned.
-    fn headers_done(&mut self, stream: usize, way: Way, action: u32) {
+    pub(crate) fn headers_done(&mut self, stream: usize, way: Way, action: u32) {
         let s = self.state(stream);
         if way == Way::Request && s.reply_queued {
             // Envoy holds it whatever the callback returned.
@@ -258,7 +259,7 @@ impl Proxy {
         }
     }
 
-    fn half_done(&mut self, stream: usize, way: Way) {
+    pub(crate) fn half_done(&mut self, stream: usize, way: Way) {
         match way {
             Way::Request => {
                 if let Some(upstream) = &mut self.state(stream).upstream {
@@ -344,47 +345,6 @@ impl Proxy {
             }
         }
         self.half_done(stream, way);
-    }
-
-    /// The filter lets a held message go on.
-    pub(crate) fn resume(&mut self, stream: usize, way: Way) {
-        let s = self.state(stream);
-        s.resume_queued = false;
-        if s.end.is_some() {
-            // Resumed after its own reply, in one callback: Envoy sends the
-            // request on although the client has its answer.
-            if s.local && way == Way::Request && s.upstream.is_none() {
-                let headers = s.request.headers.clone();
-                s.upstream = Some(Forwarded {
-                    headers,
-                    complete: s.request.ended,
-                    ..Forwarded::default()
-                });
-            }
-            return;
-        }
-        match s.half(way).held {
-            Held::No => {
-                self.violate(stream, Wrong::ResumedRunning, "proxy_continue_stream");
-            }
-            Held::Headers => {
-                self.pass_headers(stream, way);
-                self.pump(stream, way);
-            }
-            Held::Body => {
-                let half = s.half(way);
-                let last = half.ended && half.queue.is_empty();
-                self.pass_body(stream, way);
-                if last {
-                    self.pass_end(stream, way);
-                }
-                self.pump(stream, way);
-            }
-            Held::Trailers => {
-                self.pass_body(stream, way);
-                self.pass_end(stream, way);
-            }
-        }
     }
 
     /// An answer enters the filter, the upstream's or its own.

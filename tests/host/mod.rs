@@ -42,6 +42,7 @@ mod network;
 mod profile;
 mod proxy;
 mod request;
+mod resume;
 mod shared_data;
 mod start;
 mod streams;

@@ -4,8 +4,11 @@
 //! files beside, by what they are about.
 
 mod apisix;
+mod apisix_callouts;
 mod kong;
+mod kong_requests;
 mod kong_shared;
+mod live_streams;
 mod network;
 mod observe;
 mod start;

@@ -11,6 +11,7 @@ mod model;
 mod random;
 mod scene;
 mod topology;
+mod traffic;
 
 use faults::Fault;
 use random::Random;

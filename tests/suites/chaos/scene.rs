@@ -11,22 +11,16 @@ use caracal_tests::edge::{Around, all_answer};
 use caracal_tests::envoy::Envoy;
 use caracal_tests::processes::{Companion, until};
 use caracal_tests::redis_topology::{OUTSIDE, Site};
-use caracal_tests::servers::{Client, request};
 
 use super::faults::Fault;
 use super::model::{Model, sid};
 use super::random::Random;
 use super::topology::Redis;
+use super::traffic::{Edges, ask, revoke};
 
 const EDGES: usize = 2;
 /// How long everything may take to be well once nothing befalls it.
 const WELL: Duration = Duration::from_secs(60);
-/// From one revocation to the next.
-const REVOKE_EVERY: Duration = Duration::from_millis(250);
-/// Connections of those who ask, for each edge.
-const CONNECTIONS: usize = 3;
-
-type Edges = Arc<Mutex<Vec<SocketAddr>>>;
 
 pub struct Scene {
     seed: u64,
@@ -347,78 +341,5 @@ impl Drop for Scene {
                 eprintln!("companion {n}, the last first:\n{}", lines.join("\n"));
             }
         }
-    }
-}
-
-/// Revokes one session after the other, wherever a server takes it. In a split that
-/// may be one that will not stay.
-fn revoke(
-    servers: Vec<SocketAddr>,
-    around: &Around,
-    model: &Model,
-    stop: &AtomicBool,
-    random: &mut Random,
-) {
-    let mut number = 0;
-    while !stop.load(Ordering::SeqCst) {
-        number += 1;
-        model.add(number, around.of_session(&sid(number)));
-        // It is admitted for a while first.
-        std::thread::sleep(REVOKE_EVERY);
-        let first = random.index(servers.len());
-        for n in 0..servers.len() {
-            if let Some(id) = add(servers[(first + n) % servers.len()], &sid(number)) {
-                model.acknowledged(number, id);
-                break;
-            }
-        }
-    }
-}
-
-fn add(server: SocketAddr, sid: &str) -> Option<String> {
-    let client = redis::Client::open(format!("redis://{server}")).ok()?;
-    let soon = Duration::from_millis(500);
-    let mut connection = client.get_connection_with_timeout(soon).ok()?;
-    connection.set_read_timeout(Some(soon)).ok()?;
-    redis::cmd("XADD")
-        .arg(&[
-            "caracal.sessions.revoke",
-            "MAXLEN",
-            "~",
-            "100000",
-            "*",
-            "session_id",
-            sid,
-        ])
-        .query(&mut connection)
-        .ok()
-}
-
-/// Asks one edge for every watched session, again and again.
-fn ask(edge: usize, edges: &Edges, model: &Model, stop: &AtomicBool) {
-    let mut at = edges.lock().unwrap()[edge];
-    let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| None).collect();
-    let mut turn = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let now = edges.lock().unwrap()[edge];
-        if now != at {
-            at = now;
-            clients.fill_with(|| None);
-        }
-        for (number, session) in model.watched() {
-            turn = (turn + 1) % CONNECTIONS;
-            let client = &mut clients[turn];
-            if client.is_none() {
-                *client = Client::try_connect(at).ok();
-            }
-            let bearer = format!("Bearer {}", session.token);
-            let bytes = request("GET", "/", &[("authorization", &bearer)]);
-            let sent = Instant::now();
-            match client.as_mut().map(|client| client.exchange(&bytes)) {
-                Some(Ok(answer)) => model.answered(number, edge, sent, answer.status),
-                _ => *client = None,
-            }
-        }
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -16,6 +16,7 @@ mod connections;
 mod events;
 mod flood;
 mod hostile;
+mod hostile_writers;
 mod outages;
 mod starts;
 mod tls;

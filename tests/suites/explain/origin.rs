@@ -2,19 +2,18 @@
 //! instead of what they have to be, and of what was not looked at.
 
 use caracal_tests::mint::{Key, claims, key_set};
-use caracal_tests::servers::{Reply, Server};
 use serde_json::{Value, json};
 
 use crate::broken::edge;
 use crate::{Folder, NOW, call, text};
 
-const IDP: &str = "https://idp.example.test";
-const ELSEWHERE: &str = "its iss (unverified) is \"https://idp.example.test\", and the configured issuer is \"https://sts.example.test\"";
-const OTHER_ZONE: &str =
+pub(super) const IDP: &str = "https://idp.example.test";
+pub(super) const ELSEWHERE: &str = "its iss (unverified) is \"https://idp.example.test\", and the configured issuer is \"https://sts.example.test\"";
+pub(super) const OTHER_ZONE: &str =
     "its zone_id (unverified) is \"zone-2\", and the configured zone_id is \"zone-1\"";
 
 /// A token, and what has to be said of it and what must not.
-struct Said {
+pub(super) struct Said {
     name: &'static str,
     token: String,
     keys: Value,
@@ -23,7 +22,7 @@ struct Said {
 }
 
 /// What is to change, of a token and a key set in a file.
-fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) -> String {
+pub(super) fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) -> String {
     let configuration = folder.file("filter.json", edge().to_string());
     let keys = folder.file("keys.json", keys.to_string());
     let at = NOW.to_string();
@@ -48,7 +47,7 @@ fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) -> String {
     change.to_owned()
 }
 
-fn has_to_say(all: Vec<Said>) {
+pub(super) fn has_to_say(all: Vec<Said>) {
     let folder = Folder::new("origin");
     for one in all {
         let change = change(&folder, &one.token, &one.keys, &[]);
@@ -352,64 +351,4 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
     let said = text(&call(&arguments, document.as_bytes()));
     assert!(said.contains("In these claims the claim sid"), "{said}");
     assert!(!said.contains("signed the token"), "{said}");
-}
-
-/// A key set that the explanation fetched where the edge does is not suspected of its
-/// age.
-#[test]
-fn a_fetched_key_set_is_not_called_old() {
-    let folder = Folder::new("fetched");
-    let set = key_set(&[&Key::new("k1", 1)]);
-    let sts = Server::start(move |_| Reply::json(&set));
-    let issuer = format!("http://{}", sts.address());
-    let mut edge = edge();
-    edge["issuer"] = json!(issuer);
-    let configuration = folder.file("filter.json", edge.to_string());
-    let at = NOW.to_string();
-    for (kid, says) in [
-        ("k9", "whoever runs the STS serves that key"),
-        ("k1", "under a kid of its own"),
-    ] {
-        let token = Key::new(kid, 9).mandate(NOW, json!({"iss": issuer}));
-        let arguments = [
-            &configuration,
-            "--at",
-            &at,
-            "--token-file",
-            "-",
-            "--path",
-            "/",
-        ];
-        let said = text(&call(&arguments, token.as_bytes()));
-        assert!(said.contains("fetched just now"), "{said}");
-        assert!(said.contains(says), "{said}");
-        assert!(!said.contains("again from"), "{said}");
-    }
-}
-
-#[test]
-fn what_was_not_looked_at_is_said_with_how_to_look() {
-    let folder = Folder::new("unchecked");
-    let key = Key::new("k1", 1);
-    let set = key_set(&[&key]);
-    let expired = key.mandate(NOW, json!({"exp": NOW - 300, "iat": NOW - 1200}));
-    let said = change(&folder, &expired, &set, &[]);
-    for words in [
-        "- Revocation was not checked",
-        "--feed URL",
-        "CARACAL_FEED_TOKEN",
-        "--revoked ANCHOR",
-        "--epoch NUMBER",
-    ] {
-        assert!(said.contains(words), "{words}\n{said}");
-    }
-    // Nobody listens there; nobody is asked either.
-    let said = change(&folder, &expired, &set, &["--feed", "http://127.0.0.1:1"]);
-    let words = "- Revocation was not checked: the companion (--feed) is asked only";
-    assert!(said.contains(words), "{said}");
-    let said = change(&folder, &expired, &set, &["--epoch", "0"]);
-    assert!(!said.contains("Revocation was not checked"), "{said}");
-    // There is nothing to look for.
-    let said = change(&folder, "opaque", &set, &[]);
-    assert!(!said.contains("Revocation was not checked"), "{said}");
 }

@@ -2,6 +2,7 @@
 //! out and when, and that the upstream hears of nobody who was not verified.
 
 mod apisix;
+mod apisix_fetches;
 mod attacks;
 mod identity;
 mod kong;

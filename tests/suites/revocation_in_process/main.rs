@@ -5,6 +5,7 @@
 //! `every_host` is what holds in all of them, `shared_data` what workers that share
 //! their state know more, and `by_itself` those that do not.
 
+mod bounds;
 mod by_itself;
 mod every_host;
 mod shared_data;

@@ -1,0 +1,64 @@
+//! What was looked at and what was not is said.
+
+use super::origin::*;
+use super::*;
+
+/// A key set that the explanation fetched where the edge does is not suspected of its
+/// age.
+#[test]
+fn a_fetched_key_set_is_not_called_old() {
+    let folder = Folder::new("fetched");
+    let set = key_set(&[&Key::new("k1", 1)]);
+    let sts = Server::start(move |_| Reply::json(&set));
+    let issuer = format!("http://{}", sts.address());
+    let mut edge = edge();
+    edge["issuer"] = json!(issuer);
+    let configuration = folder.file("filter.json", edge.to_string());
+    let at = NOW.to_string();
+    for (kid, says) in [
+        ("k9", "whoever runs the STS serves that key"),
+        ("k1", "under a kid of its own"),
+    ] {
+        let token = Key::new(kid, 9).mandate(NOW, json!({"iss": issuer}));
+        let arguments = [
+            &configuration,
+            "--at",
+            &at,
+            "--token-file",
+            "-",
+            "--path",
+            "/",
+        ];
+        let said = text(&call(&arguments, token.as_bytes()));
+        assert!(said.contains("fetched just now"), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!said.contains("again from"), "{said}");
+    }
+}
+
+#[test]
+fn what_was_not_looked_at_is_said_with_how_to_look() {
+    let folder = Folder::new("unchecked");
+    let key = Key::new("k1", 1);
+    let set = key_set(&[&key]);
+    let expired = key.mandate(NOW, json!({"exp": NOW - 300, "iat": NOW - 1200}));
+    let said = change(&folder, &expired, &set, &[]);
+    for words in [
+        "- Revocation was not checked",
+        "--feed URL",
+        "CARACAL_FEED_TOKEN",
+        "--revoked ANCHOR",
+        "--epoch NUMBER",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    // Nobody listens there; nobody is asked either.
+    let said = change(&folder, &expired, &set, &["--feed", "http://127.0.0.1:1"]);
+    let words = "- Revocation was not checked: the companion (--feed) is asked only";
+    assert!(said.contains(words), "{said}");
+    let said = change(&folder, &expired, &set, &["--epoch", "0"]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
+    // There is nothing to look for.
+    let said = change(&folder, "opaque", &set, &[]);
+    assert!(!said.contains("Revocation was not checked"), "{said}");
+}
