@@ -193,3 +193,33 @@ fn bytes_that_were_damaged_are_no_record() {
         assert_eq!(Control::decode(&damaged), None, "{n}");
     }
 }
+
+#[test]
+fn one_key_set_is_told_from_another() {
+    let cold = Control::default();
+    assert_eq!((cold.key_set_id(), cold.age_ms(7)), (None, None));
+    let first = fetch_ok(cold, Fetch::Scheduled, 1_000);
+    assert_eq!(
+        (first.key_set_id(), first.age_ms(1_007)),
+        (Some((1, 1_000)), Some(7))
+    );
+    let second = fetch_ok(first, Fetch::Scheduled, 241_000);
+    assert_eq!(second.key_set_id(), Some((2, 241_000)));
+    // A fetch that brought nothing changes nothing.
+    let failed = fetch_fails(first, Fetch::Scheduled, 241_000);
+    assert_eq!(failed.key_set_id(), Some((1, 1_000)));
+
+    // A fetch that began later, or at the same time, or before.
+    let older: Vec<bool> = [1_001, 1_000, 999]
+        .map(|started| first.is_older_than(started))
+        .into();
+    assert_eq!(older, [true, false, false]);
+    assert!(!cold.is_older_than(1));
+}
+
+#[test]
+fn a_failure_has_a_cause_that_others_can_read() {
+    let cold = Control::default();
+    assert_eq!(cold.cause(), Cause::default());
+    assert_eq!(fetch_fails(cold, Fetch::Scheduled, 0).cause(), CAUSE);
+}
