@@ -62,3 +62,39 @@ fn what_was_not_looked_at_is_said_with_how_to_look() {
     let said = change(&folder, "opaque", &set, &[]);
     assert!(!said.contains("Revocation was not checked"), "{said}");
 }
+
+#[test]
+fn the_verdict_comes_first_and_what_failed_is_all_that_is_shown_unasked() {
+    let folder = Folder::new("first");
+    let configuration = folder.file("filter.json", edge().to_string());
+    let keys = folder.file("keys.json", key_set(&[&Key::new("k1", 1)]).to_string());
+    let at = NOW.to_string();
+    let arguments: [&str; 9] = [
+        &configuration,
+        "--keys",
+        &keys,
+        "--at",
+        &at,
+        "--token-file",
+        "-",
+        "--path",
+        "/",
+    ];
+    let token = Key::new("k1", 1).mandate(NOW, json!({"scope": "other"}));
+    let said = text(&call_as_is(&arguments, token.as_bytes()));
+    assert!(
+        said.starts_with("The edge refuses: 403 insufficient_scope\n"),
+        "{said}"
+    );
+    let place = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+    assert!(place("What to change") < place("row  check"), "{said}");
+    assert!(place("\n  5  scopes ") > place("row  check"), "{said}");
+    assert!(
+        !said.contains("signature"),
+        "what passed is left out: {said}"
+    );
+    assert!(said.contains("more checks passed"), "{said}");
+    let whole = text(&call(&arguments, token.as_bytes()));
+    assert!(whole.contains("\n  3  signature "), "{whole}");
+    assert!(!whole.contains("--all"), "{whole}");
+}

@@ -44,6 +44,7 @@ pub(super) fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) 
         assert!(!said.contains(&part[..20]), "the token is printed: {said}");
     }
     let (_, change) = said.split_once("What to change\n").unwrap_or_default();
+    let change = change.split("\n\n").next().unwrap_or_default();
     change.to_owned()
 }
 

@@ -66,7 +66,10 @@ pub(crate) struct Arguments {
     /// When: Unix seconds or RFC 3339. Default: now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// Prints the result as JSON.
+    /// Shows every check, not only those that failed, would fail or could not be made.
+    #[arg(long)]
+    all: bool,
+    /// Prints the result as JSON, with every check.
     #[arg(long)]
     json: bool,
 }
@@ -132,7 +135,7 @@ async fn explain(arguments: &Arguments) -> Result<ExitCode> {
         &revocations,
     );
     let report = Report::new(&subject)?;
-    for line in report.lines(arguments.json) {
+    for line in report.lines(arguments.json, arguments.all) {
         output::line(&line);
     }
     Ok(match report.admits() {

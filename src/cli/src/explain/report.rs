@@ -165,10 +165,10 @@ impl<'s, 'a> Report<'s, 'a> {
         }
     }
 
-    pub(crate) fn lines(&self, as_json: bool) -> Vec<String> {
+    pub(crate) fn lines(&self, as_json: bool, all: bool) -> Vec<String> {
         match as_json {
             true => vec![self.json().to_string()],
-            false => self.text(),
+            false => self.text(all),
         }
     }
 
@@ -210,7 +210,55 @@ impl<'s, 'a> Report<'s, 'a> {
         })
     }
 
-    fn text(&self) -> Vec<String> {
+    /// The verdict, what to do about it, and what failed; with `all` every check.
+    fn text(&self, all: bool) -> Vec<String> {
+        let mut lines = self.verdict_lines();
+        if !self.changes.is_empty() {
+            lines.push(String::new());
+            lines.push("What to change".to_owned());
+            lines.extend(self.changes.iter().map(|change| format!("- {change}")));
+        }
+        lines.push(String::new());
+        lines.extend(self.request_lines());
+        lines.push(String::new());
+        lines.push("row  check".to_owned());
+        let shown = |row: &&Row| all || row.is_telling();
+        for row in self.checks.iter().filter(shown) {
+            lines.extend(row.lines());
+        }
+        let hidden = self.checks.iter().filter(|row| !shown(row)).count();
+        if hidden > 0 {
+            lines.push(format!(
+                "{hidden} more checks passed, would pass or were not reached: --all shows them"
+            ));
+        }
+        lines
+    }
+
+    fn verdict_lines(&self) -> Vec<String> {
+        let mut lines = vec![match (&self.reply, self.error) {
+            (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
+            _ => match self.verdict() {
+                "excluded" => {
+                    "The edge lets it through unverified: the path is excluded".to_owned()
+                }
+                "not judged" => {
+                    "It could not be judged: whether it is revoked is not known".to_owned()
+                }
+                _ => "The edge lets it through".to_owned(),
+            },
+        }];
+        lines.extend(self.conditions.iter().map(|one| format!("  {one}")));
+        if let Some(reply) = &self.reply {
+            let headers = reply.headers.iter();
+            lines.extend(headers.map(|(name, value)| format!("  {name}: {value}")));
+            lines.push(format!("  {}", plain(&reply.body)));
+        }
+        lines
+    }
+
+    /// The request, the token, and the rule by which they were judged.
+    fn request_lines(&self) -> Vec<String> {
         let subject = self.subject;
         let request = subject.request;
         let mut lines = vec![format!(
@@ -231,35 +279,6 @@ impl<'s, 'a> Report<'s, 'a> {
             lines.push("the path can be read as".to_owned());
             let each = readings.into_iter();
             lines.extend(each.map(|(path, rule)| format!("  {path}, under {rule}")));
-        }
-        lines.push(String::new());
-        lines.push("row  check".to_owned());
-        for row in &self.checks {
-            lines.extend(row.lines());
-        }
-        lines.push(String::new());
-        lines.push(match (&self.reply, self.error) {
-            (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
-            _ => match self.verdict() {
-                "excluded" => {
-                    "The edge lets it through unverified: the path is excluded".to_owned()
-                }
-                "not judged" => {
-                    "It could not be judged: whether it is revoked is not known".to_owned()
-                }
-                _ => "The edge lets it through".to_owned(),
-            },
-        });
-        lines.extend(self.conditions.iter().map(|one| format!("  {one}")));
-        if let Some(reply) = &self.reply {
-            let headers = reply.headers.iter();
-            lines.extend(headers.map(|(name, value)| format!("  {name}: {value}")));
-            lines.push(format!("  {}", plain(&reply.body)));
-        }
-        if !self.changes.is_empty() {
-            lines.push(String::new());
-            lines.push("What to change".to_owned());
-            lines.extend(self.changes.iter().map(|change| format!("- {change}")));
         }
         lines
     }
@@ -291,6 +310,14 @@ fn plain(bytes: &[u8]) -> String {
 }
 
 impl Row {
+    /// Whether it failed, would fail or could not be made.
+    fn is_telling(&self) -> bool {
+        match &self.outcome {
+            Outcome::Failed(_) | Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => true,
+            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => false,
+        }
+    }
+
     fn words(&self) -> &'static str {
         match &self.outcome {
             Outcome::Passed => "ok",
