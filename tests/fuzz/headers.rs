@@ -10,7 +10,7 @@ use caracal_mandate::upstream::{Forwarding, is_sendable, without_caracal_baggage
 
 use crate::{byte, until};
 
-#[path = "../../filters/mandate/src/wire.rs"]
+#[path = "../../filters/mandate/src/abi/header_map.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the filter's own file")]
 mod wire;
 

@@ -10,12 +10,12 @@ use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 use caracal_mandate::revocation::replica::Replica;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
-use crate::calls::{self, Answer, Companion, Failure, refused};
-use crate::host::{self, Failed, Level};
-use crate::metrics::Metrics;
-use crate::publish::{Published, Rebuild};
-use crate::store::RevocationStore;
-use crate::system;
+use crate::abi::hostcalls::{self, Failed, Level};
+use crate::abi::wasi;
+use crate::vm::callouts::{self, Answer, Companion, Failure, refused};
+use crate::vm::metrics::Metrics;
+use crate::vm::revocation::log_writer::{Published, Rebuild};
+use crate::vm::stores::RevocationStore;
 
 /// Time that one callback spends on reading the log; the rest waits for the next.
 pub(crate) const SLICE_MS: u64 = 5;
@@ -249,7 +249,7 @@ impl Feed {
             return;
         }
         let limit_s = self.timing.max_staleness_ms / 1_000;
-        calls::log_turn(
+        callouts::log_turn(
             turn,
             "revocation state",
             &self.companion.upstream,
@@ -467,7 +467,7 @@ impl Feed {
         // sound as if all were well.
         if went_well && last && self.head.is_fresh(now_ms, self.timing) {
             let held = self.replica.anchors().len();
-            host::log(
+            hostcalls::log(
                 Level::Info,
                 &format!("caracal: revocations read: {held} anchors held"),
             );
@@ -517,7 +517,7 @@ impl Feed {
             let (next, log) = self.head.failed(now_ms, self.timing, why.cause());
             match self.write_head(next) {
                 Ok(false) => continue,
-                Ok(true) if log => host::log(
+                Ok(true) if log => hostcalls::log(
                     Level::Error,
                     &format!(
                         "caracal: revocations not read from {}: {}",
@@ -535,7 +535,7 @@ impl Feed {
     fn heal(&mut self, now_ms: u64) {
         let reset = self.head.reset(now_ms);
         if matches!(self.write_head(reset), Ok(true)) {
-            host::log(
+            hostcalls::log(
                 Level::Error,
                 "caracal: the shared revocation state is damaged and read anew: does another plugin write under this vm_id?",
             );
@@ -559,7 +559,7 @@ pub(crate) fn keep_s(configuration: &Configuration) -> Option<u32> {
 
 /// Whether a callback that began at `began_ms` has had its time.
 pub(crate) fn is_over(began_ms: u64) -> bool {
-    system::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
+    wasi::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
 }
 
 /// The state as one decision sees it. It is read when row 12 asks, so that a

@@ -7,7 +7,7 @@ use caracal_mandate::signature::{
     KnownAnswer, PublicKey, PureRust, SignatureVerifier, es256_signature_to_der,
 };
 
-use crate::host;
+use crate::abi::hostcalls;
 
 /// The name of Envoy's foreign function.
 const VERIFY_SIGNATURE: &str = "verify_signature";
@@ -89,7 +89,7 @@ pub(crate) fn by_host(key: &PublicKey, message: &[u8], signature: &[u8]) -> Opti
         question.push(*size.to_le_bytes().first()?);
         question.extend_from_slice(field);
     }
-    let answer = host::call_foreign_function(VERIFY_SIGNATURE, &question).ok()?;
+    let answer = hostcalls::call_foreign_function(VERIFY_SIGNATURE, &question).ok()?;
     Some(answer == VALID)
 }
 

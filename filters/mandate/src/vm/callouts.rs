@@ -5,7 +5,7 @@ use std::time::Duration;
 use caracal_mandate::config::{Configuration, Feed, Host, JwksTarget};
 use caracal_mandate::failure::{Cause, Kind, Turn};
 
-use crate::host::{self, Buffer, Failed, Level, Map};
+use crate::abi::hostcalls::{self, Buffer, Failed, Level, Map};
 
 /// Who asks, in the logs of the STS and the companion.
 const USER_AGENT: (&str, &str) = (
@@ -78,7 +78,7 @@ impl Sts {
             ("accept", "application/json"),
             USER_AGENT,
         ];
-        host::http_call(&self.upstream, &headers, &[], timeout)
+        hostcalls::http_call(&self.upstream, &headers, &[], timeout)
     }
 }
 
@@ -133,7 +133,7 @@ impl Companion {
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization));
         }
-        host::http_call(&self.upstream, &headers, body, Duration::from_millis(ms))
+        hostcalls::http_call(&self.upstream, &headers, body, Duration::from_millis(ms))
     }
 }
 
@@ -183,12 +183,12 @@ fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
     if status < 500 && status != 408 {
         return None;
     }
-    let was_upstream = host::header(Map::CalloutResponse, "x-envoy-upstream-service-time");
+    let was_upstream = hostcalls::header(Map::CalloutResponse, "x-envoy-upstream-service-time");
     if !matches!(was_upstream, Ok(None)) {
         return None;
     }
     let size = body_size.min(MAX_LOCAL_BYTES);
-    let said = host::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default();
+    let said = hostcalls::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default();
     let is_own = OWN_WORDS.iter().any(|words| said.starts_with(words));
     if !is_own && is_not_ready(status, &said) {
         return None;
@@ -218,7 +218,7 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
         return Err(Failure::new(Kind::Unreached, NONE));
     }
     let header = |name| {
-        host::header(Map::CalloutResponse, name)
+        hostcalls::header(Map::CalloutResponse, name)
             .ok()
             .flatten()
             .and_then(|value| String::from_utf8(value).ok())
@@ -256,7 +256,7 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
         let body = match status {
             503 => {
                 let size = body_size.min(MAX_NOT_READY_BYTES);
-                host::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default()
+                hostcalls::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default()
             }
             _ => Vec::new(),
         };
@@ -268,7 +268,7 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
             format!("the answer is over {max} bytes"),
         ));
     }
-    host::buffer(Buffer::CalloutResponseBody, body_size)
+    hostcalls::buffer(Buffer::CalloutResponseBody, body_size)
         .map(|body| (status, body))
         .map_err(|failed| {
             let words = format!("the answer cannot be read (status {})", failed.0);
@@ -294,14 +294,14 @@ pub(crate) fn log_turn(
                 Some(age_ms) => format!("is {} s old", age_ms / 1_000),
                 None => "was never read".to_owned(),
             };
-            host::log(
+            hostcalls::log(
                 Level::Error,
                 &format!(
                     "caracal: REFUSING every request that needs the {what} (503): it {age}, the limit is {limit}; {upstream}: {why}"
                 ),
             );
         }
-        Turn::Judged(lasted_ms) => host::log(
+        Turn::Judged(lasted_ms) => hostcalls::log(
             Level::Info,
             &format!(
                 "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"

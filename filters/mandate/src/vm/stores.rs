@@ -11,8 +11,8 @@ use caracal_mandate::refresh::Control;
 use caracal_mandate::revocation::log::ChunkName;
 use sha2::{Digest as _, Sha256};
 
-use crate::host::{Failed, Shared};
-use crate::shelf::Place;
+use crate::abi::hostcalls::{Failed, Shared};
+use crate::vm::shared_data::Place;
 
 /// A version number that no key ever has: a write against it inserts a missing
 /// key and fails on an existing one, where 0 would overwrite.
@@ -180,7 +180,8 @@ impl RevocationStore {
         texts.extend(numbers.iter().map(String::as_str));
         // Nor may one that forgets anchors early, because it bounds the life of
         // mandates, write the log of one that does not.
-        let kept = crate::revocation::keep_s(configuration).map(|keep_s| format!("kept {keep_s}"));
+        let kept = crate::vm::revocation::poller::keep_s(configuration)
+            .map(|keep_s| format!("kept {keep_s}"));
         texts.extend(kept.as_deref());
         // Whoever asks in the clear must not decide for one who asks over TLS.
         if let Some(tls) = feed.tls {

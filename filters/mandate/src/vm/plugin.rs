@@ -1,6 +1,6 @@
 //! One configuration's state in one VM, and how it decides: the requests that wait are
-//! here. `keys` is its part about the key set, `own` about requests that call out for
-//! themselves.
+//! here. `key_set` is its part about the key set, `request_callouts` about requests that
+//! call out for themselves.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,17 +18,17 @@ use caracal_mandate::refusal::Refusal;
 use caracal_mandate::resources::ResourceId;
 use caracal_mandate::revocation::{Availability, Disabled, RevocationView};
 
-use crate::asking::{Asked, Asking};
-use crate::calls::{Answer, Sts};
-use crate::host;
-use crate::keys::{Adopted, Fetching};
-use crate::metrics::Metrics;
-use crate::own::Own;
-use crate::request::Request;
-use crate::revocation::{Feed, Live, SLICE_MS};
-use crate::signature::Signatures;
-use crate::store::Store;
-use crate::system;
+use crate::abi::hostcalls;
+use crate::abi::wasi;
+use crate::request::outcome::Request;
+use crate::vm::callouts::{Answer, Sts};
+use crate::vm::key_set::{Adopted, Fetching};
+use crate::vm::metrics::Metrics;
+use crate::vm::request_callouts::Own;
+use crate::vm::revocation::lookup::{Asked, Asking};
+use crate::vm::revocation::poller::{Feed, Live, SLICE_MS};
+use crate::vm::signatures::Signatures;
+use crate::vm::stores::Store;
 
 /// How often the age of the key set is reported, and a damaged one is replaced.
 pub(crate) const EVERY_MS: u64 = 1_000;
@@ -199,7 +199,7 @@ impl Engine {
         if self.host != Host::Envoy || self.proxy_is_right {
             return Ok(());
         }
-        match host::property("ngx\0request_uri") {
+        match hostcalls::property("ngx\0request_uri") {
             Ok(None) => {
                 self.proxy_is_right = true;
                 Ok(())
@@ -231,7 +231,7 @@ impl Engine {
         credential: Credential<'_>,
         phase: &Rc<Cell<Phase>>,
     ) -> Outcome {
-        let Some(now_ms) = system::monotonic_ms() else {
+        let Some(now_ms) = wasi::monotonic_ms() else {
             return Outcome::Decided(no_clock());
         };
         match self.host {
@@ -301,7 +301,7 @@ impl Engine {
         {
             return Some(wall_s);
         }
-        let wall_s = system::unix_time_s()?;
+        let wall_s = wasi::unix_time_s()?;
         self.wall = Some((now_ms, wall_s));
         Some(wall_s)
     }
@@ -410,7 +410,7 @@ impl Engine {
             .collect();
         for stream in due {
             let Some(now_ms) =
-                system::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
+                wasi::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
             else {
                 break;
             };

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use crate::host::{self, Failed, Shared};
+use crate::abi::hostcalls::{self, Failed, Shared};
 
 /// "Busy": what a host would say of a call within a call.
 const BUSY: Failed = Failed(10);
@@ -49,7 +49,7 @@ impl Place {
     /// `None` when the key was never written.
     pub(crate) fn get(&self, key: &str) -> Result<Option<Shared>, Failed> {
         match self {
-            Place::Proxy => host::shared_data(key),
+            Place::Proxy => hostcalls::shared_data(key),
             Place::Worker(shelf) => read(shelf, key),
         }
     }
@@ -57,7 +57,7 @@ impl Place {
     /// Writes if the key's version is still `cas`; `false` when it is another.
     pub(crate) fn set(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, Failed> {
         match self {
-            Place::Proxy => host::set_shared_data(key, value, cas),
+            Place::Proxy => hostcalls::set_shared_data(key, value, cas),
             Place::Worker(shelf) => write(shelf, key, value, cas),
         }
     }

@@ -1,7 +1,7 @@
 //! The host's calls, each as a function that returns the host's status as a
 //! value. The SDK's own wrappers panic on statuses that hosts really return
 //! (12 among them) and on header bytes that are no UTF-8, and a panic here is an
-//! outage. No other module calls the host but `system`, by WASI; `callback` and
+//! outage. No other module calls the host but `wasi`; `contexts::callout_response` and
 //! `entry` only export symbols to it.
 #![allow(
     unsafe_code,
@@ -211,14 +211,14 @@ pub(crate) fn buffer(buffer: Buffer, max: usize) -> Result<Vec<u8>, Failed> {
 }
 
 /// All headers, in order, values as they came.
-pub(crate) fn headers(map: Map) -> Result<crate::wire::HeaderMap, Failed> {
+pub(crate) fn headers(map: Map) -> Result<crate::abi::header_map::HeaderMap, Failed> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
     let result =
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
     // A map that cannot be read is like a call that failed; 4 is "parse failure".
-    crate::wire::HeaderMap::new(taken(data, size)).ok_or(Failed(4))
+    crate::abi::header_map::HeaderMap::new(taken(data, size)).ok_or(Failed(4))
 }
 
 /// The value of one header; `None` when it is absent.
@@ -354,7 +354,7 @@ pub(crate) fn send_local_response(
     body: &[u8],
     grpc_status: Option<u8>,
 ) -> Result<(), Failed> {
-    let headers = crate::wire::write_map(headers).ok_or(Failed(2))?;
+    let headers = crate::abi::header_map::write_map(headers).ok_or(Failed(2))?;
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_send_local_response(
@@ -382,7 +382,7 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
 }
 
 /// Sends a request to an upstream of the host's, and gives the token of its answer,
-/// which comes to `callback`.
+/// which comes to `contexts::callout_response`.
 #[inline(never)]
 pub(crate) fn http_call(
     upstream: &str,
@@ -390,8 +390,8 @@ pub(crate) fn http_call(
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Failed> {
-    let headers = crate::wire::write_map(headers).ok_or(Failed(2))?;
-    let trailers = crate::wire::write_map::<&str>(&[]).ok_or(Failed(2))?;
+    let headers = crate::abi::header_map::write_map(headers).ok_or(Failed(2))?;
+    let trailers = crate::abi::header_map::write_map::<&str>(&[]).ok_or(Failed(2))?;
     let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
     // SAFETY: pointers and lengths are of live slices, the out-pointer is live.

@@ -12,14 +12,14 @@ use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::callback;
-use crate::calls;
-use crate::engine::{Engine, Phase, Settled};
-use crate::host::{self, Buffer, Level};
-use crate::own::Ended;
-use crate::request;
-use crate::stream::Stream;
-use crate::system;
+use crate::abi::hostcalls::{self, Buffer, Level};
+use crate::abi::wasi;
+use crate::contexts::callout_response;
+use crate::contexts::http_context::Stream;
+use crate::request::outcome;
+use crate::vm::callouts;
+use crate::vm::plugin::{Engine, Phase, Settled};
+use crate::vm::request_callouts::Ended;
 
 /// The first tick fetches; a later one finds within this time what another VM
 /// fetched. One read of shared data each.
@@ -45,22 +45,21 @@ impl Root {
             engine: Rc::default(),
             ticks: Cell::default(),
         });
-        callback::register(id, &answered);
+        callout_response::register(id, &answered);
         Root(answered)
     }
 }
 
 impl Answered {
     fn configure(&self) -> Result<(), Vec<String>> {
-        let document = host::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES).map_err(
-            |failed| {
+        let document = hostcalls::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES)
+            .map_err(|failed| {
                 vec![format!(
                     "the configuration cannot be read (status {})",
                     failed.0
                 )]
-            },
-        )?;
-        let variables = system::environment();
+            })?;
+        let variables = wasi::environment();
         let environment = |name: &str| {
             let mut all = variables.iter();
             all.find(|(known, _)| known == name)
@@ -71,9 +70,9 @@ impl Answered {
         log_start(&document);
         // APISIX has no ticks, and its requests call out themselves.
         if configuration.host == Host::Apisix {
-            callback::requests_call();
+            callout_response::requests_call();
         } else if !self.ticks.get() {
-            host::set_tick_period(TICK)
+            hostcalls::set_tick_period(TICK)
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
             self.ticks.set(true);
         }
@@ -86,7 +85,7 @@ impl Answered {
         if matches!(configuration.revocation, Revocation::Feed(_)) {
             return Ok(());
         }
-        host::log(
+        hostcalls::log(
             Level::Warn,
             "caracal: REVOCATION IS DISABLED: a revoked mandate is accepted until it expires (configuration key \"revocation\")",
         );
@@ -122,16 +121,16 @@ impl Answered {
         {
             // A stream that is gone has no context to switch to, and the calls
             // would act on this one.
-            if host::set_effective_context(stream).is_err() {
+            if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
-            let next = request::carry_out(engine, &request, verdict);
+            let next = outcome::carry_out(engine, &request, verdict);
             phase.set(next);
             if next == Phase::Continued {
-                request::resume();
+                outcome::resume();
             }
         }
-        let _ = host::set_effective_context(self.id);
+        let _ = hostcalls::set_effective_context(self.id);
     }
 
     /// Whether this root ticks, and calls out itself.
@@ -144,16 +143,16 @@ impl Answered {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), system::monotonic_ms()) else {
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
         if let Some(fetching) = engine.take_fetch(token) {
-            let answer = calls::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
+            let answer = callouts::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
             engine.fetch_ended(&fetching, answer, now_ms);
         } else if !engine.is_poll(token) {
             return;
         } else {
-            let answer = calls::answer(engine.host, num_headers, body_size, MAX_PAGE_BYTES);
+            let answer = callouts::answer(engine.host, num_headers, body_size, MAX_PAGE_BYTES);
             engine.poll_ended(answer, now_ms);
         }
         let settled = engine.settle(now_ms);
@@ -164,21 +163,21 @@ impl Answered {
     /// another call that it has just made.
     pub(crate) fn answer_stream(&self, stream: u32, num_headers: usize, size: usize) -> Phase {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return request::reply_broken("The edge is busy with itself");
+            return outcome::reply_broken("The edge is busy with itself");
         };
         let Some(engine) = engine.as_mut() else {
-            return request::reply_broken("The edge is not configured");
+            return outcome::reply_broken("The edge is not configured");
         };
         let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
-        let answer = calls::answer(engine.host, num_headers, size, max);
+        let answer = callouts::answer(engine.host, num_headers, size, max);
         let settled = match engine.own_answer(stream, answer) {
             Some(Ended::Decided(settled)) => settled,
             Some(Ended::CallsAgain) => return Phase::Waiting,
-            None => return request::reply_broken("The edge was configured anew meanwhile"),
+            None => return outcome::reply_broken("The edge was configured anew meanwhile"),
         };
-        let next = request::carry_out(engine, &settled.request, settled.verdict);
+        let next = outcome::carry_out(engine, &settled.request, settled.verdict);
         if next == Phase::Continued {
-            request::resume();
+            outcome::resume();
         }
         next
     }
@@ -187,7 +186,7 @@ impl Answered {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), system::monotonic_ms()) else {
+        let (Some(engine), Some(now_ms)) = (engine.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
         engine.sync();
@@ -208,9 +207,12 @@ impl RootContext for Root {
             Ok(()) => true,
             Err(errors) => {
                 let said = errors.join("\n");
-                if callback::is_news(&said) {
+                if callout_response::is_news(&said) {
                     for error in errors {
-                        host::log(Level::Critical, &format!("caracal: configuration: {error}"));
+                        hostcalls::log(
+                            Level::Critical,
+                            &format!("caracal: configuration: {error}"),
+                        );
                     }
                 }
                 false
@@ -236,7 +238,7 @@ impl RootContext for Root {
 #[cold]
 fn log_start(document: &[u8]) {
     let digest = digest(document);
-    host::log(
+    hostcalls::log(
         Level::Info,
         &format!(
             "caracal: caracal-edge {} with the configuration {digest:08x}",

@@ -9,11 +9,11 @@ use caracal_mandate::mandate::Fingerprint;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::callback;
-use crate::engine::{Engine, Outcome, Phase};
-use crate::headers::Headers;
-use crate::host::{self, Level};
-use crate::request::{self, Request};
+use crate::abi::hostcalls::{self, Level};
+use crate::contexts::callout_response;
+use crate::request::head::Headers;
+use crate::request::outcome::{self, Request};
+use crate::vm::plugin::{Engine, Outcome, Phase};
 
 pub(crate) struct Stream {
     id: u32,
@@ -32,20 +32,20 @@ impl Stream {
 
     fn begin(&self) -> Phase {
         let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return request::reply_broken("The edge is busy with itself");
+            return outcome::reply_broken("The edge is busy with itself");
         };
         let Some(engine) = engine.as_mut() else {
-            return request::reply_broken("The edge is not configured");
+            return outcome::reply_broken("The edge is not configured");
         };
         let headers = match engine
             .check_proxy()
             .and_then(|()| Headers::read(engine.host))
         {
             Ok(headers) => headers,
-            Err(refusal) => return request::refuse(engine, &Request::UNREAD, &refusal, None),
+            Err(refusal) => return outcome::refuse(engine, &Request::UNREAD, &refusal, None),
         };
         #[cfg(feature = "test-hooks")]
-        if crate::hooks::answered(&headers) {
+        if crate::contexts::test_hooks::answered(&headers) {
             return Phase::Refused;
         }
         let asked = headers.asked();
@@ -55,7 +55,7 @@ impl Stream {
             ..Request::UNREAD
         };
         if let Err(refusal) = headers.strip(&engine.forwarding) {
-            return request::refuse(engine, &request, &refusal, None);
+            return outcome::refuse(engine, &request, &refusal, None);
         }
         match engine.screen(&view) {
             Err(refusal) => {
@@ -63,14 +63,14 @@ impl Stream {
                     .ok()
                     .filter(|token| token.len() <= engine.max_token_bytes)
                     .map(Fingerprint::of);
-                request::refuse(engine, &request, &refusal, None)
+                outcome::refuse(engine, &request, &refusal, None)
             }
-            Ok(Screened::Excluded) => request::exclude(engine),
+            Ok(Screened::Excluded) => outcome::exclude(engine),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 match engine.judge(self.id, &request, credential, &self.phase) {
-                    Outcome::Decided(verdict) => request::carry_out(engine, &request, verdict),
+                    Outcome::Decided(verdict) => outcome::carry_out(engine, &request, verdict),
                     Outcome::Waits => Phase::Waiting,
                 }
             }
@@ -107,7 +107,7 @@ impl HttpContext for Stream {
                 .is_some_and(|engine| Headers::strip_trailers(&engine.forwarding).is_ok())
         });
         if !stripped {
-            host::log(
+            hostcalls::log(
                 Level::Error,
                 "caracal: reserved names could not be removed from trailers: the request is held",
             );
@@ -124,7 +124,7 @@ impl Drop for Stream {
         if self.phase.get() != Phase::Waiting {
             return;
         }
-        callback::forget(self.id);
+        callout_response::forget(self.id);
         if let Ok(mut engine) = self.engine.try_borrow_mut()
             && let Some(engine) = engine.as_mut()
         {

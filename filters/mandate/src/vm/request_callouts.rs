@@ -11,12 +11,12 @@ use caracal_mandate::Mandate;
 use caracal_mandate::decide::{Credential, Missing, Verdict};
 use caracal_mandate::refresh::Seen;
 
-use crate::callback;
-use crate::calls::{Answer, Failure};
-use crate::engine::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
-use crate::keys::Fetching;
-use crate::request::Request;
-use crate::system;
+use crate::abi::wasi;
+use crate::contexts::callout_response;
+use crate::request::outcome::Request;
+use crate::vm::callouts::{Answer, Failure};
+use crate::vm::key_set::Fetching;
+use crate::vm::plugin::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
 
 /// Calls of one request: for the key set, once more for a key that it does not have, and
 /// to the companion.
@@ -91,7 +91,7 @@ impl Engine {
                 let waits = now_ms.saturating_sub(own.began_ms) < LOST_MS;
                 if !waits {
                     // An answer that comes after all is nobody's, and so a refusal.
-                    callback::forget(own.stream);
+                    callout_response::forget(own.stream);
                 }
                 waits
             });
@@ -102,7 +102,7 @@ impl Engine {
         let Some((call, token)) = self.expected_call(stream, phase, &verdict, now_ms) else {
             return Outcome::Decided(without_a_call(verdict));
         };
-        callback::called(stream, token);
+        callout_response::called(stream, token);
         self.own.push(Own {
             stream,
             request: request.clone(),
@@ -125,12 +125,12 @@ impl Engine {
         verdict: &Verdict,
         now_ms: u64,
     ) -> Option<(Call, u32)> {
-        if !callback::expect(stream, self.root, phase) {
+        if !callout_response::expect(stream, self.root, phase) {
             return None;
         }
         let made = self.call_for(verdict, now_ms);
         if made.is_none() {
-            callback::forget(stream);
+            callout_response::forget(stream);
         }
         made
     }
@@ -219,7 +219,7 @@ impl Engine {
     /// the next call. `None` when no such request waits.
     pub(crate) fn own_answer(&mut self, stream: u32, answer: Answer) -> Option<Ended> {
         let mut own = self.take_own(stream)?;
-        let Some(now_ms) = system::monotonic_ms() else {
+        let Some(now_ms) = wasi::monotonic_ms() else {
             return Some(own.decided(unavailable("The edge has no clock")));
         };
         match &own.call {
@@ -251,7 +251,7 @@ impl Engine {
         match self.expected_call(stream, &own.phase, &verdict, now_ms) {
             // Nothing may be replied now: the host would lose it.
             Some((call, token)) => {
-                callback::called(stream, token);
+                callout_response::called(stream, token);
                 own.call = call;
                 own.began_ms = now_ms;
                 own.calls = own.calls.saturating_add(1);

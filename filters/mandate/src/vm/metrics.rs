@@ -6,8 +6,8 @@ use std::cell::Cell;
 use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
-use crate::host::{self, Failed, MetricKind};
-use crate::signature::By;
+use crate::abi::hostcalls::{self, Failed, MetricKind};
+use crate::vm::signatures::By;
 
 thread_local! {
     /// The VM's linear memory as far as the gauge has it: one for all configurations.
@@ -66,7 +66,7 @@ impl Metrics {
     pub(crate) fn define(host: Host) -> Result<Self, String> {
         let mut ids = Vec::new();
         for (kind, name) in names(host) {
-            let id = host::define_metric(kind, &name).map_err(|Failed(status)| {
+            let id = hostcalls::define_metric(kind, &name).map_err(|Failed(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
             ids.push((name, id));
@@ -115,7 +115,7 @@ impl Metrics {
     pub(crate) fn tell(&mut self) {
         while let Some((which, count)) = self.untold.pop() {
             if let Some(id) = self.id(&which.name()) {
-                let _ = host::increment_metric(id, count);
+                let _ = hostcalls::increment_metric(id, count);
             }
         }
     }
@@ -131,7 +131,7 @@ impl Metrics {
     /// Requests that wait, in all VMs together.
     pub(crate) fn paused(&mut self, change: i64) {
         if let Some(id) = self.id(PAUSED) {
-            let _ = host::increment_metric(id, change);
+            let _ = hostcalls::increment_metric(id, change);
         }
     }
 
@@ -175,7 +175,7 @@ impl Metrics {
         let grown = size.saturating_sub(COUNTED_MEMORY.get());
         if grown > 0
             && let Some(id) = self.id(VM_MEMORY)
-            && host::increment_metric(id, grown).is_ok()
+            && hostcalls::increment_metric(id, grown).is_ok()
         {
             COUNTED_MEMORY.set(size);
         }
@@ -183,13 +183,13 @@ impl Metrics {
 
     fn gauge(&self, name: &str, value: u64) {
         if let Some(id) = self.id(name) {
-            let _ = host::record_metric(id, value);
+            let _ = hostcalls::record_metric(id, value);
         }
     }
 
     fn count(&self, name: &str) {
         if let Some(id) = self.id(name) {
-            let _ = host::increment_metric(id, 1);
+            let _ = hostcalls::increment_metric(id, 1);
         }
     }
 

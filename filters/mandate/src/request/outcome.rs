@@ -11,8 +11,8 @@ use caracal_mandate::resources::ResourceId;
 
 use caracal_mandate::config::Host;
 
-use crate::engine::{Engine, Phase};
-use crate::host::{self, Failed, Level};
+use crate::abi::hostcalls::{self, Failed, Level};
+use crate::vm::plugin::{Engine, Phase};
 
 /// What of a request outlives its header callback.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
         .fingerprint
         .map(|f| f.to_string())
         .unwrap_or_default();
-    host::log(
+    hostcalls::log(
         Level::Debug,
         &format!(
             "caracal: refused: {code}: {} [{fingerprint}]",
@@ -107,7 +107,7 @@ fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
         Some(Host::Kong) => phrase(reply.status).to_owned(),
         _ => format!("caracal_{code}"),
     };
-    let sent = host::send_local_response(
+    let sent = hostcalls::send_local_response(
         reply.status,
         &details,
         &reply.headers,
@@ -116,11 +116,11 @@ fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
     )
     // Once more with what no host can object to: where the request's own call has been
     // answered, APISIX lets one go on that has no reply.
-    .or_else(|_| host::send_local_response(503, &details, &[], b"refused", grpc_status));
+    .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
     if let Err(Failed(status)) = sent {
         // The request stays paused: better to hang until the proxy's own timeout
         // than to go on.
-        host::log(
+        hostcalls::log(
             Level::Error,
             &format!("caracal: a reply could not be sent (status {status})"),
         );
@@ -145,8 +145,8 @@ pub(crate) fn reply_broken(why: &'static str) -> Phase {
 
 /// Lets a request that waited go on.
 pub(crate) fn resume() {
-    if host::continue_request().is_err() {
-        host::log(
+    if hostcalls::continue_request().is_err() {
+        hostcalls::log(
             Level::Error,
             "caracal: an admitted request could not be resumed",
         );
@@ -173,13 +173,13 @@ fn open_gate(engine: &Engine) -> Result<(), Failed> {
 /// lets a filter find that out before the first request.
 fn set_variable(engine: &Engine, name: &str, value: &str) -> Result<(), Failed> {
     let set = match engine.host {
-        Host::Apisix => host::set_property(name, value.as_bytes()),
-        _ => host::set_property(&format!("ngx\0{name}"), value.as_bytes()),
+        Host::Apisix => hostcalls::set_property(name, value.as_bytes()),
+        _ => hostcalls::set_property(&format!("ngx\0{name}"), value.as_bytes()),
     };
     if let Err(Failed(status)) = set
         && !engine.variable_missing.replace(true)
     {
-        host::log(
+        hostcalls::log(
             Level::Error,
             &format!(
                 "caracal: the nginx variable ${name} cannot be set (status {status}): is it declared? Every request is refused"
@@ -194,9 +194,9 @@ fn set_variable(engine: &Engine, name: &str, value: &str) -> Result<(), Failed> 
 /// request was judged; or, on nginx, an empty one.
 fn set_principal(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
     let set = if engine.host.is_nginx() {
-        host::replace_request_header
+        hostcalls::replace_request_header
     } else {
-        host::add_request_header
+        hostcalls::add_request_header
     };
     if let Some(id) = request.resource.and_then(|resource| engine.told(resource)) {
         set(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
@@ -223,7 +223,7 @@ fn note(
     }
     let set = |name: &str, value: &str| {
         // A host that keeps no state loses a log field, not a decision.
-        let _ = host::set_property(name, value.as_bytes());
+        let _ = hostcalls::set_property(name, value.as_bytes());
     };
     set("caracal_decision", decision);
     if let Some(error) = error {

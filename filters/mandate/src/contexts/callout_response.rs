@@ -7,8 +7,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use crate::engine::Phase;
-use crate::root::Answered;
+use crate::contexts::root_context::Answered;
+use crate::vm::plugin::Phase;
 
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
@@ -132,13 +132,13 @@ extern "C" fn caracal_on_http_call_response(
         // gets one, whatever has become of its configuration.
         let phase = match root(waits.root) {
             Some(answered) => answered.answer_stream(waits.stream, num_headers, body_size),
-            None => crate::request::reply_broken("The configuration is gone"),
+            None => crate::request::outcome::reply_broken("The configuration is gone"),
         };
         waits.phase.set(phase);
     } else if let Some(answered) = root(context).filter(|root| root.ticks()) {
         answered.answer(token, num_headers, body_size);
     } else if REQUESTS_CALL.get() {
         // A request that is not known goes on, unless it is answered.
-        crate::request::reply_broken("The edge does not know what this answers");
+        crate::request::outcome::reply_broken("The edge does not know what this answers");
     }
 }

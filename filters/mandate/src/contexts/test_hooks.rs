@@ -2,9 +2,9 @@
 
 use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
-use crate::headers::Headers;
-use crate::host;
-use crate::signature::by_host;
+use crate::abi::hostcalls;
+use crate::request::head::Headers;
+use crate::vm::signatures::by_host;
 
 /// Does what a hook asks. `x-test-trap` traps. `x-test-signature` is
 /// `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind an `x`, and
@@ -17,7 +17,7 @@ pub(crate) fn answered(headers: &Headers) -> bool {
         return false;
     };
     let answer = judge(question).unwrap_or_else(|| "malformed".to_owned());
-    let _ = host::send_local_response(200, "test_hook", &[], answer.as_bytes(), None);
+    let _ = hostcalls::send_local_response(200, "test_hook", &[], answer.as_bytes(), None);
     true
 }
 

@@ -5,8 +5,8 @@ use caracal_mandate::decide::RequestView;
 use caracal_mandate::forward::{self, Forwarding, RESOURCE_HEADER};
 use caracal_mandate::refusal::{ErrorCode, Refusal, ReplyFormat};
 
-use crate::host::{self, Failed, Map};
-use crate::wire::HeaderMap;
+use crate::abi::header_map::HeaderMap;
+use crate::abi::hostcalls::{self, Failed, Map};
 
 /// The headers that a request is judged by. Of a name that counts once, the first.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Headers {
     pub(crate) fn read(host: Host) -> Result<Self, Refusal> {
         let unreadable = |_| Refusal::unavailable("The edge could not read the request");
         if host == Host::Envoy {
-            let map = host::headers(Map::Request).map_err(unreadable)?;
+            let map = hostcalls::headers(Map::Request).map_err(unreadable)?;
             return Ok(Headers {
                 map,
                 host,
@@ -69,11 +69,11 @@ impl Headers {
         }
         // The map of a request without a host kills an APISIX worker. Envoy refuses
         // such a request by itself.
-        let Some(named) = host::header(Map::Request, "host").map_err(unreadable)? else {
+        let Some(named) = hostcalls::header(Map::Request, "host").map_err(unreadable)? else {
             return Err(invalid("The request has no Host header"));
         };
-        let map = match host::headers(Map::Request) {
-            Err(host::NOT_WRITTEN) if host == Host::Kong => return Err(invalid(TOO_MANY)),
+        let map = match hostcalls::headers(Map::Request) {
+            Err(hostcalls::NOT_WRITTEN) if host == Host::Kong => return Err(invalid(TOO_MANY)),
             read => read.map_err(unreadable)?,
         };
         if map.len() >= NGINX_MAP_ENTRIES {
@@ -81,8 +81,8 @@ impl Headers {
         }
         let variable = |name: &str| {
             let value = match host {
-                Host::Apisix => host::property(name),
-                _ => host::property(&format!("ngx\0{name}")),
+                Host::Apisix => hostcalls::property(name),
+                _ => hostcalls::property(&format!("ngx\0{name}")),
             };
             value.ok().flatten().ok_or_else(|| {
                 Refusal::unavailable("The edge could not read a variable of the request")
@@ -143,9 +143,9 @@ impl Headers {
     /// Takes reserved names from a request's trailers: some upstreams read them as
     /// headers.
     pub(crate) fn strip_trailers(forwarding: &Forwarding) -> Result<(), Failed> {
-        let trailers = host::headers(Map::RequestTrailers)?;
+        let trailers = hostcalls::headers(Map::RequestTrailers)?;
         for name in reserved(&trailers, forwarding) {
-            host::remove_header(Map::RequestTrailers, name)?;
+            hostcalls::remove_header(Map::RequestTrailers, name)?;
         }
         Ok(())
     }
@@ -207,12 +207,12 @@ impl Headers {
                     "A header that the edge has to overwrite is there twice",
                 ));
             }
-            host::replace_request_header(name, rest)
+            hostcalls::replace_request_header(name, rest)
         } else if rest.is_empty() {
-            host::remove_header(Map::Request, name)
+            hostcalls::remove_header(Map::Request, name)
         } else {
-            host::remove_header(Map::Request, name)
-                .and_then(|()| host::add_request_header(name, rest))
+            hostcalls::remove_header(Map::Request, name)
+                .and_then(|()| hostcalls::add_request_header(name, rest))
         };
         taken.map_err(|_| Refusal::unavailable("The edge could not remove reserved headers"))
     }

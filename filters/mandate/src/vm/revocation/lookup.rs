@@ -12,8 +12,8 @@ use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use sha2::{Digest as _, Sha256};
 
-use crate::calls::{self, Answer, Companion, Failure, refused};
-use crate::host::{self, Failed, Level};
+use crate::abi::hostcalls::{self, Failed, Level};
+use crate::vm::callouts::{self, Answer, Companion, Failure, refused};
 
 /// Longest wait for an answer: the companion has it at hand.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
@@ -129,7 +129,7 @@ impl Asking {
     #[cold]
     fn log_turn(&self, turn: Turn, now_ms: u64) {
         let limit_s = self.max_staleness_s;
-        calls::log_turn(
+        callouts::log_turn(
             turn,
             "revocation state of its mandate",
             &self.companion.upstream,
@@ -143,7 +143,7 @@ impl Asking {
     pub(crate) fn failed(&mut self, why: &Failure, now_ms: u64) {
         if self.answers.failed(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
-            host::log(
+            hostcalls::log(
                 Level::Error,
                 &format!("caracal: revocation not asked of {upstream}: {}", why.words),
             );

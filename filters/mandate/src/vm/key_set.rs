@@ -4,11 +4,11 @@ use caracal_mandate::failure::Kind;
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::refresh::{Control, Fetch, Lease};
 
-use crate::calls::{self, Answer, Failure, document};
-use crate::engine::{EVERY_MS, Engine};
-use crate::host::{self, Failed, Level};
-use crate::store::StoredKeySet;
-use crate::system;
+use crate::abi::hostcalls::{self, Failed, Level};
+use crate::abi::wasi;
+use crate::vm::callouts::{self, Answer, Failure, document};
+use crate::vm::plugin::{EVERY_MS, Engine};
+use crate::vm::stores::StoredKeySet;
 
 /// Attempts to write the control record when another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
@@ -49,7 +49,7 @@ impl Engine {
             Err(Failed(status)) => {
                 // Once, not at every tick: the next success arms it again.
                 if !std::mem::replace(&mut self.store_failed, true) {
-                    host::log(
+                    hostcalls::log(
                         Level::Error,
                         &format!("caracal: shared data cannot be read (status {status})"),
                     );
@@ -76,7 +76,7 @@ impl Engine {
             // A write is under way, or whoever made it is gone.
             StoredKeySet::OtherGeneration => {
                 self.damaged |=
-                    system::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
+                    wasi::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
             }
             StoredKeySet::Damaged => self.damaged = true,
         }
@@ -212,7 +212,7 @@ impl Engine {
         }
         self.control = next;
         let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        calls::log_turn(
+        callouts::log_turn(
             turn,
             "key set",
             &self.sts.upstream,
@@ -281,7 +281,7 @@ impl Engine {
                 }
                 Err(why) if log => {
                     let (upstream, path) = (&self.sts.upstream, &self.sts.target.path);
-                    host::log(
+                    hostcalls::log(
                         Level::Error,
                         &format!(
                             "caracal: key set not fetched from {upstream}{path}: {}",
@@ -293,7 +293,7 @@ impl Engine {
             }
             return;
         }
-        host::log(
+        hostcalls::log(
             Level::Error,
             "caracal: the key set that was fetched could not be shared",
         );
@@ -307,14 +307,14 @@ const MAX_TOLD: usize = 4;
 #[cold]
 fn log_key_set(keys: &KeySet) {
     let (kept, skipped) = (keys.keys().len(), keys.skipped());
-    host::log(
+    hostcalls::log(
         Level::Info,
         &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
     );
     if skipped > 0 {
         let why = keys.skipped_keys().iter().take(MAX_TOLD);
         let why = why.map(ToString::to_string);
-        host::log(
+        hostcalls::log(
             Level::Warn,
             &format!(
                 "caracal: {skipped} keys of the key set are not used: {}",

@@ -10,8 +10,8 @@ use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
 use caracal_mandate::revocation::page::Page;
 
-use crate::host::{self, Failed, Level};
-use crate::revocation::{Feed, SLICE_CHUNKS, is_over, seconds};
+use crate::abi::hostcalls::{self, Failed, Level};
+use crate::vm::revocation::poller::{Feed, SLICE_CHUNKS, is_over, seconds};
 
 /// Attempts when another VM writes meanwhile.
 const ATTEMPTS: usize = 4;
@@ -85,7 +85,7 @@ impl Feed {
         let full = self.max_anchors;
         if !self.crowded && anchors > full.saturating_sub(full / 5) {
             self.crowded = true;
-            host::log(
+            hostcalls::log(
                 Level::Warn,
                 &format!(
                     "caracal: {anchors} anchors are revoked: beyond {full} (limits.max_anchors) every request that needs them is refused"

@@ -1,0 +1,15 @@
+//! One configuration's state in one VM: the key set, the revocation state, requests that
+//! wait, metrics, shared data and callouts.
+//!
+//! What may live here: what outlives a callback. Nothing here reads or changes the request
+//! of the current callback; `request` does.
+
+pub(crate) mod callouts;
+pub(crate) mod key_set;
+pub(crate) mod metrics;
+pub(crate) mod plugin;
+pub(crate) mod request_callouts;
+pub(crate) mod revocation;
+pub(crate) mod shared_data;
+pub(crate) mod signatures;
+pub(crate) mod stores;
