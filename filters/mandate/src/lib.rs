@@ -15,6 +15,6 @@ mod entry {
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|id| Box::new(crate::contexts::root_context::Root::new(id)));
+        proxy_wasm::set_root_context(|id| Box::new(crate::contexts::root_context::FilterRoot::new(id)));
     }}
 }

@@ -14,7 +14,7 @@ impl HeaderMap {
         if bytes.is_empty() {
             return Some(HeaderMap { bytes, count: 0 });
         }
-        let (count, _) = number(&bytes)?;
+        let (count, _) = read_u32(&bytes)?;
         let map = HeaderMap { bytes, count };
         // Every length once, so that reading it later cannot fail half way.
         (map.pairs().count() == count).then_some(map)
@@ -50,8 +50,8 @@ impl<'b> Iterator for Pairs<'b> {
     type Item = (&'b [u8], &'b [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name_size, rest) = number(self.lengths)?;
-        let (value_size, rest) = number(rest)?;
+        let (name_size, rest) = read_u32(self.lengths)?;
+        let (value_size, rest) = read_u32(rest)?;
         self.lengths = rest;
         Some((self.text(name_size)?, self.text(value_size)?))
     }
@@ -65,13 +65,13 @@ impl<'b> Pairs<'b> {
     }
 }
 
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+fn read_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<4>()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
 /// Writes a map for the host. `None` when a length does not fit.
-pub(crate) fn write_map<V: AsRef<str>>(map: &[(&str, V)]) -> Option<Vec<u8>> {
+pub(crate) fn encode_map<V: AsRef<str>>(map: &[(&str, V)]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut put = |size: usize| {
         bytes.extend_from_slice(&u32::try_from(size).ok()?.to_le_bytes());

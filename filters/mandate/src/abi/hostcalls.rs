@@ -10,35 +10,44 @@
 
 use std::time::Duration;
 
+use crate::abi::header_map::{HeaderMap, encode_map};
+
 /// A status other than 0, as the host's number (proxy-wasm ABI 0.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failed(pub(crate) u32);
+pub(crate) struct Status(pub(crate) u32);
 
-pub(crate) const NOT_FOUND: Failed = Failed(1);
-/// "Serialization failure": what Kong says of a header map that is over its limit.
-pub(crate) const NOT_WRITTEN: Failed = Failed(3);
+impl Status {
+    pub(crate) const NOT_FOUND: Status = Status(1);
+    pub(crate) const BAD_ARGUMENT: Status = Status(2);
+    /// What Kong says of a header map that is over its limit.
+    pub(crate) const SERIALIZATION_FAILURE: Status = Status(3);
+    pub(crate) const PARSE_FAILURE: Status = Status(4);
+    pub(crate) const CAS_MISMATCH: Status = Status(8);
+    /// "Busy": what a host would say of a call within a call.
+    pub(crate) const INTERNAL_FAILURE: Status = Status(10);
+}
 
 /// A header map, by the ABI's number.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Map {
-    Request = 0,
+pub(crate) enum MapType {
+    RequestHeaders = 0,
     RequestTrailers = 1,
-    CalloutResponse = 6,
+    CallResponseHeaders = 6,
 }
 
 /// A buffer, by the ABI's number.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Buffer {
-    CalloutResponseBody = 4,
+pub(crate) enum BufferType {
+    CallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
 /// A log level, by the ABI's number.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Level {
+pub(crate) enum LogLevel {
     Debug = 1,
     Info = 2,
     Warn = 3,
@@ -49,7 +58,7 @@ pub(crate) enum Level {
 /// A metric's kind, by the ABI's number.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum MetricKind {
+pub(crate) enum MetricType {
     Counter = 0,
     Gauge = 1,
 }
@@ -165,17 +174,17 @@ mod raw {
     }
 }
 
-fn status(number: u32) -> Result<(), Failed> {
+fn status(number: u32) -> Result<(), Status> {
     if number == 0 {
         Ok(())
     } else {
-        Err(Failed(number))
+        Err(Status(number))
     }
 }
 
 /// Takes over bytes that the host allocated in this VM's memory through the
 /// SDK's `proxy_on_memory_allocate`, which makes them a `Vec` of this capacity.
-fn taken(data: *mut u8, size: usize) -> Vec<u8> {
+fn take_allocation(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() || size == 0 {
         return Vec::new();
     }
@@ -186,43 +195,43 @@ fn taken(data: *mut u8, size: usize) -> Vec<u8> {
 
 /// Writes a line to the proxy's log. A host that refuses it can't be told.
 #[inline(never)]
-pub(crate) fn log(level: Level, message: &str) {
+pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the pointer and length are of a live string.
     let _ = unsafe { raw::proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
-pub(crate) fn set_tick_period(period: Duration) -> Result<(), Failed> {
+pub(crate) fn set_tick_period(period: Duration) -> Result<(), Status> {
     let period = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_set_tick_period_milliseconds(period) })
 }
 
 /// At most `max` bytes of a buffer. An empty one is empty bytes.
-pub(crate) fn buffer(buffer: Buffer, max: usize) -> Result<Vec<u8>, Failed> {
+pub(crate) fn get_buffer(buffer: BufferType, max: usize) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
     let result =
         unsafe { raw::proxy_get_buffer_bytes(buffer as u32, 0, max, &raw mut data, &raw mut size) };
     match status(result) {
-        Ok(()) => Ok(taken(data, size)),
-        Err(NOT_FOUND) => Ok(Vec::new()),
+        Ok(()) => Ok(take_allocation(data, size)),
+        Err(Status::NOT_FOUND) => Ok(Vec::new()),
         Err(failed) => Err(failed),
     }
 }
 
 /// All headers, in order, values as they came.
-pub(crate) fn headers(map: Map) -> Result<crate::abi::header_map::HeaderMap, Failed> {
+pub(crate) fn get_map(map: MapType) -> Result<HeaderMap, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
     let result =
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
-    // A map that cannot be read is like a call that failed; 4 is "parse failure".
-    crate::abi::header_map::HeaderMap::new(taken(data, size)).ok_or(Failed(4))
+    // A map that cannot be read is like a call that failed.
+    HeaderMap::new(take_allocation(data, size)).ok_or(Status::PARSE_FAILURE)
 }
 
 /// The value of one header; `None` when it is absent.
-pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
+pub(crate) fn get_map_value(map: MapType, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
     let result = unsafe {
@@ -236,19 +245,19 @@ pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Failed> {
     };
     match status(result) {
         Ok(()) if data.is_null() => Ok(None),
-        Ok(()) => Ok(Some(taken(data, size))),
-        Err(NOT_FOUND) => Ok(None),
+        Ok(()) => Ok(Some(take_allocation(data, size))),
+        Err(Status::NOT_FOUND) => Ok(None),
         Err(failed) => Err(failed),
     }
 }
 
 /// Adds a header beside those of that name. On Envoy half as dear as replacing: it
 /// indexes the whole map to find what there is to replace.
-pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_add_header_map_value(
-            Map::Request as u32,
+            MapType::RequestHeaders as u32,
             name.as_ptr(),
             name.len(),
             value.as_ptr(),
@@ -258,11 +267,11 @@ pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Failed
 }
 
 /// Overwrites a header, or adds it. Of several of that name Kong changes the first.
-pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_replace_header_map_value(
-            Map::Request as u32,
+            MapType::RequestHeaders as u32,
             name.as_ptr(),
             name.len(),
             value.as_ptr(),
@@ -272,20 +281,20 @@ pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Fa
 }
 
 /// Removes every header of that name.
-pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Failed> {
+pub(crate) fn remove_map_value(map: MapType, name: &[u8]) -> Result<(), Status> {
     // SAFETY: the pointer and length are of a live slice.
     status(unsafe { raw::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// A value of the shared data, and the number of its version.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedValue {
     pub(crate) value: Vec<u8>,
     pub(crate) cas: u32,
 }
 
 /// `None` when the key was never written.
-pub(crate) fn shared_data(key: &str) -> Result<Option<Shared>, Failed> {
+pub(crate) fn get_shared_data(key: &str) -> Result<Option<SharedValue>, Status> {
     let (mut data, mut size, mut cas) = (std::ptr::null_mut(), 0, 0);
     // SAFETY: the key is a live string, the out-pointers are live.
     let result = unsafe {
@@ -298,39 +307,38 @@ pub(crate) fn shared_data(key: &str) -> Result<Option<Shared>, Failed> {
         )
     };
     match status(result) {
-        Ok(()) => Ok(Some(Shared {
-            value: taken(data, size),
+        Ok(()) => Ok(Some(SharedValue {
+            value: take_allocation(data, size),
             cas,
         })),
-        Err(NOT_FOUND) => Ok(None),
+        Err(Status::NOT_FOUND) => Ok(None),
         Err(failed) => Err(failed),
     }
 }
 
 /// Writes if the key's version is still `cas`; `false` when it is another.
-pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool, Failed> {
-    const CAS_MISMATCH: Failed = Failed(8);
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool, Status> {
     // SAFETY: pointers and lengths are of live slices.
     let result = unsafe {
         raw::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
     };
     match status(result) {
         Ok(()) => Ok(true),
-        Err(CAS_MISMATCH) => Ok(false),
+        Err(Status::CAS_MISMATCH) => Ok(false),
         Err(failed) => Err(failed),
     }
 }
 
 /// What the host knows of the request under a name; `None` where it knows nothing.
-pub(crate) fn property(name: &str) -> Result<Option<Vec<u8>>, Failed> {
+pub(crate) fn get_property(name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
     let result =
         unsafe { raw::proxy_get_property(name.as_ptr(), name.len(), &raw mut data, &raw mut size) };
     match status(result) {
         Ok(()) if data.is_null() => Ok(None),
-        Ok(()) => Ok(Some(taken(data, size))),
-        Err(NOT_FOUND) => Ok(None),
+        Ok(()) => Ok(Some(take_allocation(data, size))),
+        Err(Status::NOT_FOUND) => Ok(None),
         Err(failed) => Err(failed),
     }
 }
@@ -338,7 +346,7 @@ pub(crate) fn property(name: &str) -> Result<Option<Vec<u8>>, Failed> {
 /// Sets a property. Of one segment it is filter state on Envoy, which access logs can
 /// read, and a variable of nginx on APISIX; of two, parted by NUL, it is on Kong `ngx`
 /// and the name of a variable.
-pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Failed> {
+pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len())
@@ -353,8 +361,8 @@ pub(crate) fn send_local_response(
     headers: &[(&str, String)],
     body: &[u8],
     grpc_status: Option<u8>,
-) -> Result<(), Failed> {
-    let headers = crate::abi::header_map::write_map(headers).ok_or(Failed(2))?;
+) -> Result<(), Status> {
+    let headers = encode_map(headers).ok_or(Status::BAD_ARGUMENT)?;
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_send_local_response(
@@ -371,12 +379,12 @@ pub(crate) fn send_local_response(
 }
 
 /// Lets the request of the effective context go on.
-pub(crate) fn continue_request() -> Result<(), Failed> {
+pub(crate) fn resume_http_request() -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_continue_stream(0) })
 }
 
-pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_set_effective_context(context) })
 }
@@ -384,14 +392,14 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Failed> {
 /// Sends a request to an upstream of the host's, and gives the token of its answer,
 /// which comes to `contexts::callout_response`.
 #[inline(never)]
-pub(crate) fn http_call(
+pub(crate) fn dispatch_http_call(
     upstream: &str,
     headers: &[(&str, &str)],
     body: &[u8],
     timeout: Duration,
-) -> Result<u32, Failed> {
-    let headers = crate::abi::header_map::write_map(headers).ok_or(Failed(2))?;
-    let trailers = crate::abi::header_map::write_map::<&str>(&[]).ok_or(Failed(2))?;
+) -> Result<u32, Status> {
+    let headers = encode_map(headers).ok_or(Status::BAD_ARGUMENT)?;
+    let trailers = encode_map::<&str>(&[]).ok_or(Status::BAD_ARGUMENT)?;
     let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
     // SAFETY: pointers and lengths are of live slices, the out-pointer is live.
@@ -413,7 +421,7 @@ pub(crate) fn http_call(
 }
 
 /// Calls a function that only this host has.
-pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, Failed> {
+pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: pointers and lengths are of live slices, both out-pointers are live.
     status(unsafe {
@@ -426,10 +434,10 @@ pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u
             &raw mut size,
         )
     })?;
-    Ok(taken(data, size))
+    Ok(take_allocation(data, size))
 }
 
-pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Failed> {
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the name is a live string, the out-pointer is live.
     status(unsafe {
@@ -438,12 +446,12 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Failed>
     Ok(id)
 }
 
-pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Failed> {
+pub(crate) fn increment_metric(id: u32, by: i64) -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_increment_metric(id, by) })
 }
 
-pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Failed> {
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_record_metric(id, value) })
 }

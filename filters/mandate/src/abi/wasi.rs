@@ -9,12 +9,12 @@ pub(crate) fn unix_time_s() -> Option<u64> {
 /// Some clocks begin at 0 with the VM. What was before has an age all the same, which
 /// must not look like none. Records of what is shared count by this clock: another
 /// number here is another version in the names of `vm::stores`.
-const BEGAN_MS: u64 = 86_400_000;
+const CLOCK_OFFSET_MS: u64 = 86_400_000;
 
 /// Milliseconds on a clock that never goes back and is one for all VMs on Envoy.
 pub(crate) fn monotonic_ms() -> Option<u64> {
     let ns = wasi_clock(wasi::CLOCKID_MONOTONIC)?;
-    Some((ns / 1_000_000).saturating_add(BEGAN_MS))
+    Some((ns / 1_000_000).saturating_add(CLOCK_OFFSET_MS))
 }
 
 /// Most variables, and most bytes of them all, that are read of the environment.
@@ -32,10 +32,10 @@ fn read_environment() -> Option<Vec<(String, String)>> {
     if count > MAX_ENVIRONMENT.0 || size > MAX_ENVIRONMENT.1 {
         return None;
     }
-    let mut places = vec![std::ptr::null_mut(); count];
+    let mut pointers = vec![std::ptr::null_mut(); count];
     let mut bytes = vec![0_u8; size];
-    // SAFETY: there is room for as many places and bytes as the host said.
-    unsafe { wasi::environ_get(places.as_mut_ptr(), bytes.as_mut_ptr()) }.ok()?;
+    // SAFETY: there is room for as many pointers and bytes as the host said.
+    unsafe { wasi::environ_get(pointers.as_mut_ptr(), bytes.as_mut_ptr()) }.ok()?;
     let entry = |entry: &[u8]| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
         Some((name.to_owned(), value.to_owned()))

@@ -7,35 +7,35 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use crate::contexts::root_context::Answered;
-use crate::vm::plugin::Phase;
+use crate::contexts::root_context::RootState;
+use crate::vm::plugin::StreamPhase;
 
 thread_local! {
     /// Who is told, by root context: one for each configuration in this VM.
-    static ROOTS: RefCell<Vec<(u32, Weak<Answered>)>> = RefCell::default();
+    static ROOTS: RefCell<Vec<(u32, Weak<RootState>)>> = RefCell::default();
     /// Why configurations were refused in this VM, each reason once.
     static REFUSALS: RefCell<Vec<u32>> = RefCell::default();
     /// Requests call out themselves in this VM.
-    static REQUESTS_CALL: Cell<bool> = const { Cell::new(false) };
+    static REQUEST_CALLOUTS: Cell<bool> = const { Cell::new(false) };
     /// The requests that called out themselves and wait, by their context.
-    static STREAMS: RefCell<Vec<Waits>> = RefCell::default();
+    static PENDING: RefCell<Vec<PendingCallout>> = RefCell::default();
 }
 
 /// A request that waits for its own call: under which root, and where it stands.
-struct Waits {
+struct PendingCallout {
     stream: u32,
     root: u32,
     /// Of its call, once that is made.
     token: Option<u32>,
-    phase: Rc<Cell<Phase>>,
+    phase: Rc<Cell<StreamPhase>>,
 }
 
 /// Has the answers to a root context's callouts brought to it, while it lives.
-pub(crate) fn register(root: u32, answered: &Rc<Answered>) {
+pub(crate) fn register(root: u32, state: &Rc<RootState>) {
     ROOTS.with(|roots| {
         if let Ok(mut roots) = roots.try_borrow_mut() {
             roots.retain(|(id, known)| *id != root && known.strong_count() > 0);
-            roots.push((root, Rc::downgrade(answered)));
+            roots.push((root, Rc::downgrade(state)));
         }
     });
 }
@@ -45,7 +45,7 @@ const MAX_REFUSALS: usize = 64;
 
 /// Whether a configuration is refused for these reasons for the first time. APISIX puts
 /// it to the filter twice for each request, and one line for each reason is enough.
-pub(crate) fn is_news(reasons: &str) -> bool {
+pub(crate) fn is_first_refusal(reasons: &str) -> bool {
     let reasons = crc32fast::hash(reasons.as_bytes());
     REFUSALS.with(|refusals| {
         let Ok(mut refusals) = refusals.try_borrow_mut() else {
@@ -60,18 +60,17 @@ pub(crate) fn is_news(reasons: &str) -> bool {
 }
 
 /// From now on requests call out.
-pub(crate) fn requests_call() {
-    REQUESTS_CALL.set(true);
+pub(crate) fn enable_request_callouts() {
+    REQUEST_CALLOUTS.set(true);
 }
 
 /// A request is about to call out by itself. False when its answer would be nobody's.
-pub(crate) fn expect(stream: u32, root: u32, phase: &Rc<Cell<Phase>>) -> bool {
+pub(crate) fn reserve(stream: u32, root: u32, phase: &Rc<Cell<StreamPhase>>) -> bool {
     let phase = Rc::clone(phase);
-    STREAMS.with(|streams| {
-        streams
-            .try_borrow_mut()
-            .map(|mut streams| {
-                streams.push(Waits {
+    PENDING.with(|all| {
+        all.try_borrow_mut()
+            .map(|mut all| {
+                all.push(PendingCallout {
                     stream,
                     root,
                     token: None,
@@ -83,30 +82,30 @@ pub(crate) fn expect(stream: u32, root: u32, phase: &Rc<Cell<Phase>>) -> bool {
 }
 
 /// It has called out.
-pub(crate) fn called(stream: u32, token: u32) {
-    STREAMS.with(|streams| {
-        if let Ok(mut streams) = streams.try_borrow_mut()
-            && let Some(waits) = streams.iter_mut().find(|waits| waits.stream == stream)
+pub(crate) fn set_token(stream: u32, token: u32) {
+    PENDING.with(|all| {
+        if let Ok(mut all) = all.try_borrow_mut()
+            && let Some(pending) = all.iter_mut().find(|pending| pending.stream == stream)
         {
-            waits.token = Some(token);
+            pending.token = Some(token);
         }
     });
 }
 
 /// It did not, or has ended.
-pub(crate) fn forget(stream: u32) {
-    let _ = take(|waits| waits.stream == stream);
+pub(crate) fn cancel(stream: u32) {
+    let _ = take(|pending| pending.stream == stream);
 }
 
-fn take(which: impl Fn(&Waits) -> bool) -> Option<Waits> {
-    STREAMS.with(|streams| {
-        let mut streams = streams.try_borrow_mut().ok()?;
-        let place = streams.iter().position(which)?;
-        Some(streams.swap_remove(place))
+fn take(which: impl Fn(&PendingCallout) -> bool) -> Option<PendingCallout> {
+    PENDING.with(|all| {
+        let mut all = all.try_borrow_mut().ok()?;
+        let index = all.iter().position(which)?;
+        Some(all.swap_remove(index))
     })
 }
 
-fn root(id: u32) -> Option<Rc<Answered>> {
+fn find_root(id: u32) -> Option<Rc<RootState>> {
     ROOTS.with(|roots| {
         let roots = roots.try_borrow().ok()?;
         let found = roots.iter().find(|(known, _)| *known == id);
@@ -124,21 +123,21 @@ extern "C" fn caracal_on_http_call_response(
 ) {
     // By what was observed the request is named, by the module's source its root: then
     // the token tells.
-    let is_its = |waits: &Waits| {
-        waits.stream == context || (waits.root == context && waits.token == Some(token))
+    let is_its = |pending: &PendingCallout| {
+        pending.stream == context || (pending.root == context && pending.token == Some(token))
     };
-    if let Some(waits) = take(is_its) {
+    if let Some(pending) = take(is_its) {
         // Where requests call out, one that is left without an answer goes on: so it
         // gets one, whatever has become of its configuration.
-        let phase = match root(waits.root) {
-            Some(answered) => answered.answer_stream(waits.stream, num_headers, body_size),
-            None => crate::request::outcome::reply_broken("The configuration is gone"),
+        let phase = match find_root(pending.root) {
+            Some(root) => root.on_request_callout_response(pending.stream, num_headers, body_size),
+            None => crate::request::outcome::reply_unavailable("The configuration is gone"),
         };
-        waits.phase.set(phase);
-    } else if let Some(answered) = root(context).filter(|root| root.ticks()) {
-        answered.answer(token, num_headers, body_size);
-    } else if REQUESTS_CALL.get() {
+        pending.phase.set(phase);
+    } else if let Some(root) = find_root(context).filter(|root| root.has_ticks()) {
+        root.on_callout_response(token, num_headers, body_size);
+    } else if REQUEST_CALLOUTS.get() {
         // A request that is not known goes on, unless it is answered.
-        crate::request::outcome::reply_broken("The edge does not know what this answers");
+        crate::request::outcome::reply_unavailable("The edge does not know what this answers");
     }
 }

@@ -9,69 +9,69 @@ use caracal_mandate::mandate::Fingerprint;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::abi::hostcalls::{self, Level};
+use crate::abi::hostcalls::{self, LogLevel};
 use crate::contexts::callout_response;
-use crate::request::head::Headers;
-use crate::request::outcome::{self, Request};
-use crate::vm::plugin::{Engine, Outcome, Phase};
+use crate::request::head::RequestHeaders;
+use crate::request::outcome::{self, RequestInfo};
+use crate::vm::plugin::{Authorization, Plugin, StreamPhase};
 
-pub(crate) struct Stream {
+pub(crate) struct HttpFilter {
     id: u32,
-    engine: Rc<RefCell<Option<Engine>>>,
-    phase: Rc<Cell<Phase>>,
+    plugin: Rc<RefCell<Option<Plugin>>>,
+    phase: Rc<Cell<StreamPhase>>,
 }
 
-impl Stream {
-    pub(crate) fn new(id: u32, engine: Rc<RefCell<Option<Engine>>>) -> Self {
-        Stream {
+impl HttpFilter {
+    pub(crate) fn new(id: u32, plugin: Rc<RefCell<Option<Plugin>>>) -> Self {
+        HttpFilter {
             id,
-            engine,
-            phase: Rc::new(Cell::new(Phase::New)),
+            plugin,
+            phase: Rc::new(Cell::new(StreamPhase::New)),
         }
     }
 
-    fn begin(&self) -> Phase {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return outcome::reply_broken("The edge is busy with itself");
+    fn on_headers(&self) -> StreamPhase {
+        let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
+            return outcome::reply_unavailable("The edge is busy with itself");
         };
-        let Some(engine) = engine.as_mut() else {
-            return outcome::reply_broken("The edge is not configured");
+        let Some(plugin) = plugin.as_mut() else {
+            return outcome::reply_unavailable("The edge is not configured");
         };
-        let headers = match engine
-            .check_proxy()
-            .and_then(|()| Headers::read(engine.host))
+        let headers = match plugin
+            .verify_proxy()
+            .and_then(|()| RequestHeaders::read(plugin.host))
         {
             Ok(headers) => headers,
-            Err(refusal) => return outcome::refuse(engine, &Request::UNREAD, &refusal, None),
+            Err(refusal) => return outcome::refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None),
         };
         #[cfg(feature = "test-hooks")]
-        if crate::contexts::test_hooks::answered(&headers) {
-            return Phase::Refused;
+        if crate::contexts::test_hooks::handle(&headers) {
+            return StreamPhase::Replied;
         }
-        let asked = headers.asked();
-        let view = asked.view();
-        let mut request = Request {
-            format: asked.format(),
-            ..Request::UNREAD
+        let head = headers.head();
+        let view = head.view();
+        let mut request = RequestInfo {
+            format: head.format(),
+            ..RequestInfo::UNKNOWN
         };
-        if let Err(refusal) = headers.strip(&engine.forwarding) {
-            return outcome::refuse(engine, &request, &refusal, None);
+        if let Err(refusal) = headers.remove_reserved(&plugin.forwarding) {
+            return outcome::refuse(plugin, &request, &refusal, None);
         }
-        match engine.screen(&view) {
+        match plugin.screen(&view) {
             Err(refusal) => {
                 request.fingerprint = jws::bearer_token(view.authorization)
                     .ok()
-                    .filter(|token| token.len() <= engine.max_token_bytes)
+                    .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                outcome::refuse(engine, &request, &refusal, None)
+                outcome::refuse(plugin, &request, &refusal, None)
             }
-            Ok(Screened::Excluded) => outcome::exclude(engine),
+            Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
-                match engine.judge(self.id, &request, credential, &self.phase) {
-                    Outcome::Decided(verdict) => outcome::carry_out(engine, &request, verdict),
-                    Outcome::Waits => Phase::Waiting,
+                match plugin.authorize(self.id, &request, credential, &self.phase) {
+                    Authorization::Decided(verdict) => outcome::apply(plugin, &request, verdict),
+                    Authorization::Paused => StreamPhase::Paused,
                 }
             }
         }
@@ -81,17 +81,17 @@ impl Stream {
     /// carry on a request that waits or was refused.
     fn action(&self) -> Action {
         match self.phase.get() {
-            Phase::Continued => Action::Continue,
-            Phase::New | Phase::Waiting | Phase::Refused => Action::Pause,
+            StreamPhase::Continued => Action::Continue,
+            StreamPhase::New | StreamPhase::Paused | StreamPhase::Replied => Action::Pause,
         }
     }
 }
 
-impl Context for Stream {}
+impl Context for HttpFilter {}
 
-impl HttpContext for Stream {
+impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let phase = self.begin();
+        let phase = self.on_headers();
         self.phase.set(phase);
         self.action()
     }
@@ -101,14 +101,14 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        let stripped = self.engine.try_borrow().is_ok_and(|engine| {
-            engine
-                .as_ref()
-                .is_some_and(|engine| Headers::strip_trailers(&engine.forwarding).is_ok())
+        let stripped = self.plugin.try_borrow().is_ok_and(|plugin| {
+            plugin.as_ref().is_some_and(|plugin| {
+                RequestHeaders::remove_reserved_trailers(&plugin.forwarding).is_ok()
+            })
         });
         if !stripped {
             hostcalls::log(
-                Level::Error,
+                LogLevel::Error,
                 "caracal: reserved names could not be removed from trailers: the request is held",
             );
             return Action::Pause;
@@ -119,16 +119,16 @@ impl HttpContext for Stream {
 
 /// The host deletes the context of a stream that has ended, also while its request
 /// waits.
-impl Drop for Stream {
+impl Drop for HttpFilter {
     fn drop(&mut self) {
-        if self.phase.get() != Phase::Waiting {
+        if self.phase.get() != StreamPhase::Paused {
             return;
         }
-        callout_response::forget(self.id);
-        if let Ok(mut engine) = self.engine.try_borrow_mut()
-            && let Some(engine) = engine.as_mut()
+        callout_response::cancel(self.id);
+        if let Ok(mut plugin) = self.plugin.try_borrow_mut()
+            && let Some(plugin) = plugin.as_mut()
         {
-            engine.forget(self.id);
+            plugin.on_stream_closed(self.id);
         }
     }
 }

@@ -12,14 +12,14 @@ use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::abi::hostcalls::{self, Buffer, Level};
+use crate::abi::hostcalls::{self, BufferType, LogLevel};
 use crate::abi::wasi;
 use crate::contexts::callout_response;
-use crate::contexts::http_context::Stream;
+use crate::contexts::http_context::HttpFilter;
 use crate::request::outcome;
 use crate::vm::callouts;
-use crate::vm::plugin::{Engine, Phase, Settled};
-use crate::vm::request_callouts::Ended;
+use crate::vm::plugin::{Plugin, ResolvedRequest, StreamPhase};
+use crate::vm::request_callouts::CalloutEnd;
 
 /// The first tick fetches; a later one finds within this time what another VM
 /// fetched. One read of shared data each.
@@ -28,37 +28,38 @@ const TICK: Duration = Duration::from_millis(10);
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
 /// The root context as the SDK has it.
-pub(crate) struct Root(Rc<Answered>);
+pub(crate) struct FilterRoot(Rc<RootState>);
 
 /// What is of a root context, for the SDK's callbacks and for our own.
-pub(crate) struct Answered {
+pub(crate) struct RootState {
     id: u32,
-    engine: Rc<RefCell<Option<Engine>>>,
+    plugin: Rc<RefCell<Option<Plugin>>>,
     /// Its tick period was set: a second time would trap on Kong, or make two timers.
-    ticks: Cell<bool>,
+    tick_period_set: Cell<bool>,
 }
 
-impl Root {
+impl FilterRoot {
     pub(crate) fn new(id: u32) -> Self {
-        let answered = Rc::new(Answered {
+        let state = Rc::new(RootState {
             id,
-            engine: Rc::default(),
-            ticks: Cell::default(),
+            plugin: Rc::default(),
+            tick_period_set: Cell::default(),
         });
-        callout_response::register(id, &answered);
-        Root(answered)
+        callout_response::register(id, &state);
+        FilterRoot(state)
     }
 }
 
-impl Answered {
+impl RootState {
     fn configure(&self) -> Result<(), Vec<String>> {
-        let document = hostcalls::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES)
-            .map_err(|failed| {
-                vec![format!(
-                    "the configuration cannot be read (status {})",
-                    failed.0
-                )]
-            })?;
+        let document =
+            hostcalls::get_buffer(BufferType::PluginConfiguration, MAX_CONFIGURATION_BYTES)
+                .map_err(|failed| {
+                    vec![format!(
+                        "the configuration cannot be read (status {})",
+                        failed.0
+                    )]
+                })?;
         let variables = wasi::environment();
         let environment = |name: &str| {
             let mut all = variables.iter();
@@ -70,63 +71,63 @@ impl Answered {
         log_start(&document);
         // APISIX has no ticks, and its requests call out themselves.
         if configuration.host == Host::Apisix {
-            callout_response::requests_call();
-        } else if !self.ticks.get() {
+            callout_response::enable_request_callouts();
+        } else if !self.tick_period_set.get() {
             hostcalls::set_tick_period(TICK)
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
-            self.ticks.set(true);
+            self.tick_period_set.set(true);
         }
-        let mut engine = Engine::new(&configuration, self.id).map_err(|why| vec![why])?;
-        engine.sync();
+        let mut plugin = Plugin::new(&configuration, self.id).map_err(|why| vec![why])?;
+        plugin.load_shared_key_set();
         *self
-            .engine
+            .plugin
             .try_borrow_mut()
-            .map_err(|_| vec!["the filter is busy".to_owned()])? = Some(engine);
+            .map_err(|_| vec!["the filter is busy".to_owned()])? = Some(plugin);
         if matches!(configuration.revocation, Revocation::Feed(_)) {
             return Ok(());
         }
         hostcalls::log(
-            Level::Warn,
+            LogLevel::Warn,
             "caracal: REVOCATION IS DISABLED: a revoked mandate is accepted until it expires (configuration key \"revocation\")",
         );
         Ok(())
     }
 
     /// Asks the companion when it is time to, and goes on with what is under way.
-    fn poll(&self, engine: &mut Engine, now_ms: u64) {
-        let Some(feed) = &engine.feed else { return };
+    fn poll(&self, plugin: &mut Plugin, now_ms: u64) {
+        let Some(feed) = &plugin.feed else { return };
         let Ok(mut feed) = feed.try_borrow_mut() else {
             return;
         };
-        let Some(poll) = feed.tick(&mut engine.metrics, now_ms) else {
+        let Some(poll) = feed.tick(&mut plugin.metrics, now_ms) else {
             return;
         };
-        match feed.companion.page(&poll.path, poll.timeout_ms) {
-            Ok(token) => feed.poll_began(token),
-            Err(_) => feed.poll_not_taken(&mut engine.metrics, now_ms),
+        match feed.companion.fetch_page(&poll.path, poll.timeout_ms) {
+            Ok(token) => feed.set_poll_token(token),
+            Err(_) => feed.poll_dispatch_failed(&mut plugin.metrics, now_ms),
         }
     }
 
     /// Answers or resumes requests, each under its own context.
-    fn carry_out(&self, engine: &mut Engine, settled: Vec<Settled>) {
-        if settled.is_empty() {
+    fn apply_resolved(&self, plugin: &mut Plugin, resolved: Vec<ResolvedRequest>) {
+        if resolved.is_empty() {
             return;
         }
-        for Settled {
+        for ResolvedRequest {
             stream,
             request,
             phase,
             verdict,
-        } in settled
+        } in resolved
         {
             // A stream that is gone has no context to switch to, and the calls
             // would act on this one.
             if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
-            let next = outcome::carry_out(engine, &request, verdict);
+            let next = outcome::apply(plugin, &request, verdict);
             phase.set(next);
-            if next == Phase::Continued {
+            if next == StreamPhase::Continued {
                 outcome::resume();
             }
         }
@@ -134,83 +135,90 @@ impl Answered {
     }
 
     /// Whether this root ticks, and calls out itself.
-    pub(crate) fn ticks(&self) -> bool {
-        self.ticks.get()
+    pub(crate) fn has_ticks(&self) -> bool {
+        self.tick_period_set.get()
     }
 
     /// A callout has ended.
-    pub(crate) fn answer(&self, token: u32, num_headers: usize, body_size: usize) {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+    pub(crate) fn on_callout_response(&self, token: u32, num_headers: usize, body_size: usize) {
+        let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), wasi::monotonic_ms()) else {
+        let (Some(plugin), Some(now_ms)) = (plugin.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
-        if let Some(fetching) = engine.take_fetch(token) {
-            let answer = callouts::answer(engine.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
-            engine.fetch_ended(&fetching, answer, now_ms);
-        } else if !engine.is_poll(token) {
+        if let Some(pending_fetch) = plugin.take_fetch(token) {
+            let answer =
+                callouts::read_response(plugin.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
+            plugin.on_fetch_response(&pending_fetch, answer, now_ms);
+        } else if !plugin.is_pending_poll(token) {
             return;
         } else {
-            let answer = callouts::answer(engine.host, num_headers, body_size, MAX_PAGE_BYTES);
-            engine.poll_ended(answer, now_ms);
+            let answer =
+                callouts::read_response(plugin.host, num_headers, body_size, MAX_PAGE_BYTES);
+            plugin.on_poll_response(answer, now_ms);
         }
-        let settled = engine.settle(now_ms);
-        self.carry_out(engine, settled);
+        let resolved = plugin.resolve_waiting(now_ms);
+        self.apply_resolved(plugin, resolved);
     }
 
     /// A request's own callout has ended: the request is answered or goes on, or waits for
     /// another call that it has just made.
-    pub(crate) fn answer_stream(&self, stream: u32, num_headers: usize, size: usize) -> Phase {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
-            return outcome::reply_broken("The edge is busy with itself");
+    pub(crate) fn on_request_callout_response(
+        &self,
+        stream: u32,
+        num_headers: usize,
+        size: usize,
+    ) -> StreamPhase {
+        let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
+            return outcome::reply_unavailable("The edge is busy with itself");
         };
-        let Some(engine) = engine.as_mut() else {
-            return outcome::reply_broken("The edge is not configured");
+        let Some(plugin) = plugin.as_mut() else {
+            return outcome::reply_unavailable("The edge is not configured");
         };
         let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
-        let answer = callouts::answer(engine.host, num_headers, size, max);
-        let settled = match engine.own_answer(stream, answer) {
-            Some(Ended::Decided(settled)) => settled,
-            Some(Ended::CallsAgain) => return Phase::Waiting,
-            None => return outcome::reply_broken("The edge was configured anew meanwhile"),
+        let answer = callouts::read_response(plugin.host, num_headers, size, max);
+        let resolved = match plugin.on_callout_response(stream, answer) {
+            Some(CalloutEnd::Decided(resolved)) => resolved,
+            Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
+            None => return outcome::reply_unavailable("The edge was configured anew meanwhile"),
         };
-        let next = outcome::carry_out(engine, &settled.request, settled.verdict);
-        if next == Phase::Continued {
+        let next = outcome::apply(plugin, &resolved.request, resolved.verdict);
+        if next == StreamPhase::Continued {
             outcome::resume();
         }
         next
     }
 
     fn tick(&self) {
-        let Ok(mut engine) = self.engine.try_borrow_mut() else {
+        let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return;
         };
-        let (Some(engine), Some(now_ms)) = (engine.as_mut(), wasi::monotonic_ms()) else {
+        let (Some(plugin), Some(now_ms)) = (plugin.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
-        engine.sync();
-        engine.note_key_set(now_ms);
-        let settled = engine.settle(now_ms);
-        engine.fetch(now_ms);
-        self.poll(engine, now_ms);
-        engine.report(now_ms);
-        self.carry_out(engine, settled);
+        plugin.load_shared_key_set();
+        plugin.report_key_set_turn(now_ms);
+        let resolved = plugin.resolve_waiting(now_ms);
+        plugin.fetch_if_due(now_ms);
+        self.poll(plugin, now_ms);
+        plugin.report(now_ms);
+        self.apply_resolved(plugin, resolved);
     }
 }
 
-impl Context for Root {}
+impl Context for FilterRoot {}
 
-impl RootContext for Root {
+impl RootContext for FilterRoot {
     fn on_configure(&mut self, _: usize) -> bool {
         match self.0.configure() {
             Ok(()) => true,
             Err(errors) => {
                 let said = errors.join("\n");
-                if callout_response::is_news(&said) {
+                if callout_response::is_first_refusal(&said) {
                     for error in errors {
                         hostcalls::log(
-                            Level::Critical,
+                            LogLevel::Critical,
                             &format!("caracal: configuration: {error}"),
                         );
                     }
@@ -225,8 +233,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let engine = Rc::clone(&self.0.engine);
-        Some(Box::new(Stream::new(context_id, engine)))
+        let plugin = Rc::clone(&self.0.plugin);
+        Some(Box::new(HttpFilter::new(context_id, plugin)))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -239,7 +247,7 @@ impl RootContext for Root {
 fn log_start(document: &[u8]) {
     let digest = digest(document);
     hostcalls::log(
-        Level::Info,
+        LogLevel::Info,
         &format!(
             "caracal: caracal-edge {} with the configuration {digest:08x}",
             env!("CARGO_PKG_VERSION")

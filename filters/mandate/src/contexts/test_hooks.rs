@@ -3,30 +3,34 @@
 use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
 use crate::abi::hostcalls;
-use crate::request::head::Headers;
-use crate::vm::signatures::by_host;
+use crate::request::head::RequestHeaders;
+use crate::vm::signatures::verify_with_host;
 
 /// Does what a hook asks. `x-test-trap` traps. `x-test-signature` is
 /// `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind an `x`, and
 /// is answered with `wasm=BOOL host=BOOL`; the host is asked for ES256 only.
-pub(crate) fn answered(headers: &Headers) -> bool {
+pub(crate) fn handle(headers: &RequestHeaders) -> bool {
     if headers.first("x-test-trap").is_some() {
         core::arch::wasm32::unreachable();
     }
     let Some(question) = headers.first("x-test-signature") else {
         return false;
     };
-    let answer = judge(question).unwrap_or_else(|| "malformed".to_owned());
+    let answer = verify_with_each(question).unwrap_or_else(|| "malformed".to_owned());
     let _ = hostcalls::send_local_response(200, "test_hook", &[], answer.as_bytes(), None);
     true
 }
 
-fn judge(question: &[u8]) -> Option<String> {
+fn verify_with_each(question: &[u8]) -> Option<String> {
     let parts: Vec<&[u8]> = question.split(|b| *b == b' ').collect();
     let [algorithm, key, signature, message] = parts.as_slice() else {
         return None;
     };
-    let (key, signature, message) = (bytes(key)?, bytes(signature)?, bytes(message)?);
+    let (key, signature, message) = (
+        decode_hex(key)?,
+        decode_hex(signature)?,
+        decode_hex(message)?,
+    );
     if *algorithm == b"EdDSA" {
         let key = key.try_into().ok()?;
         let key = PublicKey::Ed25519(ed25519_compact::PublicKey::new(key));
@@ -38,12 +42,12 @@ fn judge(question: &[u8]) -> Option<String> {
     let (x, rest) = key.strip_prefix(&[4])?.split_first_chunk::<32>()?;
     let key = P256Key::from_coordinates(x, rest.try_into().ok()?)?;
     let key = PublicKey::P256(key);
-    let by_host = by_host(&key, &message, &signature) == Some(true);
+    let by_host = verify_with_host(&key, &message, &signature) == Some(true);
     let by_wasm = PureRust.verify(&key, &message, &signature);
     Some(format!("wasm={by_wasm} host={by_host}"))
 }
 
-fn bytes(hex: &[u8]) -> Option<Vec<u8>> {
+fn decode_hex(hex: &[u8]) -> Option<Vec<u8>> {
     let digit = |b: u8| char::from(b).to_digit(16);
     let (pairs, []) = hex.strip_prefix(b"x")?.as_chunks::<2>() else {
         return None;

@@ -6,11 +6,11 @@ use caracal_mandate::forward::{self, Forwarding, RESOURCE_HEADER};
 use caracal_mandate::refusal::{ErrorCode, Refusal, ReplyFormat};
 
 use crate::abi::header_map::HeaderMap;
-use crate::abi::hostcalls::{self, Failed, Map};
+use crate::abi::hostcalls::{self, MapType, Status};
 
 /// The headers that a request is judged by. Of a name that counts once, the first.
 #[derive(Default)]
-pub(crate) struct Asked<'h> {
+pub(crate) struct RequestHead<'h> {
     nginx: bool,
     method: Option<&'h [u8]>,
     target: Option<&'h [u8]>,
@@ -20,7 +20,7 @@ pub(crate) struct Asked<'h> {
     authorization: Vec<&'h [u8]>,
 }
 
-impl Asked<'_> {
+impl RequestHead<'_> {
     pub(crate) fn view(&self) -> RequestView<'_> {
         RequestView {
             method: self.method,
@@ -47,21 +47,21 @@ const NGINX_MAP_ENTRIES: usize = 100;
 const TOO_MANY: &str = "The request has too many headers for this edge to see";
 
 /// A request's headers as the host gave them.
-pub(crate) struct Headers {
+pub(crate) struct RequestHeaders {
     map: HeaderMap,
     host: Host,
     /// The request's target where the map's is another.
     target: Option<Vec<u8>>,
 }
 
-impl Headers {
+impl RequestHeaders {
     /// # Errors
     /// The reply to a request that cannot be read whole.
     pub(crate) fn read(host: Host) -> Result<Self, Refusal> {
         let unreadable = |_| Refusal::unavailable("The edge could not read the request");
         if host == Host::Envoy {
-            let map = hostcalls::headers(Map::Request).map_err(unreadable)?;
-            return Ok(Headers {
+            let map = hostcalls::get_map(MapType::RequestHeaders).map_err(unreadable)?;
+            return Ok(RequestHeaders {
                 map,
                 host,
                 target: None,
@@ -69,33 +69,37 @@ impl Headers {
         }
         // The map of a request without a host kills an APISIX worker. Envoy refuses
         // such a request by itself.
-        let Some(named) = hostcalls::header(Map::Request, "host").map_err(unreadable)? else {
-            return Err(invalid("The request has no Host header"));
+        let Some(named) =
+            hostcalls::get_map_value(MapType::RequestHeaders, "host").map_err(unreadable)?
+        else {
+            return Err(bad_request("The request has no Host header"));
         };
-        let map = match hostcalls::headers(Map::Request) {
-            Err(hostcalls::NOT_WRITTEN) if host == Host::Kong => return Err(invalid(TOO_MANY)),
+        let map = match hostcalls::get_map(MapType::RequestHeaders) {
+            Err(Status::SERIALIZATION_FAILURE) if host == Host::Kong => {
+                return Err(bad_request(TOO_MANY));
+            }
             read => read.map_err(unreadable)?,
         };
         if map.len() >= NGINX_MAP_ENTRIES {
-            return Err(invalid(TOO_MANY));
+            return Err(bad_request(TOO_MANY));
         }
         let variable = |name: &str| {
             let value = match host {
-                Host::Apisix => hostcalls::property(name),
-                _ => hostcalls::property(&format!("ngx\0{name}")),
+                Host::Apisix => hostcalls::get_property(name),
+                _ => hostcalls::get_property(&format!("ngx\0{name}")),
             };
             value.ok().flatten().ok_or_else(|| {
                 Refusal::unavailable("The edge could not read a variable of the request")
             })
         };
         // A host in the target is the one that nginx goes by.
-        if !is_host_of(&variable("host")?, &named) {
-            return Err(invalid("The request does not name one host plainly"));
+        if !matches_host_header(&variable("host")?, &named) {
+            return Err(bad_request("The request does not name one host plainly"));
         }
         // A map may show the path decoded, and the upstream gets it as it came. Under this
         // name each of the two modules has it, and the other has not.
         let target = Some(variable("request_uri")?);
-        Ok(Headers { map, host, target })
+        Ok(RequestHeaders { map, host, target })
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
@@ -111,41 +115,41 @@ impl Headers {
     }
 
     /// What is judged, in one pass: each name is compared with few others.
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        let mut asked = Asked {
+    pub(crate) fn head(&self) -> RequestHead<'_> {
+        let mut head = RequestHead {
             nginx: self.host.is_nginx(),
             target: self.target.as_deref(),
-            ..Asked::default()
+            ..RequestHead::default()
         };
         for (name, value) in self.map.iter() {
             let once = match name.len() {
                 // Where `:authority` is the server's own name.
-                4 if asked.nginx && name.eq_ignore_ascii_case(b"host") => &mut asked.authority,
-                5 if name == b":path" => &mut asked.target,
-                7 if name == b":method" => &mut asked.method,
-                10 if !asked.nginx && name == b":authority" => &mut asked.authority,
-                12 if name.eq_ignore_ascii_case(b"content-type") => &mut asked.content_type,
+                4 if head.nginx && name.eq_ignore_ascii_case(b"host") => &mut head.authority,
+                5 if name == b":path" => &mut head.target,
+                7 if name == b":method" => &mut head.method,
+                10 if !head.nginx && name == b":authority" => &mut head.authority,
+                12 if name.eq_ignore_ascii_case(b"content-type") => &mut head.content_type,
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
-                    asked.authorization.push(value);
+                    head.authorization.push(value);
                     continue;
                 }
                 18 if name.eq_ignore_ascii_case(RESOURCE_HEADER.as_bytes()) => {
-                    asked.resource.push(value);
+                    head.resource.push(value);
                     continue;
                 }
                 _ => continue,
             };
             once.get_or_insert(value);
         }
-        asked
+        head
     }
 
     /// Takes reserved names from a request's trailers: some upstreams read them as
     /// headers.
-    pub(crate) fn strip_trailers(forwarding: &Forwarding) -> Result<(), Failed> {
-        let trailers = hostcalls::headers(Map::RequestTrailers)?;
-        for name in reserved(&trailers, forwarding) {
-            hostcalls::remove_header(Map::RequestTrailers, name)?;
+    pub(crate) fn remove_reserved_trailers(forwarding: &Forwarding) -> Result<(), Status> {
+        let trailers = hostcalls::get_map(MapType::RequestTrailers)?;
+        for name in reserved_names(&trailers, forwarding) {
+            hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
         }
         Ok(())
     }
@@ -160,23 +164,25 @@ impl Headers {
     ///
     /// # Errors
     /// The reply to a request from which it cannot be taken.
-    pub(crate) fn strip(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
+    pub(crate) fn remove_reserved(&self, forwarding: &Forwarding) -> Result<(), Refusal> {
         let mut named = self
             .all("connection")
             .flat_map(|value| value.split(|b| *b == b','));
         if named.any(|name| forwarding.is_reserved(name.trim_ascii())) {
-            return Err(invalid("Connection names a header that is the edge's own"));
+            return Err(bad_request(
+                "Connection names a header that is the edge's own",
+            ));
         }
-        let reserved = reserved(&self.map, forwarding);
+        let reserved = reserved_names(&self.map, forwarding);
         // nginx hosts may not find a name that is written in another way.
         let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
         if self.host.is_nginx() && !reserved.iter().all(|name| name.iter().all(is_plain)) {
-            return Err(invalid(
+            return Err(bad_request(
                 "A header that is the edge's own is written in another way",
             ));
         }
         for name in reserved {
-            self.take(name, &[])?;
+            self.remove_or_blank(name, &[])?;
         }
         if forwarding.keeps_mandate() {
             return Ok(());
@@ -188,52 +194,52 @@ impl Headers {
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
         };
         if self.all("authorization").any(bearer) {
-            self.take(b"authorization", &[])?;
+            self.remove_or_blank(b"authorization", &[])?;
         }
         let baggage: Vec<&[u8]> = self.all("baggage").collect();
         match forward::without_caracal_baggage(&baggage.join(&b',')) {
             None => Ok(()),
-            Some(rest) => self.take(b"baggage", &rest),
+            Some(rest) => self.remove_or_blank(b"baggage", &rest),
         }
     }
 
     /// Removes a header, or leaves another value of it. On nginx what is removed may be
     /// sent all the same; and of two that are overwritten Kong does so to one.
-    fn take(&self, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
-        let taken = if self.host.is_nginx() {
+    fn remove_or_blank(&self, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        let result = if self.host.is_nginx() {
             let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
             if self.host == Host::Kong && self.map.iter().filter(same).count() > 1 {
-                return Err(invalid(
+                return Err(bad_request(
                     "A header that the edge has to overwrite is there twice",
                 ));
             }
             hostcalls::replace_request_header(name, rest)
         } else if rest.is_empty() {
-            hostcalls::remove_header(Map::Request, name)
+            hostcalls::remove_map_value(MapType::RequestHeaders, name)
         } else {
-            hostcalls::remove_header(Map::Request, name)
+            hostcalls::remove_map_value(MapType::RequestHeaders, name)
                 .and_then(|()| hostcalls::add_request_header(name, rest))
         };
-        taken.map_err(|_| Refusal::unavailable("The edge could not remove reserved headers"))
+        result.map_err(|_| Refusal::unavailable("The edge could not remove reserved headers"))
     }
 }
 
 /// The reserved names in a map. One that is there twice is taken away twice: to find
 /// these would cost more than all else that is done to a request.
-fn reserved<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
+fn reserved_names<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
     let names = map.iter().map(|(name, _)| name);
     names.filter(|name| forwarding.is_reserved(name)).collect()
 }
 
 /// Whether what nginx takes for the host is what the client's header names: in lower
 /// case, and without the port.
-fn is_host_of(host: &[u8], header: &[u8]) -> bool {
+fn matches_host_header(host: &[u8], header: &[u8]) -> bool {
     let rest = header.get(host.len()..).unwrap_or(b"?");
     let same = header.get(..host.len());
     same.is_some_and(|same| same.eq_ignore_ascii_case(host))
         && (rest.is_empty() || rest.starts_with(b":"))
 }
 
-fn invalid(why: &'static str) -> Refusal {
+fn bad_request(why: &'static str) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, why)
 }

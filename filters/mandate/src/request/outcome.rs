@@ -11,12 +11,12 @@ use caracal_mandate::resources::ResourceId;
 
 use caracal_mandate::config::Host;
 
-use crate::abi::hostcalls::{self, Failed, Level};
-use crate::vm::plugin::{Engine, Phase};
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::vm::plugin::{Plugin, StreamPhase};
 
 /// What of a request outlives its header callback.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub(crate) struct RequestInfo {
     pub(crate) format: ReplyFormat,
     /// Of the bearer token, verified or not; for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
@@ -24,9 +24,9 @@ pub(crate) struct Request {
     pub(crate) resource: Option<ResourceId>,
 }
 
-impl Request {
+impl RequestInfo {
     /// One of which nothing is known.
-    pub(crate) const UNREAD: Request = Request {
+    pub(crate) const UNKNOWN: RequestInfo = RequestInfo {
         format: ReplyFormat::Http,
         fingerprint: None,
         resource: None,
@@ -35,24 +35,24 @@ impl Request {
 
 /// Carries out a verdict for the request of the effective context, and says
 /// where that leaves it. What cannot be carried out refuses.
-pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict) -> Phase {
+pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict) -> StreamPhase {
     match verdict {
-        Verdict::Admitted(mandate) => match admit(engine, request, &mandate) {
+        Verdict::Admitted(mandate) => match admit(plugin, request, &mandate) {
             Ok(()) => {
-                note(engine, "admitted", None, request, Some(&mandate));
-                engine.metrics.admitted();
-                Phase::Continued
+                write_filter_state(plugin, "admitted", None, request, Some(&mandate));
+                plugin.metrics.admitted();
+                StreamPhase::Continued
             }
             Err(_) => {
                 let refusal =
                     Refusal::unavailable("The edge could not set the principal's headers");
-                refuse(engine, request, &refusal, Some(&mandate))
+                refuse(plugin, request, &refusal, Some(&mandate))
             }
         },
-        Verdict::Refused(refusal, mandate) => refuse(engine, request, &refusal, mandate.as_ref()),
+        Verdict::Refused(refusal, mandate) => refuse(plugin, request, &refusal, mandate.as_ref()),
         // Whoever calls has found out whether to wait.
         Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => refuse(
-            engine,
+            plugin,
             request,
             &Refusal::unavailable("The key set or the revocation state is missing"),
             None,
@@ -61,40 +61,40 @@ pub(crate) fn carry_out(engine: &mut Engine, request: &Request, verdict: Verdict
 }
 
 /// Lets an excluded request through, without a principal.
-pub(crate) fn exclude(engine: &mut Engine) -> Phase {
-    if open_gate(engine).is_err() {
+pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
+    if open_gate(plugin).is_err() {
         let refusal = Refusal::unavailable("The edge could not open the way to the upstream");
-        return refuse(engine, &Request::UNREAD, &refusal, None);
+        return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
-    note(engine, "excluded", None, &Request::UNREAD, None);
-    engine.metrics.excluded();
-    Phase::Continued
+    write_filter_state(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);
+    plugin.metrics.excluded();
+    StreamPhase::Continued
 }
 
 /// Answers a refused request. Nothing may be done to it in the same callback
 /// after this: a second reply would hang the client.
 pub(crate) fn refuse(
-    engine: &mut Engine,
-    request: &Request,
+    plugin: &mut Plugin,
+    request: &RequestInfo,
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
-) -> Phase {
+) -> StreamPhase {
     let code = refusal.code();
-    note(engine, "refused", Some(code.as_str()), request, mandate);
-    engine.metrics.refused(code);
-    reply(request, refusal, Some(engine.host));
-    Phase::Refused
+    write_filter_state(plugin, "refused", Some(code.as_str()), request, mandate);
+    plugin.metrics.refused(code);
+    send_local_reply(request, refusal, Some(plugin.host));
+    StreamPhase::Replied
 }
 
-/// The reply alone, for where there is no engine to count with.
-fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
+/// The reply alone, for where there is no plugin to count with.
+fn send_local_reply(request: &RequestInfo, refusal: &Refusal, host: Option<Host>) {
     let code = refusal.code().as_str();
     let fingerprint = request
         .fingerprint
         .map(|f| f.to_string())
         .unwrap_or_default();
     hostcalls::log(
-        Level::Debug,
+        LogLevel::Debug,
         &format!(
             "caracal: refused: {code}: {} [{fingerprint}]",
             refusal.description()
@@ -117,11 +117,11 @@ fn reply(request: &Request, refusal: &Refusal, host: Option<Host>) {
     // Once more with what no host can object to: where the request's own call has been
     // answered, APISIX lets one go on that has no reply.
     .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
-    if let Err(Failed(status)) = sent {
+    if let Err(Status(status)) = sent {
         // The request stays paused: better to hang until the proxy's own timeout
         // than to go on.
         hostcalls::log(
-            Level::Error,
+            LogLevel::Error,
             &format!("caracal: a reply could not be sent (status {status})"),
         );
     }
@@ -137,50 +137,50 @@ fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// Refuses a request that comes when there is no engine to decide.
-pub(crate) fn reply_broken(why: &'static str) -> Phase {
-    reply(&Request::UNREAD, &Refusal::unavailable(why), None);
-    Phase::Refused
+/// Refuses a request that comes when there is no plugin to decide.
+pub(crate) fn reply_unavailable(why: &'static str) -> StreamPhase {
+    send_local_reply(&RequestInfo::UNKNOWN, &Refusal::unavailable(why), None);
+    StreamPhase::Replied
 }
 
 /// Lets a request that waited go on.
 pub(crate) fn resume() {
-    if hostcalls::continue_request().is_err() {
+    if hostcalls::resume_http_request().is_err() {
         hostcalls::log(
-            Level::Error,
+            LogLevel::Error,
             "caracal: an admitted request could not be resumed",
         );
     }
 }
 
-fn admit(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
-    set_principal(engine, request, mandate)?;
-    for (name, value) in engine.forwarding.variables(mandate.claims()) {
-        set_variable(engine, name, value.as_deref().unwrap_or_default())?;
+fn admit(plugin: &mut Plugin, request: &RequestInfo, mandate: &Mandate) -> Result<(), Status> {
+    set_principal_headers(plugin, request, mandate)?;
+    for (name, value) in plugin.forwarding.variables(mandate.claims()) {
+        set_nginx_variable(plugin, name, value.as_deref().unwrap_or_default())?;
     }
-    open_gate(engine)
+    open_gate(plugin)
 }
 
 /// The last that is done to a request which goes on.
-fn open_gate(engine: &Engine) -> Result<(), Failed> {
-    match engine.forwarding.gate() {
-        Some(gate) => set_variable(engine, &gate.variable, &gate.upstream),
+fn open_gate(plugin: &Plugin) -> Result<(), Status> {
+    match plugin.forwarding.gate() {
+        Some(gate) => set_nginx_variable(plugin, &gate.variable, &gate.upstream),
         None => Ok(()),
     }
 }
 
 /// Sets a variable of nginx. One that is not declared cannot be set, and neither host
 /// lets a filter find that out before the first request.
-fn set_variable(engine: &Engine, name: &str, value: &str) -> Result<(), Failed> {
-    let set = match engine.host {
+fn set_nginx_variable(plugin: &Plugin, name: &str, value: &str) -> Result<(), Status> {
+    let set = match plugin.host {
         Host::Apisix => hostcalls::set_property(name, value.as_bytes()),
         _ => hostcalls::set_property(&format!("ngx\0{name}"), value.as_bytes()),
     };
-    if let Err(Failed(status)) = set
-        && !engine.variable_missing.replace(true)
+    if let Err(Status(status)) = set
+        && !plugin.variable_missing.replace(true)
     {
         hostcalls::log(
-            Level::Error,
+            LogLevel::Error,
             &format!(
                 "caracal: the nginx variable ${name} cannot be set (status {status}): is it declared? Every request is refused"
             ),
@@ -192,33 +192,40 @@ fn set_variable(engine: &Engine, name: &str, value: &str) -> Result<(), Failed> 
 /// Adds the principal's headers, and which resource was verified where there are
 /// several. There is none of these names, since the client's were removed before the
 /// request was judged; or, on nginx, an empty one.
-fn set_principal(engine: &mut Engine, request: &Request, mandate: &Mandate) -> Result<(), Failed> {
-    let set = if engine.host.is_nginx() {
+fn set_principal_headers(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    mandate: &Mandate,
+) -> Result<(), Status> {
+    let set = if plugin.host.is_nginx() {
         hostcalls::replace_request_header
     } else {
         hostcalls::add_request_header
     };
-    if let Some(id) = request.resource.and_then(|resource| engine.told(resource)) {
+    if let Some(id) = request
+        .resource
+        .and_then(|resource| plugin.forwarded_resource(resource))
+    {
         set(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
     }
-    for (name, value) in engine.forwarding.principal(mandate.claims()) {
+    for (name, value) in plugin.forwarding.principal(mandate.claims()) {
         match value {
             Some(value) => set(name.as_bytes(), value.as_bytes())?,
-            None => engine.metrics.header_not_sent(),
+            None => plugin.metrics.header_not_sent(),
         }
     }
     Ok(())
 }
 
 /// Leaves the decision in the filter state, for access logs.
-fn note(
-    engine: &Engine,
+fn write_filter_state(
+    plugin: &Plugin,
     decision: &str,
     error: Option<&str>,
-    request: &Request,
+    request: &RequestInfo,
     mandate: Option<&Rc<Mandate>>,
 ) {
-    if !engine.filter_state {
+    if !plugin.filter_state {
         return;
     }
     let set = |name: &str, value: &str| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use caracal_mandate::config::{Configuration, Feed, Host, JwksTarget};
 use caracal_mandate::failure::{Cause, Kind, Turn};
 
-use crate::abi::hostcalls::{self, Buffer, Failed, Level, Map};
+use crate::abi::hostcalls::{self, BufferType, LogLevel, MapType, Status};
 
 /// Who asks, in the logs of the STS and the companion.
 const USER_AGENT: (&str, &str) = (
@@ -21,22 +21,22 @@ const NOT_READY: &[u8] = b"\"not_ready\"";
 
 /// Why a call came to nothing.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CalloutFailure {
     pub(crate) kind: Kind,
     pub(crate) words: String,
 }
 
-impl Failure {
+impl CalloutFailure {
     pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
-        Failure {
+        CalloutFailure {
             kind,
             words: words.into(),
         }
     }
 
     #[cold]
-    pub(crate) fn not_taken() -> Self {
-        Failure::new(
+    pub(crate) fn dispatch_failed() -> Self {
+        CalloutFailure::new(
             Kind::Untaken,
             "the proxy did not take the call: is there an upstream of that name?",
         )
@@ -48,18 +48,18 @@ impl Failure {
 }
 
 /// An answer's status and body, or why there is none.
-pub(crate) type Answer = Result<(u16, Vec<u8>), Failure>;
+pub(crate) type CalloutResult = Result<(u16, Vec<u8>), CalloutFailure>;
 
 /// Where the key set comes from.
-pub(crate) struct Sts {
+pub(crate) struct StsClient {
     pub(crate) upstream: String,
     pub(crate) target: JwksTarget,
     timeout: Duration,
 }
 
-impl Sts {
+impl StsClient {
     pub(crate) fn new(configuration: &Configuration) -> Self {
-        Sts {
+        StsClient {
             upstream: configuration.jwks.upstream.clone(),
             target: configuration.jwks_target(),
             timeout: Duration::from_millis(configuration.jwks.timeout_ms),
@@ -68,7 +68,7 @@ impl Sts {
 
     /// Asks for the key set, and gives the token of the answer. `at_most` is a shorter
     /// wait than the configured one.
-    pub(crate) fn key_set(&self, at_most: Option<Duration>) -> Result<u32, Failed> {
+    pub(crate) fn key_set(&self, at_most: Option<Duration>) -> Result<u32, Status> {
         let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
         let headers = [
             (":method", "GET"),
@@ -78,12 +78,12 @@ impl Sts {
             ("accept", "application/json"),
             USER_AGENT,
         ];
-        hostcalls::http_call(&self.upstream, &headers, &[], timeout)
+        hostcalls::dispatch_http_call(&self.upstream, &headers, &[], timeout)
     }
 }
 
 /// Who knows what is revoked.
-pub(crate) struct Companion {
+pub(crate) struct CompanionClient {
     pub(crate) upstream: String,
     authorization: Option<String>,
     scheme: &'static str,
@@ -91,10 +91,10 @@ pub(crate) struct Companion {
     authority: String,
 }
 
-impl Companion {
+impl CompanionClient {
     pub(crate) fn new(settings: &Feed) -> Self {
         let token = settings.token.as_ref();
-        Companion {
+        CompanionClient {
             upstream: settings.upstream.clone(),
             authorization: token.map(|token| format!("Bearer {}", token.expose())),
             scheme: match settings.tls {
@@ -109,16 +109,16 @@ impl Companion {
     }
 
     /// Polls a page of its feed.
-    pub(crate) fn page(&self, path: &str, timeout_ms: u64) -> Result<u32, Failed> {
+    pub(crate) fn fetch_page(&self, path: &str, timeout_ms: u64) -> Result<u32, Status> {
         self.call("GET", path, &[], timeout_ms)
     }
 
     /// Asks about one mandate's anchors.
-    pub(crate) fn check(&self, question: &[u8], timeout_ms: u64) -> Result<u32, Failed> {
+    pub(crate) fn check_anchors(&self, question: &[u8], timeout_ms: u64) -> Result<u32, Status> {
         self.call("POST", "/v1/check", question, timeout_ms)
     }
 
-    fn call(&self, method: &str, path: &str, body: &[u8], ms: u64) -> Result<u32, Failed> {
+    fn call(&self, method: &str, path: &str, body: &[u8], ms: u64) -> Result<u32, Status> {
         let mut headers = vec![
             (":method", method),
             (":scheme", self.scheme),
@@ -133,20 +133,20 @@ impl Companion {
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization));
         }
-        hostcalls::http_call(&self.upstream, &headers, body, Duration::from_millis(ms))
+        hostcalls::dispatch_http_call(&self.upstream, &headers, body, Duration::from_millis(ms))
     }
 }
 
 /// Why the companion's answer is of no use, by its status, and by its body where that
 /// is 503: anything on the way to it can say so too.
 #[cold]
-pub(crate) fn refused(status: u16, body: &[u8]) -> Failure {
+pub(crate) fn companion_error(status: u16, body: &[u8]) -> CalloutFailure {
     match status {
-        401 | 403 => Failure::new(
+        401 | 403 => CalloutFailure::new(
             Kind::Token,
             "the companion does not take the token: revocation.token",
         ),
-        status if is_not_ready(status, body) => Failure::new(
+        status if is_not_ready(status, body) => CalloutFailure::new(
             Kind::NotReady,
             "the companion says that it is not in touch with Redis yet",
         ),
@@ -160,12 +160,12 @@ fn is_not_ready(status: u16, body: &[u8]) -> bool {
 }
 
 #[cold]
-fn not_200(status: u16) -> Failure {
-    Failure::new(Kind::Status, format!("status {status}, expected 200"))
+fn not_200(status: u16) -> CalloutFailure {
+    CalloutFailure::new(Kind::Status, format!("status {status}, expected 200"))
 }
 
 /// What the STS answered to be a key set, or why it is none.
-pub(crate) fn document(answer: Answer) -> Result<Vec<u8>, Failure> {
+pub(crate) fn expect_document(answer: CalloutResult) -> Result<Vec<u8>, CalloutFailure> {
     match answer? {
         (200, document) => Ok(document),
         (status, _) => Err(not_200(status)),
@@ -173,35 +173,38 @@ pub(crate) fn document(answer: Answer) -> Result<Vec<u8>, Failure> {
 }
 
 /// How Envoy begins its own answers in place of an upstream's.
-const OWN_WORDS: [&[u8]; 3] = [b"upstream ", b"no healthy upstream", b"maintenance mode"];
+const ENVOY_WORDS: [&[u8]; 3] = [b"upstream ", b"no healthy upstream", b"maintenance mode"];
 
 /// Why Envoy answered a call itself: nobody else did. It says when it was the upstream, if
 /// nothing takes that header away again; so an answer without it is only not the peer's
 /// where Envoy would give it in these words.
 #[cold]
-fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
+fn envoy_local_reply(status: u16, body_size: usize) -> Option<CalloutFailure> {
     if status < 500 && status != 408 {
         return None;
     }
-    let was_upstream = hostcalls::header(Map::CalloutResponse, "x-envoy-upstream-service-time");
+    let was_upstream = hostcalls::get_map_value(
+        MapType::CallResponseHeaders,
+        "x-envoy-upstream-service-time",
+    );
     if !matches!(was_upstream, Ok(None)) {
         return None;
     }
     let size = body_size.min(MAX_LOCAL_BYTES);
-    let said = hostcalls::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default();
-    let is_own = OWN_WORDS.iter().any(|words| said.starts_with(words));
-    if !is_own && is_not_ready(status, &said) {
+    let said = hostcalls::get_buffer(BufferType::CallResponseBody, size).unwrap_or_default();
+    let is_local = ENVOY_WORDS.iter().any(|words| said.starts_with(words));
+    if !is_local && is_not_ready(status, &said) {
         return None;
     }
     // It can quote what a peer sent, as in a certificate.
     let said = said.escape_ascii().take(MAX_LOCAL_BYTES).map(char::from);
     let said = said.collect::<String>();
-    Some(match is_own {
-        true => Failure::new(
+    Some(match is_local {
+        true => CalloutFailure::new(
             Kind::Unreached,
             format!("no answer from it; the proxy says {status}: {said}"),
         ),
-        false => Failure::new(
+        false => CalloutFailure::new(
             Kind::Status,
             format!("status {status}, expected 200; from it or from the proxy"),
         ),
@@ -210,15 +213,20 @@ fn local_reply(status: u16, body_size: usize) -> Option<Failure> {
 
 /// The answer to a callout, in its callback. One over `max` bytes is not read.
 #[inline(never)]
-pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usize) -> Answer {
+pub(crate) fn read_response(
+    host: Host,
+    num_headers: usize,
+    body_size: usize,
+    max: usize,
+) -> CalloutResult {
     const NONE: &str = "no answer, or one that is too large";
     // An answer that Envoy itself cut short has no headers at all, and one that failed
     // on APISIX none that may be read but one by one.
     if num_headers == 0 && host != Host::Apisix {
-        return Err(Failure::new(Kind::Unreached, NONE));
+        return Err(CalloutFailure::new(Kind::Unreached, NONE));
     }
     let header = |name| {
-        hostcalls::header(Map::CalloutResponse, name)
+        hostcalls::get_map_value(MapType::CallResponseHeaders, name)
             .ok()
             .flatten()
             .and_then(|value| String::from_utf8(value).ok())
@@ -232,7 +240,7 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
                 .filter(|c| c.is_ascii_graphic())
                 .take(40)
                 .collect();
-            return Err(Failure::new(
+            return Err(CalloutFailure::new(
                 Kind::Unreached,
                 format!("the call failed ({cut})"),
             ));
@@ -241,45 +249,45 @@ pub(crate) fn answer(host: Host, num_headers: usize, body_size: usize, max: usiz
     let status = header(":status").and_then(|status| status.parse().ok());
     let Some(status) = status else {
         return Err(match host {
-            Host::Apisix => Failure::new(Kind::Unreached, NONE),
+            Host::Apisix => CalloutFailure::new(Kind::Unreached, NONE),
             Host::Envoy | Host::Kong => {
-                Failure::new(Kind::Unreadable, "an answer without a status")
+                CalloutFailure::new(Kind::Unreadable, "an answer without a status")
             }
         });
     };
     if status != 200 {
         if host == Host::Envoy
-            && let Some(failure) = local_reply(status, body_size)
+            && let Some(failure) = envoy_local_reply(status, body_size)
         {
             return Err(failure);
         }
         let body = match status {
             503 => {
                 let size = body_size.min(MAX_NOT_READY_BYTES);
-                hostcalls::buffer(Buffer::CalloutResponseBody, size).unwrap_or_default()
+                hostcalls::get_buffer(BufferType::CallResponseBody, size).unwrap_or_default()
             }
             _ => Vec::new(),
         };
         return Ok((status, body));
     }
     if body_size > max {
-        return Err(Failure::new(
+        return Err(CalloutFailure::new(
             Kind::Unreadable,
             format!("the answer is over {max} bytes"),
         ));
     }
-    hostcalls::buffer(Buffer::CalloutResponseBody, body_size)
+    hostcalls::get_buffer(BufferType::CallResponseBody, body_size)
         .map(|body| (status, body))
         .map_err(|failed| {
             let words = format!("the answer cannot be read (status {})", failed.0);
-            Failure::new(Kind::Unreadable, words)
+            CalloutFailure::new(Kind::Unreadable, words)
         })
 }
 
 /// Says that requests begin or cease to be refused for want of `what`, which comes from
 /// `upstream`; why, how old it is, and how old it may be.
 #[cold]
-pub(crate) fn log_turn(
+pub(crate) fn log_refusal_turn(
     turn: Turn,
     what: &str,
     upstream: &str,
@@ -295,14 +303,14 @@ pub(crate) fn log_turn(
                 None => "was never read".to_owned(),
             };
             hostcalls::log(
-                Level::Error,
+                LogLevel::Error,
                 &format!(
                     "caracal: REFUSING every request that needs the {what} (503): it {age}, the limit is {limit}; {upstream}: {why}"
                 ),
             );
         }
         Turn::Judged(lasted_ms) => hostcalls::log(
-            Level::Info,
+            LogLevel::Info,
             &format!(
                 "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"
             ),

@@ -4,27 +4,27 @@ use caracal_mandate::failure::Kind;
 use caracal_mandate::keys::KeySet;
 use caracal_mandate::refresh::{Control, Fetch, Lease};
 
-use crate::abi::hostcalls::{self, Failed, Level};
+use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
-use crate::vm::callouts::{self, Answer, Failure, document};
-use crate::vm::plugin::{EVERY_MS, Engine};
+use crate::vm::callouts::{self, CalloutFailure, CalloutResult, expect_document};
+use crate::vm::plugin::{Plugin, REPORT_INTERVAL_MS};
 use crate::vm::stores::StoredKeySet;
 
 /// Attempts to write the control record when another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
 
 /// A fetch that this VM has under way.
-pub(crate) struct Fetching {
+pub(crate) struct PendingFetch {
     /// None for one that a request makes because it can't wait for another's.
     lease: Option<Lease>,
     started_ms: u64,
     token: Option<u32>,
 }
 
-impl Fetching {
+impl PendingFetch {
     /// One beside another's.
     pub(crate) fn without_lease(now_ms: u64) -> Self {
-        Fetching {
+        PendingFetch {
             lease: None,
             started_ms: now_ms,
             token: None,
@@ -33,24 +33,24 @@ impl Fetching {
 }
 
 /// The key set that this VM decides by, and the record that it came with.
-pub(crate) struct Adopted {
+pub(crate) struct CurrentKeySet {
     pub(crate) control: Control,
     pub(crate) keys: KeySet,
 }
 
-impl Engine {
+impl Plugin {
     /// Reads the shared record, and the key set when it is another one. Also at
     /// the start of a VM, which is warm that way where others have fetched.
-    pub(crate) fn sync(&mut self) {
+    pub(crate) fn load_shared_key_set(&mut self) {
         // A monotonic clock that stood still must not make the other one do so.
-        self.wall = None;
+        self.cached_unix_time = None;
         match self.read_shared() {
-            Ok(()) => self.store_failed = false,
-            Err(Failed(status)) => {
+            Ok(()) => self.shared_data_failed = false,
+            Err(Status(status)) => {
                 // Once, not at every tick: the next success arms it again.
-                if !std::mem::replace(&mut self.store_failed, true) {
+                if !std::mem::replace(&mut self.shared_data_failed, true) {
                     hostcalls::log(
-                        Level::Error,
+                        LogLevel::Error,
                         &format!("caracal: shared data cannot be read (status {status})"),
                     );
                 }
@@ -58,81 +58,81 @@ impl Engine {
         }
     }
 
-    fn read_shared(&mut self) -> Result<(), Failed> {
-        let attempts = self.control.attempts;
-        (self.control, _) = self.store.control()?;
+    fn read_shared(&mut self) -> Result<(), Status> {
+        let attempts = self.record.attempts;
+        (self.record, _) = self.store.control()?;
         // Whoever fetched, it was fetched for this one too.
-        self.key_wanted &= self.control.attempts == attempts;
+        self.unknown_kid_seen &= self.record.attempts == attempts;
         let own = self.key_set_id();
         // Without an id the record was lost: what this VM holds ages by itself.
-        if self.control.key_set_id().is_none_or(|id| Some(id) == own) {
+        if self.record.key_set_id().is_none_or(|id| Some(id) == own) {
             return Ok(());
         }
-        match self.store.key_set(self.control.generation)? {
+        match self.store.key_set(self.record.generation)? {
             StoredKeySet::Document(document) => match KeySet::parse(&document, &self.algorithms) {
-                Ok(keys) => self.adopt(keys),
-                Err(_) => self.damaged = true,
+                Ok(keys) => self.install(keys),
+                Err(_) => self.stored_copy_damaged = true,
             },
             // A write is under way, or whoever made it is gone.
             StoredKeySet::OtherGeneration => {
-                self.damaged |=
-                    wasi::monotonic_ms().is_none_or(|now_ms| !self.control.is_leased(now_ms));
+                self.stored_copy_damaged |=
+                    wasi::monotonic_ms().is_none_or(|now_ms| !self.record.is_leased(now_ms));
             }
-            StoredKeySet::Damaged => self.damaged = true,
+            StoredKeySet::Damaged => self.stored_copy_damaged = true,
         }
         Ok(())
     }
 
-    fn adopt(&mut self, keys: KeySet) {
-        self.damaged = false;
-        self.adopted = Some(Adopted {
-            control: self.control,
+    fn install(&mut self, keys: KeySet) {
+        self.stored_copy_damaged = false;
+        self.current = Some(CurrentKeySet {
+            control: self.record,
             keys,
         });
     }
 
     /// The key set that this VM decides by.
     pub(crate) fn key_set_id(&self) -> Option<(u64, u64)> {
-        self.adopted
+        self.current
             .as_ref()
-            .and_then(|adopted| adopted.control.key_set_id())
+            .and_then(|current| current.control.key_set_id())
     }
 
     /// Whether the key set there is has outlived its life, or will soon be of no use.
-    pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
-        let adopted = self.adopted.as_ref();
-        let age = adopted.and_then(|adopted| adopted.control.age_ms(now_ms));
+    pub(crate) fn is_past_ttl(&self, now_ms: u64) -> bool {
+        let current = self.current.as_ref();
+        let age = current.and_then(|current| current.control.age_ms(now_ms));
         let longest = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
         let soon = longest.saturating_mul(4) / 5;
         age.is_some_and(|age| age > self.timing.ttl_ms.min(soon))
     }
 
     /// Takes the lease for a fetch if one is due. The caller makes the call, and
-    /// says with [`Engine::fetch_ended`] what came of it.
-    pub(crate) fn begin_fetch(&mut self, key_wanted: bool, now_ms: u64) -> Option<Fetching> {
-        let heal = self.damaged
+    /// says with [`Plugin::on_fetch_response`] what came of it.
+    pub(crate) fn begin_fetch(&mut self, unknown_kid: bool, now_ms: u64) -> Option<PendingFetch> {
+        let heal = self.stored_copy_damaged
             && self
-                .control
+                .record
                 .age_ms(now_ms)
-                .is_some_and(|age| age > EVERY_MS);
-        self.begin_fetch_or(heal, key_wanted, now_ms)
+                .is_some_and(|age| age > REPORT_INTERVAL_MS);
+        self.begin_fetch_anyway(heal, unknown_kid, now_ms)
     }
 
     /// The same; `anyway`: also when none is due, unless one is under way.
-    pub(crate) fn begin_fetch_or(
+    pub(crate) fn begin_fetch_anyway(
         &mut self,
         anyway: bool,
-        key_wanted: bool,
+        unknown_kid: bool,
         now_ms: u64,
-    ) -> Option<Fetching> {
-        if self.control.due(now_ms, key_wanted).is_none() && !anyway {
+    ) -> Option<PendingFetch> {
+        if self.record.due(now_ms, unknown_kid).is_none() && !anyway {
             return None;
         }
         // Once more, with the version to write against.
         let Ok((control, cas)) = self.store.control() else {
             return None;
         };
-        let fetch = match control.due(now_ms, key_wanted) {
+        let fetch = match control.due(now_ms, unknown_kid) {
             Some(fetch) => fetch,
             None if anyway && !control.is_leased(now_ms) => Fetch::Scheduled,
             None => return None,
@@ -140,9 +140,9 @@ impl Engine {
         let (leased, lease) = control.leased(fetch, now_ms, self.timing);
         match self.store.write_control(&leased, cas) {
             Ok(true) => {
-                self.control = leased;
-                self.key_wanted = false;
-                Some(Fetching {
+                self.record = leased;
+                self.unknown_kid_seen = false;
+                Some(PendingFetch {
                     lease: Some(lease),
                     started_ms: now_ms,
                     token: None,
@@ -154,29 +154,36 @@ impl Engine {
     }
 
     /// The part of a tick that is about the key set: fetches it when that is due.
-    pub(crate) fn fetch(&mut self, now_ms: u64) {
-        let Some(mut fetching) = self.begin_fetch(self.is_key_wanted(), now_ms) else {
+    pub(crate) fn fetch_if_due(&mut self, now_ms: u64) {
+        let Some(mut pending_fetch) = self.begin_fetch(self.has_unknown_kid(), now_ms) else {
             return;
         };
         match self.sts.key_set(None) {
             Ok(token) => {
-                fetching.token = Some(token);
-                self.fetching = Some(fetching);
+                pending_fetch.token = Some(token);
+                self.pending_fetch = Some(pending_fetch);
             }
-            Err(_) if self.fetch_again(&fetching, now_ms) => {}
-            Err(_) => self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms),
+            Err(_) if self.retry_dispatch(&pending_fetch, now_ms) => {}
+            Err(_) => self.on_fetch_response(
+                &pending_fetch,
+                Err(CalloutFailure::dispatch_failed()),
+                now_ms,
+            ),
         }
     }
 
     /// Lets the next tick but some make a call that the proxy did not take. False when
     /// that has been tried enough.
     #[cold]
-    fn fetch_again(&mut self, fetching: &Fetching, now_ms: u64) -> bool {
+    fn retry_dispatch(&mut self, pending_fetch: &PendingFetch, now_ms: u64) -> bool {
         for _ in 0..WRITE_ATTEMPTS {
             let Ok((control, cas)) = self.store.control() else {
                 return false;
             };
-            if !fetching.lease.is_some_and(|lease| control.holds(lease)) {
+            if !pending_fetch
+                .lease
+                .is_some_and(|lease| control.holds(lease))
+            {
                 // Another took over; it is that one's now.
                 return true;
             }
@@ -184,7 +191,7 @@ impl Engine {
                 return false;
             };
             if self.store.write_control(&next, cas) == Ok(true) {
-                self.control = next;
+                self.record = next;
                 return true;
             }
         }
@@ -193,8 +200,8 @@ impl Engine {
 
     /// Says when requests begin or cease to be refused for want of a key set: once for
     /// all VMs, by the one that writes it down.
-    pub(crate) fn note_key_set(&mut self, now_ms: u64) {
-        if self.control.turned(now_ms, self.timing).is_some() {
+    pub(crate) fn report_key_set_turn(&mut self, now_ms: u64) {
+        if self.record.turned(now_ms, self.timing).is_some() {
             self.key_set_turned(now_ms);
         }
     }
@@ -210,9 +217,9 @@ impl Engine {
         if self.store.write_control(&next, cas) != Ok(true) {
             return;
         }
-        self.control = next;
+        self.record = next;
         let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        callouts::log_turn(
+        callouts::log_refusal_turn(
             turn,
             "key set",
             &self.sts.upstream,
@@ -224,21 +231,26 @@ impl Engine {
 
     /// The fetch under way, if an answer is to it. A late one, to a lease that
     /// this VM has lost and taken again, is not.
-    pub(crate) fn take_fetch(&mut self, token: u32) -> Option<Fetching> {
-        self.fetching
-            .take_if(|fetching| fetching.token == Some(token))
+    pub(crate) fn take_fetch(&mut self, token: u32) -> Option<PendingFetch> {
+        self.pending_fetch
+            .take_if(|pending_fetch| pending_fetch.token == Some(token))
     }
 
     /// The fetch brought a document, or failed for a reason in words.
-    pub(crate) fn fetch_ended(&mut self, fetching: &Fetching, answer: Answer, now_ms: u64) {
-        let parsed = document(answer).and_then(|document| {
+    pub(crate) fn on_fetch_response(
+        &mut self,
+        pending_fetch: &PendingFetch,
+        answer: CalloutResult,
+        now_ms: u64,
+    ) {
+        let parsed = expect_document(answer).and_then(|document| {
             match KeySet::parse(&document, &self.algorithms) {
                 Ok(keys) => Ok((document, keys)),
-                Err(why) => Err(Failure::new(Kind::Unreadable, why.to_string())),
+                Err(why) => Err(CalloutFailure::new(Kind::Unreadable, why.to_string())),
             }
         });
         // What was wanted while this went on is there, or is asked for again.
-        self.key_wanted = false;
+        self.unknown_kid_seen = false;
         self.metrics
             .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {
@@ -247,13 +259,13 @@ impl Engine {
             else {
                 return;
             };
-            let counts = match fetching.lease {
+            let counts = match pending_fetch.lease {
                 Some(lease) => control.holds(lease),
                 // It helps out where there is nothing yet, or what there is is older.
                 None => {
                     parsed.is_ok()
                         && (!control.is_usable(now_ms, self.timing)
-                            || control.is_older_than(fetching.started_ms))
+                            || control.is_older_than(pending_fetch.started_ms))
                 }
             };
             if !counts {
@@ -262,7 +274,8 @@ impl Engine {
             }
             let (next, log) = match &parsed {
                 Ok((document, _)) => {
-                    let next = control.succeeded(fetching.started_ms, now_ms, self.timing, now_ms);
+                    let next =
+                        control.succeeded(pending_fetch.started_ms, now_ms, self.timing, now_ms);
                     if self.store.write_key_set(next.generation, document, version) != Ok(true) {
                         continue;
                     }
@@ -273,16 +286,16 @@ impl Engine {
             if self.store.write_control(&next, cas) != Ok(true) {
                 continue;
             }
-            self.control = next;
+            self.record = next;
             match parsed {
                 Ok((_, keys)) => {
                     log_key_set(&keys);
-                    self.adopt(keys);
+                    self.install(keys);
                 }
                 Err(why) if log => {
                     let (upstream, path) = (&self.sts.upstream, &self.sts.target.path);
                     hostcalls::log(
-                        Level::Error,
+                        LogLevel::Error,
                         &format!(
                             "caracal: key set not fetched from {upstream}{path}: {}",
                             why.words
@@ -294,28 +307,28 @@ impl Engine {
             return;
         }
         hostcalls::log(
-            Level::Error,
+            LogLevel::Error,
             "caracal: the key set that was fetched could not be shared",
         );
     }
 }
 
 /// Unusable keys that a line names.
-const MAX_TOLD: usize = 4;
+const MAX_NAMED_KEYS: usize = 4;
 
 /// One line for each key set that was fetched, and one for what of it is not used.
 #[cold]
 fn log_key_set(keys: &KeySet) {
     let (kept, skipped) = (keys.keys().len(), keys.skipped());
     hostcalls::log(
-        Level::Info,
+        LogLevel::Info,
         &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
     );
     if skipped > 0 {
-        let why = keys.skipped_keys().iter().take(MAX_TOLD);
+        let why = keys.skipped_keys().iter().take(MAX_NAMED_KEYS);
         let why = why.map(ToString::to_string);
         hostcalls::log(
-            Level::Warn,
+            LogLevel::Warn,
             &format!(
                 "caracal: {skipped} keys of the key set are not used: {}",
                 why.collect::<Vec<_>>().join("; ")

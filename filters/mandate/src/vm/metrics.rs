@@ -6,8 +6,8 @@ use std::cell::Cell;
 use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
-use crate::abi::hostcalls::{self, Failed, MetricKind};
-use crate::vm::signatures::By;
+use crate::abi::hostcalls::{self, MetricType, Status};
+use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
     /// The VM's linear memory as far as the gauge has it: one for all configurations.
@@ -23,12 +23,12 @@ pub(crate) struct Metrics {
     ids: Vec<(String, u32)>,
     /// What requests counted since the last tick: the host is told once, not once for
     /// each request.
-    untold: Vec<(Frequent, i64)>,
+    unflushed: Vec<(RequestCounter, i64)>,
 }
 
 /// What is counted for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Frequent {
+enum RequestCounter {
     Admitted,
     Excluded,
     Refused(ErrorCode),
@@ -36,19 +36,19 @@ enum Frequent {
     Signature { by_host: bool, valid: bool },
 }
 
-impl Frequent {
+impl RequestCounter {
     fn name(self) -> String {
         let decision =
             |outcome, code| format!("caracal_decisions_total.outcome={outcome}.code={code}");
         match self {
-            Frequent::Admitted => decision("admitted", "none"),
-            Frequent::Excluded => decision("excluded", "none"),
-            Frequent::Refused(code) => decision("refused", code.as_str()),
-            Frequent::Cache { hit } => {
+            RequestCounter::Admitted => decision("admitted", "none"),
+            RequestCounter::Excluded => decision("excluded", "none"),
+            RequestCounter::Refused(code) => decision("refused", code.as_str()),
+            RequestCounter::Cache { hit } => {
                 let result = if hit { "hit" } else { "miss" };
                 format!("caracal_mandate_cache_total.result={result}")
             }
-            Frequent::Signature { by_host, valid } => {
+            RequestCounter::Signature { by_host, valid } => {
                 let by = if by_host { "host" } else { "wasm" };
                 let result = if valid { "valid" } else { "invalid" };
                 format!("caracal_signature_checks_total.by={by}.result={result}")
@@ -66,7 +66,7 @@ impl Metrics {
     pub(crate) fn define(host: Host) -> Result<Self, String> {
         let mut ids = Vec::new();
         for (kind, name) in names(host) {
-            let id = hostcalls::define_metric(kind, &name).map_err(|Failed(status)| {
+            let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
             ids.push((name, id));
@@ -74,46 +74,46 @@ impl Metrics {
         Ok(Metrics {
             host,
             ids,
-            untold: Vec::new(),
+            unflushed: Vec::new(),
         })
     }
 
     pub(crate) fn admitted(&mut self) {
-        self.frequent(Frequent::Admitted);
+        self.count_request(RequestCounter::Admitted);
     }
 
     pub(crate) fn excluded(&mut self) {
-        self.frequent(Frequent::Excluded);
+        self.count_request(RequestCounter::Excluded);
     }
 
     pub(crate) fn refused(&mut self, code: ErrorCode) {
-        self.frequent(Frequent::Refused(code));
+        self.count_request(RequestCounter::Refused(code));
     }
 
-    pub(crate) fn signature_check(&mut self, by: By, valid: bool) {
-        let by_host = by == By::Host;
-        self.frequent(Frequent::Signature { by_host, valid });
+    pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
+        let by_host = by == VerifiedBy::Host;
+        self.count_request(RequestCounter::Signature { by_host, valid });
     }
 
     pub(crate) fn cache(&mut self, hit: bool) {
-        self.frequent(Frequent::Cache { hit });
+        self.count_request(RequestCounter::Cache { hit });
     }
 
-    fn frequent(&mut self, which: Frequent) {
+    fn count_request(&mut self, which: RequestCounter) {
         if self.host == Host::Apisix {
             return;
         }
         // A handful at most, and the same few: a list is found through faster than a map.
-        match self.untold.iter_mut().find(|(known, _)| *known == which) {
-            Some((_, untold)) => *untold = untold.saturating_add(1),
-            None => self.untold.push((which, 1)),
+        match self.unflushed.iter_mut().find(|(known, _)| *known == which) {
+            Some((_, unflushed)) => *unflushed = unflushed.saturating_add(1),
+            None => self.unflushed.push((which, 1)),
         }
     }
 
     /// Tells the host what requests counted. A VM that traps, or a configuration that is
     /// replaced, loses what it has not told, one tick's worth.
-    pub(crate) fn tell(&mut self) {
-        while let Some((which, count)) = self.untold.pop() {
+    pub(crate) fn flush(&mut self) {
+        while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
                 let _ = hostcalls::increment_metric(id, count);
             }
@@ -211,26 +211,26 @@ const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
 /// Every metric of a host. APISIX takes every call and counts nothing; in Kong no
 /// request waits, and a gauge that is counted up traps.
-fn names(host: Host) -> Vec<(MetricKind, String)> {
+fn names(host: Host) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if host == Host::Apisix {
         return all;
     }
     let mut add = |kind, name| all.push((kind, name));
-    let mut count = |name: &str| add(MetricKind::Counter, name.to_owned());
-    for frequent in [
-        Frequent::Admitted,
-        Frequent::Excluded,
-        Frequent::Cache { hit: true },
-        Frequent::Cache { hit: false },
+    let mut count = |name: &str| add(MetricType::Counter, name.to_owned());
+    for counter in [
+        RequestCounter::Admitted,
+        RequestCounter::Excluded,
+        RequestCounter::Cache { hit: true },
+        RequestCounter::Cache { hit: false },
     ] {
-        count(&frequent.name());
+        count(&counter.name());
     }
     for code in ErrorCode::ALL {
-        count(&Frequent::Refused(code).name());
+        count(&RequestCounter::Refused(code).name());
     }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
-        count(&Frequent::Signature { by_host, valid }.name());
+        count(&RequestCounter::Signature { by_host, valid }.name());
     }
     for (name, result) in [
         (JWKS_FETCHES, "ok"),
@@ -252,7 +252,7 @@ fn names(host: Host) -> Vec<(MetricKind, String)> {
     ];
     let known = if host == Host::Envoy { 6 } else { 4 };
     for name in gauges.into_iter().take(known) {
-        add(MetricKind::Gauge, name.to_owned());
+        add(MetricType::Gauge, name.to_owned());
     }
     all
 }

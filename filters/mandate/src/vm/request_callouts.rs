@@ -13,97 +13,99 @@ use caracal_mandate::refresh::Seen;
 
 use crate::abi::wasi;
 use crate::contexts::callout_response;
-use crate::request::outcome::Request;
-use crate::vm::callouts::{Answer, Failure};
-use crate::vm::key_set::Fetching;
-use crate::vm::plugin::{Awaited, Engine, Outcome, Phase, Settled, unavailable};
+use crate::request::outcome::RequestInfo;
+use crate::vm::callouts::{CalloutFailure, CalloutResult};
+use crate::vm::key_set::PendingFetch;
+use crate::vm::plugin::{
+    Authorization, Plugin, ResolvedRequest, StreamPhase, WaitReason, unavailable,
+};
 
 /// Calls of one request: for the key set, once more for a key that it does not have, and
 /// to the companion.
 const MAX_CALLS: u8 = 3;
 /// Longest wait for a key set that the request itself could do without.
-const BY_THE_WAY: Duration = Duration::from_millis(250);
+const REFRESH_ONLY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Where that was too short, a request with a mandate that is new to the worker waits for
 /// as long as the STS may take; so often.
-const PATIENT_EVERY_MS: u64 = 10_000;
+const FULL_WAIT_EVERY_MS: u64 = 10_000;
 /// Requests of one worker that may fetch the key set at once while there is none, or
 /// while their key is not in it. The STS must not be asked by all that come in that time.
 const MAX_COLD_FETCHES: usize = 16;
 /// Requests with one mandate that may ask about it at once, where nothing is known of it
 /// yet: they must not take every place.
-const MAX_SAME_QUESTIONS: usize = 16;
+const MAX_CHECKS_PER_MANDATE: usize = 16;
 /// Time after which a call's answer is not believed to come any more: the proxy's own
 /// timeout has been over for long.
-const LOST_MS: u64 = 120_000;
+const CALLOUT_LOST_AFTER_MS: u64 = 120_000;
 
 /// A request's own call.
-enum Call {
-    KeySet(Fetching),
+enum Callout {
+    KeySet(PendingFetch),
     Check(Rc<Mandate>),
 }
 
 /// What became of a request whose call has ended.
-pub(crate) enum Ended {
-    Decided(Settled),
+pub(crate) enum CalloutEnd {
+    Decided(ResolvedRequest),
     /// It has made another call.
-    CallsAgain,
+    AnotherCallout,
 }
 
 /// A request that waits for its own call.
-pub(crate) struct Own {
+pub(crate) struct PendingRequest {
     stream: u32,
-    request: Request,
+    request: RequestInfo,
     credential: Credential<'static>,
-    phase: Rc<Cell<Phase>>,
+    phase: Rc<Cell<StreamPhase>>,
     seen: Seen,
-    call: Call,
+    call: Callout,
     began_ms: u64,
     /// Calls that it has made, this one with them.
     calls: u8,
     /// One of those that have ended was to the companion.
-    asked: bool,
+    checked: bool,
 }
 
-impl Engine {
+impl Plugin {
     /// Judges a request at once, or after the calls that it makes.
     #[cold]
-    pub(crate) fn judge_or_call(
+    pub(crate) fn authorize_with_callout(
         &mut self,
         stream: u32,
-        request: &Request,
+        request: &RequestInfo,
         credential: Credential<'_>,
-        phase: &Rc<Cell<Phase>>,
+        phase: &Rc<Cell<StreamPhase>>,
         now_ms: u64,
-    ) -> Outcome {
+    ) -> Authorization {
         // Another configuration in this worker may have fetched.
-        self.sync();
-        self.note_key_set(now_ms);
+        self.load_shared_key_set();
+        self.report_key_set_turn(now_ms);
         let verdict = self.decide(&credential, false, now_ms);
-        let seen = self.control.seen();
+        let seen = self.record.seen();
         if let Verdict::NeedsKeySet(missing) = verdict
-            && self.control.due(now_ms, missing == Missing::Key).is_none()
-            && let Some(verdict) = self.without(Awaited::Keys(missing), seen, now_ms)
+            && self.record.due(now_ms, missing == Missing::Key).is_none()
+            && let Some(verdict) = self.verdict_without(WaitReason::KeySet(missing), seen, now_ms)
         {
-            return Outcome::Decided(verdict);
+            return Authorization::Decided(verdict);
         }
-        if self.own.len() >= self.max_paused {
-            self.own.retain(|own| {
-                let waits = now_ms.saturating_sub(own.began_ms) < LOST_MS;
+        if self.callouts.len() >= self.max_paused {
+            self.callouts.retain(|pending| {
+                let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
                 if !waits {
                     // An answer that comes after all is nobody's, and so a refusal.
-                    callout_response::forget(own.stream);
+                    callout_response::cancel(pending.stream);
                 }
                 waits
             });
         }
-        if self.own.len() >= self.max_paused {
-            return Outcome::Decided(without_a_call(verdict));
+        if self.callouts.len() >= self.max_paused {
+            return Authorization::Decided(refuse_if_missing(verdict));
         }
-        let Some((call, token)) = self.expected_call(stream, phase, &verdict, now_ms) else {
-            return Outcome::Decided(without_a_call(verdict));
+        let Some((call, token)) = self.reserve_and_start(stream, phase, &verdict, now_ms) else {
+            return Authorization::Decided(refuse_if_missing(verdict));
         };
-        callout_response::called(stream, token);
-        self.own.push(Own {
+        callout_response::set_token(stream, token);
+        self.callouts.push(PendingRequest {
             stream,
             request: request.clone(),
             credential: credential.into_owned(),
@@ -112,60 +114,60 @@ impl Engine {
             call,
             began_ms: now_ms,
             calls: 1,
-            asked: false,
+            checked: false,
         });
-        Outcome::Waits
+        Authorization::Paused
     }
 
     /// Makes the call that a verdict asks for, once its answer is expected.
-    fn expected_call(
+    fn reserve_and_start(
         &mut self,
         stream: u32,
-        phase: &Rc<Cell<Phase>>,
+        phase: &Rc<Cell<StreamPhase>>,
         verdict: &Verdict,
         now_ms: u64,
-    ) -> Option<(Call, u32)> {
-        if !callout_response::expect(stream, self.root, phase) {
+    ) -> Option<(Callout, u32)> {
+        if !callout_response::reserve(stream, self.root, phase) {
             return None;
         }
-        let made = self.call_for(verdict, now_ms);
+        let made = self.start_callout(verdict, now_ms);
         if made.is_none() {
-            callout_response::forget(stream);
+            callout_response::cancel(stream);
         }
         made
     }
 
     /// Makes the call that a verdict asks for, or that is due anyway. None when there
     /// is nothing to call for, or the host did not take it.
-    fn call_for(&mut self, verdict: &Verdict, now_ms: u64) -> Option<(Call, u32)> {
+    fn start_callout(&mut self, verdict: &Verdict, now_ms: u64) -> Option<(Callout, u32)> {
         match verdict {
             Verdict::NeedsKeySet(missing) => {
                 let wanted = *missing == Missing::Key;
                 let leased = self.begin_fetch(wanted, now_ms);
-                let fetching = leased.or_else(|| self.help_out(now_ms))?;
-                self.call_sts(fetching, None, now_ms)
+                let pending_fetch = leased.or_else(|| self.fetch_without_lease(now_ms))?;
+                self.fetch_key_set(pending_fetch, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
                 // A key set that has outlived its life comes first, or it would never
                 // be fetched where every mandate is new.
-                if let Some(call) = self.by_the_way(now_ms) {
+                if let Some(call) = self.refresh_only(now_ms) {
                     return Some(call);
                 }
-                let is_same = |own: &&Own| matches!(&own.call, Call::Check(one) if one.fingerprint() == mandate.fingerprint());
-                if self.own.iter().filter(is_same).count() >= MAX_SAME_QUESTIONS {
+                let is_same = |pending: &&PendingRequest| matches!(&pending.call, Callout::Check(one) if one.fingerprint() == mandate.fingerprint());
+                if self.callouts.iter().filter(is_same).count() >= MAX_CHECKS_PER_MANDATE {
                     return None;
                 }
-                let mut asking = self.asking.as_ref()?.try_borrow_mut().ok()?;
-                match asking.ask(mandate, now_ms) {
-                    Ok(token) => Some((Call::Check(Rc::clone(mandate)), token)),
+                let mut lookup = self.lookup.as_ref()?.try_borrow_mut().ok()?;
+                match lookup.query(mandate, now_ms) {
+                    Ok(token) => Some((Callout::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
-                        asking.failed(&Failure::not_taken(), now_ms);
-                        asking.refused(now_ms);
+                        lookup.record_failure(&CalloutFailure::dispatch_failed(), now_ms);
+                        lookup.record_refusal(now_ms);
                         None
                     }
                 }
             }
-            Verdict::Admitted(_) => self.by_the_way(now_ms),
+            Verdict::Admitted(_) => self.refresh_only(now_ms),
             Verdict::Refused(..) => None,
         }
     }
@@ -174,42 +176,46 @@ impl Engine {
     /// it: nothing else would where all mandates are known. The wait is short, and whatever
     /// comes of it, the request is decided by what is there. An STS that is slower than
     /// that is heard by a new mandate's request: a known one must not wait for it.
-    fn by_the_way(&mut self, now_ms: u64) -> Option<(Call, u32)> {
-        if !self.is_overdue(now_ms) {
+    fn refresh_only(&mut self, now_ms: u64) -> Option<(Callout, u32)> {
+        if !self.is_past_ttl(now_ms) {
             return None;
         }
-        let is_patient = self.was_new
-            && self.control.is_failing()
-            && now_ms.saturating_sub(self.patient_ms) >= PATIENT_EVERY_MS;
-        let fetching = match is_patient {
-            true => self.begin_fetch_or(true, false, now_ms)?,
+        let waits_fully = self.mandate_was_new
+            && self.record.is_failing()
+            && now_ms.saturating_sub(self.full_wait_ms) >= FULL_WAIT_EVERY_MS;
+        let pending_fetch = match waits_fully {
+            true => self.begin_fetch_anyway(true, false, now_ms)?,
             false => self.begin_fetch(false, now_ms)?,
         };
-        if is_patient {
-            self.patient_ms = now_ms;
+        if waits_fully {
+            self.full_wait_ms = now_ms;
         }
-        let at_most = (!is_patient).then_some(BY_THE_WAY);
-        self.call_sts(fetching, at_most, now_ms)
+        let at_most = (!waits_fully).then_some(REFRESH_ONLY_TIMEOUT);
+        self.fetch_key_set(pending_fetch, at_most, now_ms)
     }
 
     /// A fetch beside another's that is under way: nobody else is to wait for.
-    fn help_out(&self, now_ms: u64) -> Option<Fetching> {
-        let fetches = self.own.iter();
-        let fetches = fetches.filter(|own| matches!(own.call, Call::KeySet(_)));
-        let may = self.control.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
-        may.then(|| Fetching::without_lease(now_ms))
+    fn fetch_without_lease(&self, now_ms: u64) -> Option<PendingFetch> {
+        let fetches = self.callouts.iter();
+        let fetches = fetches.filter(|pending| matches!(pending.call, Callout::KeySet(_)));
+        let may = self.record.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
+        may.then(|| PendingFetch::without_lease(now_ms))
     }
 
-    fn call_sts(
+    fn fetch_key_set(
         &mut self,
-        fetching: Fetching,
+        pending_fetch: PendingFetch,
         at_most: Option<Duration>,
         now_ms: u64,
-    ) -> Option<(Call, u32)> {
+    ) -> Option<(Callout, u32)> {
         match self.sts.key_set(at_most) {
-            Ok(token) => Some((Call::KeySet(fetching), token)),
+            Ok(token) => Some((Callout::KeySet(pending_fetch), token)),
             Err(_) => {
-                self.fetch_ended(&fetching, Err(Failure::not_taken()), now_ms);
+                self.on_fetch_response(
+                    &pending_fetch,
+                    Err(CalloutFailure::dispatch_failed()),
+                    now_ms,
+                );
                 None
             }
         }
@@ -217,71 +223,79 @@ impl Engine {
 
     /// The call of a request was answered, or came to nothing: it is decided now, or makes
     /// the next call. `None` when no such request waits.
-    pub(crate) fn own_answer(&mut self, stream: u32, answer: Answer) -> Option<Ended> {
-        let mut own = self.take_own(stream)?;
+    pub(crate) fn on_callout_response(
+        &mut self,
+        stream: u32,
+        answer: CalloutResult,
+    ) -> Option<CalloutEnd> {
+        let mut pending = self.remove_callout(stream)?;
         let Some(now_ms) = wasi::monotonic_ms() else {
-            return Some(own.decided(unavailable("The edge has no clock")));
+            return Some(pending.decided(unavailable("The edge has no clock")));
         };
-        match &own.call {
-            Call::KeySet(fetching) => self.fetch_ended(fetching, answer, now_ms),
-            Call::Check(mandate) => {
-                own.asked = true;
-                if let Some(Ok(mut asking)) = self.asking.as_ref().map(|a| a.try_borrow_mut()) {
-                    asking.answered(mandate, answer, own.began_ms, now_ms);
+        match &pending.call {
+            Callout::KeySet(pending_fetch) => self.on_fetch_response(pending_fetch, answer, now_ms),
+            Callout::Check(mandate) => {
+                pending.checked = true;
+                if let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut()) {
+                    lookup.on_response(mandate, answer, pending.began_ms, now_ms);
                 }
             }
         }
-        self.sync();
-        self.note_key_set(now_ms);
-        let verdict = self.decide(&own.credential, own.asked, now_ms);
+        self.load_shared_key_set();
+        self.report_key_set_turn(now_ms);
+        let verdict = self.decide(&pending.credential, pending.checked, now_ms);
         if let Verdict::NeedsKeySet(missing) = verdict
-            && self.control.due(now_ms, missing == Missing::Key).is_none()
-            && let Some(verdict) = self.without(Awaited::Keys(missing), own.seen, now_ms)
+            && self.record.due(now_ms, missing == Missing::Key).is_none()
+            && let Some(verdict) =
+                self.verdict_without(WaitReason::KeySet(missing), pending.seen, now_ms)
         {
-            return Some(own.decided(verdict));
+            return Some(pending.decided(verdict));
         }
         let lacks = matches!(
             verdict,
             Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_)
         );
         // What lacks nothing makes no call for others here: it has waited once.
-        if !lacks || own.calls >= MAX_CALLS {
-            return Some(own.decided(without_a_call(verdict)));
+        if !lacks || pending.calls >= MAX_CALLS {
+            return Some(pending.decided(refuse_if_missing(verdict)));
         }
-        match self.expected_call(stream, &own.phase, &verdict, now_ms) {
+        match self.reserve_and_start(stream, &pending.phase, &verdict, now_ms) {
             // Nothing may be replied now: the host would lose it.
             Some((call, token)) => {
-                callout_response::called(stream, token);
-                own.call = call;
-                own.began_ms = now_ms;
-                own.calls = own.calls.saturating_add(1);
-                self.own.push(own);
-                Some(Ended::CallsAgain)
+                callout_response::set_token(stream, token);
+                pending.call = call;
+                pending.began_ms = now_ms;
+                pending.calls = pending.calls.saturating_add(1);
+                self.callouts.push(pending);
+                Some(CalloutEnd::AnotherCallout)
             }
-            None => Some(own.decided(without_a_call(verdict))),
+            None => Some(pending.decided(refuse_if_missing(verdict))),
         }
     }
 
     /// A request has ended before its call was answered: what it asked, the next asks.
-    pub(crate) fn forget_own(&mut self, stream: u32) {
-        let own = self.take_own(stream);
-        if let Some(Call::Check(mandate)) = own.map(|own| own.call)
-            && let Some(Ok(mut asking)) = self.asking.as_ref().map(|a| a.try_borrow_mut())
+    pub(crate) fn cancel_callout(&mut self, stream: u32) {
+        let pending = self.remove_callout(stream);
+        if let Some(Callout::Check(mandate)) = pending.map(|pending| pending.call)
+            && let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut())
         {
-            asking.left(&mandate);
+            lookup.abandon(&mandate);
         }
     }
 
     /// Takes out a request that waits for its own call.
-    fn take_own(&mut self, stream: u32) -> Option<Own> {
-        let place = self.own.iter().position(|own| own.stream == stream)?;
-        Some(self.own.swap_remove(place))
+    fn remove_callout(&mut self, stream: u32) -> Option<PendingRequest> {
+        let place = self
+            .callouts
+            .iter()
+            .position(|pending| pending.stream == stream)?;
+        Some(self.callouts.swap_remove(place))
     }
 }
 
-impl Own {
-    fn decided(self, verdict: Verdict) -> Ended {
-        Ended::Decided(Settled {
+impl PendingRequest {
+    fn decided(self, verdict: Verdict) -> CalloutEnd {
+        CalloutEnd::Decided(ResolvedRequest {
             stream: self.stream,
             request: self.request,
             phase: self.phase,
@@ -291,7 +305,7 @@ impl Own {
 }
 
 /// What becomes of a request that makes no call, or no other.
-fn without_a_call(verdict: Verdict) -> Verdict {
+fn refuse_if_missing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::NeedsKeySet(_) => unavailable("The zone's key set is not there yet"),
         Verdict::NeedsRevocations(_) => {

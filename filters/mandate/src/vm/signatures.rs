@@ -16,35 +16,35 @@ const VALID: [u8; 2] = [0x08, 1];
 
 /// Who checked a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum VerifiedBy {
     Host,
     Wasm,
 }
 
 /// What checks the signatures of one VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Signatures {
+pub(crate) struct SignatureBackend {
     by_host: bool,
 }
 
-impl Signatures {
+impl SignatureBackend {
     /// The host's crypto if it is there and tells a good signature from a bad one.
     /// Only to be asked of a host that has foreign functions: elsewhere the call
     /// traps or the module does not load.
-    pub(crate) fn of_host() -> Self {
-        Signatures {
-            by_host: KnownAnswer::es256().is_some_and(|known| known.holds_for(&Host)),
+    pub(crate) fn probe_host() -> Self {
+        SignatureBackend {
+            by_host: KnownAnswer::es256().is_some_and(|known| known.holds_for(&HostCrypto)),
         }
     }
 
     /// The code in here.
     pub(crate) fn in_wasm() -> Self {
-        Signatures { by_host: false }
+        SignatureBackend { by_host: false }
     }
 
     /// One decision's checks.
-    pub(crate) fn counted(self) -> Counted {
-        Counted {
+    pub(crate) fn recorder(self) -> RecordingVerifier {
+        RecordingVerifier {
             signatures: self,
             checks: RefCell::default(),
         }
@@ -52,16 +52,16 @@ impl Signatures {
 }
 
 /// The host alone; what it cannot judge is not valid.
-struct Host;
+struct HostCrypto;
 
-impl SignatureVerifier for Host {
+impl SignatureVerifier for HostCrypto {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-        by_host(key, message, signature) == Some(true)
+        verify_with_host(key, message, signature) == Some(true)
     }
 }
 
 /// `None` when the host cannot judge it: another curve, or a call that failed.
-pub(crate) fn by_host(key: &PublicKey, message: &[u8], signature: &[u8]) -> Option<bool> {
+pub(crate) fn verify_with_host(key: &PublicKey, message: &[u8], signature: &[u8]) -> Option<bool> {
     let PublicKey::P256(key) = key else {
         return None;
     };
@@ -94,28 +94,28 @@ pub(crate) fn by_host(key: &PublicKey, message: &[u8], signature: &[u8]) -> Opti
 }
 
 /// Notes the result of every signature check.
-pub(crate) struct Counted {
-    signatures: Signatures,
-    checks: RefCell<Vec<(By, bool)>>,
+pub(crate) struct RecordingVerifier {
+    signatures: SignatureBackend,
+    checks: RefCell<Vec<(VerifiedBy, bool)>>,
 }
 
-impl Counted {
+impl RecordingVerifier {
     /// Who found each signature valid or not, in the order they were checked.
-    pub(crate) fn into_results(self) -> Vec<(By, bool)> {
+    pub(crate) fn into_results(self) -> Vec<(VerifiedBy, bool)> {
         self.checks.into_inner()
     }
 }
 
-impl SignatureVerifier for Counted {
+impl SignatureVerifier for RecordingVerifier {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         let answer = self
             .signatures
             .by_host
-            .then(|| by_host(key, message, signature))
+            .then(|| verify_with_host(key, message, signature))
             .flatten();
         let check = match answer {
-            Some(valid) => (By::Host, valid),
-            None => (By::Wasm, PureRust.verify(key, message, signature)),
+            Some(valid) => (VerifiedBy::Host, valid),
+            None => (VerifiedBy::Wasm, PureRust.verify(key, message, signature)),
         };
         if let Ok(mut checks) = self.checks.try_borrow_mut() {
             checks.push(check);

@@ -11,19 +11,19 @@ use caracal_mandate::refresh::Control;
 use caracal_mandate::revocation::log::ChunkName;
 use sha2::{Digest as _, Sha256};
 
-use crate::abi::hostcalls::{Failed, Shared};
-use crate::vm::shared_data::Place;
+use crate::abi::hostcalls::{SharedValue, Status};
+use crate::vm::shared_data::SharedData;
 
 /// A version number that no key ever has: a write against it inserts a missing
 /// key and fails on an existing one, where 0 would overwrite.
-const NEVER: u32 = u32::MAX;
+const CAS_UNWRITTEN: u32 = u32::MAX;
 
 const MAGIC: &[u8] = b"CRK1";
 
 /// The names of one configuration's values.
 #[derive(Debug)]
-pub(crate) struct Store {
-    place: Place,
+pub(crate) struct KeySetStore {
+    data: SharedData,
     control: String,
     key_set: String,
 }
@@ -39,7 +39,7 @@ pub(crate) enum StoredKeySet {
     Damaged,
 }
 
-impl Store {
+impl KeySetStore {
     /// Names values after everything that makes two key sets different: the
     /// format, who issues, for whom, for which algorithms, from where, and when
     /// it is fetched: one that fetches seldom must not decide for one that must
@@ -56,9 +56,9 @@ impl Store {
             &jwks.upstream,
         ]);
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
-        let name = digest(&texts);
-        Store {
-            place: place(configuration.host, &name),
+        let name = namespace_digest(&texts);
+        KeySetStore {
+            data: backend_for(configuration.host, &name),
             control: format!("caracal/v3/{name}/control"),
             key_set: format!("caracal/v3/{name}/key_set"),
         }
@@ -67,24 +67,24 @@ impl Store {
     /// The control record and the version to write against. A record that was
     /// never written, or is damaged, is the empty one.
     #[inline(never)]
-    pub(crate) fn control(&self) -> Result<(Control, u32), Failed> {
-        Ok(match self.place.get(&self.control)? {
+    pub(crate) fn control(&self) -> Result<(Control, u32), Status> {
+        Ok(match self.data.get(&self.control)? {
             Some(shared) => (
                 Control::decode(&shared.value).unwrap_or_default(),
                 shared.cas,
             ),
-            None => (Control::default(), NEVER),
+            None => (Control::default(), CAS_UNWRITTEN),
         })
     }
 
     /// `false` when another VM wrote meanwhile.
     #[inline(never)]
-    pub(crate) fn write_control(&self, control: &Control, cas: u32) -> Result<bool, Failed> {
-        self.place.set(&self.control, &control.encode(), cas)
+    pub(crate) fn write_control(&self, control: &Control, cas: u32) -> Result<bool, Status> {
+        self.data.set(&self.control, &control.encode(), cas)
     }
 
-    pub(crate) fn key_set(&self, generation: u64) -> Result<StoredKeySet, Failed> {
-        let Some(shared) = self.place.get(&self.key_set)? else {
+    pub(crate) fn key_set(&self, generation: u64) -> Result<StoredKeySet, Status> {
+        let Some(shared) = self.data.get(&self.key_set)? else {
             return Ok(StoredKeySet::Damaged);
         };
         Ok(match decode(&shared.value) {
@@ -98,11 +98,11 @@ impl Store {
 
     /// The version to write the key set against. It is read before the lease is
     /// looked at: a holder that was overtaken in between changes nothing then.
-    pub(crate) fn key_set_version(&self) -> Result<u32, Failed> {
+    pub(crate) fn key_set_version(&self) -> Result<u32, Status> {
         Ok(self
-            .place
+            .data
             .get(&self.key_set)?
-            .map_or(NEVER, |shared| shared.cas))
+            .map_or(CAS_UNWRITTEN, |shared| shared.cas))
     }
 
     /// Writes the key set of a generation. Only the holder of a lease does; the
@@ -112,8 +112,8 @@ impl Store {
         generation: u64,
         document: &[u8],
         cas: u32,
-    ) -> Result<bool, Failed> {
-        self.place
+    ) -> Result<bool, Status> {
+        self.data
             .set(&self.key_set, &encode(generation, document), cas)
     }
 }
@@ -134,12 +134,12 @@ fn audiences(configuration: &Configuration) -> String {
     all.sort_unstable();
     match all.as_slice() {
         [one] => (*one).to_owned(),
-        several => digest(several),
+        several => namespace_digest(several),
     }
 }
 
 /// 128 bits in hex that stand for a list of texts.
-fn digest(texts: &[&str]) -> String {
+fn namespace_digest(texts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for text in texts {
         // The length first, so that no two lists of texts run together.
@@ -154,15 +154,15 @@ fn digest(texts: &[&str]) -> String {
 /// The names of the revocation state. Configurations that ask the same companion
 /// in the same way about the same zone share one.
 #[derive(Debug)]
-pub(crate) struct RevocationStore {
-    place: Place,
+pub(crate) struct RevocationLogStore {
+    data: SharedData,
     prefix: String,
     head: String,
 }
 
-impl RevocationStore {
+impl RevocationLogStore {
     /// The version of a key that was never written.
-    pub(crate) const NEVER: u32 = NEVER;
+    pub(crate) const CAS_UNWRITTEN: u32 = CAS_UNWRITTEN;
 
     pub(crate) fn new(configuration: &Configuration, feed: &Feed) -> Self {
         let numbers = [
@@ -180,38 +180,38 @@ impl RevocationStore {
         texts.extend(numbers.iter().map(String::as_str));
         // Nor may one that forgets anchors early, because it bounds the life of
         // mandates, write the log of one that does not.
-        let kept = crate::vm::revocation::poller::keep_s(configuration)
+        let kept = crate::vm::revocation::poller::max_anchor_life_s(configuration)
             .map(|keep_s| format!("kept {keep_s}"));
         texts.extend(kept.as_deref());
         // Whoever asks in the clear must not decide for one who asks over TLS.
         if let Some(tls) = feed.tls {
             texts.push(if tls { "tls" } else { "plain" });
         }
-        let name = digest(&texts);
+        let name = namespace_digest(&texts);
         let prefix = format!("caracal/v3/{name}/revocation");
-        RevocationStore {
-            place: place(configuration.host, &prefix),
+        RevocationLogStore {
+            data: backend_for(configuration.host, &prefix),
             head: format!("{prefix}/head"),
             prefix,
         }
     }
 
     /// The head's bytes, none when it was never written, and its version.
-    pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Failed> {
+    pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.head)
     }
 
     /// `false` when another VM wrote meanwhile.
-    pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Failed> {
-        self.place.set(&self.head, bytes, cas)
+    pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Status> {
+        self.data.set(&self.head, bytes, cas)
     }
 
-    pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<Shared>, Failed> {
-        self.place.get(&self.key(name))
+    pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<SharedValue>, Status> {
+        self.data.get(&self.key(name))
     }
 
     /// What stands where a chunk will be written, and its version.
-    pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Failed> {
+    pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.key(name))
     }
 
@@ -221,29 +221,29 @@ impl RevocationStore {
         name: ChunkName,
         bytes: &[u8],
         cas: u32,
-    ) -> Result<bool, Failed> {
-        self.place.set(&self.key(name), bytes, cas)
+    ) -> Result<bool, Status> {
+        self.data.set(&self.key(name), bytes, cas)
     }
 
     fn key(&self, name: ChunkName) -> String {
         format!("{}/{}/{}", self.prefix, name.set, name.index)
     }
 
-    fn read(&self, key: &str) -> Result<(Vec<u8>, u32), Failed> {
-        Ok(match self.place.get(key)? {
+    fn read(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
+        Ok(match self.data.get(key)? {
             Some(shared) => (shared.value, shared.cas),
-            None => (Vec::new(), NEVER),
+            None => (Vec::new(), CAS_UNWRITTEN),
         })
     }
 }
 
 /// nginx's own shared data are none, or confuse keys, evict and tear (HOSTS, "Kong").
 #[cold]
-fn place(host: Host, name: &str) -> Place {
+fn backend_for(host: Host, name: &str) -> SharedData {
     if host.is_nginx() {
-        Place::in_worker(name)
+        SharedData::worker_local(name)
     } else {
-        Place::Proxy
+        SharedData::Proxy
     }
 }
 

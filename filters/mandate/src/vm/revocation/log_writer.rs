@@ -10,8 +10,8 @@ use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
 use caracal_mandate::revocation::page::Page;
 
-use crate::abi::hostcalls::{self, Failed, Level};
-use crate::vm::revocation::poller::{Feed, SLICE_CHUNKS, is_over, seconds};
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::vm::revocation::poller::{RevocationFeed, SLICE_CHUNKS, slice_exhausted, whole_seconds};
 
 /// Attempts when another VM writes meanwhile.
 const ATTEMPTS: usize = 4;
@@ -23,7 +23,7 @@ const SLACK_S: u32 = 5;
 const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
 
 /// What came of a page.
-pub(crate) enum Published {
+pub(crate) enum PublishOutcome {
     Done,
     /// The lease is lost: another VM polls.
     Lost,
@@ -32,61 +32,64 @@ pub(crate) enum Published {
 }
 
 /// A chunk as it will be written.
-struct Draft {
+struct PendingChunk {
     name: ChunkName,
     chunk: Chunk,
     cas: u32,
 }
 
-enum Step {
-    Done,
-    Again,
-    Lost,
+enum AppendOutcome {
+    Committed,
+    Retry,
+    LeaseLost,
 }
 
-impl Feed {
-    /// Appends what of a page is news, and changes the head with `finish`.
+impl RevocationFeed {
+    /// Appends what of a page is new, and changes the head with `finish`.
     pub(crate) fn publish(
         &mut self,
         lease: u64,
         page: &Page,
         now_ms: u64,
         finish: &dyn Fn(&mut Head),
-    ) -> Published {
+    ) -> PublishOutcome {
         for _ in 0..ATTEMPTS {
-            match self.sync(now_ms) {
+            match self.catch_up(now_ms) {
                 Ok(true) => {}
                 // Too far behind to know what is news.
-                Ok(false) | Err(_) => return Published::Failed,
+                Ok(false) | Err(_) => return PublishOutcome::Failed,
             }
-            let news = self.news(page, now_ms);
+            let entries = self.new_entries(page, now_ms);
             let known = self.replica.anchors();
-            let new = news.iter().filter(|(id, _)| !known.is_known(*id)).count();
+            let new = entries
+                .iter()
+                .filter(|(id, _)| !known.is_known(*id))
+                .count();
             let all = known.len().saturating_add(new);
             if all > self.max_anchors {
-                return self.overflow(lease);
+                return self.report_over_capacity(lease);
             }
-            self.warn_of_crowd(all);
-            match self.append(lease, &news, page, now_ms, finish) {
-                Ok(Step::Done) => {
-                    let _ = self.sync(now_ms);
-                    return Published::Done;
+            self.warn_near_capacity(all);
+            match self.append(lease, &entries, page, now_ms, finish) {
+                Ok(AppendOutcome::Committed) => {
+                    let _ = self.catch_up(now_ms);
+                    return PublishOutcome::Done;
                 }
-                Ok(Step::Again) => {}
-                Ok(Step::Lost) => return Published::Lost,
-                Err(Failed(_)) => return Published::Failed,
+                Ok(AppendOutcome::Retry) => {}
+                Ok(AppendOutcome::LeaseLost) => return PublishOutcome::Lost,
+                Err(Status(_)) => return PublishOutcome::Failed,
             }
         }
-        Published::Failed
+        PublishOutcome::Failed
     }
 
     /// Says once, while there is time to act, that there will soon be too many.
-    fn warn_of_crowd(&mut self, anchors: usize) {
+    fn warn_near_capacity(&mut self, anchors: usize) {
         let full = self.max_anchors;
-        if !self.crowded && anchors > full.saturating_sub(full / 5) {
-            self.crowded = true;
+        if !self.capacity_warned && anchors > full.saturating_sub(full / 5) {
+            self.capacity_warned = true;
             hostcalls::log(
-                Level::Warn,
+                LogLevel::Warn,
                 &format!(
                     "caracal: {anchors} anchors are revoked: beyond {full} (limits.max_anchors) every request that needs them is refused"
                 ),
@@ -94,8 +97,8 @@ impl Feed {
         }
     }
 
-    fn news(&self, page: &Page, now_ms: u64) -> Vec<(AnchorId, u32)> {
-        let now_s = seconds(now_ms);
+    fn new_entries(&self, page: &Page, now_ms: u64) -> Vec<(AnchorId, u32)> {
+        let now_s = whole_seconds(now_ms);
         let known = self.replica.anchors();
         page.anchors
             .iter()
@@ -108,50 +111,57 @@ impl Feed {
     fn append(
         &mut self,
         lease: u64,
-        news: &[(AnchorId, u32)],
+        entries: &[(AnchorId, u32)],
         page: &Page,
         now_ms: u64,
         finish: &dyn Fn(&mut Head),
-    ) -> Result<Step, Failed> {
+    ) -> Result<AppendOutcome, Status> {
         let head = self.head;
-        let drafts = self.drafts(&head, news)?;
+        let pending_chunks = self.build_chunks(&head, entries)?;
         let moved = self.read_head()?;
         if !self.head.holds(lease) {
-            return Ok(Step::Lost);
+            return Ok(AppendOutcome::LeaseLost);
         }
         if moved {
-            return Ok(Step::Again);
+            return Ok(AppendOutcome::Retry);
         }
-        let Some(drafts) = drafts else {
+        let Some(pending_chunks) = pending_chunks else {
             // Nobody else would notice: every VM has read it before it was spoiled.
-            self.is_damaged();
-            return Ok(Step::Lost);
+            self.mark_damaged();
+            return Ok(AppendOutcome::LeaseLost);
         };
-        for draft in drafts {
-            let bytes = draft.chunk.encode(draft.name);
-            if !self.store.write_chunk(draft.name, &bytes, draft.cas)? {
-                return Ok(Step::Again);
+        for pending_chunk in pending_chunks {
+            let bytes = pending_chunk.chunk.encode(pending_chunk.name);
+            if !self
+                .store
+                .write_chunk(pending_chunk.name, &bytes, pending_chunk.cas)?
+            {
+                return Ok(AppendOutcome::Retry);
             }
         }
         let mut next = head;
-        let added = u64::try_from(news.len()).unwrap_or(u64::MAX);
+        let added = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         next.len = head.len.saturating_add(added);
         next.raise(page, now_ms);
         finish(&mut next);
         Ok(if self.write_head(next)? {
-            Step::Done
+            AppendOutcome::Committed
         } else {
-            Step::Again
+            AppendOutcome::Retry
         })
     }
 
     /// The chunks with the news in them; `None` when the log is not what the head
     /// says.
-    fn drafts(&self, head: &Head, news: &[(AnchorId, u32)]) -> Result<Option<Vec<Draft>>, Failed> {
-        let mut drafts = Vec::new();
+    fn build_chunks(
+        &self,
+        head: &Head,
+        entries: &[(AnchorId, u32)],
+    ) -> Result<Option<Vec<PendingChunk>>, Status> {
+        let mut pending_chunks = Vec::new();
         let mut position = head.len;
-        let mut news = news.iter().copied().peekable();
-        while news.peek().is_some() {
+        let mut entries = entries.iter().copied().peekable();
+        while entries.peek().is_some() {
             let name = ChunkName::at(head.image, head.set, position);
             let (bytes, cas) = self.store.chunk_to_write(name)?;
             let kept = position.saturating_sub(name.start());
@@ -163,104 +173,111 @@ impl Feed {
                 }
                 chunk.truncate(kept);
             }
-            while let Some((id, expires)) = news.peek() {
+            while let Some((id, expires)) = entries.peek() {
                 if !chunk.push(*id, *expires) {
                     break;
                 }
                 position = position.saturating_add(1);
-                news.next();
+                entries.next();
             }
-            drafts.push(Draft { name, chunk, cas });
+            pending_chunks.push(PendingChunk { name, chunk, cas });
         }
-        Ok(Some(drafts))
+        Ok(Some(pending_chunks))
     }
 
     /// Keeps the lease: the failure is reported under it.
-    fn overflow(&mut self, lease: u64) -> Published {
+    fn report_over_capacity(&mut self, lease: u64) -> PublishOutcome {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() {
-                return Published::Failed;
+                return PublishOutcome::Failed;
             }
             if !self.head.holds(lease) {
-                return Published::Lost;
+                return PublishOutcome::Lost;
             }
             match self.write_head(self.head.overflowed()) {
-                Ok(true) => return Published::OverCapacity,
+                Ok(true) => return PublishOutcome::OverCapacity,
                 Ok(false) => {}
-                Err(_) => return Published::Failed,
+                Err(_) => return PublishOutcome::Failed,
             }
         }
-        Published::Failed
+        PublishOutcome::Failed
     }
 
     /// Goes on writing a new image of what is alive, and puts it in force at the
     /// end.
-    pub(crate) fn rebuild_on(&mut self, now_ms: u64) {
-        let Some(mut rebuild) = self.rebuild.take() else {
+    pub(crate) fn continue_compaction(&mut self, now_ms: u64) {
+        let Some(mut compaction) = self.compaction.take() else {
             return;
         };
         for _ in 0..SLICE_CHUNKS {
-            if is_over(now_ms) {
+            if slice_exhausted(now_ms) {
                 break;
             }
-            match self.rebuild_chunk(&mut rebuild, now_ms) {
-                Ok(Step::Again) => {}
+            match self.compact_chunk(&mut compaction, now_ms) {
+                Ok(AppendOutcome::Retry) => {}
                 // In force, lost to another VM, or not to be written: the log
                 // there is stays as good as it is.
-                Ok(Step::Done | Step::Lost) | Err(Failed(_)) => return,
+                Ok(AppendOutcome::Committed | AppendOutcome::LeaseLost) | Err(Status(_)) => return,
             }
         }
         // It goes on in the next tick, under a lease that lasts until then.
         let renewed = self.head.renewed(now_ms, self.timing);
-        if self.head.holds(rebuild.lease) && matches!(self.write_head(renewed), Ok(true)) {
-            self.rebuild = Some(rebuild);
+        if self.head.holds(compaction.lease) && matches!(self.write_head(renewed), Ok(true)) {
+            self.compaction = Some(compaction);
         }
     }
 
-    fn rebuild_chunk(&mut self, rebuild: &mut Rebuild, now_ms: u64) -> Result<Step, Failed> {
-        let Some(from) = rebuild.at else {
+    fn compact_chunk(
+        &mut self,
+        compaction: &mut Compaction,
+        now_ms: u64,
+    ) -> Result<AppendOutcome, Status> {
+        let Some(from) = compaction.at else {
             self.read_head()?;
-            if !self.head.holds(rebuild.lease) {
-                return Ok(Step::Lost);
+            if !self.head.holds(compaction.lease) {
+                return Ok(AppendOutcome::LeaseLost);
             }
-            let next = self.head.replaced(rebuild.image, rebuild.len);
+            let next = self.head.replaced(compaction.image, compaction.len);
             self.write_head(next.released(now_ms))?;
-            return Ok(Step::Done);
+            return Ok(AppendOutcome::Committed);
         };
         let full = usize::try_from(CHUNK_ENTRIES).unwrap_or(usize::MAX);
-        let (found, next) = self.replica.anchors().walk(from, seconds(now_ms), full);
+        let (found, next) = self
+            .replica
+            .anchors()
+            .walk(from, whole_seconds(now_ms), full);
         let set = 1_u64.wrapping_sub(self.head.set.min(1));
-        let name = ChunkName::at(rebuild.image, set, rebuild.len);
+        let name = ChunkName::at(compaction.image, set, compaction.len);
         let (_, cas) = self.store.chunk_to_write(name)?;
         self.read_head()?;
-        if !self.head.holds(rebuild.lease) {
-            return Ok(Step::Lost);
+        if !self.head.holds(compaction.lease) {
+            return Ok(AppendOutcome::LeaseLost);
         }
         let mut chunk = Chunk::default();
         for (id, expires) in found {
             chunk.push(id, expires);
         }
         if !chunk.is_empty() && !self.store.write_chunk(name, &chunk.encode(name), cas)? {
-            return Ok(Step::Lost);
+            return Ok(AppendOutcome::LeaseLost);
         }
-        rebuild.len = rebuild.len.saturating_add(chunk.len());
-        rebuild.at = next;
-        Ok(Step::Again)
+        compaction.len = compaction.len.saturating_add(chunk.len());
+        compaction.at = next;
+        Ok(AppendOutcome::Retry)
     }
 }
 
 /// A new image that this VM writes, without the expired entries of the log in
 /// force. Nothing is polled and nothing swept meanwhile.
-pub(crate) struct Rebuild {
+pub(crate) struct Compaction {
     lease: u64,
     image: u64,
     at: Option<Position>,
     len: u64,
 }
 
-impl Rebuild {
+impl Compaction {
     pub(crate) fn new(lease: u64, image: u64) -> Self {
-        Rebuild {
+        Compaction {
             lease,
             image,
             at: Some(Position::default()),
@@ -269,7 +286,7 @@ impl Rebuild {
     }
 
     /// Whether too much of the log is of no use any more.
-    pub(crate) fn is_due(feed: &Feed) -> bool {
+    pub(crate) fn is_due(feed: &RevocationFeed) -> bool {
         let live = u64::try_from(feed.replica.anchors().len()).unwrap_or(u64::MAX);
         let spare = (live / 4).saturating_add(SPARE_ENTRIES);
         feed.head.len > live.saturating_add(spare)

@@ -12,27 +12,27 @@ use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use sha2::{Digest as _, Sha256};
 
-use crate::abi::hostcalls::{self, Failed, Level};
-use crate::vm::callouts::{self, Answer, Companion, Failure, refused};
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::vm::callouts::{self, CalloutFailure, CalloutResult, CompanionClient, companion_error};
 
 /// Longest wait for an answer: the companion has it at hand.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
 
 /// One that a configuration holds, by what it asks with.
-type Held = ([u8; 32], Weak<RefCell<Asking>>);
+type Registered = ([u8; 32], Weak<RefCell<RevocationLookup>>);
 
 thread_local! {
-    static IN_WORKER: RefCell<Vec<Held>> = RefCell::default();
+    static IN_WORKER: RefCell<Vec<Registered>> = RefCell::default();
 }
 
-pub(crate) struct Asking {
-    companion: Companion,
+pub(crate) struct RevocationLookup {
+    companion: CompanionClient,
     zone_id: String,
     answers: Answers,
     max_staleness_s: u64,
 }
 
-impl Asking {
+impl RevocationLookup {
     /// The worker's own, for all configurations that would ask and remember alike.
     #[cold]
     pub(crate) fn in_worker(
@@ -40,19 +40,19 @@ impl Asking {
         settings: &Settings,
     ) -> Rc<RefCell<Self>> {
         let name = name(configuration, settings);
-        let asking = Rc::new(RefCell::new(Asking::new(configuration, settings)));
+        let lookup = Rc::new(RefCell::new(RevocationLookup::new(configuration, settings)));
         IN_WORKER.with(|all| {
             // One that nobody else finds only asks more often.
             let Ok(mut all) = all.try_borrow_mut() else {
-                return asking;
+                return lookup;
             };
-            all.retain(|(_, asking)| asking.strong_count() > 0);
+            all.retain(|(_, lookup)| lookup.strong_count() > 0);
             let known = all.iter().find(|(known, _)| *known == name);
-            if let Some(known) = known.and_then(|(_, asking)| asking.upgrade()) {
+            if let Some(known) = known.and_then(|(_, lookup)| lookup.upgrade()) {
                 return known;
             }
-            all.push((name, Rc::downgrade(&asking)));
-            asking
+            all.push((name, Rc::downgrade(&lookup)));
+            lookup
         })
     }
 
@@ -63,8 +63,8 @@ impl Asking {
             timeout_ms: TIMEOUT_MS,
         };
         let max = usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX);
-        Asking {
-            companion: Companion::new(settings),
+        RevocationLookup {
+            companion: CompanionClient::new(settings),
             zone_id: configuration.zone_id.clone(),
             answers: Answers::new(timing, max),
             max_staleness_s: settings.max_staleness_s,
@@ -72,30 +72,30 @@ impl Asking {
     }
 
     /// Asks about a mandate's anchors, from its own request.
-    pub(crate) fn ask(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Failed> {
+    pub(crate) fn query(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Status> {
         let question = answers::question(mandate.claims(), &self.zone_id);
-        let token = self.companion.check(&question, TIMEOUT_MS)?;
+        let token = self.companion.check_anchors(&question, TIMEOUT_MS)?;
         self.answers.asked(mandate.anchors(), now_ms);
         Ok(token)
     }
 
     /// Whoever asked has left.
-    pub(crate) fn left(&mut self, mandate: &Mandate) {
+    pub(crate) fn abandon(&mut self, mandate: &Mandate) {
         self.answers.left(mandate.anchors());
     }
 
     /// The question of `asked_ms` was answered, or came to nothing.
-    pub(crate) fn answered(
+    pub(crate) fn on_response(
         &mut self,
         mandate: &Mandate,
-        answer: Answer,
+        answer: CalloutResult,
         asked_ms: u64,
         now_ms: u64,
     ) {
         let read = match answer {
             Ok((200, body)) => answers::Answer::parse(&body)
-                .ok_or_else(|| Failure::new(Kind::Unreadable, "the answer cannot be read")),
-            Ok((status, body)) => Err(refused(status, &body)),
+                .ok_or_else(|| CalloutFailure::new(Kind::Unreadable, "the answer cannot be read")),
+            Ok((status, body)) => Err(companion_error(status, &body)),
             Err(why) => Err(why),
         };
         let why = match read {
@@ -105,31 +105,31 @@ impl Asking {
                     .answered(mandate.anchors(), &answer, asked_ms, now_ms) =>
             {
                 if let Some(turn) = self.answers.judges(now_ms) {
-                    self.log_turn(turn, now_ms);
+                    self.log_refusal_turn(turn, now_ms);
                 }
                 return;
             }
-            Ok(_) => Failure::new(
+            Ok(_) => CalloutFailure::new(
                 Kind::Capacity,
                 "more is revoked than may be remembered (limits.max_anchors)",
             ),
             Err(why) => why,
         };
-        self.failed(&why, now_ms);
+        self.record_failure(&why, now_ms);
     }
 
     /// A request is refused for want of an answer: that begins once for all that follow.
     #[cold]
-    pub(crate) fn refused(&mut self, now_ms: u64) {
+    pub(crate) fn record_refusal(&mut self, now_ms: u64) {
         if let Some(turn) = self.answers.refuses(now_ms) {
-            self.log_turn(turn, now_ms);
+            self.log_refusal_turn(turn, now_ms);
         }
     }
 
     #[cold]
-    fn log_turn(&self, turn: Turn, now_ms: u64) {
+    fn log_refusal_turn(&self, turn: Turn, now_ms: u64) {
         let limit_s = self.max_staleness_s;
-        callouts::log_turn(
+        callouts::log_refusal_turn(
             turn,
             "revocation state of its mandate",
             &self.companion.upstream,
@@ -140,11 +140,11 @@ impl Asking {
     }
 
     /// A question came to nothing.
-    pub(crate) fn failed(&mut self, why: &Failure, now_ms: u64) {
+    pub(crate) fn record_failure(&mut self, why: &CalloutFailure, now_ms: u64) {
         if self.answers.failed(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
             hostcalls::log(
-                Level::Error,
+                LogLevel::Error,
                 &format!("caracal: revocation not asked of {upstream}: {}", why.words),
             );
         }
@@ -178,34 +178,34 @@ fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
 }
 
 /// What was answered, as one decision sees it.
-pub(crate) struct Asked<'a> {
-    pub(crate) asking: &'a Asking,
+pub(crate) struct LookupView<'a> {
+    pub(crate) lookup: &'a RevocationLookup,
     /// The request has asked the companion.
-    pub(crate) asked: bool,
+    pub(crate) already_checked: bool,
     pub(crate) now_ms: u64,
     /// It had to be told that there is no answer.
-    pub(crate) lacked: Cell<bool>,
+    pub(crate) was_unavailable: Cell<bool>,
 }
 
-impl RevocationView for Asked<'_> {
+impl RevocationView for LookupView<'_> {
     /// Of no mandate in particular nothing is known.
     fn availability(&self) -> Availability {
         Availability::Pending
     }
 
     fn availability_of(&self, anchors: &[AnchorId]) -> Availability {
-        let answers = &self.asking.answers;
-        let found = answers.availability(anchors, self.asked, self.now_ms);
-        self.lacked
+        let answers = &self.lookup.answers;
+        let found = answers.availability(anchors, self.already_checked, self.now_ms);
+        self.was_unavailable
             .set(matches!(found, Availability::Unavailable(_)));
         found
     }
 
     fn is_revoked(&self, anchor: AnchorId) -> bool {
-        self.asking.answers.is_revoked(anchor, self.now_ms)
+        self.lookup.answers.is_revoked(anchor, self.now_ms)
     }
 
     fn delegation_epoch(&self) -> u64 {
-        self.asking.answers.delegation_epoch()
+        self.lookup.answers.delegation_epoch()
     }
 }

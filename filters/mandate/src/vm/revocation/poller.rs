@@ -10,12 +10,12 @@ use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 use caracal_mandate::revocation::replica::Replica;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
-use crate::abi::hostcalls::{self, Failed, Level};
+use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
-use crate::vm::callouts::{self, Answer, Companion, Failure, refused};
+use crate::vm::callouts::{self, CalloutFailure, CalloutResult, CompanionClient, companion_error};
 use crate::vm::metrics::Metrics;
-use crate::vm::revocation::log_writer::{Published, Rebuild};
-use crate::vm::stores::RevocationStore;
+use crate::vm::revocation::log_writer::{Compaction, PublishOutcome};
+use crate::vm::stores::RevocationLogStore;
 
 /// Time that one callback spends on reading the log; the rest waits for the next.
 pub(crate) const SLICE_MS: u64 = 5;
@@ -27,7 +27,7 @@ const SWEPT_SLOTS: usize = 4_096;
 const ATTEMPTS: usize = 4;
 
 /// A poll that this VM has under way.
-struct Polling {
+struct PendingPoll {
     lease: u64,
     token: Option<u32>,
     began_ms: u64,
@@ -36,7 +36,7 @@ struct Polling {
 
 /// A snapshot of which some pages are in the log. Only its last page makes the
 /// cursor valid; what has been read counts at once.
-struct Snapshot {
+struct SnapshotProgress {
     lease: u64,
     generation: Cursor,
     /// The companion's head when the first page was made: what came later is
@@ -47,7 +47,7 @@ struct Snapshot {
 }
 
 /// Why a piece of the log could not be taken in.
-enum Unread {
+enum ReadError {
     /// The host said so.
     Status,
     /// The chunk is not what it must be; it should belong to this image.
@@ -55,21 +55,21 @@ enum Unread {
 }
 
 /// What to ask the companion.
-pub(crate) struct Poll {
+pub(crate) struct PollRequest {
     pub(crate) path: String,
     pub(crate) timeout_ms: u64,
 }
 
-pub(crate) struct Feed {
-    pub(crate) companion: Companion,
+pub(crate) struct RevocationFeed {
+    pub(crate) companion: CompanionClient,
     zone_id: String,
     pub(crate) timing: Timing,
     pub(crate) max_anchors: usize,
     /// The longest that an anchor is kept after it came, in seconds.
     pub(crate) keep_s: u32,
     /// It was said that they come near their limit.
-    pub(crate) crowded: bool,
-    pub(crate) store: RevocationStore,
+    pub(crate) capacity_warned: bool,
+    pub(crate) store: RevocationLogStore,
     /// The shared record as last read, its bytes, and the version to write against.
     pub(crate) head: Head,
     bytes: Vec<u8>,
@@ -79,46 +79,46 @@ pub(crate) struct Feed {
     complete_ms: Option<u64>,
     /// The log did not hold what the head says.
     damaged: bool,
-    polling: Option<Polling>,
-    snapshot: Option<Snapshot>,
-    pub(crate) rebuild: Option<Rebuild>,
-    /// A rebuild was begun since the last poll.
-    rebuilding: bool,
+    pending_poll: Option<PendingPoll>,
+    snapshot: Option<SnapshotProgress>,
+    pub(crate) compaction: Option<Compaction>,
+    /// A compaction was begun since the last poll.
+    compaction_tried: bool,
 }
 
 /// Seconds of the monotonic clock, in which expiries in the log are written.
-pub(crate) fn seconds(now_ms: u64) -> u32 {
+pub(crate) fn whole_seconds(now_ms: u64) -> u32 {
     u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
 }
 
-impl Feed {
+impl RevocationFeed {
     pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
-        Feed {
-            companion: Companion::new(settings),
+        RevocationFeed {
+            companion: CompanionClient::new(settings),
             zone_id: configuration.zone_id.clone(),
             timing: Timing {
                 poll_interval_ms: settings.poll_interval_ms,
                 max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
             },
             max_anchors: usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX),
-            keep_s: keep_s(configuration).unwrap_or(u32::MAX),
-            crowded: false,
-            store: RevocationStore::new(configuration, settings),
+            keep_s: max_anchor_life_s(configuration).unwrap_or(u32::MAX),
+            capacity_warned: false,
+            store: RevocationLogStore::new(configuration, settings),
             head: Head::default(),
             bytes: Vec::new(),
-            cas: RevocationStore::NEVER,
+            cas: RevocationLogStore::CAS_UNWRITTEN,
             replica: Replica::default(),
             complete_ms: None,
             damaged: false,
-            polling: None,
+            pending_poll: None,
             snapshot: None,
-            rebuild: None,
-            rebuilding: false,
+            compaction: None,
+            compaction_tried: false,
         }
     }
 
     /// Reads the shared record. Whether it is another one than before.
-    pub(crate) fn read_head(&mut self) -> Result<bool, Failed> {
+    pub(crate) fn read_head(&mut self) -> Result<bool, Status> {
         let (bytes, cas) = self.store.head()?;
         self.cas = cas;
         if bytes == self.bytes {
@@ -135,7 +135,7 @@ impl Feed {
     /// Writes the record against the version last read; `false` when another VM
     /// wrote meanwhile.
     #[inline(never)]
-    pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Failed> {
+    pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Status> {
         let bytes = head.encode();
         let written = self.store.write_head(&bytes, self.cas)?;
         if written {
@@ -148,14 +148,14 @@ impl Feed {
 
     /// Reads the record, and what of the log this VM lacks, as far as the time for
     /// one callback goes. Whether it has everything.
-    pub(crate) fn sync(&mut self, now_ms: u64) -> Result<bool, &'static str> {
+    pub(crate) fn catch_up(&mut self, now_ms: u64) -> Result<bool, &'static str> {
         const UNREADABLE: &str = "The revocation state cannot be read";
         self.read_head().map_err(|_| UNREADABLE)?;
         for _ in 0..ATTEMPTS {
-            let bad = match self.catch_up(now_ms) {
+            let bad = match self.read_chunks(now_ms) {
                 Ok(all) => return Ok(all),
-                Err(Unread::Status) => return Err(UNREADABLE),
-                Err(Unread::NotAsNamed(image)) => image,
+                Err(ReadError::Status) => return Err(UNREADABLE),
+                Err(ReadError::NotAsNamed(image)) => image,
             };
             // The log moved on, or it is damaged: the head tells. A predecessor's
             // chunks may be gone for good; then the image in force is read instead.
@@ -168,25 +168,25 @@ impl Feed {
         Ok(false)
     }
 
-    fn catch_up(&mut self, now_ms: u64) -> Result<bool, Unread> {
+    fn read_chunks(&mut self, now_ms: u64) -> Result<bool, ReadError> {
         let mut chunks = 0;
         while let Some(lacking) = self.replica.lacking(&self.head) {
-            if chunks >= SLICE_CHUNKS || is_over(now_ms) {
+            if chunks >= SLICE_CHUNKS || slice_exhausted(now_ms) {
                 return Ok(false);
             }
             chunks = chunks.saturating_add(1);
             let chunk = self.store.chunk(lacking.chunk);
-            let chunk = chunk.map_err(|_| Unread::Status)?;
+            let chunk = chunk.map_err(|_| ReadError::Status)?;
             let bytes = chunk.as_ref().map(|chunk| chunk.value.as_slice());
             self.replica
-                .take(lacking, bytes, seconds(now_ms))
-                .map_err(|_| Unread::NotAsNamed(lacking.chunk.image))?;
+                .take(lacking, bytes, whole_seconds(now_ms))
+                .map_err(|_| ReadError::NotAsNamed(lacking.chunk.image))?;
         }
         Ok(true)
     }
 
     /// The log was found to be not what the head says: it is begun anew.
-    pub(crate) fn is_damaged(&mut self) {
+    pub(crate) fn mark_damaged(&mut self) {
         self.damaged = true;
     }
 
@@ -196,7 +196,7 @@ impl Feed {
     pub(crate) fn availability(&mut self, now_ms: u64) -> Availability {
         if self.complete_ms != Some(now_ms) {
             self.complete_ms = None;
-            match self.sync(now_ms) {
+            match self.catch_up(now_ms) {
                 Err(why) => return Availability::Unavailable(why),
                 Ok(false) => return Availability::Pending,
                 Ok(true) => self.complete_ms = Some(now_ms),
@@ -216,22 +216,22 @@ impl Feed {
     }
 
     /// The part of a tick that is about revocation: the poll to make, if one is due.
-    pub(crate) fn tick(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<Poll> {
-        let synced = self.sync(now_ms) == Ok(true);
+    pub(crate) fn tick(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<PollRequest> {
+        let synced = self.catch_up(now_ms) == Ok(true);
         if std::mem::take(&mut self.damaged) {
-            self.heal(now_ms);
+            self.reset_damaged_log(now_ms);
             return None;
         }
         if !synced {
             return None;
         }
-        if self.rebuild.is_some() {
-            self.rebuild_on(now_ms);
+        if self.compaction.is_some() {
+            self.continue_compaction(now_ms);
             return None;
         }
-        self.replica.sweep(seconds(now_ms), SWEPT_SLOTS);
+        self.replica.sweep(whole_seconds(now_ms), SWEPT_SLOTS);
         if self.head.turned(now_ms, self.timing).is_some() {
-            self.turned(now_ms);
+            self.log_turn(now_ms);
         }
         self.poll(metrics, now_ms)
     }
@@ -239,7 +239,7 @@ impl Feed {
     /// Says that requests begin or cease to be refused for want of a fresh state: once
     /// for all VMs, by the one that writes it down.
     #[cold]
-    fn turned(&mut self, now_ms: u64) {
+    fn log_turn(&mut self, now_ms: u64) {
         let Some((next, turn)) = self.head.turned(now_ms, self.timing) else {
             return;
         };
@@ -249,7 +249,7 @@ impl Feed {
             return;
         }
         let limit_s = self.timing.max_staleness_ms / 1_000;
-        callouts::log_turn(
+        callouts::log_refusal_turn(
             turn,
             "revocation state",
             &self.companion.upstream,
@@ -259,15 +259,15 @@ impl Feed {
         );
     }
 
-    fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<Poll> {
-        if let Some(polling) = &self.polling {
-            let late = now_ms.saturating_sub(polling.began_ms)
+    fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<PollRequest> {
+        if let Some(pending_poll) = &self.pending_poll {
+            let late = now_ms.saturating_sub(pending_poll.began_ms)
                 > self.timing.timeout_ms().saturating_add(1_000);
             if !late {
                 return None;
             }
             // Some answers never come; the lease has gone by now.
-            self.polling = None;
+            self.pending_poll = None;
             self.snapshot = None;
             metrics.feed_poll("error");
         }
@@ -293,10 +293,10 @@ impl Feed {
         };
         // After one that came to nothing the companion is asked first: polls must
         // not stop because rebuilding does not succeed.
-        let again = std::mem::take(&mut self.rebuilding);
-        if goes_on.is_none() && !again && Rebuild::is_due(self) {
-            self.rebuilding = true;
-            self.rebuild = Some(Rebuild::new(lease, self.head.new_image(now_ms)));
+        let again = std::mem::take(&mut self.compaction_tried);
+        if goes_on.is_none() && !again && Compaction::is_due(self) {
+            self.compaction_tried = true;
+            self.compaction = Some(Compaction::new(lease, self.head.new_image(now_ms)));
             return None;
         }
         let snapshot = self.head.generation.is_empty();
@@ -316,46 +316,51 @@ impl Feed {
                 self.timing.wait_ms(),
             )
         };
-        self.polling = Some(Polling {
+        self.pending_poll = Some(PendingPoll {
             lease,
             token: None,
             began_ms: now_ms,
             snapshot,
         });
-        Some(Poll {
+        Some(PollRequest {
             path,
             timeout_ms: self.timing.timeout_ms(),
         })
     }
 
     /// The call's token, by which its answer is known.
-    pub(crate) fn poll_began(&mut self, token: u32) {
-        if let Some(polling) = &mut self.polling {
-            polling.token = Some(token);
+    pub(crate) fn set_poll_token(&mut self, token: u32) {
+        if let Some(pending_poll) = &mut self.pending_poll {
+            pending_poll.token = Some(token);
         }
     }
 
     /// Whether an answer is to the poll under way.
-    pub(crate) fn is_poll(&self, token: u32) -> bool {
-        self.polling
+    pub(crate) fn is_pending_poll(&self, token: u32) -> bool {
+        self.pending_poll
             .as_ref()
-            .is_some_and(|polling| polling.token == Some(token))
+            .is_some_and(|pending_poll| pending_poll.token == Some(token))
     }
 
     /// The poll was answered with a status and a body, or failed for a reason in
     /// words.
-    pub(crate) fn poll_ended(&mut self, answer: Answer, metrics: &mut Metrics, now_ms: u64) {
-        let Some(polling) = self.polling.take() else {
+    pub(crate) fn on_poll_response(
+        &mut self,
+        answer: CalloutResult,
+        metrics: &mut Metrics,
+        now_ms: u64,
+    ) {
+        let Some(pending_poll) = self.pending_poll.take() else {
             return;
         };
         let result = match answer {
-            Ok((200, body)) => self.take_page(&polling, &body, now_ms),
+            Ok((200, body)) => self.apply_page(&pending_poll, &body, now_ms),
             // The companion has lost that log, or is another one.
-            Ok((410, _)) if !polling.snapshot => {
-                self.give_up(polling.lease, now_ms);
+            Ok((410, _)) if !pending_poll.snapshot => {
+                self.restart_from_snapshot(pending_poll.lease, now_ms);
                 Ok("gone")
             }
-            Ok((status, body)) => Err(refused(status, &body)),
+            Ok((status, body)) => Err(companion_error(status, &body)),
             Err(why) => Err(why),
         };
         match result {
@@ -363,15 +368,18 @@ impl Feed {
             Err(why) => {
                 self.snapshot = None;
                 metrics.feed_poll("error");
-                self.fail(polling.lease, &why, now_ms);
+                self.record_failure(pending_poll.lease, &why, now_ms);
             }
         }
     }
 
     /// The proxy did not take the call: it is made again soon, or has failed.
     #[cold]
-    pub(crate) fn poll_not_taken(&mut self, metrics: &mut Metrics, now_ms: u64) {
-        let lease = self.polling.as_ref().map(|polling| polling.lease);
+    pub(crate) fn poll_dispatch_failed(&mut self, metrics: &mut Metrics, now_ms: u64) {
+        let lease = self
+            .pending_poll
+            .as_ref()
+            .map(|pending_poll| pending_poll.lease);
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() || !lease.is_some_and(|lease| self.head.holds(lease)) {
                 break;
@@ -382,75 +390,75 @@ impl Feed {
             match self.write_head(next) {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.polling = None;
+                    self.pending_poll = None;
                     self.snapshot = None;
                     return;
                 }
                 Err(_) => break,
             }
         }
-        self.poll_ended(Err(Failure::not_taken()), metrics, now_ms);
+        self.on_poll_response(Err(CalloutFailure::dispatch_failed()), metrics, now_ms);
     }
 
-    fn take_page(
+    fn apply_page(
         &mut self,
-        polling: &Polling,
+        pending_poll: &PendingPoll,
         body: &[u8],
         now_ms: u64,
-    ) -> Result<&'static str, Failure> {
-        let after = if polling.snapshot {
+    ) -> Result<&'static str, CalloutFailure> {
+        let after = if pending_poll.snapshot {
             0
         } else {
             self.head.cursor
         };
         let page = Page::parse(body, after, &self.zone_id)
-            .map_err(|why| Failure::new(Kind::Unreadable, why.to_string()))?;
+            .map_err(|why| CalloutFailure::new(Kind::Unreadable, why.to_string()))?;
         // As old as it can be: the companion made it after it was asked.
-        let confirmed_at_ms = polling.began_ms.saturating_sub(page.confirmed_age_ms);
-        if polling.snapshot {
-            return self.take_snapshot(polling, &page, confirmed_at_ms, now_ms);
+        let confirmed_at_ms = pending_poll.began_ms.saturating_sub(page.confirmed_age_ms);
+        if pending_poll.snapshot {
+            return self.apply_snapshot_page(pending_poll, &page, confirmed_at_ms, now_ms);
         }
         if page.generation != self.head.generation {
-            self.give_up(polling.lease, now_ms);
+            self.restart_from_snapshot(pending_poll.lease, now_ms);
             return Ok("gone");
         }
-        let published = self.publish(polling.lease, &page, now_ms, &|head| {
+        let published = self.publish(pending_poll.lease, &page, now_ms, &|head| {
             head.cursor = page.last.filter(|_| page.more).unwrap_or(page.head);
             if !page.more {
                 head.confirm(confirmed_at_ms);
             }
             *head = head.answered().released(now_ms);
         });
-        self.published(published)
+        self.poll_result(published)
     }
 
-    fn take_snapshot(
+    fn apply_snapshot_page(
         &mut self,
-        polling: &Polling,
+        pending_poll: &PendingPoll,
         page: &Page,
         confirmed_at_ms: u64,
         now_ms: u64,
-    ) -> Result<&'static str, Failure> {
-        let mut snapshot = self.snapshot.take().unwrap_or(Snapshot {
-            lease: polling.lease,
+    ) -> Result<&'static str, CalloutFailure> {
+        let mut snapshot = self.snapshot.take().unwrap_or(SnapshotProgress {
+            lease: pending_poll.lease,
             generation: page.generation,
             head: page.head,
             confirmed_at_ms,
             next: Cursor::default(),
         });
         if snapshot.generation != page.generation {
-            self.give_up(polling.lease, now_ms);
+            self.restart_from_snapshot(pending_poll.lease, now_ms);
             return Ok("gone");
         }
         if page.more && page.next.is_empty() {
-            return Err(Failure::new(
+            return Err(CalloutFailure::new(
                 Kind::Unreadable,
                 "the snapshot says that there is more, and not where",
             ));
         }
         let timing = self.timing;
         let last = page.next.is_empty();
-        let published = self.publish(polling.lease, page, now_ms, &|head| {
+        let published = self.publish(pending_poll.lease, page, now_ms, &|head| {
             *head = head.answered();
             if last {
                 head.generation = snapshot.generation;
@@ -462,13 +470,13 @@ impl Feed {
                 *head = head.renewed(now_ms, timing);
             }
         });
-        let went_well = matches!(published, Published::Done);
+        let went_well = matches!(published, PublishOutcome::Done);
         // While everybody is refused for what the companion does not know, this would
         // sound as if all were well.
         if went_well && last && self.head.is_fresh(now_ms, self.timing) {
             let held = self.replica.anchors().len();
             hostcalls::log(
-                Level::Info,
+                LogLevel::Info,
                 &format!("caracal: revocations read: {held} anchors held"),
             );
         }
@@ -476,27 +484,30 @@ impl Feed {
             snapshot.next = page.next;
             self.snapshot = Some(snapshot);
         }
-        self.published(published)
+        self.poll_result(published)
     }
 
-    fn published(&self, published: Published) -> Result<&'static str, Failure> {
+    fn poll_result(&self, published: PublishOutcome) -> Result<&'static str, CalloutFailure> {
         match published {
-            Published::Done => Ok("ok"),
+            PublishOutcome::Done => Ok("ok"),
             // Another VM took over; what it writes counts.
-            Published::Lost => Ok("lost"),
-            Published::OverCapacity => Err(Failure::new(
+            PublishOutcome::Lost => Ok("lost"),
+            PublishOutcome::OverCapacity => Err(CalloutFailure::new(
                 Kind::Capacity,
                 format!(
                     "more than {} anchors are revoked (limits.max_anchors): every request that needs them is refused",
                     self.max_anchors
                 ),
             )),
-            Published::Failed => Err(Failure::new(Kind::Unshared, "the state cannot be shared")),
+            PublishOutcome::Failed => Err(CalloutFailure::new(
+                Kind::Unshared,
+                "the state cannot be shared",
+            )),
         }
     }
 
     /// Forgets the companion's log, and gives the lease back.
-    fn give_up(&mut self, lease: u64, now_ms: u64) {
+    fn restart_from_snapshot(&mut self, lease: u64, now_ms: u64) {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() || !self.head.holds(lease) {
                 return;
@@ -509,7 +520,7 @@ impl Feed {
     }
 
     #[inline(never)]
-    fn fail(&mut self, lease: u64, why: &Failure, now_ms: u64) {
+    fn record_failure(&mut self, lease: u64, why: &CalloutFailure, now_ms: u64) {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() || !self.head.holds(lease) {
                 break;
@@ -518,7 +529,7 @@ impl Feed {
             match self.write_head(next) {
                 Ok(false) => continue,
                 Ok(true) if log => hostcalls::log(
-                    Level::Error,
+                    LogLevel::Error,
                     &format!(
                         "caracal: revocations not read from {}: {}",
                         self.companion.upstream, why.words
@@ -532,11 +543,11 @@ impl Feed {
 
     /// Begins a new log in place of one that is damaged. Until the companion's
     /// whole state is in it, nothing is confirmed and requests are refused.
-    fn heal(&mut self, now_ms: u64) {
+    fn reset_damaged_log(&mut self, now_ms: u64) {
         let reset = self.head.reset(now_ms);
         if matches!(self.write_head(reset), Ok(true)) {
             hostcalls::log(
-                Level::Error,
+                LogLevel::Error,
                 "caracal: the shared revocation state is damaged and read anew: does another plugin write under this vm_id?",
             );
         }
@@ -551,25 +562,25 @@ impl Feed {
 /// The longest that an anchor is kept, where the life of mandates is bounded: none
 /// outlives that, and clocks may differ twice, when it was issued and where it is
 /// judged.
-pub(crate) fn keep_s(configuration: &Configuration) -> Option<u32> {
+pub(crate) fn max_anchor_life_s(configuration: &Configuration) -> Option<u32> {
     let skew_s = configuration.clock_skew_s.saturating_mul(2);
     let longest = configuration.limits.max_lifetime_s?;
     u32::try_from(longest.saturating_add(skew_s)).ok()
 }
 
 /// Whether a callback that began at `began_ms` has had its time.
-pub(crate) fn is_over(began_ms: u64) -> bool {
+pub(crate) fn slice_exhausted(began_ms: u64) -> bool {
     wasi::monotonic_ms().is_none_or(|now| now.saturating_sub(began_ms) > SLICE_MS)
 }
 
 /// The state as one decision sees it. It is read when row 12 asks, so that a
 /// request refused before costs nothing and never depends on it.
-pub(crate) struct Live<'a> {
-    pub(crate) feed: &'a RefCell<Feed>,
+pub(crate) struct LogView<'a> {
+    pub(crate) feed: &'a RefCell<RevocationFeed>,
     pub(crate) now_ms: u64,
 }
 
-impl RevocationView for Live<'_> {
+impl RevocationView for LogView<'_> {
     fn availability(&self) -> Availability {
         match self.feed.try_borrow_mut() {
             Ok(mut feed) => feed.availability(self.now_ms),
@@ -578,7 +589,7 @@ impl RevocationView for Live<'_> {
     }
 
     fn is_revoked(&self, anchor: AnchorId) -> bool {
-        let now_s = seconds(self.now_ms);
+        let now_s = whole_seconds(self.now_ms);
         self.feed
             .try_borrow()
             .map_or(true, |feed| feed.replica.anchors().contains(anchor, now_s))
