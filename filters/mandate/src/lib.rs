@@ -15,6 +15,7 @@ mod entry {
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
     proxy_wasm::main! {{
+        crate::abi::exports::set_http_call_response_handler(crate::contexts::callout_response::deliver);
         proxy_wasm::set_root_context(|id| Box::new(crate::contexts::root_context::FilterRoot::new(id)));
     }}
 }

@@ -1,12 +1,56 @@
-//! The callbacks that a host demands and that this filter has nothing to do in. The
-//! SDK's own look up the context first, which costs more than all of these together.
-//! The trim gives them their names in the wasm file.
+//! Callbacks that are exported in place of the SDK's. The trim gives them their names in the
+//! wasm file.
+//!
+//! One delivers the responses of callouts: the SDK's traps on a token that it does not know
+//! and on statuses of the calls around it. The others return at once: a host demands them,
+//! and the SDK's own look up the context first, which costs more than all of these together.
 //!
 //! Kong's module calls each of them without asking whether it is there; its worker dies
 //! of one that is missing. APISIX writes an error for each request that lacks
 //! `proxy_on_done`.
 #![allow(unsafe_code, reason = "exported symbols")]
 #![allow(missing_docs, unreachable_pub, reason = "called by the host")]
+
+use std::cell::Cell;
+
+/// The response of a callout, or the news that there will be none. Its headers and its body
+/// can be read in the same callback only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpCallResponse {
+    /// The context that the host passes: on Envoy and Kong the root context that made the
+    /// callout, on APISIX the request's or the root's.
+    pub(crate) context: u32,
+    pub(crate) token: u32,
+    pub(crate) num_headers: usize,
+    pub(crate) body_size: usize,
+}
+
+thread_local! {
+    static HANDLER: Cell<Option<fn(HttpCallResponse)>> = const { Cell::new(None) };
+}
+
+/// Says who gets the responses of callouts. Called once, before any context exists.
+pub(crate) fn set_http_call_response_handler(handler: fn(HttpCallResponse)) {
+    HANDLER.set(Some(handler));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn caracal_on_http_call_response(
+    context: u32,
+    token: u32,
+    num_headers: usize,
+    body_size: usize,
+    _num_trailers: usize,
+) {
+    if let Some(handler) = HANDLER.get() {
+        handler(HttpCallResponse {
+            context,
+            token,
+            num_headers,
+            body_size,
+        });
+    }
+}
 
 /// The ABI's `Continue`.
 const CONTINUE: u32 = 0;

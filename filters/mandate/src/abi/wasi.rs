@@ -8,7 +8,7 @@ pub(crate) fn unix_time_s() -> Option<u64> {
 
 /// Some clocks begin at 0 with the VM. What was before has an age all the same, which
 /// must not look like none. Records of what is shared count by this clock: another
-/// number here is another version in the names of `vm::stores`.
+/// number here is another version in the names of shared values.
 const CLOCK_OFFSET_MS: u64 = 86_400_000;
 
 /// Milliseconds on a clock that never goes back and is one for all VMs on Envoy.

@@ -10,10 +10,11 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
-use crate::contexts::callout_response;
 use crate::request::head::RequestHeaders;
-use crate::request::outcome::{self, RequestInfo};
-use crate::vm::plugin::{Authorization, Plugin, StreamPhase};
+use crate::request::outcome;
+use crate::vm::pending_callouts;
+use crate::vm::plugin::Plugin;
+use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
 
 pub(crate) struct HttpFilter {
     id: u32,
@@ -57,7 +58,7 @@ impl HttpFilter {
         if let Err(refusal) = headers.remove_reserved(&plugin.forwarding) {
             return outcome::refuse(plugin, &request, &refusal, None);
         }
-        match plugin.screen(&view) {
+        match plugin.authorizer.screen(&view) {
             Err(refusal) => {
                 request.fingerprint = jws::bearer_token(view.authorization)
                     .ok()
@@ -124,7 +125,7 @@ impl Drop for HttpFilter {
         if self.phase.get() != StreamPhase::Paused {
             return;
         }
-        callout_response::cancel(self.id);
+        pending_callouts::cancel(self.id);
         if let Ok(mut plugin) = self.plugin.try_borrow_mut()
             && let Some(plugin) = plugin.as_mut()
         {

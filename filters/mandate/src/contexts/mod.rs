@@ -5,6 +5,7 @@
 //! `request` and `vm`. This room knows all others, and none knows it.
 
 pub(crate) mod callout_response;
+pub(crate) mod configuration_errors;
 pub(crate) mod http_context;
 pub(crate) mod root_context;
 #[cfg(feature = "test-hooks")]

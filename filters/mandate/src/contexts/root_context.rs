@@ -2,24 +2,23 @@
 //! companion, and answers or resumes the requests that waited.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use caracal_mandate::config::{Configuration, Host, Revocation, digest};
-use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
-use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
-use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
+use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, LogLevel};
 use crate::abi::wasi;
-use crate::contexts::callout_response;
+use crate::contexts::configuration_errors;
 use crate::contexts::http_context::HttpFilter;
 use crate::request::outcome;
-use crate::vm::callouts;
-use crate::vm::plugin::{Plugin, ResolvedRequest, StreamPhase};
+use crate::vm::pending_callouts;
+use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
+use crate::vm::request_info::{ResolvedRequest, StreamPhase};
 
 /// The first tick fetches; a later one finds within this time what another VM
 /// fetched. One read of shared data each.
@@ -27,10 +26,16 @@ const TICK: Duration = Duration::from_millis(10);
 /// Largest configuration read, in bytes; the reader has its own, smaller bound.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
+thread_local! {
+    /// The root contexts of this VM, one for each configuration, by their ids.
+    static ROOTS: RefCell<Vec<(u32, Weak<RootState>)>> = RefCell::default();
+}
+
 /// The root context as the SDK has it.
 pub(crate) struct FilterRoot(Rc<RootState>);
 
-/// What is of a root context, for the SDK's callbacks and for our own.
+/// What belongs to a root context. The SDK owns the context itself; responses of callouts
+/// find this here.
 pub(crate) struct RootState {
     id: u32,
     plugin: Rc<RefCell<Option<Plugin>>>,
@@ -45,7 +50,7 @@ impl FilterRoot {
             plugin: Rc::default(),
             tick_period_set: Cell::default(),
         });
-        callout_response::register(id, &state);
+        register(id, &state);
         FilterRoot(state)
     }
 }
@@ -71,14 +76,14 @@ impl RootState {
         log_start(&document);
         // APISIX has no ticks, and its requests call out themselves.
         if configuration.host == Host::Apisix {
-            callout_response::enable_request_callouts();
+            pending_callouts::enable_request_callouts();
         } else if !self.tick_period_set.get() {
             hostcalls::set_tick_period(TICK)
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
             self.tick_period_set.set(true);
         }
         let mut plugin = Plugin::new(&configuration, self.id).map_err(|why| vec![why])?;
-        plugin.load_shared_key_set();
+        plugin.authorizer.load_shared_key_set();
         *self
             .plugin
             .try_borrow_mut()
@@ -91,21 +96,6 @@ impl RootState {
             "caracal: REVOCATION IS DISABLED: a revoked mandate is accepted until it expires (configuration key \"revocation\")",
         );
         Ok(())
-    }
-
-    /// Asks the companion when it is time to, and goes on with what is under way.
-    fn poll(&self, plugin: &mut Plugin, now_ms: u64) {
-        let Some(feed) = &plugin.feed else { return };
-        let Ok(mut feed) = feed.try_borrow_mut() else {
-            return;
-        };
-        let Some(poll) = feed.tick(&mut plugin.metrics, now_ms) else {
-            return;
-        };
-        match feed.companion.fetch_page(&poll.path, poll.timeout_ms) {
-            Ok(token) => feed.set_poll_token(token),
-            Err(_) => feed.poll_dispatch_failed(&mut plugin.metrics, now_ms),
-        }
     }
 
     /// Answers or resumes requests, each under its own context.
@@ -139,36 +129,24 @@ impl RootState {
         self.tick_period_set.get()
     }
 
-    /// A callout has ended.
-    pub(crate) fn on_callout_response(&self, token: u32, num_headers: usize, body_size: usize) {
+    /// A callout that a tick made has ended.
+    pub(crate) fn on_callout_response(&self, response: HttpCallResponse) {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return;
         };
         let (Some(plugin), Some(now_ms)) = (plugin.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
-        if let Some(pending_fetch) = plugin.take_fetch(token) {
-            let answer =
-                callouts::read_response(plugin.host, num_headers, body_size, MAX_DOCUMENT_BYTES);
-            plugin.on_fetch_response(&pending_fetch, answer, now_ms);
-        } else if !plugin.is_pending_poll(token) {
-            return;
-        } else {
-            let answer =
-                callouts::read_response(plugin.host, num_headers, body_size, MAX_PAGE_BYTES);
-            plugin.on_poll_response(answer, now_ms);
-        }
-        let resolved = plugin.resolve_waiting(now_ms);
+        let resolved = plugin.on_callout_response(response, now_ms);
         self.apply_resolved(plugin, resolved);
     }
 
-    /// A request's own callout has ended: the request is answered or goes on, or waits for
-    /// another call that it has just made.
+    /// A request's own callout has ended. The request is answered or goes on, or waits for
+    /// another callout that it has just made.
     pub(crate) fn on_request_callout_response(
         &self,
         stream: u32,
-        num_headers: usize,
-        size: usize,
+        response: HttpCallResponse,
     ) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return outcome::reply_unavailable("The edge is busy with itself");
@@ -176,9 +154,7 @@ impl RootState {
         let Some(plugin) = plugin.as_mut() else {
             return outcome::reply_unavailable("The edge is not configured");
         };
-        let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
-        let answer = callouts::read_response(plugin.host, num_headers, size, max);
-        let resolved = match plugin.on_callout_response(stream, answer) {
+        let resolved = match plugin.on_request_callout_response(stream, response) {
             Some(CalloutEnd::Decided(resolved)) => resolved,
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
             None => return outcome::reply_unavailable("The edge was configured anew meanwhile"),
@@ -190,21 +166,34 @@ impl RootState {
         next
     }
 
-    fn tick(&self) {
+    fn on_tick(&self) {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return;
         };
         let (Some(plugin), Some(now_ms)) = (plugin.as_mut(), wasi::monotonic_ms()) else {
             return;
         };
-        plugin.load_shared_key_set();
-        plugin.report_key_set_turn(now_ms);
-        let resolved = plugin.resolve_waiting(now_ms);
-        plugin.fetch_if_due(now_ms);
-        self.poll(plugin, now_ms);
-        plugin.report(now_ms);
+        let resolved = plugin.on_tick(now_ms);
         self.apply_resolved(plugin, resolved);
     }
+}
+
+fn register(root: u32, state: &Rc<RootState>) {
+    ROOTS.with(|roots| {
+        if let Ok(mut roots) = roots.try_borrow_mut() {
+            roots.retain(|(id, known)| *id != root && known.strong_count() > 0);
+            roots.push((root, Rc::downgrade(state)));
+        }
+    });
+}
+
+/// The root context of an id, while it lives.
+pub(crate) fn find(id: u32) -> Option<Rc<RootState>> {
+    ROOTS.with(|roots| {
+        let roots = roots.try_borrow().ok()?;
+        let found = roots.iter().find(|(known, _)| *known == id);
+        found.and_then(|(_, root)| root.upgrade())
+    })
 }
 
 impl Context for FilterRoot {}
@@ -215,7 +204,7 @@ impl RootContext for FilterRoot {
             Ok(()) => true,
             Err(errors) => {
                 let said = errors.join("\n");
-                if callout_response::is_first_refusal(&said) {
+                if configuration_errors::is_first_time(&said) {
                     for error in errors {
                         hostcalls::log(
                             LogLevel::Critical,
@@ -229,7 +218,7 @@ impl RootContext for FilterRoot {
     }
 
     fn on_tick(&mut self) {
-        self.0.tick();
+        self.0.on_tick();
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

@@ -5,33 +5,13 @@ use std::rc::Rc;
 use caracal_mandate::Mandate;
 use caracal_mandate::decide::Verdict;
 use caracal_mandate::forward::{self, RESOURCE_HEADER};
-use caracal_mandate::mandate::Fingerprint;
 use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
-use caracal_mandate::resources::ResourceId;
 
 use caracal_mandate::config::Host;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
-use crate::vm::plugin::{Plugin, StreamPhase};
-
-/// What of a request outlives its header callback.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestInfo {
-    pub(crate) format: ReplyFormat,
-    /// Of the bearer token, verified or not; for logs.
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// The resource that it is for, once that is known.
-    pub(crate) resource: Option<ResourceId>,
-}
-
-impl RequestInfo {
-    /// One of which nothing is known.
-    pub(crate) const UNKNOWN: RequestInfo = RequestInfo {
-        format: ReplyFormat::Http,
-        fingerprint: None,
-        resource: None,
-    };
-}
+use crate::vm::plugin::Plugin;
+use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// Carries out a verdict for the request of the effective context, and says
 /// where that leaves it. What cannot be carried out refuses.
@@ -40,7 +20,7 @@ pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict
         Verdict::Admitted(mandate) => match admit(plugin, request, &mandate) {
             Ok(()) => {
                 write_filter_state(plugin, "admitted", None, request, Some(&mandate));
-                plugin.metrics.admitted();
+                plugin.authorizer.metrics.admitted();
                 StreamPhase::Continued
             }
             Err(_) => {
@@ -67,7 +47,7 @@ pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
         return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
     write_filter_state(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);
-    plugin.metrics.excluded();
+    plugin.authorizer.metrics.excluded();
     StreamPhase::Continued
 }
 
@@ -81,7 +61,7 @@ pub(crate) fn refuse(
 ) -> StreamPhase {
     let code = refusal.code();
     write_filter_state(plugin, "refused", Some(code.as_str()), request, mandate);
-    plugin.metrics.refused(code);
+    plugin.authorizer.metrics.refused(code);
     send_local_reply(request, refusal, Some(plugin.host));
     StreamPhase::Replied
 }
@@ -204,14 +184,14 @@ fn set_principal_headers(
     };
     if let Some(id) = request
         .resource
-        .and_then(|resource| plugin.forwarded_resource(resource))
+        .and_then(|resource| plugin.authorizer.forwarded_resource(resource))
     {
         set(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
     }
     for (name, value) in plugin.forwarding.principal(mandate.claims()) {
         match value {
             Some(value) => set(name.as_bytes(), value.as_bytes())?,
-            None => plugin.metrics.header_not_sent(),
+            None => plugin.authorizer.metrics.header_not_sent(),
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use caracal_mandate::config::{Configuration, Feed, Host, JwksTarget};
 use caracal_mandate::failure::{Cause, Kind, Turn};
 
+use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, LogLevel, MapType, Status};
 
 /// Who asks, in the logs of the STS and the companion.
@@ -213,12 +214,12 @@ fn envoy_local_reply(status: u16, body_size: usize) -> Option<CalloutFailure> {
 
 /// The answer to a callout, in its callback. One over `max` bytes is not read.
 #[inline(never)]
-pub(crate) fn read_response(
-    host: Host,
-    num_headers: usize,
-    body_size: usize,
-    max: usize,
-) -> CalloutResult {
+pub(crate) fn read_response(host: Host, response: HttpCallResponse, max: usize) -> CalloutResult {
+    let HttpCallResponse {
+        num_headers,
+        body_size,
+        ..
+    } = response;
     const NONE: &str = "no answer, or one that is too large";
     // An answer that Envoy itself cut short has no headers at all, and one that failed
     // on APISIX none that may be read but one by one.

@@ -1,17 +1,23 @@
-//! The key set: what this VM decides by, and the part that it plays in fetching it.
+//! The key set by which this VM decides, and this VM's part in fetching it. All VMs share
+//! one record; who holds the lease in it fetches for all.
 
+use caracal_mandate::config::{Configuration, Host};
 use caracal_mandate::failure::Kind;
-use caracal_mandate::keys::KeySet;
-use caracal_mandate::refresh::{Control, Fetch, Lease};
+use caracal_mandate::keys::{Algorithm, KeySet};
+use caracal_mandate::refresh::{Control, Fetch, Lease, Timing};
+
+use std::time::Duration;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
-use crate::vm::callouts::{self, CalloutFailure, CalloutResult, expect_document};
-use crate::vm::plugin::{Plugin, REPORT_INTERVAL_MS};
-use crate::vm::stores::StoredKeySet;
+use crate::vm::callouts::{self, CalloutFailure, CalloutResult, StsClient, expect_document};
+use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
+use crate::vm::metrics::Metrics;
 
 /// Attempts to write the control record when another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
+/// A damaged copy in shared data is replaced when the key set is older than this.
+const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
 
 /// A fetch that this VM has under way.
 pub(crate) struct PendingFetch {
@@ -33,17 +39,58 @@ impl PendingFetch {
 }
 
 /// The key set that this VM decides by, and the record that it came with.
-pub(crate) struct CurrentKeySet {
-    pub(crate) control: Control,
-    pub(crate) keys: KeySet,
+struct CurrentKeySet {
+    record: Control,
+    keys: KeySet,
 }
 
-impl Plugin {
-    /// Reads the shared record, and the key set when it is another one. Also at
-    /// the start of a VM, which is warm that way where others have fetched.
-    pub(crate) fn load_shared_key_set(&mut self) {
-        // A monotonic clock that stood still must not make the other one do so.
-        self.cached_unix_time = None;
+pub(crate) struct KeySetCache {
+    store: KeySetStore,
+    sts: StsClient,
+    timing: Timing,
+    algorithms: Vec<Algorithm>,
+    /// The shared record as last read.
+    pub(crate) record: Control,
+    current: Option<CurrentKeySet>,
+    /// The copy in shared data is not what was written.
+    stored_copy_damaged: bool,
+    /// A request that could not wait had a `kid` that is not in the key set.
+    pub(crate) unknown_kid_seen: bool,
+    pending_fetch: Option<PendingFetch>,
+    /// It was logged that shared data cannot be read.
+    shared_data_failed: bool,
+}
+
+impl KeySetCache {
+    #[cold]
+    pub(crate) fn new(configuration: &Configuration) -> Self {
+        let jwks = &configuration.jwks;
+        KeySetCache {
+            store: KeySetStore::new(configuration),
+            sts: StsClient::new(configuration),
+            timing: Timing {
+                timeout_ms: jwks.timeout_ms,
+                ttl_ms: jwks.ttl_s.saturating_mul(1_000),
+                max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),
+                retry_ms: match configuration.host {
+                    Host::Envoy | Host::Kong => 1_000,
+                    // There a request that lacks it is refused, and none waits for it.
+                    Host::Apisix => 20,
+                },
+            },
+            algorithms: configuration.algorithms.clone(),
+            record: Control::default(),
+            current: None,
+            stored_copy_damaged: false,
+            unknown_kid_seen: false,
+            pending_fetch: None,
+            shared_data_failed: false,
+        }
+    }
+
+    /// Reads the shared record, and the key set when it is another one. Also when a VM
+    /// starts: it is warm at once where others have fetched.
+    pub(crate) fn load_shared(&mut self) {
         match self.read_shared() {
             Ok(()) => self.shared_data_failed = false,
             Err(Status(status)) => {
@@ -63,9 +110,13 @@ impl Plugin {
         (self.record, _) = self.store.control()?;
         // Whoever fetched, it was fetched for this one too.
         self.unknown_kid_seen &= self.record.attempts == attempts;
-        let own = self.key_set_id();
+        let current = self.current_id();
         // Without an id the record was lost: what this VM holds ages by itself.
-        if self.record.key_set_id().is_none_or(|id| Some(id) == own) {
+        if self
+            .record
+            .key_set_id()
+            .is_none_or(|id| Some(id) == current)
+        {
             return Ok(());
         }
         match self.store.key_set(self.record.generation)? {
@@ -86,35 +137,44 @@ impl Plugin {
     fn install(&mut self, keys: KeySet) {
         self.stored_copy_damaged = false;
         self.current = Some(CurrentKeySet {
-            control: self.record,
+            record: self.record,
             keys,
         });
     }
 
-    /// The key set that this VM decides by.
-    pub(crate) fn key_set_id(&self) -> Option<(u64, u64)> {
+    /// The key set, unless there is none or it is too old to decide by.
+    pub(crate) fn usable(&self, now_ms: u64) -> Option<&KeySet> {
+        let usable = self
+            .current
+            .as_ref()
+            .filter(|current| current.record.is_usable(now_ms, self.timing));
+        usable.map(|current| &current.keys)
+    }
+
+    /// Names the key set by which this VM decides.
+    pub(crate) fn current_id(&self) -> Option<(u64, u64)> {
         self.current
             .as_ref()
-            .and_then(|current| current.control.key_set_id())
+            .and_then(|current| current.record.key_set_id())
     }
 
     /// Whether the key set there is has outlived its life, or will soon be of no use.
     pub(crate) fn is_past_ttl(&self, now_ms: u64) -> bool {
         let current = self.current.as_ref();
-        let age = current.and_then(|current| current.control.age_ms(now_ms));
+        let age = current.and_then(|current| current.record.age_ms(now_ms));
         let longest = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
         let soon = longest.saturating_mul(4) / 5;
         age.is_some_and(|age| age > self.timing.ttl_ms.min(soon))
     }
 
     /// Takes the lease for a fetch if one is due. The caller makes the call, and
-    /// says with [`Plugin::on_fetch_response`] what came of it.
+    /// says with [`KeySetCache::on_fetch_response`] what came of it.
     pub(crate) fn begin_fetch(&mut self, unknown_kid: bool, now_ms: u64) -> Option<PendingFetch> {
         let heal = self.stored_copy_damaged
             && self
                 .record
                 .age_ms(now_ms)
-                .is_some_and(|age| age > REPORT_INTERVAL_MS);
+                .is_some_and(|age| age > REPLACE_DAMAGED_AFTER_MS);
         self.begin_fetch_anyway(heal, unknown_kid, now_ms)
     }
 
@@ -154,8 +214,9 @@ impl Plugin {
     }
 
     /// The part of a tick that is about the key set: fetches it when that is due.
-    pub(crate) fn fetch_if_due(&mut self, now_ms: u64) {
-        let Some(mut pending_fetch) = self.begin_fetch(self.has_unknown_kid(), now_ms) else {
+    pub(crate) fn fetch_if_due(&mut self, unknown_kid: bool, metrics: &mut Metrics, now_ms: u64) {
+        let unknown_kid = self.unknown_kid_seen || unknown_kid;
+        let Some(mut pending_fetch) = self.begin_fetch(unknown_kid, now_ms) else {
             return;
         };
         match self.sts.key_set(None) {
@@ -167,9 +228,27 @@ impl Plugin {
             Err(_) => self.on_fetch_response(
                 &pending_fetch,
                 Err(CalloutFailure::dispatch_failed()),
+                metrics,
                 now_ms,
             ),
         }
+    }
+
+    /// Asks the STS from a request, and gives the token of the response. `at_most` is a
+    /// shorter wait than the configured one. None when the proxy does not take the call.
+    pub(crate) fn dispatch(
+        &mut self,
+        pending_fetch: &PendingFetch,
+        at_most: Option<Duration>,
+        metrics: &mut Metrics,
+        now_ms: u64,
+    ) -> Option<u32> {
+        let token = self.sts.key_set(at_most).ok();
+        if token.is_none() {
+            let failure = Err(CalloutFailure::dispatch_failed());
+            self.on_fetch_response(pending_fetch, failure, metrics, now_ms);
+        }
+        token
     }
 
     /// Lets the next tick but some make a call that the proxy did not take. False when
@@ -200,14 +279,14 @@ impl Plugin {
 
     /// Says when requests begin or cease to be refused for want of a key set: once for
     /// all VMs, by the one that writes it down.
-    pub(crate) fn report_key_set_turn(&mut self, now_ms: u64) {
+    pub(crate) fn report_turn(&mut self, now_ms: u64) {
         if self.record.turned(now_ms, self.timing).is_some() {
-            self.key_set_turned(now_ms);
+            self.write_turn(now_ms);
         }
     }
 
     #[cold]
-    fn key_set_turned(&mut self, now_ms: u64) {
+    fn write_turn(&mut self, now_ms: u64) {
         let Ok((control, cas)) = self.store.control() else {
             return;
         };
@@ -240,10 +319,11 @@ impl Plugin {
     pub(crate) fn on_fetch_response(
         &mut self,
         pending_fetch: &PendingFetch,
-        answer: CalloutResult,
+        response: CalloutResult,
+        metrics: &mut Metrics,
         now_ms: u64,
     ) {
-        let parsed = expect_document(answer).and_then(|document| {
+        let parsed = expect_document(response).and_then(|document| {
             match KeySet::parse(&document, &self.algorithms) {
                 Ok(keys) => Ok((document, keys)),
                 Err(why) => Err(CalloutFailure::new(Kind::Unreadable, why.to_string())),
@@ -251,8 +331,7 @@ impl Plugin {
         });
         // What was wanted while this went on is there, or is asked for again.
         self.unknown_kid_seen = false;
-        self.metrics
-            .jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
+        metrics.jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {
             let (Ok(version), Ok((control, cas))) =
                 (self.store.key_set_version(), self.store.control())
@@ -310,6 +389,15 @@ impl Plugin {
             LogLevel::Error,
             "caracal: the key set that was fetched could not be shared",
         );
+    }
+
+    /// Reports the age of the key set, and the number of its keys that are not used.
+    pub(crate) fn report(&self, metrics: &mut Metrics, since_start_ms: u64, now_ms: u64) {
+        let current = self.current.as_ref();
+        let age_ms = current.and_then(|current| current.record.age_ms(now_ms));
+        let skipped = current.map_or(0, |current| current.keys.skipped());
+        metrics.jwks_age(age_ms.unwrap_or(since_start_ms));
+        metrics.jwks_keys_skipped(skipped);
     }
 }
 

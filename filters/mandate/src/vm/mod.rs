@@ -4,12 +4,17 @@
 //! What may live here: what outlives a callback. Nothing here reads or changes the request
 //! of the current callback; `request` does.
 
+pub(crate) mod authorizer;
 pub(crate) mod callouts;
 pub(crate) mod key_set;
+pub(crate) mod key_set_store;
 pub(crate) mod metrics;
+pub(crate) mod pending_callouts;
 pub(crate) mod plugin;
 pub(crate) mod request_callouts;
+pub(crate) mod request_info;
 pub(crate) mod revocation;
 pub(crate) mod shared_data;
 pub(crate) mod signatures;
-pub(crate) mod stores;
+pub(crate) mod time_slice;
+pub(crate) mod waiting;

@@ -1,24 +1,22 @@
-//! Requests that call out for themselves: on APISIX nothing ticks, and no request can
-//! wait for another's call. Each waits for its own: one for the key set where that is
-//! lacking, then, made in the callback of the first, one to the companion. It is decided
-//! by what is there after the last.
+//! Requests that make callouts themselves, where nothing ticks and no request can wait for
+//! another's callout (APISIX). A request calls the STS when the key set is missing, then, in
+//! the callback of that, the companion. It is decided when its last callout has ended.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_mandate::Mandate;
+use caracal_mandate::config::Limits;
 use caracal_mandate::decide::{Credential, Missing, Verdict};
 use caracal_mandate::refresh::Seen;
 
 use crate::abi::wasi;
-use crate::contexts::callout_response;
-use crate::request::outcome::RequestInfo;
+use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, unavailable};
 use crate::vm::callouts::{CalloutFailure, CalloutResult};
 use crate::vm::key_set::PendingFetch;
-use crate::vm::plugin::{
-    Authorization, Plugin, ResolvedRequest, StreamPhase, WaitReason, unavailable,
-};
+use crate::vm::pending_callouts;
+use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 
 /// Calls of one request: for the key set, once more for a key that it does not have, and
 /// to the companion.
@@ -57,7 +55,7 @@ pub(crate) struct PendingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
-    seen: Seen,
+    mark: Seen,
     call: Callout,
     began_ms: u64,
     /// Calls that it has made, this one with them.
@@ -66,11 +64,30 @@ pub(crate) struct PendingRequest {
     checked: bool,
 }
 
-impl Plugin {
-    /// Judges a request at once, or after the calls that it makes.
+pub(crate) struct RequestCallouts {
+    requests: Vec<PendingRequest>,
+    /// The root context of the configuration.
+    root: u32,
+    max: usize,
+    /// When a request that needs no new key set last waited for one in full.
+    full_wait_ms: u64,
+}
+
+impl RequestCallouts {
+    pub(crate) fn new(limits: &Limits, root: u32) -> Self {
+        RequestCallouts {
+            requests: Vec::new(),
+            root,
+            max: usize::try_from(limits.max_paused).unwrap_or(usize::MAX),
+            full_wait_ms: 0,
+        }
+    }
+
+    /// Decides on a request at once, or after the callouts that it makes.
     #[cold]
-    pub(crate) fn authorize_with_callout(
+    pub(crate) fn authorize(
         &mut self,
+        authorizer: &mut Authorizer,
         stream: u32,
         request: &RequestInfo,
         credential: Credential<'_>,
@@ -78,39 +95,46 @@ impl Plugin {
         now_ms: u64,
     ) -> Authorization {
         // Another configuration in this worker may have fetched.
-        self.load_shared_key_set();
-        self.report_key_set_turn(now_ms);
-        let verdict = self.decide(&credential, false, now_ms);
-        let seen = self.record.seen();
+        authorizer.load_shared_key_set();
+        authorizer.key_set.report_turn(now_ms);
+        let verdict = authorizer.decide(&credential, false, now_ms);
+        let mark = authorizer.key_set.record.seen();
         if let Verdict::NeedsKeySet(missing) = verdict
-            && self.record.due(now_ms, missing == Missing::Key).is_none()
-            && let Some(verdict) = self.verdict_without(WaitReason::KeySet(missing), seen, now_ms)
+            && authorizer
+                .key_set
+                .record
+                .due(now_ms, missing == Missing::Key)
+                .is_none()
+            && let Some(verdict) =
+                authorizer.verdict_without(WaitReason::KeySet(missing), mark, now_ms)
         {
             return Authorization::Decided(verdict);
         }
-        if self.callouts.len() >= self.max_paused {
-            self.callouts.retain(|pending| {
+        if self.requests.len() >= self.max {
+            self.requests.retain(|pending| {
                 let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
                 if !waits {
                     // An answer that comes after all is nobody's, and so a refusal.
-                    callout_response::cancel(pending.stream);
+                    pending_callouts::cancel(pending.stream);
                 }
                 waits
             });
         }
-        if self.callouts.len() >= self.max_paused {
+        if self.requests.len() >= self.max {
             return Authorization::Decided(refuse_if_missing(verdict));
         }
-        let Some((call, token)) = self.reserve_and_start(stream, phase, &verdict, now_ms) else {
+        let Some((call, token)) =
+            self.reserve_and_start(authorizer, stream, phase, &verdict, now_ms)
+        else {
             return Authorization::Decided(refuse_if_missing(verdict));
         };
-        callout_response::set_token(stream, token);
-        self.callouts.push(PendingRequest {
+        pending_callouts::set_token(stream, token);
+        self.requests.push(PendingRequest {
             stream,
             request: request.clone(),
             credential: credential.into_owned(),
             phase: Rc::clone(phase),
-            seen,
+            mark,
             call,
             began_ms: now_ms,
             calls: 1,
@@ -122,42 +146,48 @@ impl Plugin {
     /// Makes the call that a verdict asks for, once its answer is expected.
     fn reserve_and_start(
         &mut self,
+        authorizer: &mut Authorizer,
         stream: u32,
         phase: &Rc<Cell<StreamPhase>>,
         verdict: &Verdict,
         now_ms: u64,
     ) -> Option<(Callout, u32)> {
-        if !callout_response::reserve(stream, self.root, phase) {
+        if !pending_callouts::reserve(stream, self.root, phase) {
             return None;
         }
-        let made = self.start_callout(verdict, now_ms);
+        let made = self.start_callout(authorizer, verdict, now_ms);
         if made.is_none() {
-            callout_response::cancel(stream);
+            pending_callouts::cancel(stream);
         }
         made
     }
 
     /// Makes the call that a verdict asks for, or that is due anyway. None when there
     /// is nothing to call for, or the host did not take it.
-    fn start_callout(&mut self, verdict: &Verdict, now_ms: u64) -> Option<(Callout, u32)> {
+    fn start_callout(
+        &mut self,
+        authorizer: &mut Authorizer,
+        verdict: &Verdict,
+        now_ms: u64,
+    ) -> Option<(Callout, u32)> {
         match verdict {
             Verdict::NeedsKeySet(missing) => {
                 let wanted = *missing == Missing::Key;
-                let leased = self.begin_fetch(wanted, now_ms);
-                let pending_fetch = leased.or_else(|| self.fetch_without_lease(now_ms))?;
-                self.fetch_key_set(pending_fetch, None, now_ms)
+                let leased = authorizer.key_set.begin_fetch(wanted, now_ms);
+                let fetch = leased.or_else(|| self.fetch_without_lease(authorizer, now_ms))?;
+                fetch_key_set(authorizer, fetch, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
                 // A key set that has outlived its life comes first, or it would never
                 // be fetched where every mandate is new.
-                if let Some(call) = self.refresh_only(now_ms) {
+                if let Some(call) = self.refresh_only(authorizer, now_ms) {
                     return Some(call);
                 }
                 let is_same = |pending: &&PendingRequest| matches!(&pending.call, Callout::Check(one) if one.fingerprint() == mandate.fingerprint());
-                if self.callouts.iter().filter(is_same).count() >= MAX_CHECKS_PER_MANDATE {
+                if self.requests.iter().filter(is_same).count() >= MAX_CHECKS_PER_MANDATE {
                     return None;
                 }
-                let mut lookup = self.lookup.as_ref()?.try_borrow_mut().ok()?;
+                let mut lookup = authorizer.lookup.as_ref()?.try_borrow_mut().ok()?;
                 match lookup.query(mandate, now_ms) {
                     Ok(token) => Some((Callout::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
@@ -167,7 +197,7 @@ impl Plugin {
                     }
                 }
             }
-            Verdict::Admitted(_) => self.refresh_only(now_ms),
+            Verdict::Admitted(_) => self.refresh_only(authorizer, now_ms),
             Verdict::Refused(..) => None,
         }
     }
@@ -176,78 +206,70 @@ impl Plugin {
     /// it: nothing else would where all mandates are known. The wait is short, and whatever
     /// comes of it, the request is decided by what is there. An STS that is slower than
     /// that is heard by a new mandate's request: a known one must not wait for it.
-    fn refresh_only(&mut self, now_ms: u64) -> Option<(Callout, u32)> {
-        if !self.is_past_ttl(now_ms) {
+    fn refresh_only(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Option<(Callout, u32)> {
+        if !authorizer.key_set.is_past_ttl(now_ms) {
             return None;
         }
-        let waits_fully = self.mandate_was_new
-            && self.record.is_failing()
+        let waits_fully = authorizer.mandate_was_new
+            && authorizer.key_set.record.is_failing()
             && now_ms.saturating_sub(self.full_wait_ms) >= FULL_WAIT_EVERY_MS;
         let pending_fetch = match waits_fully {
-            true => self.begin_fetch_anyway(true, false, now_ms)?,
-            false => self.begin_fetch(false, now_ms)?,
+            true => authorizer.key_set.begin_fetch_anyway(true, false, now_ms)?,
+            false => authorizer.key_set.begin_fetch(false, now_ms)?,
         };
         if waits_fully {
             self.full_wait_ms = now_ms;
         }
         let at_most = (!waits_fully).then_some(REFRESH_ONLY_TIMEOUT);
-        self.fetch_key_set(pending_fetch, at_most, now_ms)
+        fetch_key_set(authorizer, pending_fetch, at_most, now_ms)
     }
 
     /// A fetch beside another's that is under way: nobody else is to wait for.
-    fn fetch_without_lease(&self, now_ms: u64) -> Option<PendingFetch> {
-        let fetches = self.callouts.iter();
+    fn fetch_without_lease(&self, authorizer: &Authorizer, now_ms: u64) -> Option<PendingFetch> {
+        let fetches = self.requests.iter();
         let fetches = fetches.filter(|pending| matches!(pending.call, Callout::KeySet(_)));
-        let may = self.record.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
+        let may = authorizer.key_set.record.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
         may.then(|| PendingFetch::without_lease(now_ms))
-    }
-
-    fn fetch_key_set(
-        &mut self,
-        pending_fetch: PendingFetch,
-        at_most: Option<Duration>,
-        now_ms: u64,
-    ) -> Option<(Callout, u32)> {
-        match self.sts.key_set(at_most) {
-            Ok(token) => Some((Callout::KeySet(pending_fetch), token)),
-            Err(_) => {
-                self.on_fetch_response(
-                    &pending_fetch,
-                    Err(CalloutFailure::dispatch_failed()),
-                    now_ms,
-                );
-                None
-            }
-        }
     }
 
     /// The call of a request was answered, or came to nothing: it is decided now, or makes
     /// the next call. `None` when no such request waits.
-    pub(crate) fn on_callout_response(
+    pub(crate) fn on_response(
         &mut self,
+        authorizer: &mut Authorizer,
         stream: u32,
-        answer: CalloutResult,
+        response: CalloutResult,
     ) -> Option<CalloutEnd> {
-        let mut pending = self.remove_callout(stream)?;
+        let mut pending = self.remove(stream)?;
         let Some(now_ms) = wasi::monotonic_ms() else {
-            return Some(pending.decided(unavailable("The edge has no clock")));
+            return Some(pending.decided(no_clock()));
         };
         match &pending.call {
-            Callout::KeySet(pending_fetch) => self.on_fetch_response(pending_fetch, answer, now_ms),
+            Callout::KeySet(fetch) => {
+                let metrics = &mut authorizer.metrics;
+                authorizer
+                    .key_set
+                    .on_fetch_response(fetch, response, metrics, now_ms);
+            }
             Callout::Check(mandate) => {
                 pending.checked = true;
-                if let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut()) {
-                    lookup.on_response(mandate, answer, pending.began_ms, now_ms);
+                if let Some(Ok(mut lookup)) = authorizer.lookup.as_ref().map(|a| a.try_borrow_mut())
+                {
+                    lookup.on_response(mandate, response, pending.began_ms, now_ms);
                 }
             }
         }
-        self.load_shared_key_set();
-        self.report_key_set_turn(now_ms);
-        let verdict = self.decide(&pending.credential, pending.checked, now_ms);
+        authorizer.load_shared_key_set();
+        authorizer.key_set.report_turn(now_ms);
+        let verdict = authorizer.decide(&pending.credential, pending.checked, now_ms);
         if let Verdict::NeedsKeySet(missing) = verdict
-            && self.record.due(now_ms, missing == Missing::Key).is_none()
+            && authorizer
+                .key_set
+                .record
+                .due(now_ms, missing == Missing::Key)
+                .is_none()
             && let Some(verdict) =
-                self.verdict_without(WaitReason::KeySet(missing), pending.seen, now_ms)
+                authorizer.verdict_without(WaitReason::KeySet(missing), pending.mark, now_ms)
         {
             return Some(pending.decided(verdict));
         }
@@ -259,14 +281,14 @@ impl Plugin {
         if !lacks || pending.calls >= MAX_CALLS {
             return Some(pending.decided(refuse_if_missing(verdict)));
         }
-        match self.reserve_and_start(stream, &pending.phase, &verdict, now_ms) {
+        match self.reserve_and_start(authorizer, stream, &pending.phase, &verdict, now_ms) {
             // Nothing may be replied now: the host would lose it.
             Some((call, token)) => {
-                callout_response::set_token(stream, token);
+                pending_callouts::set_token(stream, token);
                 pending.call = call;
                 pending.began_ms = now_ms;
                 pending.calls = pending.calls.saturating_add(1);
-                self.callouts.push(pending);
+                self.requests.push(pending);
                 Some(CalloutEnd::AnotherCallout)
             }
             None => Some(pending.decided(refuse_if_missing(verdict))),
@@ -274,22 +296,22 @@ impl Plugin {
     }
 
     /// A request has ended before its call was answered: what it asked, the next asks.
-    pub(crate) fn cancel_callout(&mut self, stream: u32) {
-        let pending = self.remove_callout(stream);
+    pub(crate) fn cancel(&mut self, authorizer: &Authorizer, stream: u32) {
+        let pending = self.remove(stream);
         if let Some(Callout::Check(mandate)) = pending.map(|pending| pending.call)
-            && let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut())
+            && let Some(Ok(mut lookup)) = authorizer.lookup.as_ref().map(|a| a.try_borrow_mut())
         {
             lookup.abandon(&mandate);
         }
     }
 
     /// Takes out a request that waits for its own call.
-    fn remove_callout(&mut self, stream: u32) -> Option<PendingRequest> {
-        let place = self
-            .callouts
+    fn remove(&mut self, stream: u32) -> Option<PendingRequest> {
+        let index = self
+            .requests
             .iter()
             .position(|pending| pending.stream == stream)?;
-        Some(self.callouts.swap_remove(place))
+        Some(self.requests.swap_remove(index))
     }
 }
 
@@ -302,6 +324,19 @@ impl PendingRequest {
             verdict,
         })
     }
+}
+
+fn fetch_key_set(
+    authorizer: &mut Authorizer,
+    fetch: PendingFetch,
+    at_most: Option<Duration>,
+    now_ms: u64,
+) -> Option<(Callout, u32)> {
+    let metrics = &mut authorizer.metrics;
+    let token = authorizer
+        .key_set
+        .dispatch(&fetch, at_most, metrics, now_ms)?;
+    Some((Callout::KeySet(fetch), token))
 }
 
 /// What becomes of a request that makes no call, or no other.

@@ -1,11 +1,19 @@
-//! What stands in for shared data on hosts whose own is none, or unsafe as a store:
-//! memory of this VM, by the same rules, so that the configurations in one worker share
-//! what they fetch, and a lease is one's. A map goes with the last who holds it.
+//! Values that VMs share: in the proxy's shared data, or, where that is missing or unsafe as
+//! a store, in this worker's memory by the same compare-and-set rules. So all
+//! configurations in a worker share one fetch and one lease. A map in memory goes with its
+//! last user.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use caracal_mandate::config::Host;
+use sha2::{Digest as _, Sha256};
+
 use crate::abi::hostcalls::{self, SharedValue, Status};
+
+/// A version number that no key ever has: a write against it inserts a missing
+/// key and fails on an existing one, where 0 would overwrite.
+pub(crate) const CAS_UNWRITTEN: u32 = u32::MAX;
 
 /// Keys in order with their values.
 type WorkerMap = RefCell<Vec<(String, SharedValue)>>;
@@ -24,10 +32,21 @@ pub(crate) enum SharedData {
 }
 
 impl SharedData {
+    /// APISIX has no shared data. Kong's finds a key by the CRC-32 of its name alone, evicts
+    /// entries and can return torn values.
+    #[cold]
+    pub(crate) fn for_host(host: Host, name: &str) -> Self {
+        if host.is_nginx() {
+            SharedData::worker_local(name)
+        } else {
+            SharedData::Proxy
+        }
+    }
+
     /// The worker's own, found by all who name it alike: a name says everything that
     /// the values were fetched for.
     #[cold]
-    pub(crate) fn worker_local(name: &str) -> Self {
+    fn worker_local(name: &str) -> Self {
         let found = WORKER_MAPS.with(|maps| {
             let mut maps = maps.try_borrow_mut().ok()?;
             maps.retain(|(_, map)| map.strong_count() > 0);
@@ -86,4 +105,17 @@ fn write(map: &WorkerMap, key: &str, value: &[u8], cas: u32) -> Result<bool, Sta
     known.value.clear();
     known.value.extend_from_slice(value);
     Ok(true)
+}
+
+/// 128 bits in hex that stand for a list of texts.
+pub(crate) fn namespace_digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        // The length first, so that no two lists of texts run together.
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    let digest = hash.finalize();
+    let bytes = digest.iter().take(16);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }

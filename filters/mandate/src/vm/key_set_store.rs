@@ -1,22 +1,13 @@
-//! What all VMs of a proxy share, in the host's shared data, or, on nginx, all
-//! configurations of a worker in its memory: the control record
-//! of [`caracal_mandate::refresh`], the key set as the STS sent it, and the
-//! revocation state of [`caracal_mandate::revocation`]. A fixed set of keys, each
-//! value with a version, a length and a checksum: any plugin under the same
-//! `vm_id` can write there.
+//! The key set in shared data: the control record of [`caracal_mandate::refresh`] and the
+//! document as the STS sent it. Any plugin with the same `vm_id` can write there, so each
+//! value has a version and a checksum, and a damaged one counts as missing.
 
-use caracal_mandate::config::{Configuration, Feed, Host};
+use caracal_mandate::config::Configuration;
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
 use caracal_mandate::refresh::Control;
-use caracal_mandate::revocation::log::ChunkName;
-use sha2::{Digest as _, Sha256};
 
-use crate::abi::hostcalls::{SharedValue, Status};
-use crate::vm::shared_data::SharedData;
-
-/// A version number that no key ever has: a write against it inserts a missing
-/// key and fails on an existing one, where 0 would overwrite.
-const CAS_UNWRITTEN: u32 = u32::MAX;
+use crate::abi::hostcalls::Status;
+use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 const MAGIC: &[u8] = b"CRK1";
 
@@ -58,7 +49,7 @@ impl KeySetStore {
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
         let name = namespace_digest(&texts);
         KeySetStore {
-            data: backend_for(configuration.host, &name),
+            data: SharedData::for_host(configuration.host, &name),
             control: format!("caracal/v3/{name}/control"),
             key_set: format!("caracal/v3/{name}/key_set"),
         }
@@ -135,115 +126,6 @@ fn audiences(configuration: &Configuration) -> String {
     match all.as_slice() {
         [one] => (*one).to_owned(),
         several => namespace_digest(several),
-    }
-}
-
-/// 128 bits in hex that stand for a list of texts.
-fn namespace_digest(texts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for text in texts {
-        // The length first, so that no two lists of texts run together.
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    }
-    let digest = hash.finalize();
-    let bytes = digest.iter().take(16);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The names of the revocation state. Configurations that ask the same companion
-/// in the same way about the same zone share one.
-#[derive(Debug)]
-pub(crate) struct RevocationLogStore {
-    data: SharedData,
-    prefix: String,
-    head: String,
-}
-
-impl RevocationLogStore {
-    /// The version of a key that was never written.
-    pub(crate) const CAS_UNWRITTEN: u32 = CAS_UNWRITTEN;
-
-    pub(crate) fn new(configuration: &Configuration, feed: &Feed) -> Self {
-        let numbers = [
-            configuration.limits.max_anchors,
-            feed.max_staleness_s,
-            feed.poll_interval_ms,
-        ];
-        let numbers = numbers.map(|n| n.to_string());
-        // The token too: one that is wrong must not spoil the state of others.
-        let mut texts: Vec<&str> = vec![
-            &configuration.zone_id,
-            &feed.upstream,
-            feed.token.as_ref().map_or("", |token| token.expose()),
-        ];
-        texts.extend(numbers.iter().map(String::as_str));
-        // Nor may one that forgets anchors early, because it bounds the life of
-        // mandates, write the log of one that does not.
-        let kept = crate::vm::revocation::poller::max_anchor_life_s(configuration)
-            .map(|keep_s| format!("kept {keep_s}"));
-        texts.extend(kept.as_deref());
-        // Whoever asks in the clear must not decide for one who asks over TLS.
-        if let Some(tls) = feed.tls {
-            texts.push(if tls { "tls" } else { "plain" });
-        }
-        let name = namespace_digest(&texts);
-        let prefix = format!("caracal/v3/{name}/revocation");
-        RevocationLogStore {
-            data: backend_for(configuration.host, &prefix),
-            head: format!("{prefix}/head"),
-            prefix,
-        }
-    }
-
-    /// The head's bytes, none when it was never written, and its version.
-    pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Status> {
-        self.read(&self.head)
-    }
-
-    /// `false` when another VM wrote meanwhile.
-    pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Status> {
-        self.data.set(&self.head, bytes, cas)
-    }
-
-    pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<SharedValue>, Status> {
-        self.data.get(&self.key(name))
-    }
-
-    /// What stands where a chunk will be written, and its version.
-    pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Status> {
-        self.read(&self.key(name))
-    }
-
-    /// `false` when another VM wrote meanwhile.
-    pub(crate) fn write_chunk(
-        &self,
-        name: ChunkName,
-        bytes: &[u8],
-        cas: u32,
-    ) -> Result<bool, Status> {
-        self.data.set(&self.key(name), bytes, cas)
-    }
-
-    fn key(&self, name: ChunkName) -> String {
-        format!("{}/{}/{}", self.prefix, name.set, name.index)
-    }
-
-    fn read(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
-        Ok(match self.data.get(key)? {
-            Some(shared) => (shared.value, shared.cas),
-            None => (Vec::new(), CAS_UNWRITTEN),
-        })
-    }
-}
-
-/// nginx's own shared data are none, or confuse keys, evict and tear (HOSTS, "Kong").
-#[cold]
-fn backend_for(host: Host, name: &str) -> SharedData {
-    if host.is_nginx() {
-        SharedData::worker_local(name)
-    } else {
-        SharedData::Proxy
     }
 }
 

@@ -1,0 +1,248 @@
+//! Decides by what this VM has now: the key set, the revocation state, known mandates and
+//! the time. It neither waits nor calls out; what is missing, the verdict says.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use caracal_mandate::cache::MandateCache;
+use caracal_mandate::config::{Configuration, Host, Revocation};
+use caracal_mandate::decide::{
+    Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
+};
+use caracal_mandate::refresh::{Outlook, Seen};
+use caracal_mandate::refusal::Refusal;
+use caracal_mandate::resources::ResourceId;
+use caracal_mandate::revocation::{Disabled, RevocationView};
+
+use crate::abi::wasi;
+use crate::vm::key_set::KeySetCache;
+use crate::vm::metrics::Metrics;
+use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
+use crate::vm::revocation::poller::{LogView, RevocationFeed};
+use crate::vm::signatures::SignatureBackend;
+
+/// What a decision needs and this VM does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitReason {
+    KeySet(Missing),
+    Revocations,
+}
+
+pub(crate) struct Authorizer {
+    verifier: Verifier,
+    known_mandates: MandateCache,
+    signatures: SignatureBackend,
+    pub(crate) key_set: KeySetCache,
+    /// A copy of the companion's log; none where revocation is disabled, or where requests
+    /// ask the companion.
+    pub(crate) feed: Option<RefCell<RevocationFeed>>,
+    /// The companion's answers, where requests ask it.
+    pub(crate) lookup: Option<Rc<RefCell<RevocationLookup>>>,
+    pub(crate) metrics: Metrics,
+    /// The wall clock as last read, with the monotonic time of that.
+    cached_unix_time: Option<(u64, u64)>,
+    /// The last decision checked a signature: the mandate is new in this VM.
+    pub(crate) mandate_was_new: bool,
+}
+
+impl Authorizer {
+    #[cold]
+    pub(crate) fn new(configuration: &Configuration) -> Result<Self, String> {
+        let host = configuration.host;
+        let (mut feed, mut lookup) = (None, None);
+        if let Revocation::Feed(settings) = &configuration.revocation {
+            match host {
+                Host::Envoy | Host::Kong => {
+                    feed = Some(RefCell::new(RevocationFeed::new(configuration, settings)));
+                }
+                Host::Apisix => lookup = Some(RevocationLookup::in_worker(configuration, settings)),
+            }
+        }
+        let max_cached = configuration.limits.max_cached_mandates;
+        Ok(Authorizer {
+            verifier: Verifier::from(configuration),
+            known_mandates: MandateCache::new(usize::try_from(max_cached).unwrap_or(usize::MAX)),
+            signatures: match host {
+                Host::Envoy => SignatureBackend::probe_host(),
+                Host::Kong | Host::Apisix => SignatureBackend::in_wasm(),
+            },
+            key_set: KeySetCache::new(configuration),
+            feed,
+            lookup,
+            metrics: Metrics::define(host)?,
+            cached_unix_time: None,
+            mandate_was_new: false,
+        })
+    }
+
+    /// The id of a resource as the upstream gets it.
+    pub(crate) fn forwarded_resource(&self, resource: ResourceId) -> Option<&str> {
+        self.verifier.resources().told(resource)
+    }
+
+    /// Decides as far as neither keys nor revocations are needed.
+    pub(crate) fn screen<'t>(&self, request: &RequestView<'t>) -> Result<Screened<'t>, Refusal> {
+        self.verifier.screen(request, &self.known_mandates)
+    }
+
+    /// Takes over the key set that is shared, if it is another one.
+    pub(crate) fn load_shared_key_set(&mut self) {
+        // A monotonic clock that stands still must not make the wall clock stand still too.
+        self.cached_unix_time = None;
+        self.key_set.load_shared();
+    }
+
+    /// Unix time in whole seconds. Read once in a millisecond.
+    fn unix_time_s(&mut self, now_ms: u64) -> Option<u64> {
+        if let Some((read_ms, unix_s)) = self.cached_unix_time
+            && read_ms == now_ms
+        {
+            return Some(unix_s);
+        }
+        let unix_s = wasi::unix_time_s()?;
+        self.cached_unix_time = Some((now_ms, unix_s));
+        Some(unix_s)
+    }
+
+    /// Decides by what there is. `already_checked`: the request has asked the companion,
+    /// and must do with its answer.
+    pub(crate) fn decide(
+        &mut self,
+        credential: &Credential<'_>,
+        already_checked: bool,
+        now_ms: u64,
+    ) -> Verdict {
+        let Some(now) = self.unix_time_s(now_ms) else {
+            return no_clock();
+        };
+        let signatures = self.signatures.recorder();
+        let log = self.feed.as_ref().map(|feed| LogView { feed, now_ms });
+        let lookup = self.lookup.as_ref().map(|lookup| lookup.try_borrow());
+        let answers = match &lookup {
+            None => None,
+            Some(Ok(lookup)) => Some(LookupView {
+                lookup,
+                already_checked,
+                now_ms,
+                was_unavailable: Cell::new(false),
+            }),
+            Some(Err(_)) => return unavailable("The edge is busy with itself"),
+        };
+        let revocation: &dyn RevocationView = match (&log, &answers) {
+            (Some(log), _) => log,
+            (None, Some(answers)) => answers,
+            (None, None) => &Disabled,
+        };
+        let context = Context {
+            keys: self.key_set.usable(now_ms),
+            revocation,
+            signatures: &signatures,
+            now,
+        };
+        let verdict = self
+            .verifier
+            .decide(credential, context, &mut self.known_mandates);
+        let was_unavailable = answers.is_some_and(|answers| answers.was_unavailable.get());
+        drop(lookup);
+        if was_unavailable {
+            self.record_lookup_refusal(now_ms);
+        }
+        let checks = signatures.into_results();
+        self.mandate_was_new = !checks.is_empty();
+        for (by, valid) in &checks {
+            self.metrics.signature_check(*by, *valid);
+        }
+        if let Verdict::Admitted(_) | Verdict::Refused(_, Some(_)) = verdict {
+            self.metrics.cache(checks.is_empty());
+        }
+        verdict
+    }
+
+    /// A request is refused because the companion has not answered about its mandate.
+    #[cold]
+    fn record_lookup_refusal(&self, now_ms: u64) {
+        if let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut()) {
+            lookup.record_refusal(now_ms);
+        }
+    }
+
+    /// The verdict on a request for which something is missing; `None` when it is worth
+    /// waiting for that.
+    pub(crate) fn verdict_without(
+        &self,
+        reason: WaitReason,
+        mark: Seen,
+        now_ms: u64,
+    ) -> Option<Verdict> {
+        let outlook = match reason {
+            WaitReason::KeySet(Missing::KeySet) => self.key_set.record.without_key_set(),
+            WaitReason::KeySet(Missing::Key) => self.key_set.record.without_key(mark, now_ms),
+            // Whoever decides finds out whether they will come.
+            WaitReason::Revocations => Outlook::Wait,
+        };
+        match outlook {
+            Outlook::Wait => None,
+            Outlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
+            Outlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+        }
+    }
+
+    /// Decides on a request that cannot wait. If something is missing it gets 503, and the
+    /// next tick fetches.
+    #[cold]
+    pub(crate) fn authorize_or_refuse(
+        &mut self,
+        credential: &Credential<'_>,
+        now_ms: u64,
+    ) -> Verdict {
+        match self.decide(credential, false, now_ms) {
+            Verdict::NeedsKeySet(missing) => {
+                let reason = WaitReason::KeySet(missing);
+                self.verdict_without(reason, self.key_set.record.seen(), now_ms)
+                    .unwrap_or_else(|| {
+                        self.key_set.unknown_kid_seen |= missing == Missing::Key;
+                        unavailable("The zone's key set is being fetched")
+                    })
+            }
+            Verdict::NeedsRevocations(_) => unavailable("The revocation state is being read"),
+            verdict => verdict,
+        }
+    }
+
+    /// Fetches the key set when that is due, from a tick.
+    pub(crate) fn fetch_key_set_if_due(&mut self, unknown_kid: bool, now_ms: u64) {
+        self.key_set
+            .fetch_if_due(unknown_kid, &mut self.metrics, now_ms);
+    }
+
+    /// Polls the companion when that is due, from a tick.
+    pub(crate) fn poll_companion_if_due(&mut self, now_ms: u64) {
+        if let Some(feed) = &self.feed
+            && let Ok(mut feed) = feed.try_borrow_mut()
+        {
+            feed.on_tick(&mut self.metrics, now_ms);
+        }
+    }
+
+    /// Reports ages and sizes.
+    pub(crate) fn report(&mut self, since_start_ms: u64, now_ms: u64) {
+        self.metrics.memory();
+        if let Some(feed) = &self.feed
+            && let Ok(feed) = feed.try_borrow()
+        {
+            feed.report(&mut self.metrics, since_start_ms, now_ms);
+        }
+        self.key_set
+            .report(&mut self.metrics, since_start_ms, now_ms);
+    }
+}
+
+/// A mandate is not refused for what the edge lacks: the request gets 503, and can be sent
+/// again.
+pub(crate) fn unavailable(what: &'static str) -> Verdict {
+    Verdict::Refused(Refusal::unavailable(what), None)
+}
+
+pub(crate) fn no_clock() -> Verdict {
+    unavailable("The edge has no clock")
+}

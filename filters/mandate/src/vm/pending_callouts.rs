@@ -1,0 +1,84 @@
+//! Which request waits for which callout. The proxy names the request or its root context
+//! when a response comes, so the list is one for all configurations in this VM.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::vm::request_info::StreamPhase;
+
+thread_local! {
+    /// Requests of this VM make callouts.
+    static REQUEST_CALLOUTS: Cell<bool> = const { Cell::new(false) };
+    static PENDING: RefCell<Vec<PendingCallout>> = RefCell::default();
+}
+
+/// A request that waits for its own callout.
+pub(crate) struct PendingCallout {
+    pub(crate) stream: u32,
+    /// The root context of its configuration.
+    pub(crate) root: u32,
+    /// The callout's token, once the proxy has taken it.
+    token: Option<u32>,
+    pub(crate) phase: Rc<Cell<StreamPhase>>,
+}
+
+/// From now on requests make callouts in this VM.
+pub(crate) fn enable_request_callouts() {
+    REQUEST_CALLOUTS.set(true);
+}
+
+/// Whether requests make callouts in this VM.
+pub(crate) fn are_request_callouts_enabled() -> bool {
+    REQUEST_CALLOUTS.get()
+}
+
+/// Expects the response of a callout that a request is about to make. False when nobody
+/// could match it to the request: then the callout must not be made.
+pub(crate) fn reserve(stream: u32, root: u32, phase: &Rc<Cell<StreamPhase>>) -> bool {
+    let phase = Rc::clone(phase);
+    PENDING.with(|all| {
+        all.try_borrow_mut()
+            .map(|mut all| {
+                all.push(PendingCallout {
+                    stream,
+                    root,
+                    token: None,
+                    phase,
+                });
+            })
+            .is_ok()
+    })
+}
+
+/// Notes the token of a callout that the proxy has taken.
+pub(crate) fn set_token(stream: u32, token: u32) {
+    PENDING.with(|all| {
+        if let Ok(mut all) = all.try_borrow_mut()
+            && let Some(pending) = all.iter_mut().find(|pending| pending.stream == stream)
+        {
+            pending.token = Some(token);
+        }
+    });
+}
+
+/// Expects no response any more: the callout was not made, or the request has ended.
+pub(crate) fn cancel(stream: u32) {
+    let _ = take(|pending| pending.stream == stream);
+}
+
+/// Takes out the request that a response is for. APISIX was seen to pass the request's
+/// context; its module's source says that it passes the root's. Both are accepted, and in
+/// the second case the token names the request.
+pub(crate) fn take_for(context: u32, token: u32) -> Option<PendingCallout> {
+    take(|pending| {
+        pending.stream == context || (pending.root == context && pending.token == Some(token))
+    })
+}
+
+fn take(which: impl Fn(&PendingCallout) -> bool) -> Option<PendingCallout> {
+    PENDING.with(|all| {
+        let mut all = all.try_borrow_mut().ok()?;
+        let index = all.iter().position(which)?;
+        Some(all.swap_remove(index))
+    })
+}

@@ -1,0 +1,97 @@
+//! Compaction of the shared log: whoever holds the lease writes a new image of it, without
+//! the entries that have expired, and then puts that in force. Meanwhile nothing is polled
+//! and nothing is swept.
+
+use caracal_mandate::revocation::anchors::Position;
+use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
+
+use crate::abi::hostcalls::Status;
+use crate::vm::revocation::shared_log::{SLICE_CHUNKS, SharedLog, whole_seconds};
+use crate::vm::time_slice::slice_exhausted;
+
+/// Expired entries that a log may hold besides a quarter of its live ones.
+const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
+
+/// The new image, as far as it is written.
+pub(crate) struct Compaction {
+    lease: u64,
+    image: u64,
+    at: Option<Position>,
+    len: u64,
+}
+
+/// Whether there is more to write.
+enum Progress {
+    More,
+    /// The new image is in force, or another VM has the lease, or it cannot be written: the
+    /// log that is there stays as good as it is.
+    Ended,
+}
+
+impl Compaction {
+    pub(crate) fn new(lease: u64, image: u64) -> Self {
+        Compaction {
+            lease,
+            image,
+            at: Some(Position::default()),
+            len: 0,
+        }
+    }
+
+    /// Whether too much of the log has expired.
+    pub(crate) fn is_due(log: &SharedLog) -> bool {
+        let live = u64::try_from(log.replica.anchors().len()).unwrap_or(u64::MAX);
+        let spare = (live / 4).saturating_add(SPARE_ENTRIES);
+        log.head.len > live.saturating_add(spare)
+    }
+
+    /// Writes as much as one callback has time for. Gives itself back when there is more to
+    /// write and the lease still holds.
+    pub(crate) fn go_on(mut self, log: &mut SharedLog, now_ms: u64) -> Option<Self> {
+        for _ in 0..SLICE_CHUNKS {
+            if slice_exhausted(now_ms) {
+                break;
+            }
+            match self.write_chunk(log, now_ms) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Ended) | Err(Status(_)) => return None,
+            }
+        }
+        // The next tick goes on, under a lease that lasts until then.
+        let renewed = log.head.renewed(now_ms, log.timing);
+        let goes_on = log.head.holds(self.lease) && matches!(log.write_head(renewed), Ok(true));
+        goes_on.then_some(self)
+    }
+
+    fn write_chunk(&mut self, log: &mut SharedLog, now_ms: u64) -> Result<Progress, Status> {
+        let Some(from) = self.at else {
+            log.read_head()?;
+            if !log.head.holds(self.lease) {
+                return Ok(Progress::Ended);
+            }
+            let next = log.head.replaced(self.image, self.len);
+            log.write_head(next.released(now_ms))?;
+            return Ok(Progress::Ended);
+        };
+        let full = usize::try_from(CHUNK_ENTRIES).unwrap_or(usize::MAX);
+        let now_s = whole_seconds(now_ms);
+        let (found, next) = log.replica.anchors().walk(from, now_s, full);
+        let set = 1_u64.wrapping_sub(log.head.set.min(1));
+        let name = ChunkName::at(self.image, set, self.len);
+        let (_, cas) = log.store.chunk_to_write(name)?;
+        log.read_head()?;
+        if !log.head.holds(self.lease) {
+            return Ok(Progress::Ended);
+        }
+        let mut chunk = Chunk::default();
+        for (id, expires) in found {
+            chunk.push(id, expires);
+        }
+        if !chunk.is_empty() && !log.store.write_chunk(name, &chunk.encode(name), cas)? {
+            return Ok(Progress::Ended);
+        }
+        self.len = self.len.saturating_add(chunk.len());
+        self.at = next;
+        Ok(Progress::More)
+    }
+}

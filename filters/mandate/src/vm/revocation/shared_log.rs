@@ -1,0 +1,172 @@
+//! The log of revoked anchors that all VMs share, and this VM's copy of it. The head says
+//! which chunks count; each VM reads what it does not have yet.
+
+use caracal_mandate::revocation::Availability;
+use caracal_mandate::revocation::head::{Head, Timing};
+use caracal_mandate::revocation::replica::Replica;
+
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::vm::revocation::log_store::RevocationLogStore;
+use crate::vm::time_slice::slice_exhausted;
+
+/// Chunks of the log that one callback reads or writes, whatever the clock says.
+pub(crate) const SLICE_CHUNKS: usize = 32;
+/// How often a record is read or written again because another VM writes it too.
+pub(crate) const ATTEMPTS: usize = 4;
+
+/// Seconds of the monotonic clock, in which expiries in the log are written.
+pub(crate) fn whole_seconds(now_ms: u64) -> u32 {
+    u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
+}
+
+/// Why a piece of the log could not be read.
+enum ReadError {
+    /// The host's call failed.
+    Status,
+    /// The chunk is not what it must be; it should belong to this image.
+    NotAsNamed(u64),
+}
+
+pub(crate) struct SharedLog {
+    pub(crate) store: RevocationLogStore,
+    pub(crate) timing: Timing,
+    /// The shared record as last read, its bytes, and the version to write against.
+    pub(crate) head: Head,
+    bytes: Vec<u8>,
+    cas: u32,
+    pub(crate) replica: Replica,
+    /// When a decision last found everything there, on the monotonic clock.
+    complete_ms: Option<u64>,
+    /// The log did not hold what the head says.
+    damaged: bool,
+}
+
+impl SharedLog {
+    pub(crate) fn new(store: RevocationLogStore, timing: Timing) -> Self {
+        SharedLog {
+            store,
+            timing,
+            head: Head::default(),
+            bytes: Vec::new(),
+            cas: RevocationLogStore::CAS_UNWRITTEN,
+            replica: Replica::default(),
+            complete_ms: None,
+            damaged: false,
+        }
+    }
+
+    /// Reads the shared record. Whether it is another one than before.
+    pub(crate) fn read_head(&mut self) -> Result<bool, Status> {
+        let (bytes, cas) = self.store.head()?;
+        self.cas = cas;
+        if bytes == self.bytes {
+            return Ok(false);
+        }
+        // A damaged record counts as none: nothing is confirmed, and whoever polls next
+        // writes a new one.
+        self.head = Head::decode(&bytes).unwrap_or_default();
+        self.bytes = bytes;
+        self.complete_ms = None;
+        Ok(true)
+    }
+
+    /// Writes the record against the version last read; `false` when another VM
+    /// wrote meanwhile.
+    #[inline(never)]
+    pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Status> {
+        let bytes = head.encode();
+        let written = self.store.write_head(&bytes, self.cas)?;
+        if written {
+            self.head = head;
+            self.bytes = bytes;
+            self.complete_ms = None;
+        }
+        Ok(written)
+    }
+
+    /// Reads the record, and then as much of the log as this VM lacks and one callback has
+    /// time for. Whether this VM has everything.
+    pub(crate) fn catch_up(&mut self, now_ms: u64) -> Result<bool, &'static str> {
+        const UNREADABLE: &str = "The revocation state cannot be read";
+        self.read_head().map_err(|_| UNREADABLE)?;
+        for _ in 0..ATTEMPTS {
+            let bad = match self.read_chunks(now_ms) {
+                Ok(all) => return Ok(all),
+                Err(ReadError::Status) => return Err(UNREADABLE),
+                Err(ReadError::NotAsNamed(image)) => image,
+            };
+            // The log moved on, or it is damaged: the head tells which. The chunks of an
+            // image that was replaced may be gone; then the image in force is read instead.
+            let moved = self.read_head().map_err(|_| UNREADABLE)?;
+            if !moved && bad == self.head.image {
+                self.damaged = true;
+                return Err("The revocation state is damaged");
+            }
+        }
+        Ok(false)
+    }
+
+    fn read_chunks(&mut self, now_ms: u64) -> Result<bool, ReadError> {
+        let mut chunks = 0;
+        while let Some(missing) = self.replica.lacking(&self.head) {
+            if chunks >= SLICE_CHUNKS || slice_exhausted(now_ms) {
+                return Ok(false);
+            }
+            chunks = chunks.saturating_add(1);
+            let chunk = self.store.chunk(missing.chunk);
+            let chunk = chunk.map_err(|_| ReadError::Status)?;
+            let bytes = chunk.as_ref().map(|chunk| chunk.value.as_slice());
+            self.replica
+                .take(missing, bytes, whole_seconds(now_ms))
+                .map_err(|_| ReadError::NotAsNamed(missing.chunk.image))?;
+        }
+        Ok(true)
+    }
+
+    /// The log does not hold what the head says. The next tick begins a new one.
+    pub(crate) fn mark_damaged(&mut self) {
+        self.damaged = true;
+    }
+
+    /// Whether it was found damaged since this was last asked.
+    pub(crate) fn take_damaged(&mut self) -> bool {
+        std::mem::take(&mut self.damaged)
+    }
+
+    /// Begins a new log in place of a damaged one. Until the companion's whole state is in
+    /// it, nothing is confirmed and requests are refused.
+    pub(crate) fn reset_damaged(&mut self, now_ms: u64) {
+        let reset = self.head.reset(now_ms);
+        if matches!(self.write_head(reset), Ok(true)) {
+            hostcalls::log(
+                LogLevel::Error,
+                "caracal: the shared revocation state is damaged and read anew: does another plugin write under this vm_id?",
+            );
+        }
+    }
+
+    /// Whether requests can be decided by what this VM knows now. The shared record is read
+    /// once in a millisecond, for a busy worker has tens of requests in one. What another VM
+    /// has written meanwhile counts that much later here.
+    pub(crate) fn availability(&mut self, now_ms: u64) -> Availability {
+        if self.complete_ms != Some(now_ms) {
+            self.complete_ms = None;
+            match self.catch_up(now_ms) {
+                Err(why) => return Availability::Unavailable(why),
+                Ok(false) => return Availability::Pending,
+                Ok(true) => self.complete_ms = Some(now_ms),
+            }
+        }
+        if self.head.over_capacity {
+            return Availability::Unavailable("More is revoked than this edge may hold");
+        }
+        match self.head.age_ms(now_ms) {
+            Some(age) if age <= self.timing.max_staleness_ms => Availability::Ready,
+            Some(_) => Availability::Unavailable("The revocation state is too old"),
+            None if self.head.is_failing() => {
+                Availability::Unavailable("The revocation state has not been read yet")
+            }
+            None => Availability::Pending,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Requests that wait for keys or revocations which somebody else fetches. Each has a
+//! deadline, and their number has a bound. Ticks and responses resolve them.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use caracal_mandate::config::Limits;
+use caracal_mandate::decide::{Credential, Missing, Verdict};
+use caracal_mandate::refresh::Seen;
+use caracal_mandate::revocation::{Availability, RevocationView as _};
+
+use crate::abi::wasi;
+use crate::vm::authorizer::{Authorizer, WaitReason, unavailable};
+use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
+use crate::vm::revocation::poller::LogView;
+use crate::vm::time_slice::SLICE_MS;
+
+struct WaitingRequest {
+    request: RequestInfo,
+    credential: Credential<'static>,
+    phase: Rc<Cell<StreamPhase>>,
+    mark: Seen,
+    reason: WaitReason,
+    deadline_ms: u64,
+    /// Fetches that had ended when it was last decided, and the key set of that decision:
+    /// as long as both are the same, deciding again changes nothing.
+    decided_at: u64,
+    key_set: Option<(u64, u64)>,
+}
+
+pub(crate) struct WaitingRequests {
+    /// By stream.
+    requests: BTreeMap<u32, WaitingRequest>,
+    max: usize,
+    timeout_ms: u64,
+}
+
+impl WaitingRequests {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        WaitingRequests {
+            requests: BTreeMap::new(),
+            max: usize::try_from(limits.max_paused).unwrap_or(usize::MAX),
+            timeout_ms: limits.pause_timeout_ms,
+        }
+    }
+
+    /// Decides on a request at once, or lets it wait.
+    pub(crate) fn authorize(
+        &mut self,
+        authorizer: &mut Authorizer,
+        stream: u32,
+        request: &RequestInfo,
+        credential: Credential<'_>,
+        phase: &Rc<Cell<StreamPhase>>,
+        now_ms: u64,
+    ) -> Authorization {
+        let verdict = authorizer.decide(&credential, false, now_ms);
+        let reason = match verdict {
+            Verdict::NeedsKeySet(missing) => WaitReason::KeySet(missing),
+            Verdict::NeedsRevocations(_) => WaitReason::Revocations,
+            verdict => return Authorization::Decided(verdict),
+        };
+        let mark = authorizer.key_set.record.seen();
+        if let Some(verdict) = authorizer.verdict_without(reason, mark, now_ms) {
+            return Authorization::Decided(verdict);
+        }
+        if self.requests.len() >= self.max {
+            return Authorization::Decided(unavailable("Too many requests wait at this edge"));
+        }
+        let waiting = WaitingRequest {
+            request: request.clone(),
+            credential: credential.into_owned(),
+            phase: Rc::clone(phase),
+            mark,
+            reason,
+            deadline_ms: now_ms.saturating_add(self.timeout_ms),
+            decided_at: authorizer.key_set.record.attempts,
+            key_set: authorizer.key_set.current_id(),
+        };
+        self.requests.insert(stream, waiting);
+        authorizer.metrics.paused(1);
+        Authorization::Paused
+    }
+
+    /// Takes out the requests that can be decided now, as far as the time for one
+    /// callback goes.
+    pub(crate) fn resolve(
+        &mut self,
+        authorizer: &mut Authorizer,
+        now_ms: u64,
+    ) -> Vec<ResolvedRequest> {
+        let mut resolved = Vec::new();
+        let revocations_pending = authorizer.feed.as_ref().is_some_and(|feed| {
+            let view = LogView { feed, now_ms };
+            !self.requests.is_empty() && view.availability() == Availability::Pending
+        });
+        let attempts = authorizer.key_set.record.attempts;
+        let key_set = authorizer.key_set.current_id();
+        let due: Vec<u32> = self
+            .requests
+            .iter()
+            .filter(|(_, waiting)| {
+                let may_have_come = match waiting.reason {
+                    WaitReason::KeySet(_) => {
+                        waiting.decided_at != attempts || waiting.key_set != key_set
+                    }
+                    WaitReason::Revocations => !revocations_pending,
+                };
+                may_have_come || waiting.deadline_ms <= now_ms
+            })
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in due {
+            let Some(now_ms) =
+                wasi::monotonic_ms().filter(|now| now.saturating_sub(now_ms) <= SLICE_MS)
+            else {
+                break;
+            };
+            let Some(mut waiting) = self.requests.remove(&stream) else {
+                continue;
+            };
+            let mut verdict = authorizer.decide(&waiting.credential, false, now_ms);
+            let reason = match verdict {
+                Verdict::NeedsKeySet(missing) => Some(WaitReason::KeySet(missing)),
+                Verdict::NeedsRevocations(_) => Some(WaitReason::Revocations),
+                Verdict::Admitted(_) | Verdict::Refused(..) => None,
+            };
+            if let Some(reason) = reason {
+                waiting.reason = reason;
+                waiting.decided_at = authorizer.key_set.record.attempts;
+                waiting.key_set = key_set;
+                verdict = match authorizer.verdict_without(reason, waiting.mark, now_ms) {
+                    Some(verdict) => verdict,
+                    None if waiting.deadline_ms <= now_ms => unavailable(match reason {
+                        WaitReason::KeySet(_) => "The zone's key set did not come in time",
+                        WaitReason::Revocations => "The revocation state did not come in time",
+                    }),
+                    None => {
+                        self.requests.insert(stream, waiting);
+                        continue;
+                    }
+                };
+            }
+            authorizer.metrics.paused(-1);
+            resolved.push(ResolvedRequest {
+                stream,
+                request: waiting.request,
+                phase: waiting.phase,
+                verdict,
+            });
+        }
+        resolved
+    }
+
+    /// Whether a request waits for a key that the key set does not have.
+    pub(crate) fn has_unknown_kid(&self) -> bool {
+        let waits = |waiting: &WaitingRequest| waiting.reason == WaitReason::KeySet(Missing::Key);
+        self.requests.values().any(waits)
+    }
+
+    /// Forgets a request whose stream has ended. True when it waited.
+    pub(crate) fn remove(&mut self, stream: u32) -> bool {
+        self.requests.remove(&stream).is_some()
+    }
+}
