@@ -6,6 +6,7 @@
 
 mod abi;
 mod contexts;
+mod proxy;
 mod request;
 mod vm;
 

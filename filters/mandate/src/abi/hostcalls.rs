@@ -25,6 +25,7 @@ impl Status {
     pub(crate) const CAS_MISMATCH: Status = Status(8);
     /// "Busy": what a host would say of a call within a call.
     pub(crate) const INTERNAL_FAILURE: Status = Status(10);
+    pub(crate) const UNIMPLEMENTED: Status = Status(12);
 }
 
 /// A header map, by the ABI's number.

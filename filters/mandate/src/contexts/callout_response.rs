@@ -2,7 +2,7 @@
 
 use crate::abi::exports::HttpCallResponse;
 use crate::contexts::root_context;
-use crate::request::outcome;
+use crate::request::local_reply;
 use crate::vm::pending_callouts;
 
 /// Hands a response to the request or the root context that waits for it.
@@ -13,13 +13,13 @@ pub(crate) fn deliver(response: HttpCallResponse) {
         // it gets one, whatever has become of its configuration.
         let phase = match root_context::find(pending.root) {
             Some(root) => root.on_request_callout_response(pending.stream, response),
-            None => outcome::reply_unavailable("The configuration is gone"),
+            None => local_reply::send_unavailable("The configuration is gone"),
         };
         pending.phase.set(phase);
     } else if let Some(root) = root_context::find(context).filter(|root| root.has_ticks()) {
         root.on_callout_response(response);
     } else if pending_callouts::are_request_callouts_enabled() {
         // A response that matches no request must not let one go on.
-        outcome::reply_unavailable("The edge does not know what this answers");
+        local_reply::send_unavailable("The edge does not know what this answers");
     }
 }

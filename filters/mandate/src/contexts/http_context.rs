@@ -10,8 +10,10 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
-use crate::request::head::RequestHeaders;
+use crate::request::head::RequestHead;
+use crate::request::local_reply;
 use crate::request::outcome;
+use crate::request::sanitizer;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
@@ -33,29 +35,27 @@ impl HttpFilter {
 
     fn on_headers(&self) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
-            return outcome::reply_unavailable("The edge is busy with itself");
+            return local_reply::send_unavailable("The edge is busy with itself");
         };
         let Some(plugin) = plugin.as_mut() else {
-            return outcome::reply_unavailable("The edge is not configured");
+            return local_reply::send_unavailable("The edge is not configured");
         };
-        let headers = match plugin
-            .verify_proxy()
-            .and_then(|()| RequestHeaders::read(plugin.host))
-        {
+        let proxy = plugin.proxy;
+        let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
             Err(refusal) => return outcome::refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None),
         };
         #[cfg(feature = "test-hooks")]
-        if crate::contexts::test_hooks::handle(&headers) {
+        if crate::contexts::test_hooks::handle(&headers, proxy) {
             return StreamPhase::Replied;
         }
-        let head = headers.head();
+        let head = RequestHead::of(&headers, proxy.capabilities());
         let view = head.view();
         let mut request = RequestInfo {
-            format: head.format(),
+            format: head.reply_format(proxy.capabilities()),
             ..RequestInfo::UNKNOWN
         };
-        if let Err(refusal) = headers.remove_reserved(&plugin.forwarding) {
+        if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
             return outcome::refuse(plugin, &request, &refusal, None);
         }
         match plugin.authorizer.screen(&view) {
@@ -103,9 +103,9 @@ impl HttpContext for HttpFilter {
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let stripped = self.plugin.try_borrow().is_ok_and(|plugin| {
-            plugin.as_ref().is_some_and(|plugin| {
-                RequestHeaders::remove_reserved_trailers(&plugin.forwarding).is_ok()
-            })
+            plugin
+                .as_ref()
+                .is_some_and(|plugin| sanitizer::sanitize_trailers(&plugin.forwarding).is_ok())
         });
         if !stripped {
             hostcalls::log(

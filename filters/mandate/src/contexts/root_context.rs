@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use caracal_mandate::config::{Configuration, Host, Revocation, digest};
+use caracal_mandate::config::{Configuration, Revocation, digest};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
@@ -14,6 +14,9 @@ use crate::abi::hostcalls::{self, BufferType, LogLevel};
 use crate::abi::wasi;
 use crate::contexts::configuration_errors;
 use crate::contexts::http_context::HttpFilter;
+use crate::proxy::Proxy;
+use crate::proxy::adapter::WhenMissing;
+use crate::request::local_reply;
 use crate::request::outcome;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
@@ -74,10 +77,11 @@ impl RootState {
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         log_start(&document);
-        // APISIX has no ticks, and its requests call out themselves.
-        if configuration.host == Host::Apisix {
+        let capabilities = Proxy::of(&configuration).capabilities();
+        if capabilities.when_missing == WhenMissing::CallOut {
             pending_callouts::enable_request_callouts();
-        } else if !self.tick_period_set.get() {
+        }
+        if capabilities.ticks && !self.tick_period_set.get() {
             hostcalls::set_tick_period(TICK)
                 .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
             self.tick_period_set.set(true);
@@ -149,15 +153,15 @@ impl RootState {
         response: HttpCallResponse,
     ) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
-            return outcome::reply_unavailable("The edge is busy with itself");
+            return local_reply::send_unavailable("The edge is busy with itself");
         };
         let Some(plugin) = plugin.as_mut() else {
-            return outcome::reply_unavailable("The edge is not configured");
+            return local_reply::send_unavailable("The edge is not configured");
         };
         let resolved = match plugin.on_request_callout_response(stream, response) {
             Some(CalloutEnd::Decided(resolved)) => resolved,
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
-            None => return outcome::reply_unavailable("The edge was configured anew meanwhile"),
+            None => return local_reply::send_unavailable("The edge was configured anew meanwhile"),
         };
         let next = outcome::apply(plugin, &resolved.request, resolved.verdict);
         if next == StreamPhase::Continued {

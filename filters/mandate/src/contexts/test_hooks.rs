@@ -3,25 +3,25 @@
 use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
 use crate::abi::hostcalls;
-use crate::request::head::RequestHeaders;
-use crate::vm::signatures::verify_with_host;
+use crate::proxy::Proxy;
+use crate::proxy::adapter::RequestHeaders;
 
 /// Does what a hook asks. `x-test-trap` traps. `x-test-signature` is
 /// `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind an `x`, and
 /// is answered with `wasm=BOOL host=BOOL`; the host is asked for ES256 only.
-pub(crate) fn handle(headers: &RequestHeaders) -> bool {
-    if headers.first("x-test-trap").is_some() {
+pub(crate) fn handle(headers: &RequestHeaders, proxy: Proxy) -> bool {
+    if headers.all("x-test-trap").next().is_some() {
         core::arch::wasm32::unreachable();
     }
-    let Some(question) = headers.first("x-test-signature") else {
+    let Some(question) = headers.all("x-test-signature").next() else {
         return false;
     };
-    let answer = verify_with_each(question).unwrap_or_else(|| "malformed".to_owned());
+    let answer = verify_with_each(question, proxy).unwrap_or_else(|| "malformed".to_owned());
     let _ = hostcalls::send_local_response(200, "test_hook", &[], answer.as_bytes(), None);
     true
 }
 
-fn verify_with_each(question: &[u8]) -> Option<String> {
+fn verify_with_each(question: &[u8], proxy: Proxy) -> Option<String> {
     let parts: Vec<&[u8]> = question.split(|b| *b == b' ').collect();
     let [algorithm, key, signature, message] = parts.as_slice() else {
         return None;
@@ -42,7 +42,7 @@ fn verify_with_each(question: &[u8]) -> Option<String> {
     let (x, rest) = key.strip_prefix(&[4])?.split_first_chunk::<32>()?;
     let key = P256Key::from_coordinates(x, rest.try_into().ok()?)?;
     let key = PublicKey::P256(key);
-    let by_host = verify_with_host(&key, &message, &signature) == Some(true);
+    let by_host = proxy.verify_signature(&key, &message, &signature) == Some(true);
     let by_wasm = PureRust.verify(&key, &message, &signature);
     Some(format!("wasm={by_wasm} host={by_host}"))
 }

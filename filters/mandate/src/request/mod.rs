@@ -1,8 +1,12 @@
-//! One HTTP request: which of its headers are judged, what is taken from it, and how a
-//! verdict is carried out.
+//! One HTTP request: which of its headers are judged, what is hidden from the upstream, and
+//! how a verdict becomes an action.
 //!
 //! What may live here: what acts on the request of the current callback. State that is
-//! kept between callbacks stands in `vm`.
+//! kept between callbacks stands in `vm`. This room knows `vm`, `proxy` and `abi`.
 
+pub(crate) mod access_log;
 pub(crate) mod head;
+pub(crate) mod local_reply;
 pub(crate) mod outcome;
+pub(crate) mod sanitizer;
+pub(crate) mod upstream;

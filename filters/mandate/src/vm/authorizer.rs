@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use caracal_mandate::cache::MandateCache;
-use caracal_mandate::config::{Configuration, Host, Revocation};
+use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decide::{
     Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
 };
@@ -15,6 +15,8 @@ use caracal_mandate::resources::ResourceId;
 use caracal_mandate::revocation::{Disabled, RevocationView};
 
 use crate::abi::wasi;
+use crate::proxy::Proxy;
+use crate::proxy::adapter::RevocationSource;
 use crate::vm::key_set::KeySetCache;
 use crate::vm::metrics::Metrics;
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
@@ -48,28 +50,27 @@ pub(crate) struct Authorizer {
 impl Authorizer {
     #[cold]
     pub(crate) fn new(configuration: &Configuration) -> Result<Self, String> {
-        let host = configuration.host;
+        let proxy = Proxy::of(configuration);
         let (mut feed, mut lookup) = (None, None);
         if let Revocation::Feed(settings) = &configuration.revocation {
-            match host {
-                Host::Envoy | Host::Kong => {
+            match proxy.capabilities().revocation {
+                RevocationSource::Feed => {
                     feed = Some(RefCell::new(RevocationFeed::new(configuration, settings)));
                 }
-                Host::Apisix => lookup = Some(RevocationLookup::in_worker(configuration, settings)),
+                RevocationSource::Lookup => {
+                    lookup = Some(RevocationLookup::in_worker(configuration, settings));
+                }
             }
         }
         let max_cached = configuration.limits.max_cached_mandates;
         Ok(Authorizer {
             verifier: Verifier::from(configuration),
             known_mandates: MandateCache::new(usize::try_from(max_cached).unwrap_or(usize::MAX)),
-            signatures: match host {
-                Host::Envoy => SignatureBackend::probe_host(),
-                Host::Kong | Host::Apisix => SignatureBackend::in_wasm(),
-            },
+            signatures: SignatureBackend::probe(proxy),
             key_set: KeySetCache::new(configuration),
             feed,
             lookup,
-            metrics: Metrics::define(host)?,
+            metrics: Metrics::define(proxy.capabilities().metrics)?,
             cached_unix_time: None,
             mandate_was_new: false,
         })

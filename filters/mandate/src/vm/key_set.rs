@@ -1,7 +1,7 @@
 //! The key set by which this VM decides, and this VM's part in fetching it. All VMs share
 //! one record; who holds the lease in it fetches for all.
 
-use caracal_mandate::config::{Configuration, Host};
+use caracal_mandate::config::Configuration;
 use caracal_mandate::failure::Kind;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Timing};
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
-use crate::vm::callouts::{self, CalloutFailure, CalloutResult, StsClient, expect_document};
+use crate::proxy::Proxy;
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
+use crate::vm::callouts::{self, StsClient, expect_document};
 use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
 use crate::vm::metrics::Metrics;
 
@@ -72,11 +74,7 @@ impl KeySetCache {
                 timeout_ms: jwks.timeout_ms,
                 ttl_ms: jwks.ttl_s.saturating_mul(1_000),
                 max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),
-                retry_ms: match configuration.host {
-                    Host::Envoy | Host::Kong => 1_000,
-                    // There a request that lacks it is refused, and none waits for it.
-                    Host::Apisix => 20,
-                },
+                retry_ms: Proxy::of(configuration).capabilities().fetch_retry_ms,
             },
             algorithms: configuration.algorithms.clone(),
             record: Control::default(),

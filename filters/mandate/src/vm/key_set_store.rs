@@ -7,6 +7,7 @@ use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
 use caracal_mandate::refresh::Control;
 
 use crate::abi::hostcalls::Status;
+use crate::proxy::Proxy;
 use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 const MAGIC: &[u8] = b"CRK1";
@@ -49,7 +50,7 @@ impl KeySetStore {
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
         let name = namespace_digest(&texts);
         KeySetStore {
-            data: SharedData::for_host(configuration.host, &name),
+            data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &name),
             control: format!("caracal/v3/{name}/control"),
             key_set: format!("caracal/v3/{name}/key_set"),
         }

@@ -3,10 +3,10 @@
 
 use std::cell::Cell;
 
-use caracal_mandate::config::Host;
 use caracal_mandate::refusal::ErrorCode;
 
 use crate::abi::hostcalls::{self, MetricType, Status};
+use crate::proxy::adapter::MetricSupport;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -19,7 +19,7 @@ thread_local! {
 /// that would find that out could trap in each turn.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    host: Host,
+    support: MetricSupport,
     ids: Vec<(String, u32)>,
     /// What requests counted since the last tick: the host is told once, not once for
     /// each request.
@@ -63,16 +63,16 @@ impl Metrics {
     /// # Errors
     /// What the host refused, in words.
     #[cold]
-    pub(crate) fn define(host: Host) -> Result<Self, String> {
+    pub(crate) fn define(support: MetricSupport) -> Result<Self, String> {
         let mut ids = Vec::new();
-        for (kind, name) in names(host) {
+        for (kind, name) in names(support) {
             let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
             ids.push((name, id));
         }
         Ok(Metrics {
-            host,
+            support,
             ids,
             unflushed: Vec::new(),
         })
@@ -100,7 +100,7 @@ impl Metrics {
     }
 
     fn count_request(&mut self, which: RequestCounter) {
-        if self.host == Host::Apisix {
+        if self.support == MetricSupport::None {
             return;
         }
         // A handful at most, and the same few: a list is found through faster than a map.
@@ -166,7 +166,7 @@ impl Metrics {
     /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
     /// Envoy only: Kong traps where a gauge is counted up.
     pub(crate) fn memory(&mut self) {
-        if self.host != Host::Envoy {
+        if self.support != MetricSupport::All {
             return;
         }
         const PAGE_BYTES: usize = 65_536;
@@ -211,9 +211,9 @@ const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
 /// Every metric of a host. APISIX takes every call and counts nothing; in Kong no
 /// request waits, and a gauge that is counted up traps.
-fn names(host: Host) -> Vec<(MetricType, String)> {
+fn names(support: MetricSupport) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
-    if host == Host::Apisix {
+    if support == MetricSupport::None {
         return all;
     }
     let mut add = |kind, name| all.push((kind, name));
@@ -250,7 +250,10 @@ fn names(host: Host) -> Vec<(MetricType, String)> {
         PAUSED,
         VM_MEMORY,
     ];
-    let known = if host == Host::Envoy { 6 } else { 4 };
+    let known = match support {
+        MetricSupport::All => 6,
+        MetricSupport::NoGaugeDeltas | MetricSupport::None => 4,
+    };
     for name in gauges.into_iter().take(known) {
         add(MetricType::Gauge, name.to_owned());
     }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use caracal_mandate::config::{Configuration, Host};
+use caracal_mandate::config::Configuration;
 use caracal_mandate::decide::Credential;
 use caracal_mandate::forward::Forwarding;
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
@@ -13,10 +13,10 @@ use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 
 use crate::abi::exports::HttpCallResponse;
-use crate::abi::hostcalls;
 use crate::abi::wasi;
+use crate::proxy::Proxy;
+use crate::proxy::adapter::WhenMissing;
 use crate::vm::authorizer::{Authorizer, no_clock};
-use crate::vm::callouts;
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -25,7 +25,7 @@ use crate::vm::waiting::WaitingRequests;
 const REPORT_INTERVAL_MS: u64 = 1_000;
 
 pub(crate) struct Plugin {
-    pub(crate) host: Host,
+    pub(crate) proxy: Proxy,
     /// It was found that the proxy is the configured one.
     proxy_verified: bool,
     pub(crate) forwarding: Forwarding,
@@ -47,7 +47,7 @@ impl Plugin {
     pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
         let limits = &configuration.limits;
         Ok(Plugin {
-            host: configuration.host,
+            proxy: Proxy::of(configuration),
             proxy_verified: false,
             forwarding: Forwarding::from(&configuration.forward),
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
@@ -61,27 +61,16 @@ impl Plugin {
         })
     }
 
-    /// Refuses requests where a configuration for Envoy is in Kong: what it does to
-    /// headers does not hold there. Found out once: Envoy knows no such property.
+    /// Refuses requests when this is not the proxy that the configuration names.
     ///
     /// # Errors
-    /// The reply, also while the host does not say.
+    /// The reply, also while the proxy does not say.
     pub(crate) fn verify_proxy(&mut self) -> Result<(), Refusal> {
-        if self.host != Host::Envoy || self.proxy_verified {
-            return Ok(());
+        if !self.proxy_verified {
+            self.proxy.verify_kind()?;
+            self.proxy_verified = true;
         }
-        match hostcalls::get_property("ngx\0request_uri") {
-            Ok(None) => {
-                self.proxy_verified = true;
-                Ok(())
-            }
-            Ok(Some(_)) => Err(Refusal::unavailable(
-                "The edge is configured for another proxy (host)",
-            )),
-            Err(_) => Err(Refusal::unavailable(
-                "The edge could not find out in which proxy it is",
-            )),
-        }
+        Ok(())
     }
 
     /// Decides on a request at once, or lets it wait.
@@ -96,14 +85,14 @@ impl Plugin {
             return Authorization::Decided(no_clock());
         };
         let authorizer = &mut self.authorizer;
-        match self.host {
-            Host::Envoy => self
+        match self.proxy.capabilities().when_missing {
+            WhenMissing::Pause => self
                 .waiting
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
-            Host::Kong => {
+            WhenMissing::Refuse => {
                 Authorization::Decided(authorizer.authorize_or_refuse(&credential, now_ms))
             }
-            Host::Apisix => self
+            WhenMissing::CallOut => self
                 .callouts
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
         }
@@ -136,7 +125,7 @@ impl Plugin {
         now_ms: u64,
     ) -> Vec<ResolvedRequest> {
         if let Some(fetch) = self.authorizer.key_set.take_fetch(response.token) {
-            let answer = callouts::read_response(self.host, response, MAX_DOCUMENT_BYTES);
+            let answer = self.proxy.read_callout(response, MAX_DOCUMENT_BYTES);
             let metrics = &mut self.authorizer.metrics;
             let key_set = &mut self.authorizer.key_set;
             key_set.on_fetch_response(&fetch, answer, metrics, now_ms);
@@ -144,7 +133,7 @@ impl Plugin {
             && let Ok(mut feed) = feed.try_borrow_mut()
             && feed.is_pending_poll(response.token)
         {
-            let answer = callouts::read_response(self.host, response, MAX_PAGE_BYTES);
+            let answer = self.proxy.read_callout(response, MAX_PAGE_BYTES);
             feed.on_poll_response(answer, &mut self.authorizer.metrics, now_ms);
         } else {
             // The response of a callout that nobody waits for any more.
@@ -160,7 +149,7 @@ impl Plugin {
         response: HttpCallResponse,
     ) -> Option<CalloutEnd> {
         let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
-        let response = callouts::read_response(self.host, response, max);
+        let response = self.proxy.read_callout(response, max);
         self.callouts
             .on_response(&mut self.authorizer, stream, response)
     }

@@ -12,8 +12,8 @@ use caracal_mandate::decide::{Credential, Missing, Verdict};
 use caracal_mandate::refresh::Seen;
 
 use crate::abi::wasi;
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, unavailable};
-use crate::vm::callouts::{CalloutFailure, CalloutResult};
 use crate::vm::key_set::PendingFetch;
 use crate::vm::pending_callouts;
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};

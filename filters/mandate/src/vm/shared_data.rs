@@ -6,10 +6,10 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use caracal_mandate::config::Host;
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::hostcalls::{self, SharedValue, Status};
+use crate::proxy::adapter::SharedDataScope;
 
 /// A version number that no key ever has: a write against it inserts a missing
 /// key and fails on an existing one, where 0 would overwrite.
@@ -32,14 +32,11 @@ pub(crate) enum SharedData {
 }
 
 impl SharedData {
-    /// APISIX has no shared data. Kong's finds a key by the CRC-32 of its name alone, evicts
-    /// entries and can return torn values.
     #[cold]
-    pub(crate) fn for_host(host: Host, name: &str) -> Self {
-        if host.is_nginx() {
-            SharedData::worker_local(name)
-        } else {
-            SharedData::Proxy
+    pub(crate) fn new(scope: SharedDataScope, name: &str) -> Self {
+        match scope {
+            SharedDataScope::Proxy => SharedData::Proxy,
+            SharedDataScope::Worker => SharedData::worker_local(name),
         }
     }
 
@@ -107,15 +104,20 @@ fn write(map: &WorkerMap, key: &str, value: &[u8], cas: u32) -> Result<bool, Sta
     Ok(true)
 }
 
-/// 128 bits in hex that stand for a list of texts.
-pub(crate) fn namespace_digest(texts: &[&str]) -> String {
+/// Stands for a list of texts. No two lists have the same digest.
+pub(crate) fn digest(texts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for text in texts {
         // The length first, so that no two lists of texts run together.
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     }
-    let digest = hash.finalize();
+    hash.finalize().into()
+}
+
+/// 128 bits of a digest in hex, for a name.
+pub(crate) fn namespace_digest(texts: &[&str]) -> String {
+    let digest = digest(texts);
     let bytes = digest.iter().take(16);
     bytes.map(|byte| format!("{byte:02x}")).collect()
 }

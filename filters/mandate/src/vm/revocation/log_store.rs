@@ -5,6 +5,7 @@ use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::revocation::log::ChunkName;
 
 use crate::abi::hostcalls::{SharedValue, Status};
+use crate::proxy::Proxy;
 use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 /// The names of the revocation state. Configurations that ask the same companion
@@ -45,7 +46,7 @@ impl RevocationLogStore {
         let name = namespace_digest(&texts);
         let prefix = format!("caracal/v3/{name}/revocation");
         RevocationLogStore {
-            data: SharedData::for_host(configuration.host, &prefix),
+            data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &prefix),
             head: format!("{prefix}/head"),
             prefix,
         }

@@ -10,10 +10,11 @@ use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::failure::{Kind, Turn};
 use caracal_mandate::revocation::answers::{self, Answers, Timing};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
-use sha2::{Digest as _, Sha256};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
-use crate::vm::callouts::{self, CalloutFailure, CalloutResult, CompanionClient, companion_error};
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
+use crate::vm::callouts::{self, CompanionClient, companion_error};
+use crate::vm::shared_data::digest;
 
 /// Longest wait for an answer: the companion has it at hand.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
@@ -151,7 +152,8 @@ impl RevocationLookup {
     }
 }
 
-/// Everything that an answer was asked for with. A digest, since the token is in it.
+/// Stands for everything that decides what the companion is asked, and how long an answer
+/// is kept. It is a digest because the token is in it.
 fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
     let token = settings.token.as_ref().map(|token| token.expose());
     let tls = match settings.tls {
@@ -164,17 +166,11 @@ fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
         settings.max_staleness_s,
         configuration.limits.max_anchors,
     ];
-    let mut digest = Sha256::new();
-    let parts = [&settings.upstream, tls, &configuration.zone_id];
-    for part in parts.into_iter().chain(token) {
-        // Each with its length before it, so that no two lists read alike.
-        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(part);
-    }
-    for number in numbers {
-        digest.update(number.to_be_bytes());
-    }
-    digest.finalize().into()
+    let numbers = numbers.map(|number| number.to_string());
+    let mut texts: Vec<&str> = vec![&settings.upstream, tls, &configuration.zone_id];
+    texts.extend(numbers.iter().map(String::as_str));
+    texts.extend(token);
+    digest(&texts)
 }
 
 /// What was answered, as one decision sees it.

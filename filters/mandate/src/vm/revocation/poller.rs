@@ -10,7 +10,8 @@ use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
 use crate::abi::hostcalls::{self, LogLevel};
-use crate::vm::callouts::{self, CalloutFailure, CalloutResult, CompanionClient, companion_error};
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
+use crate::vm::callouts::{self, CompanionClient, companion_error};
 use crate::vm::metrics::Metrics;
 use crate::vm::revocation::compaction::Compaction;
 use crate::vm::revocation::log_store::RevocationLogStore;

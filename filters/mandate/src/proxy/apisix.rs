@@ -1,0 +1,60 @@
+//! APISIX (wasm-nginx-module): one VM for each worker process and plugin, with a root
+//! context for each configuration of a route. Nothing ticks, and no request can wait for
+//! another's callout, so each request calls the STS and the companion itself. There is no
+//! shared data, and metrics are counted nowhere.
+
+use caracal_mandate::refusal::Refusal;
+
+use crate::abi::exports::HttpCallResponse;
+use crate::abi::hostcalls::{self, MapType, Status};
+use crate::proxy::adapter::{
+    Authority, Capabilities, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
+    SharedDataScope, WhenMissing, cannot_read,
+};
+use crate::proxy::callout::{self, CalloutResult};
+use crate::proxy::nginx;
+
+pub(super) struct Apisix;
+
+impl ProxyAdapter for Apisix {
+    const CAPABILITIES: Capabilities = Capabilities {
+        when_missing: WhenMissing::CallOut,
+        revocation: RevocationSource::Lookup,
+        shared_data: SharedDataScope::Worker,
+        ticks: false,
+        verifies_signatures: false,
+        metrics: MetricSupport::None,
+        authority: Authority::HostHeader,
+        grpc_replies: false,
+        // A request that lacks the key set is refused meanwhile, and none waits for it.
+        fetch_retry_ms: 20,
+    };
+
+    fn read_request() -> Result<RequestHeaders, Refusal> {
+        let read_map = || hostcalls::get_map(MapType::RequestHeaders).map_err(cannot_read);
+        nginx::read_request(read_map, hostcalls::get_property)
+    }
+
+    fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
+        nginx::check_reserved_names(names)
+    }
+
+    fn hide_header(_: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        nginx::overwrite_header(name, rest)
+    }
+
+    fn set_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
+        hostcalls::replace_request_header(name, value)
+    }
+
+    fn set_variable(name: &str, value: &str) -> Result<(), Status> {
+        hostcalls::set_property(name, value.as_bytes())
+    }
+
+    /// A callout that failed has no headers, and the number of them is always 0. The map of
+    /// none cannot be read, a single header can.
+    fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
+        let status = callout::status().ok_or_else(callout::no_response)?;
+        callout::read_body(status, response.body_size, max)
+    }
+}

@@ -1,0 +1,163 @@
+//! Envoy: one VM for each worker thread. Ticks fetch for all VMs, which share their data;
+//! requests wait for what is fetched; BoringSSL verifies signatures.
+
+use caracal_mandate::failure::Kind;
+use caracal_mandate::refusal::Refusal;
+use caracal_mandate::signature::{PublicKey, es256_signature_to_der};
+
+use crate::abi::exports::HttpCallResponse;
+use crate::abi::hostcalls::{self, BufferType, MapType, Status};
+use crate::proxy::adapter::{
+    Authority, Capabilities, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
+    SharedDataScope, WhenMissing, cannot_hide, cannot_read,
+};
+use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
+
+/// The name of the foreign function that verifies.
+const VERIFY_SIGNATURE: &str = "verify_signature";
+/// Its result when the signature is valid: field 1, true. The field is absent when not.
+const VALID: [u8; 2] = [0x08, 1];
+/// How Envoy begins its own replies in place of an upstream's.
+const LOCAL_REPLIES: [&[u8]; 3] = [b"upstream ", b"no healthy upstream", b"maintenance mode"];
+/// Most of such a reply that is logged, in bytes.
+const MAX_LOCAL_REPLY_BYTES: usize = 240;
+
+pub(super) struct Envoy;
+
+impl ProxyAdapter for Envoy {
+    const CAPABILITIES: Capabilities = Capabilities {
+        when_missing: WhenMissing::Pause,
+        revocation: RevocationSource::Feed,
+        shared_data: SharedDataScope::Proxy,
+        ticks: true,
+        verifies_signatures: true,
+        metrics: MetricSupport::All,
+        authority: Authority::Pseudo,
+        grpc_replies: true,
+        fetch_retry_ms: 1_000,
+    };
+
+    /// A configuration for Envoy must decide nothing in Kong: what it does to headers does
+    /// not hold there. Kong knows this property, and Envoy does not.
+    fn verify_kind() -> Result<(), Refusal> {
+        match hostcalls::get_property("ngx\0request_uri") {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Refusal::unavailable(
+                "The edge is configured for another proxy (host)",
+            )),
+            Err(_) => Err(Refusal::unavailable(
+                "The edge could not find out in which proxy it is",
+            )),
+        }
+    }
+
+    fn read_request() -> Result<RequestHeaders, Refusal> {
+        let map = hostcalls::get_map(MapType::RequestHeaders).map_err(cannot_read)?;
+        Ok(RequestHeaders { map, target: None })
+    }
+
+    fn hide_header(_: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        let hidden = hostcalls::remove_map_value(MapType::RequestHeaders, name);
+        let hidden = match rest {
+            [] => hidden,
+            rest => hidden.and_then(|()| hostcalls::add_request_header(name, rest)),
+        };
+        hidden.map_err(cannot_hide)
+    }
+
+    /// To add costs half as much as to replace, which indexes the whole map. There is no
+    /// header of this name any more.
+    fn set_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
+        hostcalls::add_request_header(name, value)
+    }
+
+    /// There are none.
+    fn set_variable(_: &str, _: &str) -> Result<(), Status> {
+        Err(Status::UNIMPLEMENTED)
+    }
+
+    /// A response that Envoy itself cut short has no headers at all.
+    fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
+        if response.num_headers == 0 {
+            return Err(callout::no_response());
+        }
+        let status = callout::status().ok_or_else(callout::no_status)?;
+        if status != 200
+            && let Some(failure) = local_reply(status, response.body_size)
+        {
+            return Err(failure);
+        }
+        callout::read_body(status, response.body_size, max)
+    }
+
+    fn verify_signature(key: &PublicKey, message: &[u8], signature: &[u8]) -> Option<bool> {
+        let PublicKey::P256(key) = key else {
+            return None;
+        };
+        // Envoy takes DER. A signature that has no such form is valid for no verifier.
+        let Some(signature) = es256_signature_to_der(signature) else {
+            return Some(false);
+        };
+        let size = message
+            .len()
+            .saturating_add(key.spki().len())
+            .saturating_add(128);
+        let mut argument = Vec::with_capacity(size);
+        for (tag, field) in [
+            (0x0a, &b"sha256"[..]),
+            (0x12, key.spki()),
+            (0x1a, &signature),
+            (0x22, message),
+        ] {
+            argument.push(tag);
+            let mut size = field.len();
+            while size >= 0x80 {
+                argument.push(size.to_le_bytes().first()? | 0x80);
+                size >>= 7;
+            }
+            argument.push(*size.to_le_bytes().first()?);
+            argument.extend_from_slice(field);
+        }
+        let result = hostcalls::call_foreign_function(VERIFY_SIGNATURE, &argument).ok()?;
+        Some(result == VALID)
+    }
+}
+
+/// Why Envoy answered a callout itself. A header says when the upstream answered, unless
+/// something takes that header away again. So a response without it is only called Envoy's
+/// own when it is in Envoy's words.
+#[cold]
+fn local_reply(status: u16, body_size: usize) -> Option<CalloutFailure> {
+    if status < 500 && status != 408 {
+        return None;
+    }
+    let upstream_time = hostcalls::get_map_value(
+        MapType::CallResponseHeaders,
+        "x-envoy-upstream-service-time",
+    );
+    if !matches!(upstream_time, Ok(None)) {
+        return None;
+    }
+    let size = body_size.min(MAX_LOCAL_REPLY_BYTES);
+    let body = hostcalls::get_buffer(BufferType::CallResponseBody, size).unwrap_or_default();
+    let is_local = LOCAL_REPLIES.iter().any(|words| body.starts_with(words));
+    if !is_local && is_not_ready(status, &body) {
+        return None;
+    }
+    // It can quote what a peer sent, as in a certificate.
+    let words = body
+        .escape_ascii()
+        .take(MAX_LOCAL_REPLY_BYTES)
+        .map(char::from);
+    let words = words.collect::<String>();
+    Some(match is_local {
+        true => CalloutFailure::new(
+            Kind::Unreached,
+            format!("no answer from it; the proxy says {status}: {words}"),
+        ),
+        false => CalloutFailure::new(
+            Kind::Status,
+            format!("status {status}, expected 200; from it or from the proxy"),
+        ),
+    })
+}

@@ -1,0 +1,107 @@
+//! Kong (ngx_wasm_module): one VM for each worker process. Ticks of each worker fetch; a
+//! request that waits for a callout would be forwarded when that fails, so none waits.
+//! Shared data mixes up names, evicts values and tears them, so each worker keeps its own.
+
+use caracal_mandate::failure::Kind;
+use caracal_mandate::refusal::Refusal;
+
+use crate::abi::exports::HttpCallResponse;
+use crate::abi::header_map::HeaderMap;
+use crate::abi::hostcalls::{self, MapType, Status};
+use crate::proxy::adapter::{
+    Authority, Capabilities, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
+    SharedDataScope, WhenMissing, bad_request, cannot_read,
+};
+use crate::proxy::callout::{self, CalloutFailure, CalloutResult};
+use crate::proxy::nginx;
+
+/// Most of a callout's dispatch status that is logged, in characters.
+const MAX_DISPATCH_STATUS: usize = 40;
+
+pub(super) struct Kong;
+
+impl ProxyAdapter for Kong {
+    const CAPABILITIES: Capabilities = Capabilities {
+        when_missing: WhenMissing::Refuse,
+        revocation: RevocationSource::Feed,
+        shared_data: SharedDataScope::Worker,
+        ticks: true,
+        verifies_signatures: false,
+        metrics: MetricSupport::NoGaugeDeltas,
+        authority: Authority::HostHeader,
+        grpc_replies: false,
+        fetch_retry_ms: 1_000,
+    };
+
+    fn read_request() -> Result<RequestHeaders, Refusal> {
+        nginx::read_request(read_map, |name| {
+            hostcalls::get_property(&variable_path(name))
+        })
+    }
+
+    fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
+        nginx::check_reserved_names(names)
+    }
+
+    /// Of two headers of one name, only the first is overwritten.
+    fn hide_header(headers: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+        let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
+        if headers.map.iter().filter(same).count() > 1 {
+            return Err(bad_request(
+                "A header that the edge has to overwrite is there twice",
+            ));
+        }
+        nginx::overwrite_header(name, rest)
+    }
+
+    fn set_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
+        hostcalls::replace_request_header(name, value)
+    }
+
+    fn set_variable(name: &str, value: &str) -> Result<(), Status> {
+        hostcalls::set_property(&variable_path(name), value.as_bytes())
+    }
+
+    /// Here the details are the reason phrase of HTTP/1.1.
+    fn reply_details(http_status: u16, _code: &str) -> String {
+        let phrase = match http_status {
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            _ => "Service Unavailable",
+        };
+        phrase.to_owned()
+    }
+
+    /// A callout that failed can have a status too, and says so in `:dispatch_status`.
+    fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
+        if response.num_headers == 0 {
+            return Err(callout::no_response());
+        }
+        let dispatched = callout::header(":dispatch_status").unwrap_or_default();
+        if dispatched != "ok" {
+            let cut: String = dispatched
+                .chars()
+                .filter(|c| c.is_ascii_graphic())
+                .take(MAX_DISPATCH_STATUS)
+                .collect();
+            return Err(CalloutFailure::new(
+                Kind::Unreached,
+                format!("the call failed ({cut})"),
+            ));
+        }
+        let status = callout::status().ok_or_else(callout::no_status)?;
+        callout::read_body(status, response.body_size, max)
+    }
+}
+
+fn read_map() -> Result<HeaderMap, Refusal> {
+    hostcalls::get_map(MapType::RequestHeaders).map_err(|status| match status {
+        Status::SERIALIZATION_FAILURE => nginx::too_many_headers(),
+        status => cannot_read(status),
+    })
+}
+
+fn variable_path(name: &str) -> String {
+    format!("ngx\0{name}")
+}

@@ -1,0 +1,112 @@
+//! What the proxies do differently. Each has a file, whole and readable by itself; to add a
+//! proxy is to add a file and the lines for it here.
+//!
+//! What may live here: how a request and a callout's response are read, how the request is
+//! changed, and what is true of a proxy. No other room asks which proxy it runs in. This
+//! room knows `abi` alone.
+
+pub(crate) mod adapter;
+mod apisix;
+pub(crate) mod callout;
+mod envoy;
+mod kong;
+mod nginx;
+
+use caracal_mandate::config::{Configuration, Host};
+use caracal_mandate::refusal::Refusal;
+use caracal_mandate::signature::PublicKey;
+
+use crate::abi::exports::HttpCallResponse;
+use crate::abi::hostcalls::Status;
+use crate::proxy::adapter::{Capabilities, ProxyAdapter, RequestHeaders};
+use crate::proxy::apisix::Apisix;
+use crate::proxy::callout::CalloutResult;
+use crate::proxy::envoy::Envoy;
+use crate::proxy::kong::Kong;
+
+/// The proxy that the configuration names. Nobody outside can tell which it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proxy(Host);
+
+/// Passes a question on to the adapter of a proxy.
+macro_rules! ask {
+    ($proxy:ident, $item:ident $($arguments:tt)?) => {
+        match $proxy.0 {
+            Host::Envoy => Envoy::$item $($arguments)?,
+            Host::Kong => Kong::$item $($arguments)?,
+            Host::Apisix => Apisix::$item $($arguments)?,
+        }
+    };
+}
+
+impl Proxy {
+    pub(crate) fn of(configuration: &Configuration) -> Self {
+        Proxy(configuration.host)
+    }
+
+    pub(crate) fn capabilities(self) -> &'static Capabilities {
+        match self.0 {
+            Host::Envoy => &Envoy::CAPABILITIES,
+            Host::Kong => &Kong::CAPABILITIES,
+            Host::Apisix => &Apisix::CAPABILITIES,
+        }
+    }
+
+    /// See [`ProxyAdapter::verify_kind`].
+    pub(crate) fn verify_kind(self) -> Result<(), Refusal> {
+        ask!(self, verify_kind())
+    }
+
+    /// See [`ProxyAdapter::read_request`].
+    pub(crate) fn read_request(self) -> Result<RequestHeaders, Refusal> {
+        ask!(self, read_request())
+    }
+
+    /// See [`ProxyAdapter::check_reserved_names`].
+    pub(crate) fn check_reserved_names(self, names: &[&[u8]]) -> Result<(), Refusal> {
+        ask!(self, check_reserved_names(names))
+    }
+
+    /// See [`ProxyAdapter::hide_header`].
+    #[inline(never)]
+    pub(crate) fn hide_header(
+        self,
+        headers: &RequestHeaders,
+        name: &[u8],
+        rest: &[u8],
+    ) -> Result<(), Refusal> {
+        ask!(self, hide_header(headers, name, rest))
+    }
+
+    /// See [`ProxyAdapter::set_header`].
+    pub(crate) fn set_header(self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        ask!(self, set_header(name, value))
+    }
+
+    /// See [`ProxyAdapter::set_variable`].
+    pub(crate) fn set_variable(self, name: &str, value: &str) -> Result<(), Status> {
+        ask!(self, set_variable(name, value))
+    }
+
+    /// See [`ProxyAdapter::reply_details`].
+    pub(crate) fn reply_details(self, http_status: u16, code: &str) -> String {
+        ask!(self, reply_details(http_status, code))
+    }
+
+    /// See [`ProxyAdapter::read_callout`].
+    #[inline(never)]
+    pub(crate) fn read_callout(self, response: HttpCallResponse, max: usize) -> CalloutResult {
+        ask!(self, read_callout(response, max))
+    }
+
+    /// See [`ProxyAdapter::verify_signature`].
+    #[inline(never)]
+    pub(crate) fn verify_signature(
+        self,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
+        ask!(self, verify_signature(key, message, signature))
+    }
+}

@@ -1,0 +1,45 @@
+//! The decision as access logs can read it: the proxy's filter state.
+
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::forward;
+
+use crate::abi::hostcalls;
+use crate::vm::request_info::RequestInfo;
+
+/// Writes a decision to the filter state of the request.
+pub(crate) fn write_filter_state(
+    decision: &str,
+    error: Option<&str>,
+    request: &RequestInfo,
+    mandate: Option<&Rc<Mandate>>,
+) {
+    let set = |name: &str, value: &str| {
+        // A proxy that keeps no state loses a log field, not a decision.
+        let _ = hostcalls::set_property(name, value.as_bytes());
+    };
+    set("caracal_decision", decision);
+    if let Some(error) = error {
+        set("caracal_error", error);
+    }
+    if let Some(fingerprint) = request.fingerprint {
+        let hex = fingerprint.to_hex();
+        set(
+            "caracal_subject_fingerprint",
+            std::str::from_utf8(&hex).unwrap_or_default(),
+        );
+    }
+    if let Some(mandate) = mandate {
+        let claims = mandate.claims();
+        for (name, value) in [
+            ("caracal_client_id", &claims.client_id),
+            ("caracal_jti", &claims.jti),
+        ] {
+            // Whoever asked for the mandate chose these. A log line must stay one line.
+            if forward::is_sendable(value) {
+                set(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Replies that the filter sends in place of the upstream. After a reply nothing may be done
+//! to the request in the same callback: a second one would hang the client.
+
+use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
+
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::proxy::Proxy;
+use crate::proxy::adapter::default_reply_details;
+use crate::vm::request_info::{RequestInfo, StreamPhase};
+
+/// Replies with a refusal. There is no proxy where there is no configuration.
+pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) {
+    let code = refusal.code().as_str();
+    let fingerprint = request
+        .fingerprint
+        .map(|f| f.to_string())
+        .unwrap_or_default();
+    hostcalls::log(
+        LogLevel::Debug,
+        &format!(
+            "caracal: refused: {code}: {} [{fingerprint}]",
+            refusal.description()
+        ),
+    );
+    let reply = Reply::new(refusal, request.format);
+    let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
+    let details = match proxy {
+        Some(proxy) => proxy.reply_details(reply.status, code),
+        None => default_reply_details(code),
+    };
+    let sent = hostcalls::send_local_response(
+        reply.status,
+        &details,
+        &reply.headers,
+        &reply.body,
+        grpc_status,
+    )
+    // Once more, with nothing that a proxy could object to: APISIX lets a request go on
+    // whose own callout has ended and that gets no reply.
+    .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
+    if let Err(Status(status)) = sent {
+        // The request stays paused. It hangs until the proxy's own timeout, which is better
+        // than to go on.
+        hostcalls::log(
+            LogLevel::Error,
+            &format!("caracal: a reply could not be sent (status {status})"),
+        );
+    }
+}
+
+/// Refuses a request when there is no configuration to decide by.
+pub(crate) fn send_unavailable(why: &'static str) -> StreamPhase {
+    send(&RequestInfo::UNKNOWN, &Refusal::unavailable(why), None);
+    StreamPhase::Replied
+}

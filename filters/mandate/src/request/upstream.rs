@@ -1,0 +1,70 @@
+//! What the upstream learns of an admitted request: the principal's headers, variables of
+//! the proxy's configuration, and the gate that lets it through.
+
+use caracal_mandate::Mandate;
+use caracal_mandate::forward::RESOURCE_HEADER;
+
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::vm::plugin::Plugin;
+use crate::vm::request_info::RequestInfo;
+
+/// Does all that is done to an admitted request.
+pub(crate) fn admit(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    mandate: &Mandate,
+) -> Result<(), Status> {
+    set_principal_headers(plugin, request, mandate)?;
+    for (name, value) in plugin.forwarding.variables(mandate.claims()) {
+        set_variable(plugin, name, value.as_deref().unwrap_or_default())?;
+    }
+    open_gate(plugin)
+}
+
+/// Opens the way to the upstream. This is the last that is done to a request which goes on.
+pub(crate) fn open_gate(plugin: &Plugin) -> Result<(), Status> {
+    match plugin.forwarding.gate() {
+        Some(gate) => set_variable(plugin, &gate.variable, &gate.upstream),
+        None => Ok(()),
+    }
+}
+
+/// Sets a variable of nginx. One that is not declared cannot be set, and a filter cannot
+/// find that out before the first request.
+fn set_variable(plugin: &Plugin, name: &str, value: &str) -> Result<(), Status> {
+    let set = plugin.proxy.set_variable(name, value);
+    if let Err(Status(status)) = set
+        && !plugin.variable_missing.replace(true)
+    {
+        hostcalls::log(
+            LogLevel::Error,
+            &format!(
+                "caracal: the nginx variable ${name} cannot be set (status {status}): is it declared? Every request is refused"
+            ),
+        );
+    }
+    set
+}
+
+/// Adds the principal's headers, and the verified resource where there are several. The
+/// client's headers of these names were hidden before the request was judged.
+fn set_principal_headers(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    mandate: &Mandate,
+) -> Result<(), Status> {
+    let proxy = plugin.proxy;
+    if let Some(id) = request
+        .resource
+        .and_then(|resource| plugin.authorizer.forwarded_resource(resource))
+    {
+        proxy.set_header(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
+    }
+    for (name, value) in plugin.forwarding.principal(mandate.claims()) {
+        match value {
+            Some(value) => proxy.set_header(name.as_bytes(), value.as_bytes())?,
+            None => plugin.authorizer.metrics.header_not_sent(),
+        }
+    }
+    Ok(())
+}
