@@ -8,4 +8,5 @@
 pub(crate) mod exports;
 pub(crate) mod header_map;
 pub(crate) mod hostcalls;
+mod raw;
 pub(crate) mod wasi;

@@ -19,8 +19,9 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::RevocationSource;
 use crate::vm::key_set::KeySetCache;
 use crate::vm::metrics::Metrics;
+use crate::vm::revocation::log_view::LogView;
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
-use crate::vm::revocation::poller::{LogView, RevocationFeed};
+use crate::vm::revocation::poller::RevocationFeed;
 use crate::vm::signatures::SignatureBackend;
 
 /// What a decision needs and this VM does not have.

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use caracal_mandate::config::{Configuration, Feed, JwksTarget};
-use caracal_mandate::failure::{Kind, Turn};
+use caracal_mandate::failure::Kind;
 
-use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::abi::hostcalls::{self, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult, is_not_ready};
 
 /// Who asks, in the logs of the STS and the companion.
@@ -128,39 +128,5 @@ pub(crate) fn expect_document(answer: CalloutResult) -> Result<Vec<u8>, CalloutF
     match answer? {
         (200, document) => Ok(document),
         (status, _) => Err(not_200(status)),
-    }
-}
-
-/// Says that requests begin or cease to be refused for want of `what`, which comes from
-/// `upstream`; why, how old it is, and how old it may be.
-#[cold]
-pub(crate) fn log_refusal_turn(
-    turn: Turn,
-    what: &str,
-    upstream: &str,
-    why: Option<&str>,
-    age_ms: Option<u64>,
-    limit: &str,
-) {
-    match turn {
-        Turn::Refused => {
-            let why = why.unwrap_or("it answers, and what it says is old");
-            let age = match age_ms {
-                Some(age_ms) => format!("is {} s old", age_ms / 1_000),
-                None => "was never read".to_owned(),
-            };
-            hostcalls::log(
-                LogLevel::Error,
-                &format!(
-                    "caracal: REFUSING every request that needs the {what} (503): it {age}, the limit is {limit}; {upstream}: {why}"
-                ),
-            );
-        }
-        Turn::Judged(lasted_ms) => hostcalls::log(
-            LogLevel::Info,
-            &format!(
-                "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"
-            ),
-        ),
     }
 }

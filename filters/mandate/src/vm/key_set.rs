@@ -12,8 +12,9 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::callouts::{self, StsClient, expect_document};
+use crate::vm::callouts::{StsClient, expect_document};
 use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
+use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 
 /// Attempts to write the control record when another VM writes it too.
@@ -168,12 +169,9 @@ impl KeySetCache {
     /// Takes the lease for a fetch if one is due. The caller makes the call, and
     /// says with [`KeySetCache::on_fetch_response`] what came of it.
     pub(crate) fn begin_fetch(&mut self, unknown_kid: bool, now_ms: u64) -> Option<PendingFetch> {
-        let heal = self.stored_copy_damaged
-            && self
-                .record
-                .age_ms(now_ms)
-                .is_some_and(|age| age > REPLACE_DAMAGED_AFTER_MS);
-        self.begin_fetch_anyway(heal, unknown_kid, now_ms)
+        let age_ms = self.record.age_ms(now_ms);
+        let is_old = age_ms.is_some_and(|age_ms| age_ms > REPLACE_DAMAGED_AFTER_MS);
+        self.begin_fetch_anyway(self.stored_copy_damaged && is_old, unknown_kid, now_ms)
     }
 
     /// The same; `anyway`: also when none is due, unless one is under way.
@@ -296,7 +294,7 @@ impl KeySetCache {
         }
         self.record = next;
         let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        callouts::log_refusal_turn(
+        log_lines::refusal_turn(
             turn,
             "key set",
             &self.sts.upstream,
@@ -366,7 +364,7 @@ impl KeySetCache {
             self.record = next;
             match parsed {
                 Ok((_, keys)) => {
-                    log_key_set(&keys);
+                    log_lines::key_set_fetched(&keys);
                     self.install(keys);
                 }
                 Err(why) if log => {
@@ -396,29 +394,5 @@ impl KeySetCache {
         let skipped = current.map_or(0, |current| current.keys.skipped());
         metrics.jwks_age(age_ms.unwrap_or(since_start_ms));
         metrics.jwks_keys_skipped(skipped);
-    }
-}
-
-/// Unusable keys that a line names.
-const MAX_NAMED_KEYS: usize = 4;
-
-/// One line for each key set that was fetched, and one for what of it is not used.
-#[cold]
-fn log_key_set(keys: &KeySet) {
-    let (kept, skipped) = (keys.keys().len(), keys.skipped());
-    hostcalls::log(
-        LogLevel::Info,
-        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
-    );
-    if skipped > 0 {
-        let why = keys.skipped_keys().iter().take(MAX_NAMED_KEYS);
-        let why = why.map(ToString::to_string);
-        hostcalls::log(
-            LogLevel::Warn,
-            &format!(
-                "caracal: {skipped} keys of the key set are not used: {}",
-                why.collect::<Vec<_>>().join("; ")
-            ),
-        );
     }
 }

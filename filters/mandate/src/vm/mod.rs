@@ -8,6 +8,7 @@ pub(crate) mod authorizer;
 pub(crate) mod callouts;
 pub(crate) mod key_set;
 pub(crate) mod key_set_store;
+pub(crate) mod log_lines;
 pub(crate) mod metrics;
 pub(crate) mod pending_callouts;
 pub(crate) mod plugin;

@@ -13,7 +13,7 @@ use caracal_mandate::revocation::{Availability, RevocationView as _};
 use crate::abi::wasi;
 use crate::vm::authorizer::{Authorizer, WaitReason, unavailable};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
-use crate::vm::revocation::poller::LogView;
+use crate::vm::revocation::log_view::LogView;
 use crate::vm::time_slice::SLICE_MS;
 
 struct WaitingRequest {

@@ -12,7 +12,7 @@ use caracal_mandate::revocation::page::Page;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::revocation::log_store::max_anchor_life_s;
-use crate::vm::revocation::shared_log::{ATTEMPTS, SharedLog, whole_seconds};
+use crate::vm::revocation::shared_log::{ATTEMPTS, HeadUpdate, SharedLog, whole_seconds};
 
 /// An anchor stays this much longer than the companion said, in seconds: two
 /// readings of one expiry differ by the time that the pages took, and one that is
@@ -197,20 +197,12 @@ fn build_chunks(
     Ok(Some(chunks))
 }
 
-/// Keeps the lease: the failure is reported under it.
+/// Notes that more is revoked than may be held. The lease is kept, for the failure is
+/// recorded under it.
 fn report_over_capacity(log: &mut SharedLog, lease: u64) -> PublishOutcome {
-    for _ in 0..ATTEMPTS {
-        if log.read_head().is_err() {
-            return PublishOutcome::Failed;
-        }
-        if !log.head.holds(lease) {
-            return PublishOutcome::Lost;
-        }
-        match log.write_head(log.head.overflowed()) {
-            Ok(true) => return PublishOutcome::OverCapacity,
-            Ok(false) => {}
-            Err(_) => return PublishOutcome::Failed,
-        }
+    match log.update_head(lease, &|head| Some(head.overflowed())) {
+        HeadUpdate::Written => PublishOutcome::OverCapacity,
+        HeadUpdate::LeaseLost => PublishOutcome::Lost,
+        HeadUpdate::Failed => PublishOutcome::Failed,
     }
-    PublishOutcome::Failed
 }

@@ -13,7 +13,8 @@ use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::callouts::{self, CompanionClient, companion_error};
+use crate::vm::callouts::{CompanionClient, companion_error};
+use crate::vm::log_lines;
 use crate::vm::shared_data::digest;
 
 /// Longest wait for an answer: the companion has it at hand.
@@ -130,7 +131,7 @@ impl RevocationLookup {
     #[cold]
     fn log_refusal_turn(&self, turn: Turn, now_ms: u64) {
         let limit_s = self.max_staleness_s;
-        callouts::log_refusal_turn(
+        log_lines::refusal_turn(
             turn,
             "revocation state of its mandate",
             &self.companion.upstream,

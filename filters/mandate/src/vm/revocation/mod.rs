@@ -3,6 +3,7 @@
 
 pub(crate) mod compaction;
 pub(crate) mod log_store;
+pub(crate) mod log_view;
 pub(crate) mod log_writer;
 pub(crate) mod lookup;
 pub(crate) mod poller;

@@ -1,22 +1,22 @@
 //! Polls the companion for what is revoked. Every VM reads the shared log; whoever holds the
 //! lease in it polls for all, and appends what comes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::failure::Kind;
 use caracal_mandate::revocation::head::Timing;
 use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
-use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::callouts::{self, CompanionClient, companion_error};
+use crate::vm::callouts::{CompanionClient, companion_error};
+use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 use crate::vm::revocation::compaction::Compaction;
 use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::revocation::log_writer::{LogWriter, PublishOutcome};
-use crate::vm::revocation::shared_log::{ATTEMPTS, SharedLog, whole_seconds};
+use crate::vm::revocation::shared_log::{HeadUpdate, SharedLog, whole_seconds};
 
 /// Slots of the table that a tick looks at for expired anchors.
 const SWEPT_SLOTS: usize = 4_096;
@@ -41,16 +41,10 @@ struct SnapshotProgress {
     next: Cursor,
 }
 
-/// What to ask the companion.
-struct PollRequest {
-    path: String,
-    timeout_ms: u64,
-}
-
 pub(crate) struct RevocationFeed {
     companion: CompanionClient,
     zone_id: String,
-    log: SharedLog,
+    pub(super) log: SharedLog,
     writer: LogWriter,
     pending_poll: Option<PendingPoll>,
     snapshot: Option<SnapshotProgress>,
@@ -80,16 +74,22 @@ impl RevocationFeed {
 
     /// Asks the companion when that is due, and goes on with what is under way.
     pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
-        let Some(poll) = self.next_poll(metrics, now_ms) else {
+        let Some(path) = self.next_poll(metrics, now_ms) else {
             return;
         };
-        match self.companion.fetch_page(&poll.path, poll.timeout_ms) {
-            Ok(token) => self.set_poll_token(token),
+        let timeout_ms = self.log.timing.timeout_ms();
+        match self.companion.fetch_page(&path, timeout_ms) {
+            Ok(token) => {
+                if let Some(poll) = &mut self.pending_poll {
+                    poll.token = Some(token);
+                }
+            }
             Err(_) => self.dispatch_failed(metrics, now_ms),
         }
     }
 
-    fn next_poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<PollRequest> {
+    /// The path of the poll that is due.
+    fn next_poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<String> {
         let has_everything = self.log.catch_up(now_ms) == Ok(true);
         if self.log.take_damaged() {
             self.log.reset_damaged(now_ms);
@@ -122,7 +122,7 @@ impl RevocationFeed {
             return;
         }
         let limit_s = self.log.timing.max_staleness_ms / 1_000;
-        callouts::log_refusal_turn(
+        log_lines::refusal_turn(
             turn,
             "revocation state",
             &self.companion.upstream,
@@ -132,7 +132,7 @@ impl RevocationFeed {
         );
     }
 
-    fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<PollRequest> {
+    fn poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<String> {
         if let Some(pending_poll) = &self.pending_poll {
             let late = now_ms.saturating_sub(pending_poll.began_ms)
                 > self.log.timing.timeout_ms().saturating_add(1_000);
@@ -173,21 +173,9 @@ impl RevocationFeed {
             return None;
         }
         let snapshot = self.log.head.generation.is_empty();
-        let path = if snapshot {
-            let cursor = self.snapshot.as_ref().map(|snapshot| snapshot.next);
-            match cursor {
-                Some(cursor) => {
-                    format!("/v1/snapshot?cursor={}&max={MAX_ENTRIES}", cursor.as_str())
-                }
-                None => format!("/v1/snapshot?max={MAX_ENTRIES}"),
-            }
-        } else {
-            format!(
-                "/v1/feed?generation={}&after={}&wait_ms={}&max={MAX_ENTRIES}",
-                self.log.head.generation.as_str(),
-                self.log.head.cursor,
-                self.log.timing.wait_ms(),
-            )
+        let path = match snapshot {
+            true => self.snapshot_path(),
+            false => self.feed_path(),
         };
         self.pending_poll = Some(PendingPoll {
             lease,
@@ -195,17 +183,26 @@ impl RevocationFeed {
             began_ms: now_ms,
             snapshot,
         });
-        Some(PollRequest {
-            path,
-            timeout_ms: self.log.timing.timeout_ms(),
-        })
+        Some(path)
     }
 
-    /// The call's token, by which its answer is known.
-    fn set_poll_token(&mut self, token: u32) {
-        if let Some(pending_poll) = &mut self.pending_poll {
-            pending_poll.token = Some(token);
+    fn snapshot_path(&self) -> String {
+        match &self.snapshot {
+            Some(snapshot) => {
+                let cursor = snapshot.next.as_str();
+                format!("/v1/snapshot?cursor={cursor}&max={MAX_ENTRIES}")
+            }
+            None => format!("/v1/snapshot?max={MAX_ENTRIES}"),
         }
+    }
+
+    fn feed_path(&self) -> String {
+        format!(
+            "/v1/feed?generation={}&after={}&wait_ms={}&max={MAX_ENTRIES}",
+            self.log.head.generation.as_str(),
+            self.log.head.cursor,
+            self.log.timing.wait_ms(),
+        )
     }
 
     /// Whether an answer is to the poll under way.
@@ -246,33 +243,19 @@ impl RevocationFeed {
         }
     }
 
-    /// The proxy did not take the call: it is made again soon, or has failed.
+    /// The proxy did not take the call. It is made again soon, or has failed.
     #[cold]
     fn dispatch_failed(&mut self, metrics: &mut Metrics, now_ms: u64) {
-        let lease = self
-            .pending_poll
-            .as_ref()
-            .map(|pending_poll| pending_poll.lease);
-        for _ in 0..ATTEMPTS {
-            if self.log.read_head().is_err()
-                || !lease.is_some_and(|lease| self.log.head.holds(lease))
-            {
-                break;
-            }
-            let Some(next) = self.log.head.again(now_ms) else {
-                break;
-            };
-            match self.log.write_head(next) {
-                Ok(false) => {}
-                Ok(true) => {
-                    self.pending_poll = None;
-                    self.snapshot = None;
-                    return;
-                }
-                Err(_) => break,
-            }
+        let updated = match &self.pending_poll {
+            Some(poll) => self.log.update_head(poll.lease, &|head| head.again(now_ms)),
+            None => HeadUpdate::Failed,
+        };
+        if updated == HeadUpdate::Written {
+            self.pending_poll = None;
+            self.snapshot = None;
+        } else {
+            self.on_poll_response(Err(CalloutFailure::dispatch_failed()), metrics, now_ms);
         }
-        self.on_poll_response(Err(CalloutFailure::dispatch_failed()), metrics, now_ms);
     }
 
     fn apply_page(
@@ -387,70 +370,31 @@ impl RevocationFeed {
 
     /// Forgets the companion's log, and gives the lease back.
     fn restart_from_snapshot(&mut self, lease: u64, now_ms: u64) {
-        for _ in 0..ATTEMPTS {
-            if self.log.read_head().is_err() || !self.log.head.holds(lease) {
-                return;
-            }
-            match self.log.write_head(self.log.head.gone(now_ms)) {
-                Ok(false) => {}
-                Ok(true) | Err(_) => return,
-            }
-        }
+        let _ = self.log.update_head(lease, &|head| Some(head.gone(now_ms)));
     }
 
     #[inline(never)]
     fn record_failure(&mut self, lease: u64, why: &CalloutFailure, now_ms: u64) {
-        for _ in 0..ATTEMPTS {
-            if self.log.read_head().is_err() || !self.log.head.holds(lease) {
-                break;
-            }
-            let (next, log) = self.log.head.failed(now_ms, self.log.timing, why.cause());
-            match self.log.write_head(next) {
-                Ok(false) => continue,
-                Ok(true) if log => hostcalls::log(
-                    LogLevel::Error,
-                    &format!(
-                        "caracal: revocations not read from {}: {}",
-                        self.companion.upstream, why.words
-                    ),
+        let timing = self.log.timing;
+        let is_to_be_logged = Cell::new(false);
+        let updated = self.log.update_head(lease, &|head| {
+            let (next, log) = head.failed(now_ms, timing, why.cause());
+            is_to_be_logged.set(log);
+            Some(next)
+        });
+        if updated == HeadUpdate::Written && is_to_be_logged.get() {
+            hostcalls::log(
+                LogLevel::Error,
+                &format!(
+                    "caracal: revocations not read from {}: {}",
+                    self.companion.upstream, why.words
                 ),
-                Ok(true) | Err(_) => {}
-            }
-            break;
+            );
         }
     }
 
     pub(crate) fn report(&self, metrics: &mut Metrics, since_start_ms: u64, now_ms: u64) {
         metrics.revocation_anchors(self.log.replica.anchors().len());
         metrics.revocation_age(self.log.head.age_ms(now_ms).unwrap_or(since_start_ms));
-    }
-}
-
-/// The state as one decision sees it. It is read when row 12 asks, so that a
-/// request refused before costs nothing and never depends on it.
-pub(crate) struct LogView<'a> {
-    pub(crate) feed: &'a RefCell<RevocationFeed>,
-    pub(crate) now_ms: u64,
-}
-
-impl RevocationView for LogView<'_> {
-    fn availability(&self) -> Availability {
-        match self.feed.try_borrow_mut() {
-            Ok(mut feed) => feed.log.availability(self.now_ms),
-            Err(_) => Availability::Unavailable("The edge is busy with itself"),
-        }
-    }
-
-    fn is_revoked(&self, anchor: AnchorId) -> bool {
-        let now_s = whole_seconds(self.now_ms);
-        self.feed.try_borrow().map_or(true, |feed| {
-            feed.log.replica.anchors().contains(anchor, now_s)
-        })
-    }
-
-    fn delegation_epoch(&self) -> u64 {
-        self.feed
-            .try_borrow()
-            .map_or(u64::MAX, |feed| feed.log.head.delegation_epoch(self.now_ms))
     }
 }

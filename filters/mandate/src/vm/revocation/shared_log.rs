@@ -27,6 +27,15 @@ enum ReadError {
     NotAsNamed(u64),
 }
 
+/// What came of a change of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadUpdate {
+    Written,
+    /// Another VM holds the lease now.
+    LeaseLost,
+    Failed,
+}
+
 pub(crate) struct SharedLog {
     pub(crate) store: RevocationLogStore,
     pub(crate) timing: Timing,
@@ -82,6 +91,33 @@ impl SharedLog {
             self.complete_ms = None;
         }
         Ok(written)
+    }
+
+    /// Changes the record while a lease holds. `change` gives none when there is nothing to
+    /// write.
+    #[inline(never)]
+    pub(crate) fn update_head(
+        &mut self,
+        lease: u64,
+        change: &dyn Fn(&Head) -> Option<Head>,
+    ) -> HeadUpdate {
+        for _ in 0..ATTEMPTS {
+            if self.read_head().is_err() {
+                return HeadUpdate::Failed;
+            }
+            if !self.head.holds(lease) {
+                return HeadUpdate::LeaseLost;
+            }
+            let Some(next) = change(&self.head) else {
+                return HeadUpdate::Failed;
+            };
+            match self.write_head(next) {
+                Ok(true) => return HeadUpdate::Written,
+                Ok(false) => {}
+                Err(_) => return HeadUpdate::Failed,
+            }
+        }
+        HeadUpdate::Failed
     }
 
     /// Reads the record, and then as much of the log as this VM lacks and one callback has

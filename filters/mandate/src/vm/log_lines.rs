@@ -1,0 +1,64 @@
+//! Lines of the proxy's log that more than one part writes, or that take some words.
+
+use caracal_mandate::failure::Turn;
+use caracal_mandate::keys::KeySet;
+
+use crate::abi::hostcalls::{self, LogLevel};
+
+/// Says that requests begin or cease to be refused for want of `what`, which comes from
+/// `upstream`; why, how old it is, and how old it may be.
+#[cold]
+pub(crate) fn refusal_turn(
+    turn: Turn,
+    what: &str,
+    upstream: &str,
+    why: Option<&str>,
+    age_ms: Option<u64>,
+    limit: &str,
+) {
+    match turn {
+        Turn::Refused => {
+            let why = why.unwrap_or("it answers, and what it says is old");
+            let age = match age_ms {
+                Some(age_ms) => format!("is {} s old", age_ms / 1_000),
+                None => "was never read".to_owned(),
+            };
+            hostcalls::log(
+                LogLevel::Error,
+                &format!(
+                    "caracal: REFUSING every request that needs the {what} (503): it {age}, the limit is {limit}; {upstream}: {why}"
+                ),
+            );
+        }
+        Turn::Judged(lasted_ms) => hostcalls::log(
+            LogLevel::Info,
+            &format!(
+                "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"
+            ),
+        ),
+    }
+}
+
+/// Unusable keys that a line names.
+const MAX_NAMED_KEYS: usize = 4;
+
+/// One line for each key set that was fetched, and one for what of it is not used.
+#[cold]
+pub(crate) fn key_set_fetched(keys: &KeySet) {
+    let (kept, skipped) = (keys.keys().len(), keys.skipped());
+    hostcalls::log(
+        LogLevel::Info,
+        &format!("caracal: key set fetched: {kept} keys usable, {skipped} skipped"),
+    );
+    if skipped > 0 {
+        let why = keys.skipped_keys().iter().take(MAX_NAMED_KEYS);
+        let why = why.map(ToString::to_string);
+        hostcalls::log(
+            LogLevel::Warn,
+            &format!(
+                "caracal: {skipped} keys of the key set are not used: {}",
+                why.collect::<Vec<_>>().join("; ")
+            ),
+        );
+    }
+}

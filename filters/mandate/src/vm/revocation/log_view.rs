@@ -1,0 +1,37 @@
+//! The revocation log as one decision sees it.
+
+use std::cell::RefCell;
+
+use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+
+use crate::vm::revocation::poller::RevocationFeed;
+use crate::vm::revocation::shared_log::whole_seconds;
+
+/// The log is read when the check for revocation asks for it. A request that is refused
+/// before that costs nothing here, and never depends on the log.
+pub(crate) struct LogView<'a> {
+    pub(crate) feed: &'a RefCell<RevocationFeed>,
+    pub(crate) now_ms: u64,
+}
+
+impl RevocationView for LogView<'_> {
+    fn availability(&self) -> Availability {
+        match self.feed.try_borrow_mut() {
+            Ok(mut feed) => feed.log.availability(self.now_ms),
+            Err(_) => Availability::Unavailable("The edge is busy with itself"),
+        }
+    }
+
+    fn is_revoked(&self, anchor: AnchorId) -> bool {
+        let now_s = whole_seconds(self.now_ms);
+        self.feed.try_borrow().map_or(true, |feed| {
+            feed.log.replica.anchors().contains(anchor, now_s)
+        })
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        self.feed
+            .try_borrow()
+            .map_or(u64::MAX, |feed| feed.log.head.delegation_epoch(self.now_ms))
+    }
+}
