@@ -91,7 +91,7 @@ impl Metrics {
     }
 
     pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
-        let by_host = by == VerifiedBy::Host;
+        let by_host = by == VerifiedBy::Proxy;
         self.count_request(RequestCounter::Signature { by_host, valid });
     }
 

@@ -10,7 +10,7 @@ use crate::proxy::Proxy;
 /// Who verified a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VerifiedBy {
-    Host,
+    Proxy,
     Wasm,
 }
 
@@ -25,7 +25,7 @@ impl SignatureBackend {
     /// The proxy, if it can and tells a good signature from a bad one. Proxies that cannot
     /// are not asked: the call would trap.
     pub(crate) fn probe(proxy: Proxy) -> Self {
-        let is_right = |known: KnownAnswer| known.holds_for(&HostCrypto(proxy));
+        let is_right = |known: KnownAnswer| known.holds_for(&ProxyCrypto(proxy));
         let can = proxy.capabilities().verifies_signatures;
         SignatureBackend {
             proxy,
@@ -43,9 +43,9 @@ impl SignatureBackend {
 }
 
 /// The proxy alone. What it cannot verify is not valid.
-struct HostCrypto(Proxy);
+struct ProxyCrypto(Proxy);
 
-impl SignatureVerifier for HostCrypto {
+impl SignatureVerifier for ProxyCrypto {
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify_signature(key, message, signature) == Some(true)
     }
@@ -71,7 +71,7 @@ impl SignatureVerifier for RecordingVerifier {
             .then(|| proxy.verify_signature(key, message, signature))
             .flatten();
         let check = match answer {
-            Some(valid) => (VerifiedBy::Host, valid),
+            Some(valid) => (VerifiedBy::Proxy, valid),
             None => (VerifiedBy::Wasm, PureRust.verify(key, message, signature)),
         };
         if let Ok(mut checks) = self.checks.try_borrow_mut() {
