@@ -5,16 +5,15 @@
 //! and on statuses of the calls around it. The others return at once: a host demands them,
 //! and the SDK's own look up the context first, which costs more than all of these together.
 //!
-//! Kong's module calls each of them without asking whether it is there; its worker dies
-//! of one that is missing. APISIX writes an error for each request that lacks
-//! `proxy_on_done`.
+//! Kong's module calls each of them without looking for it first, and its worker dies when
+//! one is missing. Without `proxy_on_done` APISIX logs an error for each request.
 #![allow(unsafe_code, reason = "exported symbols")]
 #![allow(missing_docs, unreachable_pub, reason = "called by the host")]
 
 use std::cell::Cell;
 
-/// The response of a callout, or the news that there will be none. Its headers and its body
-/// can be read in the same callback only.
+/// The response of a callout, or the notice that there will be none. Its headers and its
+/// body can only be read in the same callback.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpCallResponse {
     /// The context that the host passes: on Envoy and Kong the root context that made the
@@ -29,7 +28,7 @@ thread_local! {
     static HANDLER: Cell<Option<fn(HttpCallResponse)>> = const { Cell::new(None) };
 }
 
-/// Says who gets the responses of callouts. Called once, before any context exists.
+/// Sets who gets the responses of callouts. It is called once, before any context exists.
 pub(crate) fn set_http_call_response_handler(handler: fn(HttpCallResponse)) {
     HANDLER.set(Some(handler));
 }
@@ -57,7 +56,7 @@ const CONTINUE: u32 = 0;
 /// The ABI's "true": nothing is left to wait for.
 const DONE: u32 = 1;
 
-/// Also our own refusal passes here on its way to the client.
+/// The filter's own replies pass here too, on their way to the client.
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_response_headers(_context: u32, _headers: usize, _end: u32) -> u32 {
     CONTINUE
@@ -68,7 +67,7 @@ extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -
     CONTINUE
 }
 
-/// What a request leaves behind goes with its context, in `proxy_on_delete`.
+/// Nothing is cleaned up here: that happens with the context, in `proxy_on_delete`.
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_log(_context: u32) {}
 

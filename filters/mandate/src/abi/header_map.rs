@@ -1,8 +1,9 @@
-//! The ABI's form of a header map: a count, the lengths of every name and
-//! value, then each with a NUL behind it; 32-bit little-endian numbers.
+//! The ABI's form of a header map: the number of entries, the lengths of every name and
+//! value, and then the texts, each with a NUL behind it. Numbers have 32 bits and are
+//! little-endian.
 
-/// A header map as the host wrote it, read where it lies: a string for each header
-/// would cost more than everything else that is done to a request.
+/// A header map as the host wrote it. It is read in place: a string for each header would
+/// cost more than everything else that is done to a request.
 pub(crate) struct HeaderMap {
     bytes: Vec<u8>,
     count: usize,
@@ -16,7 +17,7 @@ impl HeaderMap {
         }
         let (count, _) = read_u32(&bytes)?;
         let map = HeaderMap { bytes, count };
-        // Every length once, so that reading it later cannot fail half way.
+        // All lengths are checked once, so that reading cannot fail half way later.
         (map.pairs().count() == count).then_some(map)
     }
 
@@ -25,7 +26,7 @@ impl HeaderMap {
         self.count
     }
 
-    /// Names and values in the order they came, as bytes: they need not be UTF-8.
+    /// Names and values in the order in which they came. They are bytes, and need not be UTF-8.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs()
     }

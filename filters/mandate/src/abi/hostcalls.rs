@@ -1,8 +1,7 @@
-//! The host's calls, each as a function that returns the host's status as a
-//! value. The SDK's own wrappers panic on statuses that hosts really return
-//! (12 among them) and on header bytes that are no UTF-8, and a panic here is an
-//! outage. No other module calls the host but `wasi`; `contexts::callout_response` and
-//! `entry` only export symbols to it.
+//! The host's calls, each as a function that returns the host's status as a value. The
+//! SDK's own wrappers panic on statuses that hosts really return, 12 among them, and on
+//! header bytes that are not UTF-8. A panic here is an outage. Besides this file only
+//! `wasi` calls the host.
 #![allow(
     unsafe_code,
     reason = "raw host calls; every pointer is checked before it is followed"
@@ -20,11 +19,11 @@ pub(crate) struct Status(pub(crate) u32);
 impl Status {
     pub(crate) const NOT_FOUND: Status = Status(1);
     pub(crate) const BAD_ARGUMENT: Status = Status(2);
-    /// What Kong says of a header map that is over its limit.
+    /// Kong's answer when a header map is over its limit.
     pub(crate) const SERIALIZATION_FAILURE: Status = Status(3);
     pub(crate) const PARSE_FAILURE: Status = Status(4);
     pub(crate) const CAS_MISMATCH: Status = Status(8);
-    /// "Busy": what a host would say of a call within a call.
+    /// A call cannot be made inside another call.
     pub(crate) const INTERNAL_FAILURE: Status = Status(10);
     pub(crate) const UNIMPLEMENTED: Status = Status(12);
 }
@@ -73,8 +72,8 @@ fn status(number: u32) -> Result<(), Status> {
     }
 }
 
-/// Takes over bytes that the host allocated in this VM's memory through the
-/// SDK's `proxy_on_memory_allocate`, which makes them a `Vec` of this capacity.
+/// Takes over bytes that the host allocated in this VM's memory. It does so through the
+/// SDK's `proxy_on_memory_allocate`, which makes a `Vec` of this capacity.
 fn take_allocation(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() || size == 0 {
         return Vec::new();
@@ -84,7 +83,7 @@ fn take_allocation(data: *mut u8, size: usize) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
-/// Writes a line to the proxy's log. A host that refuses it can't be told.
+/// Writes a line to the proxy's log. There is nowhere to report a failure of that.
 #[inline(never)]
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the pointer and length are of a live string.
@@ -97,7 +96,7 @@ pub(crate) fn set_tick_period(period: Duration) -> Result<(), Status> {
     status(unsafe { raw::proxy_set_tick_period_milliseconds(period) })
 }
 
-/// At most `max` bytes of a buffer. An empty one is empty bytes.
+/// Reads at most `max` bytes of a buffer. A buffer that is not there has none.
 pub(crate) fn get_buffer(buffer: BufferType, max: usize) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
@@ -110,18 +109,18 @@ pub(crate) fn get_buffer(buffer: BufferType, max: usize) -> Result<Vec<u8>, Stat
     }
 }
 
-/// All headers, in order, values as they came.
+/// Reads all headers, in order, with their values as they came.
 pub(crate) fn get_map(map: MapType) -> Result<HeaderMap, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
     let result =
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
-    // A map that cannot be read is like a call that failed.
+    // A map that cannot be read counts as a call that failed.
     HeaderMap::new(take_allocation(data, size)).ok_or(Status::PARSE_FAILURE)
 }
 
-/// The value of one header; `None` when it is absent.
+/// Reads the value of one header; `None` when it is absent.
 pub(crate) fn get_map_value(map: MapType, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
@@ -142,8 +141,8 @@ pub(crate) fn get_map_value(map: MapType, name: &str) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// Adds a header beside those of that name. On Envoy half as dear as replacing: it
-/// indexes the whole map to find what there is to replace.
+/// Adds a header beside those of the same name. On Envoy this costs half as much as
+/// replacing, which indexes the whole map.
 pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -157,7 +156,7 @@ pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status
     })
 }
 
-/// Overwrites a header, or adds it. Of several of that name Kong changes the first.
+/// Overwrites a header, or adds it. Of several with one name, Kong changes the first only.
 pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -171,13 +170,13 @@ pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), St
     })
 }
 
-/// Removes every header of that name.
+/// Removes every header with a name.
 pub(crate) fn remove_map_value(map: MapType, name: &[u8]) -> Result<(), Status> {
     // SAFETY: the pointer and length are of a live slice.
     status(unsafe { raw::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// A value of the shared data, and the number of its version.
+/// A value in shared data, and the number of its version.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedValue {
     pub(crate) value: Vec<u8>,
@@ -220,7 +219,7 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool,
     }
 }
 
-/// What the host knows of the request under a name; `None` where it knows nothing.
+/// Reads a property of the request; `None` when the host does not have it.
 pub(crate) fn get_property(name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
@@ -234,9 +233,9 @@ pub(crate) fn get_property(name: &str) -> Result<Option<Vec<u8>>, Status> {
     }
 }
 
-/// Sets a property. Of one segment it is filter state on Envoy, which access logs can
-/// read, and a variable of nginx on APISIX; of two, parted by NUL, it is on Kong `ngx`
-/// and the name of a variable.
+/// Sets a property. A name of one segment is filter state on Envoy, which access logs can
+/// read, and a variable of nginx on APISIX. On Kong a variable has two segments, `ngx` and
+/// its name, with a NUL between them.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -244,8 +243,8 @@ pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     })
 }
 
-/// Answers the request of the effective context. `grpc_status` is for gRPC
-/// requests only.
+/// Replies to the request of the effective context. `grpc_status` is for gRPC requests
+/// only.
 pub(crate) fn send_local_response(
     http_status: u16,
     details: &str,
@@ -269,7 +268,7 @@ pub(crate) fn send_local_response(
     })
 }
 
-/// Lets the request of the effective context go on.
+/// Lets the request of the effective context go on to the upstream.
 pub(crate) fn resume_http_request() -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_continue_stream(0) })
@@ -280,8 +279,8 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     status(unsafe { raw::proxy_set_effective_context(context) })
 }
 
-/// Sends a request to an upstream of the host's, and gives the token of its answer,
-/// which comes to `contexts::callout_response`.
+/// Sends a request to an upstream that the host knows, and gives the token of the
+/// response. That comes to `exports`.
 #[inline(never)]
 pub(crate) fn dispatch_http_call(
     upstream: &str,
@@ -311,7 +310,7 @@ pub(crate) fn dispatch_http_call(
     Ok(token)
 }
 
-/// Calls a function that only this host has.
+/// Calls a function that only some hosts have.
 pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: pointers and lengths are of live slices, both out-pointers are live.

@@ -1,4 +1,4 @@
-//! Whose the response of a callout is: a root context's or a request's.
+//! Finds out who made the callout of a response: a root context or a request.
 
 use crate::abi::exports::HttpCallResponse;
 use crate::contexts::root_context;
@@ -9,8 +9,8 @@ use crate::vm::pending_callouts;
 pub(crate) fn deliver(response: HttpCallResponse) {
     let HttpCallResponse { context, token, .. } = response;
     if let Some(pending) = pending_callouts::take_for(context, token) {
-        // The proxy lets a request go on whose callout has ended, unless it gets a reply. So
-        // it gets one, whatever has become of its configuration.
+        // When a request's callout has ended, the proxy forwards the request unless it gets a
+        // reply. So it gets one even if its configuration is gone.
         let phase = match root_context::find(pending.root) {
             Some(root) => root.on_request_callout_response(pending.stream, response),
             None => local_reply::send_unavailable("The configuration is gone"),

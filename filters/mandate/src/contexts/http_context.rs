@@ -1,4 +1,4 @@
-//! One HTTP request.
+//! The callbacks of one HTTP request, in the order of its life.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,6 +18,7 @@ use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
 
+/// The HTTP context of a request.
 pub(crate) struct HttpFilter {
     id: u32,
     plugin: Rc<RefCell<Option<Plugin>>>,
@@ -33,6 +34,8 @@ impl HttpFilter {
         }
     }
 
+    /// Judges the request, or lets it wait. Reserved names are hidden before anything is
+    /// decided.
     fn on_headers(&self) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return local_reply::send_unavailable("The edge is busy with itself");
@@ -78,8 +81,8 @@ impl HttpFilter {
         }
     }
 
-    /// What a callback answers after the headers': a body that arrives must not
-    /// carry on a request that waits or was refused.
+    /// What a callback returns. A body that arrives must not let a request go on that waits
+    /// or was refused.
     fn action(&self) -> Action {
         match self.phase.get() {
             StreamPhase::Continued => Action::Continue,
@@ -118,8 +121,7 @@ impl HttpContext for HttpFilter {
     }
 }
 
-/// The host deletes the context of a stream that has ended, also while its request
-/// waits.
+/// The proxy deletes the context when the stream ends, also while the request waits.
 impl Drop for HttpFilter {
     fn drop(&mut self) {
         if self.phase.get() != StreamPhase::Paused {

@@ -1,5 +1,5 @@
-//! One configuration in one VM: reads it, ticks, fetches the key set, polls the
-//! companion, and answers or resumes the requests that waited.
+//! The callbacks of one configuration in one VM: it is read, it ticks, responses of callouts
+//! come, and requests that waited are answered or go on.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,10 +23,10 @@ use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
 use crate::vm::request_info::{ResolvedRequest, StreamPhase};
 
-/// The first tick fetches; a later one finds within this time what another VM
-/// fetched. One read of shared data each.
+/// Time between two ticks. The first tick fetches; a later one finds within this time what
+/// another VM has fetched. Each reads shared data once.
 const TICK: Duration = Duration::from_millis(10);
-/// Largest configuration read, in bytes; the reader has its own, smaller bound.
+/// Largest configuration that is read, in bytes. The parser has a smaller bound.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
 thread_local! {
@@ -42,7 +42,7 @@ pub(crate) struct FilterRoot(Rc<RootState>);
 pub(crate) struct RootState {
     id: u32,
     plugin: Rc<RefCell<Option<Plugin>>>,
-    /// Its tick period was set: a second time would trap on Kong, or make two timers.
+    /// The tick period was set. To set it again would trap in Kong, or make a second timer.
     tick_period_set: Cell<bool>,
 }
 
@@ -102,7 +102,7 @@ impl RootState {
         Ok(())
     }
 
-    /// Answers or resumes requests, each under its own context.
+    /// Applies verdicts to requests that waited, each under its own context.
     fn apply_resolved(&self, plugin: &mut Plugin, resolved: Vec<ResolvedRequest>) {
         if resolved.is_empty() {
             return;
@@ -114,8 +114,7 @@ impl RootState {
             verdict,
         } in resolved
         {
-            // A stream that is gone has no context to switch to, and the calls
-            // would act on this one.
+            // A stream that is gone has no context. The calls would act on the current one.
             if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
@@ -128,7 +127,7 @@ impl RootState {
         let _ = hostcalls::set_effective_context(self.id);
     }
 
-    /// Whether this root ticks, and calls out itself.
+    /// Whether this context ticks, and makes callouts in ticks.
     pub(crate) fn has_ticks(&self) -> bool {
         self.tick_period_set.get()
     }
@@ -235,7 +234,7 @@ impl RootContext for FilterRoot {
     }
 }
 
-/// The first line: which filter, and which configuration.
+/// Logs the first line: which filter it is, and which configuration.
 #[cold]
 fn log_start(document: &[u8]) {
     let digest = digest(document);

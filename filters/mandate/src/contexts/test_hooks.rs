@@ -1,4 +1,4 @@
-//! What tests ask of the filter from outside, by a header. In no file to deploy.
+//! Hooks for tests, which call them by a header. No file that is deployed has them.
 
 use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
@@ -6,9 +6,9 @@ use crate::abi::hostcalls;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::RequestHeaders;
 
-/// Does what a hook asks. `x-test-trap` traps. `x-test-signature` is
-/// `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind an `x`, and
-/// is answered with `wasm=BOOL host=BOOL`; the host is asked for ES256 only.
+/// Handles a request with a hook; false for any other request. `x-test-trap` traps.
+/// `x-test-signature` is `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind
+/// an `x`, and gets the reply `wasm=BOOL host=BOOL`. The host verifies ES256 only.
 pub(crate) fn handle(headers: &RequestHeaders, proxy: Proxy) -> bool {
     if headers.all("x-test-trap").next().is_some() {
         core::arch::wasm32::unreachable();

@@ -1,5 +1,5 @@
-//! What is asked of the STS and of the companion, and what their responses mean. How a
-//! response is read stands in `proxy`.
+//! The requests that the filter sends to the STS and to the companion, and what the
+//! responses mean. How a response is read from the proxy stands in `proxy`.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use caracal_mandate::failure::Kind;
 use crate::abi::hostcalls::{self, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult, is_not_ready};
 
-/// Who asks, in the logs of the STS and the companion.
+/// Names the filter in the logs of the STS and the companion.
 const USER_AGENT: (&str, &str) = (
     "user-agent",
     concat!("caracal-edge/", env!("CARGO_PKG_VERSION")),
 );
-/// Where the key set comes from.
+/// The STS as the source of the key set.
 pub(crate) struct StsClient {
     pub(crate) upstream: String,
     pub(crate) target: JwksTarget,
@@ -30,7 +30,7 @@ impl StsClient {
         }
     }
 
-    /// Asks for the key set, and gives the token of the answer. `at_most` is a shorter
+    /// Asks for the key set, and gives the token of the response. `at_most` is a shorter
     /// wait than the configured one.
     pub(crate) fn key_set(&self, at_most: Option<Duration>) -> Result<u32, Status> {
         let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
@@ -46,12 +46,12 @@ impl StsClient {
     }
 }
 
-/// Who knows what is revoked.
+/// The companion, which knows what is revoked.
 pub(crate) struct CompanionClient {
     pub(crate) upstream: String,
     authorization: Option<String>,
     scheme: &'static str,
-    /// What it is called: on nginx its certificate must be for that name.
+    /// Its name. Under nginx its certificate must be for this name.
     authority: String,
 }
 
@@ -72,12 +72,12 @@ impl CompanionClient {
         }
     }
 
-    /// Polls a page of its feed.
+    /// Asks for a page of its feed or its snapshot.
     pub(crate) fn fetch_page(&self, path: &str, timeout_ms: u64) -> Result<u32, Status> {
         self.call("GET", path, &[], timeout_ms)
     }
 
-    /// Asks about one mandate's anchors.
+    /// Asks whether a mandate's anchors are revoked.
     pub(crate) fn check_anchors(&self, question: &[u8], timeout_ms: u64) -> Result<u32, Status> {
         self.call("POST", "/v1/check", question, timeout_ms)
     }
@@ -101,8 +101,8 @@ impl CompanionClient {
     }
 }
 
-/// Why the companion's answer is of no use, by its status, and by its body where that
-/// is 503: anything on the way to it can say so too.
+/// Why a response of the companion other than 200 is no use. With 503 its body decides,
+/// because anything between the filter and the companion can answer 503 too.
 #[cold]
 pub(crate) fn companion_error(status: u16, body: &[u8]) -> CalloutFailure {
     match status {
@@ -123,7 +123,7 @@ fn not_200(status: u16) -> CalloutFailure {
     CalloutFailure::new(Kind::Status, format!("status {status}, expected 200"))
 }
 
-/// What the STS answered to be a key set, or why it is none.
+/// The document that the STS sent, or why there is none.
 pub(crate) fn expect_document(answer: CalloutResult) -> Result<Vec<u8>, CalloutFailure> {
     match answer? {
         (200, document) => Ok(document),

@@ -1,5 +1,5 @@
 //! The key set by which this VM decides, and this VM's part in fetching it. All VMs share
-//! one record; who holds the lease in it fetches for all.
+//! one record, and the VM that holds the lease in it fetches for all.
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::failure::Kind;
@@ -17,21 +17,21 @@ use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
 use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 
-/// Attempts to write the control record when another VM writes it too.
+/// How often the shared record is written again because another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
 /// A damaged copy in shared data is replaced when the key set is older than this.
 const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
 
-/// A fetch that this VM has under way.
+/// A fetch that this VM has begun.
 pub(crate) struct PendingFetch {
-    /// None for one that a request makes because it can't wait for another's.
+    /// None when a request fetches because it cannot wait for another request's fetch.
     lease: Option<Lease>,
     started_ms: u64,
     token: Option<u32>,
 }
 
 impl PendingFetch {
-    /// One beside another's.
+    /// A fetch beside one that somebody else has the lease for.
     pub(crate) fn without_lease(now_ms: u64) -> Self {
         PendingFetch {
             lease: None,
@@ -41,7 +41,7 @@ impl PendingFetch {
     }
 }
 
-/// The key set that this VM decides by, and the record that it came with.
+/// A key set, and the shared record that it came with.
 struct CurrentKeySet {
     record: Control,
     keys: KeySet,
@@ -55,7 +55,7 @@ pub(crate) struct KeySetCache {
     /// The shared record as last read.
     pub(crate) record: Control,
     current: Option<CurrentKeySet>,
-    /// The copy in shared data is not what was written.
+    /// The key set in shared data is not what was written there.
     stored_copy_damaged: bool,
     /// A request that could not wait had a `kid` that is not in the key set.
     pub(crate) unknown_kid_seen: bool,
@@ -93,7 +93,7 @@ impl KeySetCache {
         match self.read_shared() {
             Ok(()) => self.shared_data_failed = false,
             Err(Status(status)) => {
-                // Once, not at every tick: the next success arms it again.
+                // It is logged once, not at every tick. The next success arms it again.
                 if !std::mem::replace(&mut self.shared_data_failed, true) {
                     hostcalls::log(
                         LogLevel::Error,
@@ -107,10 +107,10 @@ impl KeySetCache {
     fn read_shared(&mut self) -> Result<(), Status> {
         let attempts = self.record.attempts;
         (self.record, _) = self.store.control()?;
-        // Whoever fetched, it was fetched for this one too.
+        // Whoever fetched, the key that this VM wanted was asked for.
         self.unknown_kid_seen &= self.record.attempts == attempts;
         let current = self.current_id();
-        // Without an id the record was lost: what this VM holds ages by itself.
+        // Without an id the record was lost. The key set that this VM holds goes on ageing.
         if self
             .record
             .key_set_id()
@@ -123,7 +123,7 @@ impl KeySetCache {
                 Ok(keys) => self.install(keys),
                 Err(_) => self.stored_copy_damaged = true,
             },
-            // A write is under way, or whoever made it is gone.
+            // Somebody is writing it, or began to and is gone.
             StoredKeySet::OtherGeneration => {
                 self.stored_copy_damaged |=
                     wasi::monotonic_ms().is_none_or(|now_ms| !self.record.is_leased(now_ms));
@@ -157,7 +157,7 @@ impl KeySetCache {
             .and_then(|current| current.record.key_set_id())
     }
 
-    /// Whether the key set there is has outlived its life, or will soon be of no use.
+    /// Whether the key set is older than its time to live, or will soon be too old to use.
     pub(crate) fn is_past_ttl(&self, now_ms: u64) -> bool {
         let current = self.current.as_ref();
         let age = current.and_then(|current| current.record.age_ms(now_ms));
@@ -166,15 +166,15 @@ impl KeySetCache {
         age.is_some_and(|age| age > self.timing.ttl_ms.min(soon))
     }
 
-    /// Takes the lease for a fetch if one is due. The caller makes the call, and
-    /// says with [`KeySetCache::on_fetch_response`] what came of it.
+    /// Takes the lease for a fetch if one is due. The caller makes the callout, and reports
+    /// with [`KeySetCache::on_fetch_response`] how it ended.
     pub(crate) fn begin_fetch(&mut self, unknown_kid: bool, now_ms: u64) -> Option<PendingFetch> {
         let age_ms = self.record.age_ms(now_ms);
         let is_old = age_ms.is_some_and(|age_ms| age_ms > REPLACE_DAMAGED_AFTER_MS);
         self.begin_fetch_anyway(self.stored_copy_damaged && is_old, unknown_kid, now_ms)
     }
 
-    /// The same; `anyway`: also when none is due, unless one is under way.
+    /// The same; with `anyway` also when none is due, unless somebody is fetching.
     pub(crate) fn begin_fetch_anyway(
         &mut self,
         anyway: bool,
@@ -184,7 +184,7 @@ impl KeySetCache {
         if self.record.due(now_ms, unknown_kid).is_none() && !anyway {
             return None;
         }
-        // Once more, with the version to write against.
+        // The record is read again for the version to write against.
         let Ok((control, cas)) = self.store.control() else {
             return None;
         };
@@ -204,12 +204,12 @@ impl KeySetCache {
                     token: None,
                 })
             }
-            // Another VM was faster; its fetch serves this one too.
+            // Another VM was faster, and fetches for this one too.
             Ok(false) | Err(_) => None,
         }
     }
 
-    /// The part of a tick that is about the key set: fetches it when that is due.
+    /// Fetches the key set from a tick, when that is due.
     pub(crate) fn fetch_if_due(&mut self, unknown_kid: bool, metrics: &mut Metrics, now_ms: u64) {
         let unknown_kid = self.unknown_kid_seen || unknown_kid;
         let Some(mut pending_fetch) = self.begin_fetch(unknown_kid, now_ms) else {
@@ -230,8 +230,8 @@ impl KeySetCache {
         }
     }
 
-    /// Asks the STS from a request, and gives the token of the response. `at_most` is a
-    /// shorter wait than the configured one. None when the proxy does not take the call.
+    /// Asks the STS from a request, and gives the token of the response; none when the proxy
+    /// does not take the callout. `at_most` is a shorter wait than the configured one.
     pub(crate) fn dispatch(
         &mut self,
         pending_fetch: &PendingFetch,
@@ -247,8 +247,8 @@ impl KeySetCache {
         token
     }
 
-    /// Lets the next tick but some make a call that the proxy did not take. False when
-    /// that has been tried enough.
+    /// Lets a later tick repeat a callout that the proxy did not take. False when it was
+    /// tried often enough.
     #[cold]
     fn retry_dispatch(&mut self, pending_fetch: &PendingFetch, now_ms: u64) -> bool {
         for _ in 0..WRITE_ATTEMPTS {
@@ -259,7 +259,7 @@ impl KeySetCache {
                 .lease
                 .is_some_and(|lease| control.holds(lease))
             {
-                // Another took over; it is that one's now.
+                // Another VM took over, and fetches.
                 return true;
             }
             let Some(next) = control.again(now_ms) else {
@@ -273,8 +273,8 @@ impl KeySetCache {
         false
     }
 
-    /// Says when requests begin or cease to be refused for want of a key set: once for
-    /// all VMs, by the one that writes it down.
+    /// Logs when requests begin or cease to be refused because there is no usable key set.
+    /// The VM that writes that into the shared record logs it, so all VMs log it once.
     pub(crate) fn report_turn(&mut self, now_ms: u64) {
         if self.record.turned(now_ms, self.timing).is_some() {
             self.write_turn(now_ms);
@@ -304,14 +304,14 @@ impl KeySetCache {
         );
     }
 
-    /// The fetch under way, if an answer is to it. A late one, to a lease that
-    /// this VM has lost and taken again, is not.
+    /// The fetch that a response belongs to. A late response, to a fetch under a lease that
+    /// this VM has lost since, belongs to none.
     pub(crate) fn take_fetch(&mut self, token: u32) -> Option<PendingFetch> {
         self.pending_fetch
             .take_if(|pending_fetch| pending_fetch.token == Some(token))
     }
 
-    /// The fetch brought a document, or failed for a reason in words.
+    /// A fetch has ended, with a document or with a failure.
     pub(crate) fn on_fetch_response(
         &mut self,
         pending_fetch: &PendingFetch,
@@ -325,7 +325,7 @@ impl KeySetCache {
                 Err(why) => Err(CalloutFailure::new(Kind::Unreadable, why.to_string())),
             }
         });
-        // What was wanted while this went on is there, or is asked for again.
+        // The key that was wanted meanwhile is there now, or is asked for again.
         self.unknown_kid_seen = false;
         metrics.jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {
@@ -336,7 +336,7 @@ impl KeySetCache {
             };
             let counts = match pending_fetch.lease {
                 Some(lease) => control.holds(lease),
-                // It helps out where there is nothing yet, or what there is is older.
+                // It counts where there is no usable key set, or only an older one.
                 None => {
                     parsed.is_ok()
                         && (!control.is_usable(now_ms, self.timing)
@@ -344,7 +344,7 @@ impl KeySetCache {
                 }
             };
             if !counts {
-                // Another took over; what it writes counts.
+                // Another VM took over, and what that one writes counts.
                 return;
             }
             let (next, log) = match &parsed {

@@ -1,6 +1,6 @@
-//! The key set in shared data: the control record of [`caracal_mandate::refresh`] and the
-//! document as the STS sent it. Any plugin with the same `vm_id` can write there, so each
-//! value has a version and a checksum, and a damaged one counts as missing.
+//! The key set in shared data: the control record of [`caracal_mandate::refresh`], and the
+//! document as the STS sent it. Any plugin with the same `vm_id` can write there. So each
+//! value has a version and a checksum, and a damaged value counts as missing.
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
@@ -12,7 +12,7 @@ use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 const MAGIC: &[u8] = b"CRK1";
 
-/// The names of one configuration's values.
+/// The names of one configuration's values, and where they are kept.
 #[derive(Debug)]
 pub(crate) struct KeySetStore {
     data: SharedData,
@@ -20,22 +20,21 @@ pub(crate) struct KeySetStore {
     key_set: String,
 }
 
-/// A key set as it stands in the shared data.
+/// The key set as it was found in shared data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StoredKeySet {
     /// The document of that generation.
     Document(Vec<u8>),
-    /// Another generation: a write is under way, look again.
+    /// Another generation: somebody is writing. Look again later.
     OtherGeneration,
-    /// Not there, or not what was written.
+    /// It is missing, or is not what was written.
     Damaged,
 }
 
 impl KeySetStore {
-    /// Names values after everything that makes two key sets different: the
-    /// format, who issues, for whom, for which algorithms, from where, and when
-    /// it is fetched: one that fetches seldom must not decide for one that must
-    /// fetch often.
+    /// The names say everything that makes two key sets different: the format, the issuer,
+    /// the zone, the audience, the algorithms, the upstream, and the timing. A configuration
+    /// that fetches seldom must not decide for one that must fetch often.
     pub(crate) fn new(configuration: &Configuration) -> Self {
         let jwks = &configuration.jwks;
         let timing = [jwks.timeout_ms, jwks.ttl_s, jwks.max_stale_s].map(|n| n.to_string());
@@ -56,8 +55,8 @@ impl KeySetStore {
         }
     }
 
-    /// The control record and the version to write against. A record that was
-    /// never written, or is damaged, is the empty one.
+    /// The control record, and the version to write against. A record that is damaged or
+    /// was never written is the empty one.
     #[inline(never)]
     pub(crate) fn control(&self) -> Result<(Control, u32), Status> {
         Ok(match self.data.get(&self.control)? {
@@ -88,8 +87,8 @@ impl KeySetStore {
         })
     }
 
-    /// The version to write the key set against. It is read before the lease is
-    /// looked at: a holder that was overtaken in between changes nothing then.
+    /// The version to write the key set against. It is read before the lease is checked, so
+    /// that a holder which loses the lease in between overwrites nothing.
     pub(crate) fn key_set_version(&self) -> Result<u32, Status> {
         Ok(self
             .data
@@ -97,8 +96,8 @@ impl KeySetStore {
             .map_or(CAS_UNWRITTEN, |shared| shared.cas))
     }
 
-    /// Writes the key set of a generation. Only the holder of a lease does; the
-    /// record that makes it valid is written after it.
+    /// Writes the key set of a generation. Only the holder of the lease does. The record that
+    /// makes it valid is written afterwards.
     pub(crate) fn write_key_set(
         &self,
         generation: u64,
@@ -110,8 +109,7 @@ impl KeySetStore {
     }
 }
 
-/// One audience as it is, several as one text that stands for all of them in any
-/// order.
+/// One audience as it is; several as one text that does not depend on their order.
 fn audiences(configuration: &Configuration) -> String {
     let named = configuration
         .resources

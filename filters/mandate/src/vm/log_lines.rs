@@ -5,8 +5,8 @@ use caracal_mandate::keys::KeySet;
 
 use crate::abi::hostcalls::{self, LogLevel};
 
-/// Says that requests begin or cease to be refused for want of `what`, which comes from
-/// `upstream`; why, how old it is, and how old it may be.
+/// Requests begin or cease to be refused because `what` is missing or too old. It comes from
+/// `upstream`; the line says why, how old it is, and how old it may be.
 #[cold]
 pub(crate) fn refusal_turn(
     turn: Turn,
@@ -39,10 +39,10 @@ pub(crate) fn refusal_turn(
     }
 }
 
-/// Unusable keys that a line names.
+/// Most unusable keys that a line names.
 const MAX_NAMED_KEYS: usize = 4;
 
-/// One line for each key set that was fetched, and one for what of it is not used.
+/// A key set was fetched; a second line names the keys that cannot be used.
 #[cold]
 pub(crate) fn key_set_fetched(keys: &KeySet) {
     let (kept, skipped) = (keys.keys().len(), keys.skipped());

@@ -1,5 +1,5 @@
-//! The filter's metrics (design, "Metrics"). Envoy's names are flat: labels are
-//! parts of the name, which `stats_tags` in envoy.yaml turns back into labels.
+//! The filter's metrics. Names are flat in Envoy: labels are parts of the name, and
+//! `stats_tags` in envoy.yaml makes labels of them again.
 
 use std::cell::Cell;
 
@@ -10,19 +10,20 @@ use crate::proxy::adapter::MetricSupport;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
-    /// The VM's linear memory as far as the gauge has it: one for all configurations.
+    /// The bytes of linear memory that were added to the gauge, for all configurations of
+    /// this VM together.
     static COUNTED_MEMORY: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Ids of the metrics in this VM. All labels come from fixed lists, so all are defined
-/// with the configuration: where a host refuses one, the filter does not start. A tick
-/// that would find that out could trap in each turn.
+/// Ids of the metrics in this VM. All labels come from fixed lists, so all metrics are
+/// defined with the configuration, and the filter does not start if the proxy refuses one.
+/// If a tick found that out, it could trap again and again.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     support: MetricSupport,
     ids: Vec<(String, u32)>,
-    /// What requests counted since the last tick: the host is told once, not once for
-    /// each request.
+    /// What requests have counted since the last tick. A tick adds it to the proxy's
+    /// counters, which costs less than to do so in each request.
     unflushed: Vec<(RequestCounter, i64)>,
 }
 
@@ -58,10 +59,10 @@ impl RequestCounter {
 }
 
 impl Metrics {
-    /// Defines all that this host counts.
+    /// Defines all that this proxy counts.
     ///
     /// # Errors
-    /// What the host refused, in words.
+    /// Which metric the proxy refused, in words.
     #[cold]
     pub(crate) fn define(support: MetricSupport) -> Result<Self, String> {
         let mut ids = Vec::new();
@@ -103,15 +104,15 @@ impl Metrics {
         if self.support == MetricSupport::None {
             return;
         }
-        // A handful at most, and the same few: a list is found through faster than a map.
+        // There are few, and always the same ones: a list is faster than a map.
         match self.unflushed.iter_mut().find(|(known, _)| *known == which) {
             Some((_, unflushed)) => *unflushed = unflushed.saturating_add(1),
             None => self.unflushed.push((which, 1)),
         }
     }
 
-    /// Tells the host what requests counted. A VM that traps, or a configuration that is
-    /// replaced, loses what it has not told, one tick's worth.
+    /// Adds what requests have counted to the proxy's counters. A VM that traps, and a
+    /// configuration that is replaced, lose the counts of one tick.
     pub(crate) fn flush(&mut self) {
         while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
@@ -128,20 +129,20 @@ impl Metrics {
         self.count(HEADERS_NOT_SENT);
     }
 
-    /// Requests that wait, in all VMs together.
+    /// Changes the number of requests that wait, in all VMs together.
     pub(crate) fn paused(&mut self, change: i64) {
         if let Some(id) = self.id(PAUSED) {
             let _ = hostcalls::increment_metric(id, change);
         }
     }
 
-    /// Time since the key set was asked for, before the first since the filter's start. The
-    /// gauge has seconds.
+    /// Time since the key set was asked for; since the filter's start if there was none yet.
+    /// The gauge has seconds.
     pub(crate) fn jwks_age(&mut self, age_ms: u64) {
         self.gauge(JWKS_AGE, age_ms / 1_000);
     }
 
-    /// Keys of the key set that are not used.
+    /// Keys in the key set that cannot be used.
     pub(crate) fn jwks_keys_skipped(&mut self, keys: usize) {
         let keys = u64::try_from(keys).unwrap_or(u64::MAX);
         self.gauge(JWKS_SKIPPED, keys);
@@ -151,20 +152,19 @@ impl Metrics {
         self.count(&format!("{FEED_POLLS}{result}"));
     }
 
-    /// Time since the companion last confirmed what it told us, before the first time since
-    /// the filter's start. The gauge has seconds.
+    /// Time since the companion last confirmed its state; since the filter's start if it has
+    /// not yet. The gauge has seconds.
     pub(crate) fn revocation_age(&mut self, age_ms: u64) {
         self.gauge(REVOCATION_AGE, age_ms / 1_000);
     }
 
-    /// Revoked anchors held; every VM holds the same ones.
+    /// Revoked anchors that this VM holds. Every VM holds the same ones.
     pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
         let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
         self.gauge(REVOCATION_ANCHORS, anchors);
     }
 
-    /// Linear memory, in all VMs together; a VM that trapped goes on being counted.
-    /// Envoy only: Kong traps where a gauge is counted up.
+    /// Linear memory of all VMs together. A VM that has trapped goes on being counted.
     pub(crate) fn memory(&mut self) {
         if self.support != MetricSupport::All {
             return;
@@ -209,8 +209,7 @@ const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
 const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
-/// Every metric of a host. APISIX takes every call and counts nothing; in Kong no
-/// request waits, and a gauge that is counted up traps.
+/// Every metric of a proxy. The two gauges that are counted up and down are the last ones.
 fn names(support: MetricSupport) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if support == MetricSupport::None {

@@ -1,8 +1,9 @@
 //! One configuration's state in one VM: the key set, the revocation state, requests that
 //! wait, metrics, shared data and callouts.
 //!
-//! What may live here: what outlives a callback. Nothing here reads or changes the request
-//! of the current callback; `request` does.
+//! What may live here: what outlives a callback. `plugin` owns the parts and puts them in
+//! order, and no part knows it. Nothing here reads or changes the request of the current
+//! callback; `request` does that. This room knows `proxy` and `abi`.
 
 pub(crate) mod authorizer;
 pub(crate) mod callouts;

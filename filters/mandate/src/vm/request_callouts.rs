@@ -18,38 +18,38 @@ use crate::vm::key_set::PendingFetch;
 use crate::vm::pending_callouts;
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 
-/// Calls of one request: for the key set, once more for a key that it does not have, and
-/// to the companion.
+/// Most callouts of one request: for the key set, once more for a key that it does not
+/// have, and to the companion.
 const MAX_CALLS: u8 = 3;
-/// Longest wait for a key set that the request itself could do without.
+/// Longest wait for a newer key set when the request does not need it.
 const REFRESH_ONLY_TIMEOUT: Duration = Duration::from_millis(250);
-/// Where that was too short, a request with a mandate that is new to the worker waits for
-/// as long as the STS may take; so often.
+/// If that was too short, a request with a mandate that is new to this worker waits as long
+/// as the STS may take. One request in this time does.
 const FULL_WAIT_EVERY_MS: u64 = 10_000;
-/// Requests of one worker that may fetch the key set at once while there is none, or
-/// while their key is not in it. The STS must not be asked by all that come in that time.
+/// Most requests of one worker that fetch the key set at the same time while it is missing,
+/// or while their key is not in it. Not every request may ask the STS then.
 const MAX_COLD_FETCHES: usize = 16;
-/// Requests with one mandate that may ask about it at once, where nothing is known of it
-/// yet: they must not take every place.
+/// Most requests that ask about one mandate at the same time. Many requests with one unknown
+/// mandate must not use up `limits.max_paused`.
 const MAX_CHECKS_PER_MANDATE: usize = 16;
-/// Time after which a call's answer is not believed to come any more: the proxy's own
-/// timeout has been over for long.
+/// Time after which no response is expected any more. It is much longer than the proxy's own
+/// timeout.
 const CALLOUT_LOST_AFTER_MS: u64 = 120_000;
 
-/// A request's own call.
+/// A callout that a request has made.
 enum Callout {
     KeySet(PendingFetch),
     Check(Rc<Mandate>),
 }
 
-/// What became of a request whose call has ended.
+/// What becomes of a request whose callout has ended.
 pub(crate) enum CalloutEnd {
     Decided(ResolvedRequest),
-    /// It has made another call.
+    /// It waits for another callout that it has made.
     AnotherCallout,
 }
 
-/// A request that waits for its own call.
+/// A request that waits for its own callout.
 pub(crate) struct PendingRequest {
     stream: u32,
     request: RequestInfo,
@@ -58,9 +58,9 @@ pub(crate) struct PendingRequest {
     mark: Seen,
     call: Callout,
     began_ms: u64,
-    /// Calls that it has made, this one with them.
+    /// Callouts that it has made, this one included.
     calls: u8,
-    /// One of those that have ended was to the companion.
+    /// It has asked the companion, and that callout has ended.
     checked: bool,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct RequestCallouts {
     /// The root context of the configuration.
     root: u32,
     max: usize,
-    /// When a request that needs no new key set last waited for one in full.
+    /// When a request last waited for a newer key set as long as the STS may take.
     full_wait_ms: u64,
 }
 
@@ -114,7 +114,7 @@ impl RequestCallouts {
             self.requests.retain(|pending| {
                 let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
                 if !waits {
-                    // An answer that comes after all is nobody's, and so a refusal.
+                    // If a response comes after all, it matches no request and is answered with 503.
                     pending_callouts::cancel(pending.stream);
                 }
                 waits
@@ -143,7 +143,8 @@ impl RequestCallouts {
         Authorization::Paused
     }
 
-    /// Makes the call that a verdict asks for, once its answer is expected.
+    /// Makes the callout that a verdict asks for. Its response is expected before it is
+    /// made.
     fn reserve_and_start(
         &mut self,
         authorizer: &mut Authorizer,
@@ -162,8 +163,8 @@ impl RequestCallouts {
         made
     }
 
-    /// Makes the call that a verdict asks for, or that is due anyway. None when there
-    /// is nothing to call for, or the host did not take it.
+    /// Makes the callout that a verdict asks for, or that is due anyway. None when none is
+    /// needed, or the proxy did not take it.
     fn start_callout(
         &mut self,
         authorizer: &mut Authorizer,
@@ -178,8 +179,8 @@ impl RequestCallouts {
                 fetch_key_set(authorizer, fetch, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
-                // A key set that has outlived its life comes first, or it would never
-                // be fetched where every mandate is new.
+                // A key set past its time to live is fetched first. If every mandate is new,
+                // it would never be fetched otherwise.
                 if let Some(call) = self.refresh_only(authorizer, now_ms) {
                     return Some(call);
                 }
@@ -202,10 +203,11 @@ impl RequestCallouts {
         }
     }
 
-    /// Refreshes a key set that has outlived its life, from a request that does not need
-    /// it: nothing else would where all mandates are known. The wait is short, and whatever
-    /// comes of it, the request is decided by what is there. An STS that is slower than
-    /// that is heard by a new mandate's request: a known one must not wait for it.
+    /// Fetches a key set that is past its time to live, from a request that does not need a
+    /// newer one. If all mandates are known, nobody else would fetch it. The wait is short,
+    /// and then the request is decided by what is there. If the STS is slower than that,
+    /// only a request with a new mandate waits longer now and then; one with a known
+    /// mandate never does.
     fn refresh_only(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Option<(Callout, u32)> {
         if !authorizer.key_set.is_past_ttl(now_ms) {
             return None;
@@ -224,7 +226,8 @@ impl RequestCallouts {
         fetch_key_set(authorizer, pending_fetch, at_most, now_ms)
     }
 
-    /// A fetch beside another's that is under way: nobody else is to wait for.
+    /// A fetch beside one that another request has begun, because no request can wait for
+    /// another's.
     fn fetch_without_lease(&self, authorizer: &Authorizer, now_ms: u64) -> Option<PendingFetch> {
         let fetches = self.requests.iter();
         let fetches = fetches.filter(|pending| matches!(pending.call, Callout::KeySet(_)));
@@ -232,8 +235,8 @@ impl RequestCallouts {
         may.then(|| PendingFetch::without_lease(now_ms))
     }
 
-    /// The call of a request was answered, or came to nothing: it is decided now, or makes
-    /// the next call. `None` when no such request waits.
+    /// A request's callout has ended. The request is decided now, or makes the next callout.
+    /// `None` when no such request waits.
     pub(crate) fn on_response(
         &mut self,
         authorizer: &mut Authorizer,
@@ -277,12 +280,12 @@ impl RequestCallouts {
             verdict,
             Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_)
         );
-        // What lacks nothing makes no call for others here: it has waited once.
+        // A request that lacks nothing makes no callout for others here. It has waited once.
         if !lacks || pending.calls >= MAX_CALLS {
             return Some(pending.decided(refuse_if_missing(verdict)));
         }
         match self.reserve_and_start(authorizer, stream, &pending.phase, &verdict, now_ms) {
-            // Nothing may be replied now: the host would lose it.
+            // No reply may be sent now: the proxy loses one that is sent after a callout.
             Some((call, token)) => {
                 pending_callouts::set_token(stream, token);
                 pending.call = call;
@@ -295,7 +298,8 @@ impl RequestCallouts {
         }
     }
 
-    /// A request has ended before its call was answered: what it asked, the next asks.
+    /// A request has ended before its callout did. The next request may ask again about the
+    /// same mandate.
     pub(crate) fn cancel(&mut self, authorizer: &Authorizer, stream: u32) {
         let pending = self.remove(stream);
         if let Some(Callout::Check(mandate)) = pending.map(|pending| pending.call)
@@ -305,7 +309,7 @@ impl RequestCallouts {
         }
     }
 
-    /// Takes out a request that waits for its own call.
+    /// Takes out a request that waits for its own callout.
     fn remove(&mut self, stream: u32) -> Option<PendingRequest> {
         let index = self
             .requests
@@ -339,7 +343,7 @@ fn fetch_key_set(
     Some((Callout::KeySet(fetch), token))
 }
 
-/// What becomes of a request that makes no call, or no other.
+/// The verdict on a request that makes no callout, or no other one.
 fn refuse_if_missing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::NeedsKeySet(_) => unavailable("The zone's key set is not there yet"),

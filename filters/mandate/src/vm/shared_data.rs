@@ -1,7 +1,7 @@
-//! Values that VMs share: in the proxy's shared data, or, where that is missing or unsafe as
-//! a store, in this worker's memory by the same compare-and-set rules. So all
-//! configurations in a worker share one fetch and one lease. A map in memory goes with its
-//! last user.
+//! Values that are shared: by all VMs in the proxy's shared data, or, where that is missing
+//! or not safe, by the configurations of one worker in its memory. Both have the same
+//! compare-and-set rules, so one holder of a lease fetches for all. A map in memory is
+//! dropped with its last user.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -11,18 +11,18 @@ use sha2::{Digest as _, Sha256};
 use crate::abi::hostcalls::{self, SharedValue, Status};
 use crate::proxy::adapter::SharedDataScope;
 
-/// A version number that no key ever has: a write against it inserts a missing
-/// key and fails on an existing one, where 0 would overwrite.
+/// A version that no key ever has. A write against it inserts a missing key and fails on an
+/// existing one. Against 0 it would overwrite that.
 pub(crate) const CAS_UNWRITTEN: u32 = u32::MAX;
 
-/// Keys in order with their values.
+/// Keys, in order, with their values.
 type WorkerMap = RefCell<Vec<(String, SharedValue)>>;
 
 thread_local! {
     static WORKER_MAPS: RefCell<Vec<(String, Weak<WorkerMap>)>> = RefCell::default();
 }
 
-/// Where the values of one name stand.
+/// Where values are kept.
 #[derive(Debug)]
 pub(crate) enum SharedData {
     /// The proxy's shared data.
@@ -40,8 +40,8 @@ impl SharedData {
         }
     }
 
-    /// The worker's own, found by all who name it alike: a name says everything that
-    /// the values were fetched for.
+    /// The map of this name in this worker. Everybody finds it who uses the same name, and a
+    /// name says everything that its values were fetched for.
     #[cold]
     fn worker_local(name: &str) -> Self {
         let found = WORKER_MAPS.with(|maps| {
@@ -55,7 +55,7 @@ impl SharedData {
             maps.push((name.to_owned(), Rc::downgrade(&map)));
             Some(map)
         });
-        // One that nobody else finds is only dearer.
+        // If nobody else finds this one, the values are only fetched more often.
         SharedData::Worker(found.unwrap_or_default())
     }
 

@@ -9,7 +9,7 @@ use crate::abi::hostcalls::Status;
 use crate::vm::revocation::shared_log::{SLICE_CHUNKS, SharedLog, whole_seconds};
 use crate::vm::time_slice::slice_exhausted;
 
-/// Expired entries that a log may hold besides a quarter of its live ones.
+/// Expired entries that a log may hold beyond a quarter of its live ones.
 const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
 
 /// The new image, as far as it is written.
@@ -45,7 +45,7 @@ impl Compaction {
         log.head.len > live.saturating_add(spare)
     }
 
-    /// Writes as much as one callback has time for. Gives itself back when there is more to
+    /// Writes as much as one callback has time for. It returns itself when there is more to
     /// write and the lease still holds.
     pub(crate) fn go_on(mut self, log: &mut SharedLog, now_ms: u64) -> Option<Self> {
         for _ in 0..SLICE_CHUNKS {

@@ -1,5 +1,5 @@
-//! The revocation log in shared data: a head and numbered chunks, a fixed set of names that
-//! are written over and over. A proxy may never free a name, so none is made for an anchor.
+//! The revocation log in shared data: a head and numbered chunks. Their names are a fixed
+//! set that is used over and over. Envoy never frees a name, so anchors do not have names.
 
 use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::revocation::log::ChunkName;
@@ -8,8 +8,8 @@ use crate::abi::hostcalls::{SharedValue, Status};
 use crate::proxy::Proxy;
 use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
-/// The names of the revocation state. Configurations that ask the same companion
-/// in the same way about the same zone share one.
+/// The names of one log. Configurations share a log if they ask the same companion in the
+/// same way about the same zone.
 #[derive(Debug)]
 pub(crate) struct RevocationLogStore {
     data: SharedData,
@@ -28,18 +28,18 @@ impl RevocationLogStore {
             feed.poll_interval_ms,
         ];
         let numbers = numbers.map(|n| n.to_string());
-        // The token too: one that is wrong must not spoil the state of others.
+        // A configuration with a wrong token must not spoil the log of others.
         let mut texts: Vec<&str> = vec![
             &configuration.zone_id,
             &feed.upstream,
             feed.token.as_ref().map_or("", |token| token.expose()),
         ];
         texts.extend(numbers.iter().map(String::as_str));
-        // Nor may one that forgets anchors early, because it bounds the life of
-        // mandates, write the log of one that does not.
+        // One that forgets anchors early, because it bounds the life of mandates, must not
+        // write the log of one that does not.
         let kept = max_anchor_life_s(configuration).map(|keep_s| format!("kept {keep_s}"));
         texts.extend(kept.as_deref());
-        // Whoever asks in the clear must not decide for one who asks over TLS.
+        // One that asks without TLS must not decide for one that asks with it.
         if let Some(tls) = feed.tls {
             texts.push(if tls { "tls" } else { "plain" });
         }
@@ -52,7 +52,7 @@ impl RevocationLogStore {
         }
     }
 
-    /// The head's bytes, none when it was never written, and its version.
+    /// The head's bytes and its version. There are no bytes when it was never written.
     pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.head)
     }
@@ -66,7 +66,7 @@ impl RevocationLogStore {
         self.data.get(&self.key(name))
     }
 
-    /// What stands where a chunk will be written, and its version.
+    /// The bytes and the version that a chunk will be written over.
     pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.key(name))
     }
@@ -93,9 +93,8 @@ impl RevocationLogStore {
     }
 }
 
-/// The longest that an anchor is kept, where the life of mandates is bounded: none
-/// outlives that, and clocks may differ twice, when it was issued and where it is
-/// judged.
+/// The longest that an anchor is kept, where the life of mandates is bounded. No mandate
+/// outlives this. Two clocks may be wrong: the issuer's and the one here.
 pub(crate) fn max_anchor_life_s(configuration: &Configuration) -> Option<u32> {
     let skew_s = configuration.clock_skew_s.saturating_mul(2);
     let longest = configuration.limits.max_lifetime_s?;

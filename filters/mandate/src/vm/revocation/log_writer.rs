@@ -1,8 +1,8 @@
-//! Writes what the companion sent into the shared log, for all VMs. Only the
-//! holder of the lease does, and in this order: read the chunk, read the head and
-//! see that the lease holds, write the chunk, write the head, each write against
-//! the version read. So a holder that was overtaken at any point changes nothing
-//! that counts: entries count when the head says so.
+//! Writes what the companion sent into the shared log, for all VMs. Only the holder of the
+//! lease does, in this order: read the chunk, read the head and check the lease, write the
+//! chunk, write the head. Each write is against the version that was read, and entries count
+//! only when the head says so. So a holder that loses the lease at any point changes nothing
+//! that counts.
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::revocation::AnchorId;
@@ -14,21 +14,21 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::revocation::log_store::max_anchor_life_s;
 use crate::vm::revocation::shared_log::{ATTEMPTS, HeadUpdate, SharedLog, whole_seconds};
 
-/// An anchor stays this much longer than the companion said, in seconds: two
-/// readings of one expiry differ by the time that the pages took, and one that is
-/// a little later must not be written again.
+/// An anchor is kept this much longer than the companion says, in seconds. The companion
+/// says how long an anchor still lives, so two pages give slightly different ends for one
+/// anchor. The small difference must not make a new entry.
 const SLACK_S: u32 = 5;
 
-/// What came of a page.
+/// What became of a page.
 pub(crate) enum PublishOutcome {
     Done,
-    /// The lease is lost: another VM polls.
+    /// The lease is lost, and another VM polls.
     Lost,
     OverCapacity,
     Failed,
 }
 
-/// A chunk as it will be written.
+/// A chunk that is to be written, and the version that it replaces.
 struct PendingChunk {
     name: ChunkName,
     chunk: Chunk,
@@ -70,7 +70,7 @@ impl LogWriter {
         for _ in 0..ATTEMPTS {
             match log.catch_up(now_ms) {
                 Ok(true) => {}
-                // Too far behind to know what is news.
+                // This VM has not read enough of the log to know what is new.
                 Ok(false) | Err(_) => return PublishOutcome::Failed,
             }
             let entries = self.new_entries(log, page, now_ms);
@@ -97,7 +97,7 @@ impl LogWriter {
         PublishOutcome::Failed
     }
 
-    /// Says once, while there is time to act, that there will soon be too many.
+    /// Warns once, in time to act, that there will soon be too many.
     fn warn_near_capacity(&mut self, anchors: usize) {
         let full = self.max_anchors;
         if !self.capacity_warned && anchors > full.saturating_sub(full / 5) {
@@ -111,6 +111,7 @@ impl LogWriter {
         }
     }
 
+    /// The entries of a page that the log does not have, with their ends.
     fn new_entries(&self, log: &SharedLog, page: &Page, now_ms: u64) -> Vec<(AnchorId, u32)> {
         let now_s = whole_seconds(now_ms);
         let known = log.replica.anchors();
@@ -123,6 +124,7 @@ impl LogWriter {
     }
 }
 
+/// Writes entries behind the others, and then the head.
 fn append(
     log: &mut SharedLog,
     lease: u64,
@@ -141,7 +143,7 @@ fn append(
         return Ok(AppendOutcome::Retry);
     }
     let Some(chunks) = chunks else {
-        // Nobody else would notice: every VM has read it before it was spoiled.
+        // Every VM has read this chunk before it was damaged, so no other would notice.
         log.mark_damaged();
         return Ok(AppendOutcome::LeaseLost);
     };
@@ -163,8 +165,7 @@ fn append(
     })
 }
 
-/// The chunks with the news in them; `None` when the log is not what the head
-/// says.
+/// The chunks with the new entries in them; `None` when the log is not what the head says.
 fn build_chunks(
     log: &SharedLog,
     head: &Head,

@@ -1,6 +1,6 @@
-//! Revocation where a VM keeps no copy of the state: requests ask the companion about
-//! their own mandates, and what it said is remembered (APISIX). All configurations of a
-//! worker that ask the same companion in the same way share what it said.
+//! Revocation where a VM has no copy of the log (APISIX): each request asks the companion
+//! about its own mandate, and the answers are kept for a while. All configurations of a
+//! worker that ask the same companion in the same way share the answers.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -17,10 +17,10 @@ use crate::vm::callouts::{CompanionClient, companion_error};
 use crate::vm::log_lines;
 use crate::vm::shared_data::digest;
 
-/// Longest wait for an answer: the companion has it at hand.
+/// Longest wait for an answer. The companion answers from memory.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
 
-/// One that a configuration holds, by what it asks with.
+/// A lookup that some configuration holds, and the digest that names it.
 type Registered = ([u8; 32], Weak<RefCell<RevocationLookup>>);
 
 thread_local! {
@@ -35,7 +35,7 @@ pub(crate) struct RevocationLookup {
 }
 
 impl RevocationLookup {
-    /// The worker's own, for all configurations that would ask and remember alike.
+    /// The lookup of this worker, for all configurations that would ask and remember alike.
     #[cold]
     pub(crate) fn in_worker(
         configuration: &Configuration,
@@ -44,7 +44,7 @@ impl RevocationLookup {
         let name = name(configuration, settings);
         let lookup = Rc::new(RefCell::new(RevocationLookup::new(configuration, settings)));
         IN_WORKER.with(|all| {
-            // One that nobody else finds only asks more often.
+            // If nobody else finds this one, the companion is only asked more often.
             let Ok(mut all) = all.try_borrow_mut() else {
                 return lookup;
             };
@@ -73,7 +73,7 @@ impl RevocationLookup {
         }
     }
 
-    /// Asks about a mandate's anchors, from its own request.
+    /// Asks about a mandate's anchors, and gives the token of the response.
     pub(crate) fn query(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Status> {
         let question = answers::question(mandate.claims(), &self.zone_id);
         let token = self.companion.check_anchors(&question, TIMEOUT_MS)?;
@@ -81,12 +81,12 @@ impl RevocationLookup {
         Ok(token)
     }
 
-    /// Whoever asked has left.
+    /// The request that asked has ended before the response came.
     pub(crate) fn abandon(&mut self, mandate: &Mandate) {
         self.answers.left(mandate.anchors());
     }
 
-    /// The question of `asked_ms` was answered, or came to nothing.
+    /// The callout of `asked_ms` has ended, with an answer or with a failure.
     pub(crate) fn on_response(
         &mut self,
         mandate: &Mandate,
@@ -120,7 +120,7 @@ impl RevocationLookup {
         self.record_failure(&why, now_ms);
     }
 
-    /// A request is refused for want of an answer: that begins once for all that follow.
+    /// A request is refused because there is no answer. The first of many is logged.
     #[cold]
     pub(crate) fn record_refusal(&mut self, now_ms: u64) {
         if let Some(turn) = self.answers.refuses(now_ms) {
@@ -141,7 +141,7 @@ impl RevocationLookup {
         );
     }
 
-    /// A question came to nothing.
+    /// The companion was not asked, or its answer is no use.
     pub(crate) fn record_failure(&mut self, why: &CalloutFailure, now_ms: u64) {
         if self.answers.failed(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
@@ -174,18 +174,18 @@ fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
     digest(&texts)
 }
 
-/// What was answered, as one decision sees it.
+/// The companion's answers as one decision sees them.
 pub(crate) struct LookupView<'a> {
     pub(crate) lookup: &'a RevocationLookup,
-    /// The request has asked the companion.
+    /// The request has already asked the companion.
     pub(crate) already_checked: bool,
     pub(crate) now_ms: u64,
-    /// It had to be told that there is no answer.
+    /// The decision found no answer that it could use.
     pub(crate) was_unavailable: Cell<bool>,
 }
 
 impl RevocationView for LookupView<'_> {
-    /// Of no mandate in particular nothing is known.
+    /// Nothing is known without the anchors of a mandate.
     fn availability(&self) -> Availability {
         Availability::Pending
     }

@@ -1,5 +1,7 @@
-//! What is known of revoked mandates: a copy of the companion's log that all VMs share, or
-//! the companion's answers about single mandates where requests ask it themselves.
+//! What is known about revoked mandates. With ticks it is a log that all VMs share: `poller`
+//! asks the companion, `log_writer` appends, `compaction` rewrites, `shared_log` reads, and
+//! `log_view` answers a decision. Without ticks it is `lookup`: requests ask the companion
+//! about their own mandates.
 
 pub(crate) mod compaction;
 pub(crate) mod log_store;

@@ -18,10 +18,10 @@ use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::revocation::log_writer::{LogWriter, PublishOutcome};
 use crate::vm::revocation::shared_log::{HeadUpdate, SharedLog, whole_seconds};
 
-/// Slots of the table that a tick looks at for expired anchors.
+/// Slots of the table in which a tick looks for expired anchors.
 const SWEPT_SLOTS: usize = 4_096;
 
-/// A poll that this VM has under way.
+/// A poll that has not been answered.
 struct PendingPoll {
     lease: u64,
     token: Option<u32>,
@@ -29,18 +29,19 @@ struct PendingPoll {
     snapshot: bool,
 }
 
-/// A snapshot of which some pages are in the log. Only its last page makes the
-/// cursor valid; what has been read counts at once.
+/// A snapshot of which some pages are in the log. The anchors in a page count at once, and
+/// only the last page makes the cursor valid.
 struct SnapshotProgress {
     lease: u64,
     generation: Cursor,
-    /// The companion's head when the first page was made: what came later is
-    /// read from its feed.
+    /// The companion's head when the first page was made. What came later is read from its
+    /// feed.
     head: u64,
     confirmed_at_ms: u64,
     next: Cursor,
 }
 
+/// The revocation state in one VM, and this VM's part in polling for it.
 pub(crate) struct RevocationFeed {
     companion: CompanionClient,
     zone_id: String,
@@ -49,7 +50,7 @@ pub(crate) struct RevocationFeed {
     pending_poll: Option<PendingPoll>,
     snapshot: Option<SnapshotProgress>,
     compaction: Option<Compaction>,
-    /// A compaction was begun since the last poll.
+    /// A compaction has begun since the last poll.
     compaction_tried: bool,
 }
 
@@ -109,8 +110,8 @@ impl RevocationFeed {
         self.poll(metrics, now_ms)
     }
 
-    /// Says that requests begin or cease to be refused for want of a fresh state: once
-    /// for all VMs, by the one that writes it down.
+    /// Logs when requests begin or cease to be refused because the state is too old. The VM
+    /// that writes that into the shared head logs it, so all VMs log it once.
     #[cold]
     fn log_turn(&mut self, now_ms: u64) {
         let Some((next, turn)) = self.log.head.turned(now_ms, self.log.timing) else {
@@ -139,7 +140,7 @@ impl RevocationFeed {
             if !late {
                 return None;
             }
-            // Some answers never come; the lease has gone by now.
+            // Some responses never come. The lease has expired by now.
             self.pending_poll = None;
             self.snapshot = None;
             metrics.feed_poll("error");
@@ -157,15 +158,15 @@ impl RevocationFeed {
                     return None;
                 }
                 let (leased, lease) = self.log.head.leased(now_ms, self.log.timing);
-                // Another VM was faster: its poll serves this one too.
+                // Another VM was faster, and polls for this one too.
                 if !matches!(self.log.write_head(leased), Ok(true)) {
                     return None;
                 }
                 lease
             }
         };
-        // After one that came to nothing the companion is asked first: polls must
-        // not stop because rebuilding does not succeed.
+        // After a compaction that failed the companion is asked first. Otherwise compactions
+        // that fail again and again would stop the polls.
         let again = std::mem::take(&mut self.compaction_tried);
         if goes_on.is_none() && !again && Compaction::is_due(&self.log) {
             self.compaction_tried = true;
@@ -205,15 +206,14 @@ impl RevocationFeed {
         )
     }
 
-    /// Whether an answer is to the poll under way.
+    /// Whether a response belongs to the poll that waits for one.
     pub(crate) fn is_pending_poll(&self, token: u32) -> bool {
         self.pending_poll
             .as_ref()
             .is_some_and(|pending_poll| pending_poll.token == Some(token))
     }
 
-    /// The poll was answered with a status and a body, or failed for a reason in
-    /// words.
+    /// The poll has ended, with a status and a body or with a failure.
     pub(crate) fn on_poll_response(
         &mut self,
         answer: CalloutResult,
@@ -225,7 +225,7 @@ impl RevocationFeed {
         };
         let result = match answer {
             Ok((200, body)) => self.apply_page(&pending_poll, &body, now_ms),
-            // The companion has lost that log, or is another one.
+            // The companion has lost that feed, or is another one.
             Ok((410, _)) if !pending_poll.snapshot => {
                 self.restart_from_snapshot(pending_poll.lease, now_ms);
                 Ok("gone")
@@ -271,7 +271,7 @@ impl RevocationFeed {
         };
         let page = Page::parse(body, after, &self.zone_id)
             .map_err(|why| CalloutFailure::new(Kind::Unreadable, why.to_string()))?;
-        // As old as it can be: the companion made it after it was asked.
+        // The companion made the page after it was asked, so this is the earliest time.
         let confirmed_at_ms = pending_poll.began_ms.saturating_sub(page.confirmed_age_ms);
         if pending_poll.snapshot {
             return self.apply_snapshot_page(pending_poll, &page, confirmed_at_ms, now_ms);
@@ -333,8 +333,8 @@ impl RevocationFeed {
                     }
                 });
         let went_well = matches!(published, PublishOutcome::Done);
-        // While everybody is refused for what the companion does not know, this would
-        // sound as if all were well.
+        // If the companion is not in touch with Redis, all requests are refused in spite of
+        // the snapshot. Then this line would mislead.
         if went_well && last && self.log.head.is_fresh(now_ms, self.log.timing) {
             let held = self.log.replica.anchors().len();
             hostcalls::log(
@@ -352,7 +352,7 @@ impl RevocationFeed {
     fn poll_result(&self, published: PublishOutcome) -> Result<&'static str, CalloutFailure> {
         match published {
             PublishOutcome::Done => Ok("ok"),
-            // Another VM took over; what it writes counts.
+            // Another VM took over, and what that one writes counts.
             PublishOutcome::Lost => Ok("lost"),
             PublishOutcome::OverCapacity => Err(CalloutFailure::new(
                 Kind::Capacity,
@@ -368,7 +368,7 @@ impl RevocationFeed {
         }
     }
 
-    /// Forgets the companion's log, and gives the lease back.
+    /// Forgets how far the companion's feed was read, and gives the lease back.
     fn restart_from_snapshot(&mut self, lease: u64, now_ms: u64) {
         let _ = self.log.update_head(lease, &|head| Some(head.gone(now_ms)));
     }
