@@ -206,8 +206,8 @@ impl RootContext for FilterRoot {
         match self.0.configure() {
             Ok(()) => true,
             Err(errors) => {
-                let said = errors.join("\n");
-                if configuration_errors::is_first_time(&said) {
+                let reasons = errors.join("\n");
+                if configuration_errors::is_first_time(&reasons) {
                     for error in errors {
                         hostcalls::log(
                             LogLevel::Critical,

@@ -31,6 +31,7 @@ pub(crate) enum WaitReason {
     Revocations,
 }
 
+/// What one configuration decides by.
 pub(crate) struct Authorizer {
     verifier: Verifier,
     known_mandates: MandateCache,

@@ -1,12 +1,12 @@
 //! The key set by which this VM decides, and this VM's part in fetching it. All VMs share
 //! one record, and the VM that holds the lease in it fetches for all.
 
+use std::time::Duration;
+
 use caracal_mandate::config::Configuration;
 use caracal_mandate::failure::Kind;
 use caracal_mandate::keys::{Algorithm, KeySet};
 use caracal_mandate::refresh::{Control, Fetch, Lease, Timing};
-
-use std::time::Duration;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
@@ -47,6 +47,7 @@ struct CurrentKeySet {
     keys: KeySet,
 }
 
+/// The key set of one configuration in this VM.
 pub(crate) struct KeySetCache {
     store: KeySetStore,
     sts: StsClient,

@@ -24,6 +24,7 @@ use crate::vm::waiting::WaitingRequests;
 /// How often ages and sizes are reported.
 const REPORT_INTERVAL_MS: u64 = 1_000;
 
+/// One configuration in one VM.
 pub(crate) struct Plugin {
     pub(crate) proxy: Proxy,
     /// It was found that the proxy is the configured one.

@@ -64,6 +64,7 @@ pub(crate) struct PendingRequest {
     checked: bool,
 }
 
+/// The requests of one configuration that wait for their own callouts.
 pub(crate) struct RequestCallouts {
     requests: Vec<PendingRequest>,
     /// The root context of the configuration.
@@ -173,8 +174,8 @@ impl RequestCallouts {
     ) -> Option<(Callout, u32)> {
         match verdict {
             Verdict::NeedsKeySet(missing) => {
-                let wanted = *missing == Missing::Key;
-                let leased = authorizer.key_set.begin_fetch(wanted, now_ms);
+                let unknown_kid = *missing == Missing::Key;
+                let leased = authorizer.key_set.begin_fetch(unknown_kid, now_ms);
                 let fetch = leased.or_else(|| self.fetch_without_lease(authorizer, now_ms))?;
                 fetch_key_set(authorizer, fetch, None, now_ms)
             }

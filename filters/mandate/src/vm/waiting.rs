@@ -16,6 +16,7 @@ use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, Strea
 use crate::vm::revocation::log_view::LogView;
 use crate::vm::time_slice::SLICE_MS;
 
+/// A request that waits.
 struct WaitingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
@@ -29,6 +30,7 @@ struct WaitingRequest {
     key_set: Option<(u64, u64)>,
 }
 
+/// The requests of one configuration that wait.
 pub(crate) struct WaitingRequests {
     /// By stream.
     requests: BTreeMap<u32, WaitingRequest>,

@@ -35,12 +35,14 @@ struct PendingChunk {
     cas: u32,
 }
 
+/// What became of entries that were to be appended.
 enum AppendOutcome {
     Committed,
     Retry,
     LeaseLost,
 }
 
+/// What the holder of the lease appends by.
 pub(crate) struct LogWriter {
     pub(crate) max_anchors: usize,
     /// The longest that an anchor is kept after it came, in seconds.

@@ -36,6 +36,7 @@ pub(crate) enum HeadUpdate {
     Failed,
 }
 
+/// The log and this VM's copy of it.
 pub(crate) struct SharedLog {
     pub(crate) store: RevocationLogStore,
     pub(crate) timing: Timing,
