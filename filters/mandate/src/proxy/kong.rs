@@ -103,5 +103,5 @@ fn read_map() -> Result<HeaderMap, Refusal> {
 }
 
 fn variable_path(name: &str) -> String {
-    format!("ngx\0{name}")
+    ["ngx\0", name].concat()
 }

@@ -11,17 +11,19 @@ use crate::vm::request_info::{RequestInfo, StreamPhase};
 /// Replies with a refusal. There is no proxy where there is no configuration.
 pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) {
     let code = refusal.code().as_str();
-    let fingerprint = request
-        .fingerprint
-        .map(|f| f.to_string())
-        .unwrap_or_default();
-    hostcalls::log(
-        LogLevel::Debug,
-        &format!(
-            "caracal: refused: {code}: {} [{fingerprint}]",
-            refusal.description()
-        ),
-    );
+    let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
+    let hex = hex.as_ref().map_or(&[][..], |hex| hex);
+    let fingerprint = std::str::from_utf8(hex).unwrap_or_default();
+    let line = [
+        "caracal: refused: ",
+        code,
+        ": ",
+        refusal.description(),
+        " [",
+        fingerprint,
+        "]",
+    ];
+    hostcalls::log(LogLevel::Debug, &line.concat());
     let reply = Reply::new(refusal, request.format);
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
     let details = match proxy {

@@ -60,7 +60,7 @@ impl CompanionClient {
         let token = settings.token.as_ref();
         CompanionClient {
             upstream: settings.upstream.clone(),
-            authorization: token.map(|token| format!("Bearer {}", token.expose())),
+            authorization: token.map(|token| ["Bearer ", token.expose()].concat()),
             scheme: match settings.tls {
                 Some(true) => "https",
                 Some(false) | None => "http",

@@ -50,8 +50,8 @@ impl KeySetStore {
         let name = namespace_digest(&texts);
         KeySetStore {
             data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &name),
-            control: format!("caracal/v3/{name}/control"),
-            key_set: format!("caracal/v3/{name}/key_set"),
+            control: ["caracal/v3/", &name, "/control"].concat(),
+            key_set: ["caracal/v3/", &name, "/key_set"].concat(),
         }
     }
 

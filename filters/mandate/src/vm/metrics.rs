@@ -40,19 +40,19 @@ enum RequestCounter {
 impl RequestCounter {
     fn name(self) -> String {
         let decision =
-            |outcome, code| format!("caracal_decisions_total.outcome={outcome}.code={code}");
+            |outcome, code| ["caracal_decisions_total.outcome=", outcome, ".code=", code].concat();
         match self {
             RequestCounter::Admitted => decision("admitted", "none"),
             RequestCounter::Excluded => decision("excluded", "none"),
             RequestCounter::Refused(code) => decision("refused", code.as_str()),
             RequestCounter::Cache { hit } => {
                 let result = if hit { "hit" } else { "miss" };
-                format!("caracal_mandate_cache_total.result={result}")
+                ["caracal_mandate_cache_total.result=", result].concat()
             }
             RequestCounter::Signature { by_host, valid } => {
                 let by = if by_host { "host" } else { "wasm" };
                 let result = if valid { "valid" } else { "invalid" };
-                format!("caracal_signature_checks_total.by={by}.result={result}")
+                ["caracal_signature_checks_total.by=", by, ".result=", result].concat()
             }
         }
     }
@@ -122,7 +122,7 @@ impl Metrics {
     }
 
     pub(crate) fn jwks_fetch(&mut self, result: &str) {
-        self.count(&format!("{JWKS_FETCHES}{result}"));
+        self.count(&[JWKS_FETCHES, result].concat());
     }
 
     pub(crate) fn header_not_sent(&mut self) {
@@ -149,7 +149,7 @@ impl Metrics {
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
-        self.count(&format!("{FEED_POLLS}{result}"));
+        self.count(&[FEED_POLLS, result].concat());
     }
 
     /// Time since the companion last confirmed its state; since the filter's start if it has

@@ -44,10 +44,10 @@ impl RevocationLogStore {
             texts.push(if tls { "tls" } else { "plain" });
         }
         let name = namespace_digest(&texts);
-        let prefix = format!("caracal/v3/{name}/revocation");
+        let prefix = ["caracal/v3/", &name, "/revocation"].concat();
         RevocationLogStore {
             data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &prefix),
-            head: format!("{prefix}/head"),
+            head: [&prefix, "/head"].concat(),
             prefix,
         }
     }
