@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use caracal_mandate::decide::Screened;
-use caracal_mandate::jws;
-use caracal_mandate::mandate::Fingerprint;
+use caracal_mandate::decision::verifier::Screened;
+use caracal_mandate::token::bearer::bearer_token;
+use caracal_mandate::token::fingerprint::Fingerprint;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -63,7 +63,7 @@ impl HttpFilter {
         }
         match plugin.authorizer.screen(&view) {
             Err(refusal) => {
-                request.fingerprint = jws::bearer_token(view.authorization)
+                request.fingerprint = bearer_token(view.authorization)
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);

@@ -1,6 +1,6 @@
 //! Hooks for tests, which call them by a header. No file that is deployed has them.
 
-use caracal_mandate::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
+use caracal_mandate::jwks::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
 use crate::abi::hostcalls;
 use crate::proxy::Proxy;

@@ -1,7 +1,7 @@
 //! What a proxy must say of itself, and do in its own way.
 
-use caracal_mandate::refusal::{ErrorCode, Refusal};
-use caracal_mandate::signature::PublicKey;
+use caracal_mandate::jwks::signature::PublicKey;
+use caracal_mandate::reply::{ErrorCode, Refusal};
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;

@@ -3,7 +3,7 @@
 //! another's callout, so each request calls the STS and the companion itself. There is no
 //! shared data, and metrics are counted nowhere.
 
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, MapType, Status};

@@ -2,8 +2,8 @@
 //! requests wait for what is fetched; BoringSSL verifies signatures.
 
 use caracal_mandate::failure::Kind;
-use caracal_mandate::refusal::Refusal;
-use caracal_mandate::signature::{PublicKey, es256_signature_to_der};
+use caracal_mandate::jwks::signature::{PublicKey, es256_signature_to_der};
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, MapType, Status};

@@ -3,7 +3,7 @@
 //! Shared data mixes up names, evicts values and tears them, so each worker keeps its own.
 
 use caracal_mandate::failure::Kind;
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;

@@ -13,8 +13,8 @@ mod kong;
 mod nginx;
 
 use caracal_mandate::config::{Configuration, Host};
-use caracal_mandate::refusal::Refusal;
-use caracal_mandate::signature::PublicKey;
+use caracal_mandate::jwks::signature::PublicKey;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::Status;

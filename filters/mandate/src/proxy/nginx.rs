@@ -1,6 +1,6 @@
 //! What the two modules for nginx, Kong's and APISIX's, have in common.
 
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::forward;
+use caracal_mandate::upstream::is_sendable;
 
 use crate::abi::hostcalls;
 use crate::vm::request_info::RequestInfo;
@@ -37,7 +37,7 @@ pub(crate) fn write_filter_state(
             ("caracal_jti", &claims.jti),
         ] {
             // Whoever asked for the mandate chose these. A log line must stay one line.
-            if forward::is_sendable(value) {
+            if is_sendable(value) {
                 set(name, value);
             }
         }

@@ -1,8 +1,8 @@
 //! The headers by which a request is judged.
 
-use caracal_mandate::decide::RequestView;
-use caracal_mandate::forward::RESOURCE_HEADER;
-use caracal_mandate::refusal::ReplyFormat;
+use caracal_mandate::header_names::RESOURCE_HEADER;
+use caracal_mandate::reply::ReplyFormat;
+use caracal_mandate::request::RequestView;
 
 use crate::proxy::adapter::{Authority, Capabilities, RequestHeaders};
 

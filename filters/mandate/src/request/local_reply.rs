@@ -1,7 +1,7 @@
 //! Replies that the filter sends in place of the upstream. After a reply nothing may be done
 //! to the request in the same callback: a second one would hang the client.
 
-use caracal_mandate::refusal::{Refusal, Reply, ReplyFormat};
+use caracal_mandate::reply::{Refusal, Reply, ReplyFormat};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::Proxy;

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::decide::Verdict;
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::decision::verifier::Verdict;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::request::access_log::write_filter_state;

@@ -2,8 +2,8 @@
 //! mandate where it is not to be forwarded. It is hidden before anything is decided, so it
 //! is gone whatever the decision is and however late it comes.
 
-use caracal_mandate::forward::{self, Forwarding};
-use caracal_mandate::refusal::{ErrorCode, Refusal};
+use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::upstream::{Forwarding, without_caracal_baggage};
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
@@ -50,7 +50,7 @@ pub(crate) fn sanitize(
         proxy.hide_header(headers, b"authorization", &[])?;
     }
     let baggage: Vec<&[u8]> = headers.all("baggage").collect();
-    match forward::without_caracal_baggage(&baggage.join(&b',')) {
+    match without_caracal_baggage(&baggage.join(&b',')) {
         None => Ok(()),
         Some(rest) => proxy.hide_header(headers, b"baggage", &rest),
     }

@@ -2,7 +2,7 @@
 //! the proxy's configuration, and the gate that lets it through.
 
 use caracal_mandate::Mandate;
-use caracal_mandate::forward::RESOURCE_HEADER;
+use caracal_mandate::header_names::RESOURCE_HEADER;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::plugin::Plugin;

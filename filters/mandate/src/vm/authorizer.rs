@@ -4,15 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use caracal_mandate::cache::MandateCache;
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::decide::{
-    Context, Credential, Missing, RequestView, Screened, Verdict, Verifier,
-};
-use caracal_mandate::refresh::{Outlook, Seen};
-use caracal_mandate::refusal::Refusal;
-use caracal_mandate::resources::ResourceId;
+use caracal_mandate::decision::context::Context;
+use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::jwks::refresh::{Outlook, Seen};
+use caracal_mandate::reply::Refusal;
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{Disabled, RevocationView};
+use caracal_mandate::routing::resources::ResourceId;
+use caracal_mandate::token::cache::MandateCache;
 
 use crate::abi::wasi;
 use crate::proxy::Proxy;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::failure::Kind;
-use caracal_mandate::keys::{Algorithm, KeySet};
-use caracal_mandate::refresh::{Control, Fetch, Lease, Timing};
+use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
+use caracal_mandate::jwks::refresh::{Control, Fetch, Lease, Timing};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;

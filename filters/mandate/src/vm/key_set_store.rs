@@ -1,10 +1,10 @@
-//! The key set in shared data: the control record of [`caracal_mandate::refresh`], and the
+//! The key set in shared data: the control record of [`caracal_mandate::jwks::refresh`], and the
 //! document as the STS sent it. Any plugin with the same `vm_id` can write there. So each
 //! value has a version and a checksum, and a damaged value counts as missing.
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
-use caracal_mandate::refresh::Control;
+use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
+use caracal_mandate::jwks::refresh::Control;
 
 use crate::abi::hostcalls::Status;
 use crate::proxy::Proxy;

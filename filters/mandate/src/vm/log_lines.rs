@@ -1,7 +1,7 @@
 //! Lines of the proxy's log that more than one part writes, or that take some words.
 
 use caracal_mandate::failure::Turn;
-use caracal_mandate::keys::KeySet;
+use caracal_mandate::jwks::key_set::KeySet;
 
 use crate::abi::hostcalls::{self, LogLevel};
 

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use caracal_mandate::refusal::ErrorCode;
+use caracal_mandate::reply::ErrorCode;
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;

@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decide::Credential;
-use caracal_mandate::forward::Forwarding;
-use caracal_mandate::keys::MAX_DOCUMENT_BYTES;
-use caracal_mandate::refusal::Refusal;
+use caracal_mandate::decision::verifier::Credential;
+use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
+use caracal_mandate::reply::Refusal;
 use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
+use caracal_mandate::upstream::Forwarding;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::Limits;
-use caracal_mandate::decide::{Credential, Missing, Verdict};
-use caracal_mandate::refresh::Seen;
+use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
+use caracal_mandate::jwks::refresh::Seen;
 
 use crate::abi::wasi;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};

@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use caracal_mandate::decide::Verdict;
-use caracal_mandate::mandate::Fingerprint;
-use caracal_mandate::refusal::ReplyFormat;
-use caracal_mandate::resources::ResourceId;
+use caracal_mandate::decision::verifier::Verdict;
+use caracal_mandate::reply::ReplyFormat;
+use caracal_mandate::routing::resources::ResourceId;
+use caracal_mandate::token::fingerprint::Fingerprint;
 
 /// What a reply and a log line need to know of a request.
 #[derive(Debug, Clone)]

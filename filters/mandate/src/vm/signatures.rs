@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use caracal_mandate::signature::{KnownAnswer, PublicKey, PureRust, SignatureVerifier};
+use caracal_mandate::jwks::signature::{KnownAnswer, PublicKey, PureRust, SignatureVerifier};
 
 use crate::proxy::Proxy;
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use caracal_mandate::config::Limits;
-use caracal_mandate::decide::{Credential, Missing, Verdict};
-use caracal_mandate::refresh::Seen;
+use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
+use caracal_mandate::jwks::refresh::Seen;
 use caracal_mandate::revocation::{Availability, RevocationView as _};
 
 use crate::abi::wasi;
