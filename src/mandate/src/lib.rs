@@ -44,32 +44,3 @@ pub mod upstream;
 mod mint;
 
 pub use token::mandate::Mandate;
-
-#[doc(hidden)]
-pub use aliases::*;
-
-/// The modules under their older paths.
-mod aliases {
-    pub use crate::decision::{checks, explain};
-    pub use crate::jwks::{key_set as keys, refresh, signature};
-    pub use crate::routing::{authority as host, path, resources, routes as requirements};
-    pub use crate::token::{cache, claims};
-    pub use crate::{reply as refusal, upstream as forward};
-
-    #[allow(missing_docs)]
-    pub mod decide {
-        pub use crate::decision::context::Context;
-        pub use crate::decision::verifier::*;
-        pub use crate::request::RequestView;
-    }
-    #[allow(missing_docs)]
-    pub mod mandate {
-        pub use crate::token::fingerprint::Fingerprint;
-        pub use crate::token::mandate::*;
-    }
-    #[allow(missing_docs)]
-    pub mod jws {
-        pub use crate::token::bearer::bearer_token;
-        pub use crate::token::jws::*;
-    }
-}
