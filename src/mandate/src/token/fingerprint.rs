@@ -22,7 +22,7 @@ impl Fingerprint {
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         for (to, digit) in hex.iter_mut().zip(digits) {
             *to = match digit {
-                0..=9 => b'0' | digit,
+                0..=9 => b'0'.wrapping_add(digit),
                 // 10 is the first letter, which stands at 0x61.
                 _ => digit.wrapping_add(b'a' - 10),
             };
