@@ -4,10 +4,10 @@
 
 use std::sync::LazyLock;
 
-use caracal_mandate::jwks::refresh::{Control, Timing};
+use caracal_mandate::jwks::refresh::{Control, FetchTiming};
 use caracal_mandate::revocation::AnchorId;
-use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
+use caracal_mandate::revocation::log_head::LogHead;
 use caracal_mandate::revocation::replica::Replica;
 
 use crate::byte;
@@ -18,7 +18,7 @@ static IDS: LazyLock<Vec<AnchorId>> = LazyLock::new(|| {
 });
 const NOW_S: u32 = 1_000_000;
 const NOW_MS: u64 = 5_000_000;
-const TIMING: Timing = Timing {
+const TIMING: FetchTiming = FetchTiming {
     timeout_ms: 5_000,
     ttl_ms: 300_000,
     max_stale_ms: 600_000,
@@ -50,15 +50,15 @@ pub fn check(data: &[u8]) {
         assert_eq!(chunk.encode(name), bytes);
         assert_eq!(chunk.entries(0, u64::MAX).count() as u64, chunk.len());
     }
-    if let Some(head) = Head::decode(&bytes) {
-        assert_eq!(Head::decode(&head.encode()), Some(head));
+    if let Some(head) = LogHead::decode(&bytes) {
+        assert_eq!(LogHead::decode(&head.encode()), Some(head));
         let _ = (head.age_ms(NOW_MS), head.delegation_epoch(NOW_MS));
         read_by(&head, &bytes, name);
     }
 }
 
 /// A VM that reads this head, and gets those bytes for whatever chunk it asks.
-fn read_by(head: &Head, bytes: &[u8], name: ChunkName) {
+fn read_by(head: &LogHead, bytes: &[u8], name: ChunkName) {
     let mut replica = Replica::default();
     for _ in 0..4 {
         let Some(lacking) = replica.lacking(head) else {

@@ -33,8 +33,10 @@ pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>)
         .iter()
         .map(|one| json!({"path": shown_bytes(&one.path), "rule": in_words(one.rule, None)}))
         .collect();
-    let method = location.place.map(|place| place.method);
-    let required = location.place.and_then(|place| resources.required(place));
+    let method = location.matched.map(|matched| matched.method);
+    let required = location
+        .matched
+        .and_then(|matched| resources.required(matched));
     let refused = location.refused.map(|(_, refusal)| {
         json!({
             "status": refusal.code().http_status(), "error": refusal.code().as_str(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
-use caracal_mandate::jwks::refresh::{Outlook, Seen};
+use caracal_mandate::jwks::refresh::{FetchMark, FetchOutlook};
 use caracal_mandate::reply::Refusal;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{Disabled, RevocationView};
@@ -80,7 +80,7 @@ impl Authorizer {
 
     /// The id of a resource as the upstream gets it.
     pub(crate) fn forwarded_resource(&self, resource: ResourceId) -> Option<&str> {
-        self.verifier.resources().told(resource)
+        self.verifier.resources().forwarded_id(resource)
     }
 
     /// Decides as far as neither keys nor revocations are needed.
@@ -174,19 +174,19 @@ impl Authorizer {
     pub(crate) fn verdict_without(
         &self,
         reason: WaitReason,
-        mark: Seen,
+        mark: FetchMark,
         now_ms: u64,
     ) -> Option<Verdict> {
         let outlook = match reason {
             WaitReason::KeySet(Missing::KeySet) => self.key_set.record.without_key_set(),
             WaitReason::KeySet(Missing::Key) => self.key_set.record.without_key(mark, now_ms),
             // Whoever decides finds out whether they will come.
-            WaitReason::Revocations => Outlook::Wait,
+            WaitReason::Revocations => FetchOutlook::Wait,
         };
         match outlook {
-            Outlook::Wait => None,
-            Outlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
-            Outlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+            FetchOutlook::Wait => None,
+            FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
+            FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
         }
     }
 
@@ -201,7 +201,7 @@ impl Authorizer {
         match self.decide(credential, false, now_ms) {
             Verdict::NeedsKeySet(missing) => {
                 let reason = WaitReason::KeySet(missing);
-                self.verdict_without(reason, self.key_set.record.seen(), now_ms)
+                self.verdict_without(reason, self.key_set.record.fetch_mark(), now_ms)
                     .unwrap_or_else(|| {
                         self.key_set.unknown_kid_seen |= missing == Missing::Key;
                         unavailable("The zone's key set is being fetched")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use caracal_mandate::config::Configuration;
 use caracal_mandate::failure::Kind;
 use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
-use caracal_mandate::jwks::refresh::{Control, Fetch, Lease, Timing};
+use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming, Lease};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
@@ -51,7 +51,7 @@ struct CurrentKeySet {
 pub(crate) struct KeySetCache {
     store: KeySetStore,
     sts: StsClient,
-    timing: Timing,
+    timing: FetchTiming,
     algorithms: Vec<Algorithm>,
     /// The shared record as last read.
     pub(crate) record: Control,
@@ -72,7 +72,7 @@ impl KeySetCache {
         KeySetCache {
             store: KeySetStore::new(configuration),
             sts: StsClient::new(configuration),
-            timing: Timing {
+            timing: FetchTiming {
                 timeout_ms: jwks.timeout_ms,
                 ttl_ms: jwks.ttl_s.saturating_mul(1_000),
                 max_stale_ms: jwks.max_stale_s.saturating_mul(1_000),

@@ -8,7 +8,7 @@ use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::verifier::Credential;
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
 use caracal_mandate::reply::Refusal;
-use caracal_mandate::revocation::answers::MAX_ANSWER_BYTES;
+use caracal_mandate::revocation::lookup_cache::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use caracal_mandate::upstream::Forwarding;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use caracal_mandate::Mandate;
 use caracal_mandate::config::Limits;
 use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
-use caracal_mandate::jwks::refresh::Seen;
+use caracal_mandate::jwks::refresh::FetchMark;
 
 use crate::abi::wasi;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
@@ -55,7 +55,7 @@ pub(crate) struct PendingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
-    mark: Seen,
+    mark: FetchMark,
     call: Callout,
     began_ms: u64,
     /// Callouts that it has made, this one included.
@@ -99,7 +99,7 @@ impl RequestCallouts {
         authorizer.load_shared_key_set();
         authorizer.key_set.report_turn(now_ms);
         let verdict = authorizer.decide(&credential, false, now_ms);
-        let mark = authorizer.key_set.record.seen();
+        let mark = authorizer.key_set.record.fetch_mark();
         if let Verdict::NeedsKeySet(missing) = verdict
             && authorizer
                 .key_set

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use caracal_mandate::config::Limits;
 use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
-use caracal_mandate::jwks::refresh::Seen;
+use caracal_mandate::jwks::refresh::FetchMark;
 use caracal_mandate::revocation::{Availability, RevocationView as _};
 
 use crate::abi::wasi;
@@ -21,7 +21,7 @@ struct WaitingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
-    mark: Seen,
+    mark: FetchMark,
     reason: WaitReason,
     deadline_ms: u64,
     /// Fetches that had ended when it was last decided, and the key set of that decision:
@@ -63,7 +63,7 @@ impl WaitingRequests {
             Verdict::NeedsRevocations(_) => WaitReason::Revocations,
             verdict => return Authorization::Decided(verdict),
         };
-        let mark = authorizer.key_set.record.seen();
+        let mark = authorizer.key_set.record.fetch_mark();
         if let Some(verdict) = authorizer.verdict_without(reason, mark, now_ms) {
             return Authorization::Decided(verdict);
         }

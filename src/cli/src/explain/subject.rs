@@ -67,8 +67,8 @@ impl<'a> Subject<'a> {
         };
         let required = trace
             .location
-            .place
-            .and_then(|place| resources.required(place));
+            .matched
+            .and_then(|matched| resources.required(matched));
         Subject {
             configuration,
             resources,
@@ -138,7 +138,7 @@ impl<'a> Subject<'a> {
         let (Some(resource), Some(rule)) = (self.resource, self.trace.location.rule) else {
             return "no rule".to_owned();
         };
-        let method = self.trace.location.place.map(|place| place.method);
+        let method = self.trace.location.matched.map(|matched| matched.method);
         let rule = place::rule_in_words(&resource.rules, rule, method);
         match self.resources.are_named() {
             true => format!("{rule} of resource {}", shown(&resource.id)),

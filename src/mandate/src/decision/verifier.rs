@@ -12,7 +12,7 @@ use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
-use crate::routing::resources::{Place, ResourceId, Resources};
+use crate::routing::resources::{ResourceId, Resources, RouteMatch};
 use crate::routing::routes::RuleId;
 use crate::token::bearer::bearer_token;
 use crate::token::cache::MandateCache;
@@ -30,9 +30,9 @@ pub enum Screened<'t> {
     Credential(Credential<'t>),
 }
 
-/// A token that may be a mandate, and the place of the request that carries it.
+/// A token that may be a mandate, and the route of the request that carries it.
 pub struct Credential<'t> {
-    place: Place,
+    matched: RouteMatch,
     fingerprint: Fingerprint,
     token: Token<'t>,
 }
@@ -51,13 +51,13 @@ impl Credential<'_> {
 
     /// The resource that the request is for.
     pub fn resource(&self) -> ResourceId {
-        self.place.resource
+        self.matched.resource
     }
 
     /// The same, for longer than the request's headers last.
     pub fn into_owned(self) -> Credential<'static> {
         Credential {
-            place: self.place,
+            matched: self.matched,
             fingerprint: self.fingerprint,
             token: match self.token {
                 Token::Known(token, mandate) => {
@@ -73,7 +73,7 @@ impl Credential<'_> {
 impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
-            .field("place", &self.place)
+            .field("matched", &self.matched)
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
@@ -128,8 +128,8 @@ impl Verifier {
         request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
-        let place = self.resources.place(request)?;
-        if let RuleId::Excluded(_) = place.rule {
+        let matched = self.resources.match_route(request)?;
+        if let RuleId::Excluded(_) = matched.rule {
             return Ok(Screened::Excluded);
         }
         let token = bearer_token(request.authorization)?;
@@ -139,14 +139,14 @@ impl Verifier {
         }
         if let Some(mandate) = cache.get(token) {
             return Ok(Screened::Credential(Credential {
-                place,
+                matched,
                 fingerprint: mandate.fingerprint(),
                 token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
             }));
         }
         let unverified = self.read(token).map_err(Refusal::invalid_token)?;
         Ok(Screened::Credential(Credential {
-            place,
+            matched,
             fingerprint: Fingerprint::of(token),
             token: Token::New(unverified),
         }))
@@ -174,7 +174,7 @@ impl Verifier {
             Ok(mandate) => mandate,
             Err(verdict) => return verdict,
         };
-        match self.judge(&mandate, credential.place, with) {
+        match self.judge(&mandate, credential.matched, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations(mandate),
@@ -227,9 +227,9 @@ impl Verifier {
         &self.resources
     }
 
-    fn judge(&self, mandate: &Mandate, place: Place, with: Context<'_>) -> Result<(), Stop> {
-        // A credential is only made for a place that verifies.
-        let Some((audience, required)) = self.resources.required(place) else {
+    fn judge(&self, mandate: &Mandate, matched: RouteMatch, with: Context<'_>) -> Result<(), Stop> {
+        // A credential is only made where the route verifies.
+        let Some((audience, required)) = self.resources.required(matched) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         checks::judge(&Facts {

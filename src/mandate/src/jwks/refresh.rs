@@ -8,7 +8,7 @@ use crate::shared_record;
 
 /// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
 pub const COOLDOWN_MS: u64 = 30_000;
-/// Longest wait after a failed fetch. The first is [`Timing::retry_ms`], and each that
+/// Longest wait after a failed fetch. The first is [`FetchTiming::retry_ms`], and each that
 /// follows is twice as long.
 const MAX_BACKOFF_MS: u64 = 10_000;
 /// Time on top of the callout's own timeout before a lease is taken over: a VM
@@ -20,7 +20,7 @@ const FIELDS: usize = 13 + LOGGED_NUMBERS;
 
 /// What the key set's life depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
+pub struct FetchTiming {
     /// Longest wait for the STS.
     pub timeout_ms: u64,
     /// Life of a key set.
@@ -51,7 +51,7 @@ pub struct Lease {
 
 /// What a request does whose key is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outlook {
+pub enum FetchOutlook {
     /// A fetch is under way or will be made: wait for it.
     Wait,
     /// No fetch has brought the key, and none is due: 401.
@@ -62,7 +62,7 @@ pub enum Outlook {
 
 /// What a request that waits has seen of the record when it began to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct FetchMark {
     forced: u64,
 }
 
@@ -108,7 +108,7 @@ impl Control {
     }
 
     /// The record with the lease for a fetch taken.
-    pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: Timing) -> (Self, Lease) {
+    pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: FetchTiming) -> (Self, Lease) {
         self.leases = self.leases.saturating_add(1);
         self.lease_forced = fetch == Fetch::Forced;
         self.lease_until_ms = now_ms
@@ -131,7 +131,7 @@ impl Control {
 
     /// The record after a fetch that brought a usable key set, begun at
     /// `started_ms`: its age counts from then.
-    pub fn succeeded(self, started_ms: u64, now_ms: u64, timing: Timing, jitter: u64) -> Self {
+    pub fn succeeded(self, started_ms: u64, now_ms: u64, timing: FetchTiming, jitter: u64) -> Self {
         let mut next = self.completed(now_ms, false);
         next.generation = self.generation.saturating_add(1);
         next.fetched_at_ms = started_ms;
@@ -144,7 +144,13 @@ impl Control {
 
     /// The record after a failed fetch, and whether to log the failure.
     #[inline(never)]
-    pub fn failed(self, now_ms: u64, timing: Timing, jitter: u64, cause: Cause) -> (Self, bool) {
+    pub fn failed(
+        self,
+        now_ms: u64,
+        timing: FetchTiming,
+        jitter: u64,
+        cause: Cause,
+    ) -> (Self, bool) {
         let mut next = self.completed(now_ms, true);
         let doublings = u32::try_from(self.failures).unwrap_or(u32::MAX).min(10);
         let wait = timing
@@ -184,7 +190,7 @@ impl Control {
 
     /// The record when requests begin or cease to be refused for want of a key set.
     #[inline(never)]
-    pub fn turned(mut self, now_ms: u64, timing: Timing) -> Option<(Self, Turn)> {
+    pub fn turned(mut self, now_ms: u64, timing: FetchTiming) -> Option<(Self, Turn)> {
         let ready = self.is_usable(now_ms, timing);
         let refused = !ready && self.failures > 0;
         let turn = turn(&mut self.refusing_since_ms, refused, ready, now_ms)?;
@@ -217,7 +223,7 @@ impl Control {
 
     /// Whether the key set is young enough to decide by: in its life, or in the
     /// longer one of a set that cannot be refreshed.
-    pub fn is_usable(&self, now_ms: u64, timing: Timing) -> bool {
+    pub fn is_usable(&self, now_ms: u64, timing: FetchTiming) -> bool {
         let longest = timing.ttl_ms.saturating_add(timing.max_stale_ms);
         self.age_ms(now_ms).is_some_and(|age| age <= longest)
     }
@@ -228,34 +234,34 @@ impl Control {
     }
 
     /// What a request remembers when it begins to wait.
-    pub fn seen(&self) -> Seen {
-        Seen {
+    pub fn fetch_mark(&self) -> FetchMark {
+        FetchMark {
             forced: self.forced,
         }
     }
 
     /// What a request does that has no usable key set.
-    pub fn without_key_set(&self) -> Outlook {
+    pub fn without_key_set(&self) -> FetchOutlook {
         if self.failures > 0 {
-            Outlook::Unavailable
+            FetchOutlook::Unavailable
         } else {
-            Outlook::Wait
+            FetchOutlook::Wait
         }
     }
 
     /// What a request does whose `kid` the key set does not have.
-    pub fn without_key(&self, seen: Seen, now_ms: u64) -> Outlook {
+    pub fn without_key(&self, seen: FetchMark, now_ms: u64) -> FetchOutlook {
         if self.forced != seen.forced {
             return if self.forced_failed {
-                Outlook::Unavailable
+                FetchOutlook::Unavailable
             } else {
-                Outlook::UnknownKey
+                FetchOutlook::UnknownKey
             };
         }
         if now_ms < self.cooldown_until_ms {
-            Outlook::UnknownKey
+            FetchOutlook::UnknownKey
         } else {
-            Outlook::Wait
+            FetchOutlook::Wait
         }
     }
 

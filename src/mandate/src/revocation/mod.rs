@@ -2,14 +2,14 @@
 //!
 //! [`RevocationView`] is what a decision asks. `anchors` is the compact set that
 //! a VM answers from; `page` reads what the companion sends; `log` is how the
-//! anchors stand in the proxy's shared data, `head` the record that says how far
+//! anchors stand in the proxy's shared data, `log_head` the record that says how far
 //! the log goes and how fresh it is, and `replica` what one VM has read of it.
-//! `answers` is for a VM that keeps no copy: what the companion said of single mandates.
+//! `lookup_cache` is for a VM that keeps no copy: what the companion said of single mandates.
 
 pub mod anchors;
-pub mod answers;
-pub mod head;
 pub mod log;
+pub mod log_head;
+pub mod lookup_cache;
 pub mod page;
 pub mod replica;
 

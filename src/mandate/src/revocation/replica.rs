@@ -1,8 +1,8 @@
 //! What one VM has read of the log in shared data.
 
 use super::anchors::RevokedAnchors;
-use super::head::Head;
 use super::log::{Chunk, ChunkName};
+use super::log_head::LogHead;
 
 /// A VM's copy: the anchors, and the position in the log up to which they are in
 /// it.
@@ -39,7 +39,7 @@ impl Replica {
     }
 
     /// What has to be read next to be where the head is; `None` when it is there.
-    pub fn lacking(&mut self, head: &Head) -> Option<Lacking> {
+    pub fn lacking(&mut self, head: &LogHead) -> Option<Lacking> {
         if self.image != head.image {
             let follows = self.image != 0 && self.image == head.prev_image;
             if follows && self.position < head.prev_len {
@@ -121,7 +121,7 @@ mod tests {
     struct Shared(BTreeMap<(u64, u64), Vec<u8>>);
 
     impl Shared {
-        fn append(&mut self, head: &mut Head, ids: std::ops::Range<u64>) {
+        fn append(&mut self, head: &mut LogHead, ids: std::ops::Range<u64>) {
             for id in ids {
                 let name = ChunkName::at(head.image, head.set, head.len);
                 let old = self.0.get(&(name.set, name.index));
@@ -134,7 +134,7 @@ mod tests {
             }
         }
 
-        fn read(&self, replica: &mut Replica, head: &Head) -> Result<usize, Damaged> {
+        fn read(&self, replica: &mut Replica, head: &LogHead) -> Result<usize, Damaged> {
             let mut chunks = 0;
             while let Some(lacking) = replica.lacking(head) {
                 let bytes = self.0.get(&(lacking.chunk.set, lacking.chunk.index));
@@ -145,8 +145,8 @@ mod tests {
         }
     }
 
-    fn image(n: u64) -> Head {
-        let mut head = Head::default();
+    fn image(n: u64) -> LogHead {
+        let mut head = LogHead::default();
         head.image = n;
         head
     }

@@ -8,7 +8,7 @@ const MAX_NAME_BYTES: usize = 253;
 
 /// The host of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Host<'a> {
+pub enum RequestHost<'a> {
     /// A name or an IPv4 address, without a final dot, in letters of any case.
     Name(&'a [u8]),
     /// An IPv6 address, however it was written.
@@ -32,7 +32,7 @@ enum Key {
     Address(Ipv6Addr),
 }
 
-impl<'a> Host<'a> {
+impl<'a> RequestHost<'a> {
     /// The host of an authority, which may have a port behind it (RFC 3986 section
     /// 3.2). Only what every reader takes for the same host is one: no user
     /// information, no escapes, no zone of an address.
@@ -44,7 +44,7 @@ impl<'a> Host<'a> {
             let has_no_port = port.is_empty();
             (has_no_port || is_port(port.strip_prefix(b":")?)).then_some(())?;
             let address = std::str::from_utf8(address).ok()?.parse().ok()?;
-            return Some(Host::Address(address));
+            return Some(RequestHost::Address(address));
         }
         let mut parts = authority.splitn(2, |b| *b == b':');
         let name = parts.next()?;
@@ -56,7 +56,7 @@ impl<'a> Host<'a> {
             !label.is_empty() && label.iter().all(fits)
         };
         let fits = name.len() <= MAX_NAME_BYTES && name.split(|b| *b == b'.').all(is_label);
-        fits.then_some(Host::Name(name))
+        fits.then_some(RequestHost::Name(name))
     }
 }
 
@@ -69,15 +69,15 @@ impl HostName {
     /// Reads a configured host: a name, an IPv4 address, or an IPv6 address between
     /// brackets; a port behind it where the proxy sees one; no final dot.
     pub fn parse(text: &str) -> Option<Self> {
-        let host = Host::of_authority(text.as_bytes())?;
+        let host = RequestHost::of_authority(text.as_bytes())?;
         let (without_port, _) = split(text);
         if text.ends_with(':') {
             return None;
         }
         let key = match host {
-            Host::Name(_) if without_port.ends_with('.') => return None,
-            Host::Name(name) => Key::Name(name.to_ascii_lowercase()),
-            Host::Address(address) => Key::Address(address),
+            RequestHost::Name(_) if without_port.ends_with('.') => return None,
+            RequestHost::Name(name) => Key::Name(name.to_ascii_lowercase()),
+            RequestHost::Address(address) => Key::Address(address),
         };
         Some(HostName {
             key,
@@ -107,15 +107,15 @@ impl HostName {
 
     /// How it stands to a request's host in the order of configured ones, whatever
     /// the ports.
-    pub(crate) fn compare(&self, host: &Host<'_>) -> Ordering {
+    pub(crate) fn compare(&self, host: &RequestHost<'_>) -> Ordering {
         match (&self.key, host) {
-            (Key::Name(own), Host::Name(name)) => {
+            (Key::Name(own), RequestHost::Name(name)) => {
                 let lower = name.iter().map(u8::to_ascii_lowercase);
                 own.iter().copied().cmp(lower)
             }
-            (Key::Name(_), Host::Address(_)) => Ordering::Less,
-            (Key::Address(_), Host::Name(_)) => Ordering::Greater,
-            (Key::Address(own), Host::Address(address)) => own.cmp(address),
+            (Key::Name(_), RequestHost::Address(_)) => Ordering::Less,
+            (Key::Address(_), RequestHost::Name(_)) => Ordering::Greater,
+            (Key::Address(own), RequestHost::Address(address)) => own.cmp(address),
         }
     }
 }
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn an_authority_is_a_host_and_a_port() {
-        let name = |text: &'static str| Some(Host::Name(text.as_bytes()));
-        let address = |text: &str| Some(Host::Address(text.parse().unwrap()));
+        let name = |text: &'static str| Some(RequestHost::Name(text.as_bytes()));
+        let address = |text: &str| Some(RequestHost::Address(text.parse().unwrap()));
         for (authority, host) in [
             ("a.example", name("a.example")),
             ("A.Example:443", name("A.Example")),
@@ -173,14 +173,14 @@ mod tests {
             ("[a.example]", None),
         ] {
             assert_eq!(
-                Host::of_authority(authority.as_bytes()),
+                RequestHost::of_authority(authority.as_bytes()),
                 host,
                 "{authority}"
             );
         }
         let long = |n: usize| "a".repeat(n);
-        assert!(Host::of_authority(long(253).as_bytes()).is_some());
-        assert!(Host::of_authority(long(254).as_bytes()).is_none());
+        assert!(RequestHost::of_authority(long(253).as_bytes()).is_some());
+        assert!(RequestHost::of_authority(long(254).as_bytes()).is_none());
     }
 
     #[test]

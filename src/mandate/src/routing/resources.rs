@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
-use crate::routing::authority::{Host, HostName};
+use crate::routing::authority::{HostName, RequestHost};
 use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
 
 /// A protected resource.
@@ -29,7 +29,7 @@ pub struct ResourceId(usize);
 
 /// Where a request stands in the configuration, found before its mandate is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct RouteMatch {
     /// The resource it is for.
     pub resource: ResourceId,
     /// The rule that its path falls under.
@@ -153,7 +153,7 @@ impl Resources {
 
     /// What the upstream is told of the resource that was verified: its identifier,
     /// where there are several.
-    pub fn told(&self, id: ResourceId) -> Option<&str> {
+    pub fn forwarded_id(&self, id: ResourceId) -> Option<&str> {
         let several = self.all.len() > 1;
         self.get(id).filter(|_| several).map(|one| one.id.as_str())
     }
@@ -209,7 +209,7 @@ impl Resources {
             return Ok(None);
         }
         let authority = authority.ok_or(InvalidChoice::Host)?;
-        let host = Host::of_authority(authority).ok_or(InvalidChoice::Host)?;
+        let host = RequestHost::of_authority(authority).ok_or(InvalidChoice::Host)?;
         let first = self
             .hosts
             .partition_point(|(own, _)| own.compare(&host).is_lt());
@@ -231,7 +231,7 @@ impl Resources {
     ///
     /// # Errors
     /// 400 `invalid_request`: none of them depends on a mandate.
-    pub fn place(&self, request: &RequestView<'_>) -> Result<Place, Refusal> {
+    pub fn match_route(&self, request: &RequestView<'_>) -> Result<RouteMatch, Refusal> {
         let resource = self.choose(request.authority, request.resource)?;
         let Some(rules) = self.get(resource).map(|one| &one.rules) else {
             return Err(Refusal::unavailable("The edge has no such resource"));
@@ -240,7 +240,7 @@ impl Resources {
             .find(request.target)
             .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
         let method = rules.method(rule, request.method)?;
-        Ok(Place {
+        Ok(RouteMatch {
             resource,
             rule,
             method,
@@ -249,9 +249,9 @@ impl Resources {
 
     /// What a request has to carry: the audience, and the requirements; `None` where
     /// nothing is verified.
-    pub fn required(&self, place: Place) -> Option<(&str, &Requirements)> {
-        let resource = self.get(place.resource)?;
-        let requirements = resource.rules.requirements(place.rule, place.method)?;
+    pub fn required(&self, matched: RouteMatch) -> Option<(&str, &Requirements)> {
+        let resource = self.get(matched.resource)?;
+        let requirements = resource.rules.requirements(matched.rule, matched.method)?;
         Some((&resource.audience, requirements))
     }
 }

@@ -6,8 +6,8 @@
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::revocation::AnchorId;
-use caracal_mandate::revocation::head::Head;
 use caracal_mandate::revocation::log::{Chunk, ChunkName};
+use caracal_mandate::revocation::log_head::LogHead;
 use caracal_mandate::revocation::page::Page;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -67,7 +67,7 @@ impl LogWriter {
         lease: u64,
         page: &Page,
         now_ms: u64,
-        finish: &dyn Fn(&mut Head),
+        finish: &dyn Fn(&mut LogHead),
     ) -> PublishOutcome {
         for _ in 0..ATTEMPTS {
             match log.catch_up(now_ms) {
@@ -133,7 +133,7 @@ fn append(
     entries: &[(AnchorId, u32)],
     page: &Page,
     now_ms: u64,
-    finish: &dyn Fn(&mut Head),
+    finish: &dyn Fn(&mut LogHead),
 ) -> Result<AppendOutcome, Status> {
     let head = log.head;
     let chunks = build_chunks(log, &head, entries)?;
@@ -170,7 +170,7 @@ fn append(
 /// The chunks with the new entries in them; `None` when the log is not what the head says.
 fn build_chunks(
     log: &SharedLog,
-    head: &Head,
+    head: &LogHead,
     entries: &[(AnchorId, u32)],
 ) -> Result<Option<Vec<PendingChunk>>, Status> {
     let mut chunks = Vec::new();

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::failure::{Kind, Turn};
-use caracal_mandate::revocation::answers::{self, Answers, Timing};
+use caracal_mandate::revocation::lookup_cache::{self, LookupCache, LookupTiming};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -30,7 +30,7 @@ thread_local! {
 pub(crate) struct RevocationLookup {
     companion: CompanionClient,
     zone_id: String,
-    answers: Answers,
+    answers: LookupCache,
     max_staleness_s: u64,
 }
 
@@ -59,7 +59,7 @@ impl RevocationLookup {
     }
 
     fn new(configuration: &Configuration, settings: &Settings) -> Self {
-        let timing = Timing {
+        let timing = LookupTiming {
             interval_ms: settings.poll_interval_ms,
             max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
             timeout_ms: TIMEOUT_MS,
@@ -68,14 +68,14 @@ impl RevocationLookup {
         RevocationLookup {
             companion: CompanionClient::new(settings),
             zone_id: configuration.zone_id.clone(),
-            answers: Answers::new(timing, max),
+            answers: LookupCache::new(timing, max),
             max_staleness_s: settings.max_staleness_s,
         }
     }
 
     /// Asks about a mandate's anchors, and gives the token of the response.
     pub(crate) fn query(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Status> {
-        let question = answers::question(mandate.claims(), &self.zone_id);
+        let question = lookup_cache::question(mandate.claims(), &self.zone_id);
         let token = self.companion.check_anchors(&question, TIMEOUT_MS)?;
         self.answers.asked(mandate.anchors(), now_ms);
         Ok(token)
@@ -95,7 +95,7 @@ impl RevocationLookup {
         now_ms: u64,
     ) {
         let read = match answer {
-            Ok((200, body)) => answers::Answer::parse(&body)
+            Ok((200, body)) => lookup_cache::LookupResponse::parse(&body)
                 .ok_or_else(|| CalloutFailure::new(Kind::Unreadable, "the answer cannot be read")),
             Ok((status, body)) => Err(companion_error(status, &body)),
             Err(why) => Err(why),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::failure::Kind;
-use caracal_mandate::revocation::head::Timing;
+use caracal_mandate::revocation::log_head::PollTiming;
 use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 
 use crate::abi::hostcalls::{self, LogLevel};
@@ -56,7 +56,7 @@ pub(crate) struct RevocationFeed {
 
 impl RevocationFeed {
     pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
-        let timing = Timing {
+        let timing = PollTiming {
             poll_interval_ms: settings.poll_interval_ms,
             max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
         };

@@ -2,7 +2,7 @@
 //! which chunks count; each VM reads what it does not have yet.
 
 use caracal_mandate::revocation::Availability;
-use caracal_mandate::revocation::head::{Head, Timing};
+use caracal_mandate::revocation::log_head::{LogHead, PollTiming};
 use caracal_mandate::revocation::replica::Replica;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -39,9 +39,9 @@ pub(crate) enum HeadUpdate {
 /// The log and this VM's copy of it.
 pub(crate) struct SharedLog {
     pub(crate) store: RevocationLogStore,
-    pub(crate) timing: Timing,
+    pub(crate) timing: PollTiming,
     /// The shared record as last read, its bytes, and the version to write against.
-    pub(crate) head: Head,
+    pub(crate) head: LogHead,
     bytes: Vec<u8>,
     cas: u32,
     pub(crate) replica: Replica,
@@ -52,11 +52,11 @@ pub(crate) struct SharedLog {
 }
 
 impl SharedLog {
-    pub(crate) fn new(store: RevocationLogStore, timing: Timing) -> Self {
+    pub(crate) fn new(store: RevocationLogStore, timing: PollTiming) -> Self {
         SharedLog {
             store,
             timing,
-            head: Head::default(),
+            head: LogHead::default(),
             bytes: Vec::new(),
             cas: RevocationLogStore::CAS_UNWRITTEN,
             replica: Replica::default(),
@@ -74,7 +74,7 @@ impl SharedLog {
         }
         // A damaged record counts as none: nothing is confirmed, and whoever polls next
         // writes a new one.
-        self.head = Head::decode(&bytes).unwrap_or_default();
+        self.head = LogHead::decode(&bytes).unwrap_or_default();
         self.bytes = bytes;
         self.complete_ms = None;
         Ok(true)
@@ -83,7 +83,7 @@ impl SharedLog {
     /// Writes the record against the version last read; `false` when another VM
     /// wrote meanwhile.
     #[inline(never)]
-    pub(crate) fn write_head(&mut self, head: Head) -> Result<bool, Status> {
+    pub(crate) fn write_head(&mut self, head: LogHead) -> Result<bool, Status> {
         let bytes = head.encode();
         let written = self.store.write_head(&bytes, self.cas)?;
         if written {
@@ -100,7 +100,7 @@ impl SharedLog {
     pub(crate) fn update_head(
         &mut self,
         lease: u64,
-        change: &dyn Fn(&Head) -> Option<Head>,
+        change: &dyn Fn(&LogHead) -> Option<LogHead>,
     ) -> HeadUpdate {
         for _ in 0..ATTEMPTS {
             if self.read_head().is_err() {

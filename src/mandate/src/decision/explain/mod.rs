@@ -13,7 +13,7 @@ use crate::jwks::key_set::Algorithm;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::{InvalidPath, RequestPath};
-use crate::routing::resources::{Place, ResourceId};
+use crate::routing::resources::{ResourceId, RouteMatch};
 use crate::routing::routes::{RuleId, Rules};
 use crate::token::anchor::anchors;
 use crate::token::bearer::bearer_token;
@@ -88,14 +88,14 @@ pub struct Location {
     /// The one rule of all readings.
     pub rule: Option<RuleId>,
     /// Whose requirements hold; none where nothing is verified.
-    pub place: Option<Place>,
-    /// What fails before there is a place.
+    pub matched: Option<RouteMatch>,
+    /// What fails before a route is matched.
     pub refused: Option<(TokenCheck, Refusal)>,
 }
 
 /// Everything that can be read of a token, whatever is wrong with it.
 #[derive(Default)]
-struct Seen {
+struct TokenFindings {
     failed: Option<(TokenCheck, String)>,
     fingerprint: Option<Fingerprint>,
     claims: Option<Claims>,
@@ -108,7 +108,7 @@ impl Verifier {
             resource: None,
             readings: Vec::new(),
             rule: None,
-            place: None,
+            matched: None,
             refused: None,
         };
         let refused = |check, refusal: Refusal| Some((check, refusal));
@@ -138,7 +138,7 @@ impl Verifier {
         }
         match rules.method(rule, request.method) {
             Ok(method) => {
-                location.place = Some(Place {
+                location.matched = Some(RouteMatch {
                     resource,
                     rule,
                     method,
@@ -170,9 +170,9 @@ impl Verifier {
             }
         };
         let seen = match bearer_token(request.authorization) {
-            Err(refusal) => Seen {
+            Err(refusal) => TokenFindings {
                 failed: Some((TokenCheck::Credential, refusal.description().to_owned())),
-                ..Seen::default()
+                ..TokenFindings::default()
             },
             Ok(token) => self.look_at(token, with),
         };
@@ -188,7 +188,7 @@ impl Verifier {
         payload: &[u8],
         with: Context<'_>,
     ) -> Trace {
-        let mut seen = Seen::default();
+        let mut seen = TokenFindings::default();
         match Claims::parse(payload) {
             Ok(claims) => seen.claims = Some(claims),
             Err(why) => {
@@ -200,10 +200,10 @@ impl Verifier {
     }
 
     /// Looks at a token further than a decision would.
-    fn look_at(&self, token: &[u8], with: Context<'_>) -> Seen {
-        let mut seen = Seen {
+    fn look_at(&self, token: &[u8], with: Context<'_>) -> TokenFindings {
+        let mut seen = TokenFindings {
             fingerprint: Some(Fingerprint::of(token)),
-            ..Seen::default()
+            ..TokenFindings::default()
         };
         let parse = |max_bytes, algorithms: &[Algorithm]| {
             let limits = TokenLimits {
@@ -239,14 +239,14 @@ impl Verifier {
         &self,
         request: &RequestView<'_>,
         verdict: Option<Traced>,
-        seen: Seen,
+        seen: TokenFindings,
         with: Context<'_>,
     ) -> Trace {
         let with_token = verdict.is_some();
         let location = self.locate(request);
         let required = location
-            .place
-            .and_then(|place| self.resources().required(place));
+            .matched
+            .and_then(|matched| self.resources().required(matched));
         let is_excluded = matches!(location.rule, Some(RuleId::Excluded(_)));
         let mut failed = match &location.refused {
             Some((check, refusal)) => Some((*check, refusal.description().to_owned())),

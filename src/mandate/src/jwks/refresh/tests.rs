@@ -1,6 +1,6 @@
 use super::*;
 
-const TIMING: Timing = Timing {
+const TIMING: FetchTiming = FetchTiming {
     timeout_ms: 5_000,
     ttl_ms: 300_000,
     max_stale_ms: 600_000,
@@ -26,7 +26,7 @@ fn fetch_fails(control: Control, fetch: Fetch, at: u64) -> Control {
 fn the_first_fetch_is_due_at_once_and_made_once() {
     let cold = Control::default();
     assert_eq!(cold.due(0, false), Some(Fetch::Scheduled));
-    assert_eq!(cold.without_key_set(), Outlook::Wait);
+    assert_eq!(cold.without_key_set(), FetchOutlook::Wait);
     let (leased, _) = cold.leased(Fetch::Scheduled, 0, TIMING);
     assert_eq!(leased.due(5_999, true), None);
     assert_eq!(
@@ -60,12 +60,12 @@ fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
     for wait in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
         control = fetch_fails(control, Fetch::Scheduled, at);
         assert_eq!(control.next_fetch_ms, at + 10 + wait);
-        assert_eq!(control.without_key_set(), Outlook::Unavailable);
+        assert_eq!(control.without_key_set(), FetchOutlook::Unavailable);
         assert!(control.is_failing());
         at = control.next_fetch_ms;
     }
     control = fetch_ok(control, Fetch::Scheduled, at);
-    assert_eq!(control.without_key_set(), Outlook::Wait);
+    assert_eq!(control.without_key_set(), FetchOutlook::Wait);
     assert_eq!(
         fetch_fails(control, Fetch::Scheduled, at).next_fetch_ms,
         at + 10 + 1_000
@@ -75,24 +75,36 @@ fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
 #[test]
 fn an_unknown_kid_forces_one_fetch_in_thirty_seconds() {
     let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
-    let seen = warm.seen();
-    assert_eq!(warm.without_key(seen, 100), Outlook::Wait);
+    let seen = warm.fetch_mark();
+    assert_eq!(warm.without_key(seen, 100), FetchOutlook::Wait);
     assert_eq!(warm.due(100, true), Some(Fetch::Forced));
     assert_eq!(warm.due(100, false), None);
     let forced = fetch_ok(warm, Fetch::Forced, 100);
-    assert_eq!(forced.without_key(seen, 110), Outlook::UnknownKey);
-    assert_eq!(forced.without_key(forced.seen(), 110), Outlook::UnknownKey);
+    assert_eq!(forced.without_key(seen, 110), FetchOutlook::UnknownKey);
+    assert_eq!(
+        forced.without_key(forced.fetch_mark(), 110),
+        FetchOutlook::UnknownKey
+    );
     assert_eq!(forced.due(30_109, true), None);
     assert_eq!(forced.due(30_110, true), Some(Fetch::Forced));
-    assert_eq!(forced.without_key(forced.seen(), 30_110), Outlook::Wait);
+    assert_eq!(
+        forced.without_key(forced.fetch_mark(), 30_110),
+        FetchOutlook::Wait
+    );
 }
 
 #[test]
 fn a_forced_fetch_that_fails_answers_503_to_those_who_waited() {
     let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
     let failed = fetch_fails(warm, Fetch::Forced, 100);
-    assert_eq!(failed.without_key(warm.seen(), 110), Outlook::Unavailable);
-    assert_eq!(failed.without_key(failed.seen(), 110), Outlook::UnknownKey);
+    assert_eq!(
+        failed.without_key(warm.fetch_mark(), 110),
+        FetchOutlook::Unavailable
+    );
+    assert_eq!(
+        failed.without_key(failed.fetch_mark(), 110),
+        FetchOutlook::UnknownKey
+    );
     assert_eq!(failed.due(110, true), None);
     assert_eq!(
         failed.due(1_110, false),
@@ -135,7 +147,7 @@ fn a_call_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
         let (leased, lease) = control.leased(Fetch::Scheduled, now, TIMING);
         let Some(next) = leased.again(now) else { break };
         assert!(!next.holds(lease));
-        assert_eq!(next.without_key_set(), Outlook::Wait);
+        assert_eq!(next.without_key_set(), FetchOutlook::Wait);
         assert_eq!(next.due(now + 49, false), None);
         now += 100;
         assert_eq!(next.due(now, false), Some(Fetch::Scheduled));
@@ -143,7 +155,7 @@ fn a_call_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
     }
     assert_eq!(tries, MAX_AGAIN);
     let failing = fetch_fails(control, Fetch::Scheduled, now);
-    assert_eq!(failing.without_key_set(), Outlook::Unavailable);
+    assert_eq!(failing.without_key_set(), FetchOutlook::Unavailable);
     assert_eq!(failing.again(now), None, "it fails anyway");
 }
 
@@ -152,7 +164,7 @@ fn a_forced_one_that_is_not_taken_is_not_made_again_at_once_either() {
     let warm = fetch_ok(Control::default(), Fetch::Scheduled, 0);
     let (leased, _) = warm.leased(Fetch::Forced, 100, TIMING);
     let next = leased.again(100).unwrap();
-    assert_eq!(next.without_key(next.seen(), 110), Outlook::Wait);
+    assert_eq!(next.without_key(next.fetch_mark(), 110), FetchOutlook::Wait);
     assert_eq!(next.due(149, true), None);
     assert_eq!(next.due(150, true), Some(Fetch::Forced));
     let taken = fetch_ok(next, Fetch::Forced, 150);

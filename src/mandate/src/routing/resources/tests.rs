@@ -77,7 +77,7 @@ fn without_names_what_a_request_says_counts_for_nothing() {
     for names in [&[][..], &["b"], &["a", "b"], &[""]] {
         assert_eq!(chosen(&one, "not a host", names), Ok("a"));
     }
-    assert_eq!(one.told(ResourceId(0)), None);
+    assert_eq!(one.forwarded_id(ResourceId(0)), None);
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn a_host_is_its_resource_s_alone() {
 
 #[test]
 fn the_upstream_is_told_where_there_are_several() {
-    let told = |of: &Resources| {
+    let forwarded_id = |of: &Resources| {
         let id = of.choose(None, &[b"a"]).unwrap();
-        of.told(id).map(str::to_owned)
+        of.forwarded_id(id).map(str::to_owned)
     };
-    assert_eq!(told(&resources(&[("a", &[])])), None);
+    assert_eq!(forwarded_id(&resources(&[("a", &[])])), None);
     assert_eq!(
-        told(&resources(&[("a", &[]), ("b", &[])])).as_deref(),
+        forwarded_id(&resources(&[("a", &[]), ("b", &[])])).as_deref(),
         Some("a")
     );
 }
@@ -201,16 +201,16 @@ proptest! {
     #[test]
     fn an_authority_is_read_alike_in_any_case(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
         let lower = bytes.to_ascii_lowercase();
-        let fold = |authority: &[u8]| match Host::of_authority(authority) {
-            Some(Host::Name(name)) => Some(name.to_ascii_lowercase()),
-            Some(Host::Address(address)) => Some(address.octets().to_vec()),
+        let fold = |authority: &[u8]| match RequestHost::of_authority(authority) {
+            Some(RequestHost::Name(name)) => Some(name.to_ascii_lowercase()),
+            Some(RequestHost::Address(address)) => Some(address.octets().to_vec()),
             None => None,
         };
         prop_assert_eq!(fold(&bytes), fold(&lower));
-        if let Some(Host::Name(name)) = Host::of_authority(&bytes) {
+        if let Some(RequestHost::Name(name)) = RequestHost::of_authority(&bytes) {
             prop_assert!(name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b)));
             let with_port = [name, b":443"].concat();
-            prop_assert_eq!(Host::of_authority(&with_port), Some(Host::Name(name)));
+            prop_assert_eq!(RequestHost::of_authority(&with_port), Some(RequestHost::Name(name)));
         }
     }
 }

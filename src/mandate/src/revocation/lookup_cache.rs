@@ -34,7 +34,7 @@ const SWEEP_EVERY_MS: u64 = 1_000;
 
 /// What asking depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
+pub struct LookupTiming {
     /// Age from which an answer is asked for again.
     pub interval_ms: u64,
     /// Oldest answer that is decided by.
@@ -58,7 +58,7 @@ pub fn question(claims: &Claims, zone: &str) -> Vec<u8> {
 
 /// The companion's answer. Members that are not known are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct LookupResponse {
     /// Those of the anchors that are revoked.
     pub revoked: Vec<AnchorId>,
     /// The zone's delegation epoch; 0 when none is known.
@@ -67,7 +67,7 @@ pub struct Answer {
     pub confirmed_age_ms: u64,
 }
 
-impl Answer {
+impl LookupResponse {
     /// Reads an answer of at most [`MAX_ANSWER_BYTES`]; `None` for anything else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_ANSWER_BYTES {
@@ -89,7 +89,7 @@ impl Answer {
             Value::String(text) => Some(AnchorId::of(text)),
             _ => None,
         };
-        Some(Answer {
+        Some(LookupResponse {
             revoked: revoked.iter().map(anchor).collect::<Option<_>>()?,
             epoch: integer("epoch")?,
             confirmed_age_ms: integer("confirmed_age_ms")?,
@@ -132,8 +132,8 @@ impl Known {
 
 /// The answers that one VM remembers.
 #[derive(Debug)]
-pub struct Answers {
-    timing: Timing,
+pub struct LookupCache {
+    timing: LookupTiming,
     max: usize,
     known: HashMap<AnchorId, Known, BuildHasherDefault<AsItIs>>,
     epoch: u64,
@@ -151,10 +151,10 @@ pub struct Answers {
     judged_ms: Option<u64>,
 }
 
-impl Answers {
+impl LookupCache {
     /// None yet; at most `max` anchors are remembered.
-    pub fn new(timing: Timing, max: usize) -> Self {
-        Answers {
+    pub fn new(timing: LookupTiming, max: usize) -> Self {
+        LookupCache {
             timing,
             max,
             known: HashMap::default(),
@@ -235,7 +235,7 @@ impl Answers {
     pub fn answered(
         &mut self,
         anchors: &[AnchorId],
-        answer: &Answer,
+        answer: &LookupResponse,
         asked_ms: u64,
         now_ms: u64,
     ) -> bool {

@@ -27,14 +27,14 @@ const NUMBERS: usize = 18 + LOGGED_NUMBERS;
 
 /// What polling depends on, from the configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
+pub struct PollTiming {
     /// Longest time between two polls.
     pub poll_interval_ms: u64,
     /// Oldest state that is decided by.
     pub max_staleness_ms: u64,
 }
 
-impl Timing {
+impl PollTiming {
     /// How long the companion may hold a poll back that has nothing to say.
     /// Short enough that the state is confirmed several times before it is stale.
     pub fn wait_ms(self) -> u64 {
@@ -50,7 +50,7 @@ impl Timing {
 
 /// The record. `Default` is what stands there before anything was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Head {
+pub struct LogHead {
     /// The log in force; no two are alike. 0: there is none yet.
     pub image: u64,
     /// The set of chunks that it stands in, 0 or 1; its predecessor stands in
@@ -85,14 +85,14 @@ pub struct Head {
     refusing_since_ms: u64,
 }
 
-impl Head {
+impl LogHead {
     /// Whether somebody should poll now.
     pub fn is_due(&self, now_ms: u64) -> bool {
         now_ms >= self.lease_until_ms && now_ms >= self.next_poll_ms
     }
 
     /// The record with the lease taken, and the lease's number.
-    pub fn leased(mut self, now_ms: u64, timing: Timing) -> (Self, u64) {
+    pub fn leased(mut self, now_ms: u64, timing: PollTiming) -> (Self, u64) {
         self.leases = self.leases.saturating_add(1);
         if self.image == 0 {
             self.image = self.new_image(now_ms);
@@ -101,7 +101,7 @@ impl Head {
     }
 
     /// The record with the lease held on to.
-    pub fn renewed(mut self, now_ms: u64, timing: Timing) -> Self {
+    pub fn renewed(mut self, now_ms: u64, timing: PollTiming) -> Self {
         self.lease_until_ms = now_ms
             .saturating_add(timing.timeout_ms())
             .saturating_add(LEASE_GRACE_MS);
@@ -131,7 +131,7 @@ impl Head {
 
     /// The record after a failed poll, and whether to log the failure.
     #[inline(never)]
-    pub fn failed(self, now_ms: u64, timing: Timing, cause: Cause) -> (Self, bool) {
+    pub fn failed(self, now_ms: u64, timing: PollTiming, cause: Cause) -> (Self, bool) {
         let mut next = self.released(now_ms);
         next.attempts = self.attempts.saturating_add(1);
         next.failures = self.failures.saturating_add(1);
@@ -180,14 +180,14 @@ impl Head {
     }
 
     /// Whether requests can be judged by a state of this age and size.
-    pub fn is_fresh(&self, now_ms: u64, timing: Timing) -> bool {
+    pub fn is_fresh(&self, now_ms: u64, timing: PollTiming) -> bool {
         let age = self.age_ms(now_ms);
         !self.over_capacity && age.is_some_and(|age| age <= timing.max_staleness_ms)
     }
 
     /// The record when requests begin or cease to be refused for want of a fresh state.
     #[inline(never)]
-    pub fn turned(mut self, now_ms: u64, timing: Timing) -> Option<(Self, Turn)> {
+    pub fn turned(mut self, now_ms: u64, timing: PollTiming) -> Option<(Self, Turn)> {
         let ready = self.is_fresh(now_ms, timing);
         let known = self.over_capacity || self.confirmed_at_ms != 0;
         let refused = !ready && (known || self.is_failing());
@@ -331,7 +331,7 @@ impl Head {
         shared_record::encode(MAGIC, &numbers, generation)
     }
 
-    /// Reads what [`Head::encode`] wrote. `None` for anything else.
+    /// Reads what [`LogHead::encode`] wrote. `None` for anything else.
     #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (numbers, generation) = shared_record::decode::<NUMBERS>(MAGIC, bytes)?;
@@ -340,7 +340,7 @@ impl Head {
         }
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next();
-        Some(Head {
+        Some(LogHead {
             image: next()?,
             set: next()?,
             base: next()?,

@@ -1,6 +1,6 @@
 use super::*;
 
-const TIMING: Timing = Timing {
+const TIMING: LookupTiming = LookupTiming {
     interval_ms: 1_000,
     max_staleness_ms: 30_000,
     timeout_ms: 2_000,
@@ -10,8 +10,8 @@ fn ids<const N: usize>(names: [&str; N]) -> [AnchorId; N] {
     names.map(AnchorId::of)
 }
 
-fn answer(revoked: &[&str], epoch: u64, confirmed_age_ms: u64) -> Answer {
-    Answer {
+fn answer(revoked: &[&str], epoch: u64, confirmed_age_ms: u64) -> LookupResponse {
+    LookupResponse {
         revoked: revoked.iter().map(|one| AnchorId::of(one)).collect(),
         epoch,
         confirmed_age_ms,
@@ -20,7 +20,7 @@ fn answer(revoked: &[&str], epoch: u64, confirmed_age_ms: u64) -> Answer {
 
 #[test]
 fn refusing_is_told_once_and_not_again_at_once() {
-    let mut answers = Answers::new(TIMING, 10);
+    let mut answers = LookupCache::new(TIMING, 10);
     let cause = Cause::from_number(1);
     assert_eq!(answers.refuses(10), None, "nothing has failed");
     answers.failed(cause, 20);
@@ -37,9 +37,9 @@ fn refusing_is_told_once_and_not_again_at_once() {
 
 #[test]
 fn an_answer_is_used_then_asked_for_again_then_too_old() {
-    let mut answers = Answers::new(TIMING, 10);
+    let mut answers = LookupCache::new(TIMING, 10);
     let anchors = ids(["s", "r"]);
-    let at = |answers: &Answers, asked, now| answers.availability(&anchors, asked, now);
+    let at = |answers: &LookupCache, asked, now| answers.availability(&anchors, asked, now);
     assert_eq!(at(&answers, false, 50), Availability::Pending);
     assert!(matches!(
         at(&answers, true, 50),
@@ -78,11 +78,11 @@ fn an_answer_is_used_then_asked_for_again_then_too_old() {
 
 #[test]
 fn failures_back_off_and_the_last_answer_lasts_to_its_limit() {
-    let mut answers = Answers::new(TIMING, 10);
+    let mut answers = LookupCache::new(TIMING, 10);
     let anchors = ids(["s"]);
     answers.answered(&anchors, &answer(&[], 0, 0), 0, 0);
     let other = ids(["t"]);
-    let at = |answers: &Answers, now| {
+    let at = |answers: &LookupCache, now| {
         [&anchors, &other].map(|ids| answers.availability(ids, false, now))
     };
     assert!(answers.failed(Cause::from_number(1), 5_000));
@@ -118,7 +118,7 @@ fn failures_back_off_and_the_last_answer_lasts_to_its_limit() {
 
 #[test]
 fn what_was_revoked_stays_so() {
-    let mut answers = Answers::new(TIMING, 3);
+    let mut answers = LookupCache::new(TIMING, 3);
     let anchors = ids(["s", "r"]);
     answers.answered(&anchors, &answer(&["r", "strange"], 7, 0), 0, 0);
     assert!(answers.is_revoked(AnchorId::of("r"), 10));
@@ -143,7 +143,7 @@ fn what_was_revoked_stays_so() {
 
 #[test]
 fn an_older_answer_that_comes_late_does_not_make_it_fresh() {
-    let mut answers = Answers::new(TIMING, 3);
+    let mut answers = LookupCache::new(TIMING, 3);
     let anchors = ids(["s"]);
     answers.answered(&anchors, &answer(&[], 0, 0), 5_000, 5_100);
     answers.answered(&anchors, &answer(&[], 0, 0), 1_000, 5_200);
@@ -160,7 +160,7 @@ fn an_older_answer_that_comes_late_does_not_make_it_fresh() {
 #[test]
 fn only_an_answer_is_read() {
     let good = br#"{"revoked":["s"],"epoch":3,"confirmed_age_ms":12,"more":1}"#;
-    assert_eq!(Answer::parse(good), Some(answer(&["s"], 3, 12)));
+    assert_eq!(LookupResponse::parse(good), Some(answer(&["s"], 3, 12)));
     for bad in [
         &b""[..],
         b"{}",
@@ -169,9 +169,9 @@ fn only_an_answer_is_read() {
         br#"{"revoked":"s","epoch":3,"confirmed_age_ms":12}"#,
         br#"{"revoked":["s"],"epoch":-3,"confirmed_age_ms":12}"#,
     ] {
-        assert_eq!(Answer::parse(bad), None);
+        assert_eq!(LookupResponse::parse(bad), None);
     }
     let mut long = good.to_vec();
     long.resize(MAX_ANSWER_BYTES + 1, b' ');
-    assert_eq!(Answer::parse(&long), None);
+    assert_eq!(LookupResponse::parse(&long), None);
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const TIMING: Timing = Timing {
+const TIMING: PollTiming = PollTiming {
     poll_interval_ms: 1_000,
     max_staleness_ms: 30_000,
 };
@@ -15,7 +15,7 @@ fn page(epoch: u64, ttl_s: u32) -> Page {
 
 #[test]
 fn one_polls_and_another_takes_over_when_it_is_gone() {
-    let (held, lease) = Head::default().leased(100, TIMING);
+    let (held, lease) = LogHead::default().leased(100, TIMING);
     assert!(held.holds(lease));
     assert_ne!(held.image, 0);
     assert!(!held.is_due(3_599));
@@ -31,7 +31,7 @@ fn one_polls_and_another_takes_over_when_it_is_gone() {
 
 #[test]
 fn the_wait_leaves_time_to_confirm_before_the_state_is_stale() {
-    let short = Timing {
+    let short = PollTiming {
         poll_interval_ms: 60_000,
         max_staleness_ms: 2_000,
     };
@@ -41,7 +41,7 @@ fn the_wait_leaves_time_to_confirm_before_the_state_is_stale() {
 
 #[test]
 fn failures_back_off_and_are_logged_once_a_minute() {
-    let (mut head, mut now) = (Head::default(), 1_010);
+    let (mut head, mut now) = (LogHead::default(), 1_010);
     let mut waits = Vec::new();
     let mut logged = 0;
     for _ in 0..6 {
@@ -59,7 +59,7 @@ fn failures_back_off_and_are_logged_once_a_minute() {
 
 #[test]
 fn a_poll_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
-    let (mut head, mut now, mut tries) = (Head::default(), 1_000, 0);
+    let (mut head, mut now, mut tries) = (LogHead::default(), 1_000, 0);
     loop {
         let (leased, lease) = head.leased(now, TIMING);
         let Some(next) = leased.again(now) else { break };
@@ -77,7 +77,7 @@ fn a_poll_that_is_not_taken_is_made_again_soon_and_not_for_ever() {
 
 #[test]
 fn refusing_for_want_of_freshness_begins_and_ends_once() {
-    let cold = Head::default();
+    let cold = LogHead::default();
     assert_eq!(cold.turned(1, TIMING), None, "a first poll is awaited");
     let failing = cold.failed(1, TIMING, CAUSE).0;
     let (mut head, turn) = failing.turned(2, TIMING).unwrap();
@@ -97,7 +97,7 @@ fn refusing_for_want_of_freshness_begins_and_ends_once() {
 
 #[test]
 fn the_epoch_goes_up_only_and_ends_with_its_life() {
-    let mut head = Head::default();
+    let mut head = LogHead::default();
     head.raise(&page(5, 10), 1_000);
     assert_eq!(head.delegation_epoch(1_000), 5);
     head.raise(&page(4, 100), 2_000);
@@ -117,22 +117,22 @@ fn the_epoch_goes_up_only_and_ends_with_its_life() {
 
 #[test]
 fn only_its_own_bytes_are_read_back() {
-    let (mut head, _) = Head::default().leased(77, TIMING);
+    let (mut head, _) = LogHead::default().leased(77, TIMING);
     head.generation = Cursor::new("gen-1").unwrap();
     head.confirm(70);
     let bytes = head.encode();
-    assert_eq!(Head::decode(&bytes), Some(head));
+    assert_eq!(LogHead::decode(&bytes), Some(head));
     for n in 0..bytes.len() {
         let mut broken = bytes.clone();
         broken[n] ^= 1;
-        assert_eq!(Head::decode(&broken), None);
-        assert_eq!(Head::decode(&bytes[..n]), None);
+        assert_eq!(LogHead::decode(&broken), None);
+        assert_eq!(LogHead::decode(&bytes[..n]), None);
     }
 }
 
 #[test]
 fn a_reset_state_is_confirmed_by_nobody() {
-    let (mut head, _) = Head::default().leased(5, TIMING);
+    let (mut head, _) = LogHead::default().leased(5, TIMING);
     head.confirm(5);
     head.len = 9;
     let reset = head.reset(5);
