@@ -115,11 +115,11 @@ fn a_server_with_every_mix_of_authentication_database_and_tls() {
 }
 
 /// An ACL user who may do just what is needed.
-/// The users of the README, as they stand there.
+/// The users of docs/companion.md, as they stand there.
 #[test]
 fn users_with_no_more_than_they_need() {
     let redis = Redis::default();
-    let readme = std::fs::read_to_string(caracal_tests::root().join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(caracal_tests::root().join("docs/companion.md")).unwrap();
     let rules: Vec<&str> = readme.lines().filter(|l| l.starts_with("user ")).collect();
     assert_eq!(rules.len(), 2, "{rules:?}");
     for rule in rules {

@@ -1,24 +1,99 @@
-//! Every snippet of the README is run, and what it lists is all there is.
+//! Every snippet of README.md and of docs/ is run, every link leads somewhere, and what the
+//! pages of reference list is all there is.
 
+mod reference;
+
+use std::path::PathBuf;
 use std::process::Command;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::reply::ErrorCode;
 use caracal_tests::root;
-use serde_json::Value;
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).unwrap()
+/// The README, and all pages of docs/ by name.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for folder in ["docs", "docs/reference"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files.insert(0, root().join("README.md"));
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    files.into_iter().map(read).collect()
 }
 
 /// The fenced blocks, by language, in order.
 fn snippets(language: &str) -> Vec<String> {
-    let text = readme();
     let fence = format!("```{language}\n");
-    text.split(&fence)
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap().to_owned())
-        .collect()
+    let of = |(_, text): (PathBuf, String)| {
+        text.split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    pages().into_iter().flat_map(of).collect()
+}
+
+/// A link within the repository leads to a file, and to a heading where it names one.
+#[test]
+fn every_link_leads_somewhere() {
+    let (mut links, mut broken) = (0, Vec::new());
+    let mut pages = pages();
+    for more in [
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "deploy/kong/README.md",
+        "deploy/apisix/README.md",
+    ] {
+        let path = root().join(more);
+        let text = std::fs::read_to_string(&path).unwrap();
+        pages.push((path, text));
+    }
+    for (page, text) in &pages {
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            let is_there = target.is_dir()
+                || std::fs::read_to_string(&target).is_ok_and(|text| has_heading(&text, heading));
+            if !is_there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(
+        links > 30 && broken.is_empty(),
+        "{links} links: {broken:#?}"
+    );
+}
+
+/// By the name that a heading has in a link.
+fn has_heading(text: &str, name: &str) -> bool {
+    let named = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    name.is_empty()
+        || text
+            .lines()
+            .any(|line| line.starts_with('#') && named(line) == name)
 }
 
 /// Every test that the bounds name is one.
@@ -62,11 +137,16 @@ fn the_bounds_are_driven() {
 #[test]
 fn only_known_kinds_of_snippets_stand_there() {
     // The rights in `acl` are given to users of a real Redis in `suites/companion`.
-    let known: usize = ["sh", "yaml", "json", "acl"]
+    // What is in `text` was printed, and is compared; `mermaid` is a picture.
+    let known: usize = ["sh", "yaml", "json", "acl", "text", "mermaid"]
         .map(|l| snippets(l).len())
         .iter()
         .sum();
-    assert_eq!(readme().matches("\n```").count(), 2 * known);
+    let fences = pages()
+        .iter()
+        .map(|(_, text)| text.matches("\n```").count())
+        .sum::<usize>();
+    assert_eq!(fences, 2 * known);
 }
 
 /// `make test` is what runs this, and is looked up instead.
@@ -138,77 +218,5 @@ fn the_configurations_are_taken() {
     for snippet in found {
         let taken = Configuration::from_json(snippet.as_bytes(), &|_| None);
         assert!(taken.is_ok(), "{taken:?}");
-    }
-}
-
-#[test]
-fn every_option_and_every_error_is_in_its_table() {
-    let text = readme();
-    let schema = std::fs::read(root().join("src/mandate/config.schema.json")).unwrap();
-    let schema: Value = serde_json::from_slice(&schema).unwrap();
-    let mut names = Vec::new();
-    for (name, property) in schema["properties"].as_object().unwrap() {
-        let target = property["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
-        let target = target.and_then(|t| schema.pointer(t));
-        // What can be one of several things has a row of its own, and the keys of each.
-        let variants = target.and_then(|t| t["anyOf"].as_array());
-        let several = variants
-            .into_iter()
-            .flatten()
-            .filter_map(|variant| schema.pointer(variant["$ref"].as_str()?.strip_prefix('#')?));
-        let mut plain = true;
-        for members in target.into_iter().chain(several) {
-            let Some(members) = members["properties"].as_object() else {
-                continue;
-            };
-            names.extend(members.keys().map(|key| format!("{name}.{key}")));
-            plain = false;
-        }
-        if plain || variants.is_some() {
-            names.push(name.clone());
-        }
-        // A map's values have keys of their own; those that stand for themselves at the
-        // top are described there.
-        let of_map = property["additionalProperties"]["$ref"].as_str();
-        let of_map = of_map.and_then(|r| schema.pointer(&format!("{}/properties", &r[1..])));
-        let own = of_map.and_then(Value::as_object).into_iter().flatten();
-        let own = own.filter(|(key, _)| {
-            let is_requirement = key.starts_with("require") || *key == "max_hop_count";
-            !is_requirement
-        });
-        names.extend(own.map(|(key, _)| format!("{name}.*.{key}")));
-    }
-    assert!(
-        names.contains(&"revocation.upstream".to_owned()),
-        "{names:?}"
-    );
-    for name in names {
-        let alias = ["expected_zone_id", "require_agent"].contains(&name.as_str());
-        let row = format!("`{name}`");
-        let mut first_cells = text.lines().filter_map(|line| {
-            let cell = line.strip_prefix("| ")?.split(" | ").next()?;
-            Some(cell.split(", ").any(|one| one == row))
-        });
-        let is_listed = first_cells.any(|found| found);
-        assert!(alias || is_listed, "{name} is not in the table");
-    }
-    let help = Command::new(root().join("dist/caracal-edge"))
-        .args(["feed", "--help"])
-        .output();
-    let help = String::from_utf8(help.unwrap().stdout).unwrap();
-    let options = help
-        .split_whitespace()
-        .filter(|word| word.starts_with("--"));
-    for option in options.filter(|o| !["--address-file", "--help"].contains(o)) {
-        let option = option.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        assert!(
-            text.contains(&format!("`{option}`")),
-            "{option} is not in the table"
-        );
-    }
-    for code in ErrorCode::ALL {
-        let (name, http, grpc) = (code.as_str(), code.http_status(), code.grpc_status());
-        let row = format!("\n| `{name}` | {http} | {grpc} |");
-        assert!(text.contains(&row), "{row}");
     }
 }

@@ -1,0 +1,192 @@
+//! The pages of docs/reference are what the code says. `UPDATE_DOCS=1` writes those anew
+//! that are generated.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use caracal_mandate::reply::ErrorCode;
+use caracal_tests::root;
+use serde_json::{Map, Value};
+
+/// Compares a page with what the code says, or writes it.
+fn is_generated(name: &str, page: &str) {
+    let file = root().join("docs/reference").join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, page).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    for (found, expected) in found.lines().zip(page.lines()) {
+        assert_eq!(found, expected, "{name} is stale: UPDATE_DOCS=1 writes it");
+    }
+    assert!(found == page, "{name} is stale: UPDATE_DOCS=1 writes it");
+}
+
+fn schema() -> Value {
+    let schema = std::fs::read(root().join("src/mandate/config.schema.json")).unwrap();
+    serde_json::from_slice(&schema).unwrap()
+}
+
+/// What a property refers to: the definition itself, or the one of several that has members.
+fn members<'s>(schema: &'s Value, property: &Value) -> Option<&'s Map<String, Value>> {
+    let definition = |reference: &Value| {
+        let pointer = reference["$ref"].as_str()?.strip_prefix('#')?;
+        schema.pointer(pointer)
+    };
+    let several = |of: &'s Value| of["anyOf"].as_array().into_iter().flatten();
+    let first = property["anyOf"].as_array().and_then(|all| all.first());
+    let target = definition(first.unwrap_or(property))?;
+    let mut all = std::iter::once(target).chain(several(target).filter_map(definition));
+    all.find_map(|one| one["properties"].as_object())
+}
+
+/// Keys and properties, each below the one that it is a member of.
+fn keys(schema: &Value, prefix: &str, of: &Map<String, Value>, all: &mut Vec<(String, Value)>) {
+    for (name, property) in of {
+        // The requirements mean the same wherever they stand.
+        let is_requirement = name.starts_with("require") || name == "max_hop_count";
+        if is_requirement && !prefix.is_empty() {
+            continue;
+        }
+        let name = format!("{prefix}{name}");
+        all.push((name.clone(), property.clone()));
+        if let Some(below) = members(schema, property) {
+            keys(schema, &format!("{name}."), below, all);
+        }
+        // A resource has routes as there are outside.
+        if let Some(below) = members(schema, &property["additionalProperties"])
+            && !name.contains(".*.routes")
+        {
+            keys(schema, &format!("{name}.*."), below, all);
+        }
+    }
+}
+
+fn range(property: &Value) -> String {
+    let number = |name: &str| property[name].as_u64();
+    let limits = [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " members"),
+    ];
+    limits
+        .iter()
+        .filter_map(|(least, most, of)| match (number(least), number(most)) {
+            (Some(least), Some(most)) => Some(format!("{least} to {most}{of}")),
+            (None, Some(most)) => Some(format!("at most {most}{of}")),
+            (Some(least), None) => Some(format!("at least {least}{of}")),
+            (None, None) => None,
+        })
+        .collect()
+}
+
+/// A text of the schema as one cell of a table.
+fn cell(text: &str) -> String {
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
+}
+
+#[test]
+fn options_are_those_of_the_schema() {
+    let schema = schema();
+    let mut all = Vec::new();
+    keys(
+        &schema,
+        "",
+        schema["properties"].as_object().unwrap(),
+        &mut all,
+    );
+    let mut page = String::from(
+        "# Options\nEach key of the filter's configuration, generated from its schema (`caracal-edge check --schema`). An unknown or repeated key, a wrong type, a value out of range or one that the proxy cannot do keeps the filter from starting; the proxy's log names the key. [Configure](../configure.md) says how they go together. The requirements (`require*` and `max_hop_count`) may stand in routes, in their methods and in resources too.\n\n| key | default | range | meaning |\n|---|---|---|---|\n",
+    );
+    for (name, property) in &all {
+        let default = match &property["default"] {
+            Value::Null => String::new(),
+            Value::Object(members) if !members.is_empty() => "below".to_owned(),
+            value => format!("`{value}`"),
+        };
+        let described = property["description"].as_str().unwrap_or_default();
+        let described = match (described, name.rsplit('.').next()) {
+            ("", Some("require_agent")) => "An older name of `require_session`.",
+            ("", Some("expected_zone_id")) => "An older name of `zone_id`.",
+            (described, _) => described,
+        };
+        let meaning = cell(described);
+        writeln!(
+            page,
+            "| `{name}` | {default} | {} | {meaning} |",
+            range(property)
+        )
+        .unwrap();
+    }
+    page.push_str("\n## Headers that are sent by default\n| header | claim |\n|---|---|\n");
+    let headers = &schema["properties"]["forward"]["default"]["headers"];
+    for (header, claim) in headers.as_object().unwrap() {
+        writeln!(page, "| `{header}` | `{}` |", claim.as_str().unwrap()).unwrap();
+    }
+    assert!(all.len() > 40, "{}", all.len());
+    is_generated("options.md", &page);
+}
+
+fn help(command: &[&str]) -> String {
+    let done = Command::new(root().join("dist/caracal-edge"))
+        .args(command)
+        .arg("--help")
+        .env_clear()
+        .output()
+        .unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_command_line_is_as_it_is_printed() {
+    let whole = help(&[]);
+    let commands = whole.split("Commands:\n").nth(1).unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names = commands.filter_map(|line| line.split_whitespace().next());
+    let mut page = String::from(
+        "# Command line\nWhat `caracal-edge COMMAND --help` prints, generated from the program.\n",
+    );
+    for name in names.filter(|name| *name != "help") {
+        let text = help(&[name]);
+        let text = text
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n");
+        write!(page, "\n## {name}\n```text\n{text}\n```\n").unwrap();
+    }
+    assert!(page.matches("\n## ").count() >= 9, "{page}");
+    is_generated("command-line.md", &page);
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+#[test]
+fn every_option_of_the_companion_is_in_its_table() {
+    let (text, help) = (page("companion.md"), help(&["feed"]));
+    let options = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    for option in options.filter(|o| !["--address-file", "--help"].contains(o)) {
+        let option = option.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        assert!(
+            text.contains(&format!("`{option}`")),
+            "{option} is not in the table"
+        );
+    }
+}
+
+#[test]
+fn every_error_is_in_its_table() {
+    let text = page("reference/errors.md");
+    for code in ErrorCode::ALL {
+        let (name, http, grpc) = (code.as_str(), code.http_status(), code.grpc_status());
+        let row = format!("\n| `{name}` | {http} | {grpc} |");
+        assert!(text.contains(&row), "{row}");
+    }
+}
