@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Some targets build the same file with other features.
+.NOTPARALLEL:
 .PHONY: help build demo up down test check bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo

@@ -211,3 +211,16 @@ fn a_host_does_not_load_what_imports_a_call_that_it_lacks() {
         assert!(refused.contains(import), "{who}: {refused}");
     }
 }
+
+/// The file with headers that trap it is another one.
+#[test]
+fn it_has_no_test_hooks() {
+    // What it replies with: the names of the headers are compared word by word.
+    let hook = b"test_hook";
+    let has = |file: std::path::PathBuf| {
+        let bytes = std::fs::read(file).unwrap();
+        bytes.windows(hook.len()).any(|window| window == hook)
+    };
+    assert!(!has(caracal_tests::filter_wasm()));
+    assert!(has(caracal_tests::processes::filter_with_hooks()));
+}

@@ -201,7 +201,7 @@ impl<'s, 'a> Report<'s, 'a> {
             "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
             "reply": reply, "at": subject.at,
             "method": shown_bytes(&subject.request.method),
-            "path": shown_bytes(&subject.request.target),
+            "path": shown_bytes(without_query(&subject.request.target)),
             "resource": subject.resource.map(|resource| &resource.id),
             "rule": subject.trace.location.rule.map(|_| subject.rule_in_words()),
             "requires": subject.required, "readings": readings,
@@ -264,7 +264,7 @@ impl<'s, 'a> Report<'s, 'a> {
         let mut lines = vec![format!(
             "{} {} at {} = {}",
             plain(&request.method),
-            plain(&request.target),
+            plain(without_query(&request.target)),
             subject.at,
             moment::date(subject.at)
         )];
@@ -298,6 +298,11 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+/// A query is no part of what is judged, and may have a credential in it.
+fn without_query(target: &[u8]) -> &[u8] {
+    target.split(|b| *b == b'?').next().unwrap_or_default()
 }
 
 /// Bytes without quotes around them, where nothing in them could mislead.

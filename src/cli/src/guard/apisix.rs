@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{called, is, is_ours, items, lua, text};
+use super::apisix_places::{id, places, plugins, with_id};
+use super::lua;
+use super::tree::{called, is, is_ours, items, text};
 
 pub(super) const BEHIND: &str = "serverless-post-function";
 const BEFORE: &str = "serverless-pre-function";
@@ -65,10 +67,6 @@ pub(super) fn unguarded(tree: &Value) -> Vec<String> {
     said
 }
 
-fn plugins(holder: &Value) -> Option<&Map<String, Value>> {
-    holder.get("plugins").and_then(Value::as_object)
-}
-
 fn ours(holder: &Value) -> Option<(&String, &Value)> {
     plugins(holder)?.iter().find(|(name, _)| is_ours(name))
 }
@@ -91,58 +89,24 @@ fn replaced(consumer: &Value, said: &mut Vec<String>) {
 }
 
 fn switched_off(holder: &Value, said: &mut Vec<String>) {
-    let Some((name, plugin)) = ours(holder) else {
-        return;
-    };
-    let meta = plugin.get("_meta").unwrap_or(&Value::Null);
-    let at = format!("{name} on {}", called("route or service", holder));
-    if is(meta, "disable", true) {
-        said.push(format!("{at}: _meta.disable switches it off"));
-    }
-    if meta.get("filter").is_some() {
-        said.push(format!(
-            "{at}: _meta.filter lets through what it does not match"
-        ));
-    }
-    if meta.get("priority").is_some() {
-        said.push(format!(
-            "{at}: _meta.priority changes before which plugins it runs: leave it at the one in config.yaml"
-        ));
-    }
-}
-
-/// Addresses that something leads to, by itself or by what it refers to.
-fn places(tree: &Value, holder: &Value) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    if let Some(upstream) = holder.get("upstream") {
-        all.extend(nodes(upstream));
-    }
-    for (reference, list) in [("upstream_id", "upstreams"), ("service_id", "services")] {
-        let Some(id) = holder.get(reference) else {
-            continue;
-        };
-        all.insert(format!("{reference} {id}"));
-        for found in items(tree, list).filter(|one| one.get("id") == Some(id)) {
-            all.extend(nodes(found));
-            all.extend(found.get("upstream").map(nodes).unwrap_or_default());
-            if let Some(id) = found.get("upstream_id") {
-                all.insert(format!("upstream_id {id}"));
-                let upstreams = items(tree, "upstreams").filter(|one| one.get("id") == Some(id));
-                all.extend(upstreams.flat_map(nodes));
-            }
+    let all = plugins(holder).into_iter().flatten();
+    for (name, plugin) in all.filter(|(name, _)| is_ours(name)) {
+        let meta = plugin.get("_meta").unwrap_or(&Value::Null);
+        let at = format!("{name} on {}", called("route or service", holder));
+        if is(meta, "disable", true) {
+            said.push(format!("{at}: _meta.disable switches it off"));
+        }
+        if meta.get("filter").is_some() {
+            said.push(format!(
+                "{at}: _meta.filter lets through what it does not match"
+            ));
+        }
+        if meta.get("priority").is_some() {
+            said.push(format!(
+                "{at}: _meta.priority changes before which plugins it runs: leave it at the one in config.yaml"
+            ));
         }
     }
-    all
-}
-
-fn nodes(upstream: &Value) -> BTreeSet<String> {
-    let of_list = items(upstream, "nodes").filter_map(|node| {
-        let port = node.get("port").and_then(Value::as_u64).unwrap_or(80);
-        Some(format!("{}:{port}", text(node, "host")?))
-    });
-    let of_map = upstream.get("nodes").and_then(Value::as_object);
-    let of_map = of_map.into_iter().flat_map(|nodes| nodes.keys().cloned());
-    of_list.chain(of_map).collect()
 }
 
 struct Route<'t> {
@@ -151,6 +115,8 @@ struct Route<'t> {
     holders: Vec<&'t Value>,
     /// What runs for every route besides.
     global: Vec<&'t Value>,
+    /// Whose plugins join a route's once they are known.
+    consumers: Vec<&'t Value>,
     places: BTreeSet<String>,
 }
 
@@ -161,14 +127,17 @@ impl<'t> Route<'t> {
             ("plugin_config_id", "plugin_configs"),
             ("service_id", "services"),
         ] {
-            let id = route.get(reference);
-            holders.extend(items(tree, list).filter(|one| id.is_some() && one.get("id") == id));
+            holders.extend(with_id(tree, list, id(route, reference)));
         }
         Route {
             tree: route,
             places: places(tree, route),
             holders,
             global: items(tree, "global_rules").collect(),
+            consumers: CONSUMERS
+                .iter()
+                .flat_map(|list| items(tree, list))
+                .collect(),
         }
     }
 
@@ -197,22 +166,24 @@ impl<'t> Route<'t> {
         }
     }
 
-    fn plugin(&self, name: &str) -> Option<&'t Value> {
-        let all = self.entries(|holder| plugins(holder)?.get(name));
-        all.own.or_else(|| all.global.first().copied())
-    }
-
     /// Lua that runs for its requests, and where it stands.
     fn functions(&self) -> Vec<(String, &'t str)> {
         let mut all = Vec::new();
         if let Some(function) = text(self.tree, "filter_func") {
             all.push(("filter_func".to_owned(), function));
         }
-        for holder in self.holders.iter().chain(&self.global) {
+        let holders = self.holders.iter().chain(&self.global);
+        for holder in holders.chain(&self.consumers) {
             for (name, plugin) in plugins(holder).into_iter().flatten() {
                 let meta = plugin.get("_meta").unwrap_or(&Value::Null);
                 if let Some(function) = text(meta, "pre_function") {
                     all.push((format!("_meta.pre_function of {name}"), function));
+                }
+                if name == "body-transformer" {
+                    for part in ["request", "response"] {
+                        let template = plugin.get(part).and_then(|part| text(part, "template"));
+                        all.extend(template.map(|template| (name.clone(), template)));
+                    }
                 }
                 if [BEHIND, BEFORE].contains(&name.as_str()) {
                     let functions = items(plugin, "functions").filter_map(Value::as_str);
@@ -238,11 +209,20 @@ impl<'t> Route<'t> {
             }
             return;
         }
-        let rewrite = self.plugin("proxy-rewrite").filter(|plugin| runs(plugin));
-        if rewrite.is_some_and(|p| p.get("uri").is_some() || p.get("regex_uri").is_some()) {
+        let rewrites = self.entries(|holder| plugins(holder)?.get("proxy-rewrite"));
+        let mut rewrites = rewrites.all().filter(|plugin| runs(plugin));
+        let is_other_path = |p: &Value| p.get("uri").is_some() || p.get("regex_uri").is_some();
+        if rewrites.any(is_other_path) {
             said.push(format!(
                 "{name}: proxy-rewrite sends another path than the one that is judged"
             ));
+        }
+        for (at, function) in self.functions() {
+            if lua::may_change_the_path(function) {
+                said.push(format!(
+                    "{name}: {at} may send another path than the one that is judged"
+                ));
+            }
         }
         self.gate(&name, said);
     }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::apisix::{BEHIND, GATE, SHUT};
-use super::{is, is_ours, items, lua, text};
+use super::lua;
+use super::tree::{is, is_ours, items, text};
 
 /// The entry of the filter in APISIX's own config.yaml.
 pub(super) fn own(tree: &Value) -> Option<&Value> {
@@ -22,27 +23,32 @@ pub(super) fn unguarded(tree: &Value) -> Vec<String> {
 fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
     let name = text(plugin, "name").unwrap_or_default();
     let nginx = tree.get("nginx_config").unwrap_or(&Value::Null);
-    let snippet = text(nginx, "http_server_configuration_snippet").unwrap_or_default();
-    let lines = snippet
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        // A comment of Lua.
-        .map(|line| line.split("--").next().unwrap_or(line));
-    let lines: Vec<&str> = lines.collect();
-    let asks = |line: &&str| line.contains("apisix.plugin") && line.contains(name);
-    let is_guard = lines
-        .iter()
-        .any(|line| line.contains("rewrite_by_lua_block"))
-        && lines.iter().any(asks)
-        && lines.iter().any(|line| line.contains("503"));
-    if !is_guard {
+    let snippet = text(nginx, SERVER_SNIPPET).unwrap_or_default();
+    let snippet = Snippet::read(snippet);
+    if !snippet.guards(name) {
         said.push(format!(
-            "nginx_config.http_server_configuration_snippet does not answer 503 while {name} is not loaded: with etcd its routes are served without it"
+            "nginx_config.{SERVER_SNIPPET} does not answer 503 while {name} is not loaded: with etcd its routes are served without it"
         ));
     }
-    gate_of_server(&lines, said);
-    gate_elsewhere(nginx, said);
+    let is_shut = snippet.statements.iter().any(|one| is_shutting(one));
+    if !is_shut {
+        said.push(format!(
+            "nginx_config.{SERVER_SNIPPET} declares no gate: `set ${GATE} \"{SHUT}\";`"
+        ));
+    }
+    // A location's `set` runs after the server's, and a `map` gives a variable its value
+    // whenever it is read: what every other snippet has counts too.
+    for (name, snippet) in nginx.as_object().into_iter().flatten() {
+        if name.ends_with("snippet") {
+            let snippet = Snippet::read(snippet.as_str().unwrap_or_default());
+            said.extend(
+                snippet
+                    .opens()
+                    .into_iter()
+                    .map(|why| format!("nginx_config.{name}: {why}")),
+            );
+        }
+    }
     let http = nginx.get("http").unwrap_or(&Value::Null);
     if text(http, "underscores_in_headers") != Some("off") {
         said.push(
@@ -71,75 +77,145 @@ fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {
     }
 }
 
-/// The declaration of the gate in the snippet of the server.
-fn gate_of_server(lines: &[&str], said: &mut Vec<String>) {
-    // A snippet has Lua in it, which is not nginx's language: its statements are looked at.
-    let statements = statements(lines);
-    let mut is_shut = false;
-    for statement in statements.iter().filter(|one| names_gate(one)) {
-        match is_shutting(statement) {
-            true => is_shut = true,
-            false => said.push(opens(statement)),
-        }
-    }
-    if !is_shut {
-        said.push(format!(
-            "nginx_config.http_server_configuration_snippet declares no gate: `set ${GATE} \"{SHUT}\";`"
-        ));
-    }
-    if lua::may_set(&lines.join("\n"), GATE) {
-        said.push(format!("Lua in the snippet sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"));
-    }
+const SERVER_SNIPPET: &str = "http_server_configuration_snippet";
+
+/// nginx's configuration with Lua in it.
+#[derive(Default)]
+struct Snippet {
+    /// What stands between `;`, `{` and `}`, with one space between its words.
+    statements: Vec<String>,
+    /// Blocks of Lua, each with what stands before it.
+    lua: Vec<(String, String)>,
 }
 
-/// The other snippets: a location's `set` runs after the server's, and a `map` gives a
-/// variable its value whenever it is read.
-fn gate_elsewhere(nginx: &Value, said: &mut Vec<String>) {
-    let others = nginx.as_object().into_iter().flatten();
-    for (name, snippet) in others {
-        if !name.ends_with("snippet") || name == "http_server_configuration_snippet" {
-            continue;
-        }
-        let lines: Vec<&str> = snippet.as_str().unwrap_or_default().lines().collect();
-        for statement in statements(&lines) {
-            if names_gate(&statement) && !is_shutting(&statement) {
-                said.push(format!("nginx_config.{name}: {}", opens(&statement)));
+impl Snippet {
+    fn read(text: &str) -> Self {
+        let mut snippet = Snippet::default();
+        let mut statement = String::new();
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            let begins = statement
+                .chars()
+                .next_back()
+                .is_none_or(char::is_whitespace);
+            let len = match next {
+                '#' if begins => rest.find('\n').unwrap_or(rest.len()),
+                '"' | '\'' if begins => quoted(rest, next),
+                '$' if rest.starts_with("${") => {
+                    rest.find('}').map_or(rest.len(), |at| at.saturating_add(1))
+                }
+                _ => next.len_utf8(),
+            };
+            let (taken, behind) = rest.split_at_checked(len).unwrap_or((rest, ""));
+            rest = behind;
+            match next {
+                '#' if begins => statement.push(' '),
+                ';' | '}' => snippet.end(&mut statement),
+                '{' => {
+                    if statement.contains("_by_lua") {
+                        let (body, behind) = lua::block(rest);
+                        snippet.lua.push((words(&statement), body.to_owned()));
+                        rest = behind;
+                    }
+                    snippet.end(&mut statement);
+                }
+                _ => statement.push_str(taken),
             }
         }
-        if lua::may_set(&lines.join("\n"), GATE) {
-            said.push(format!(
-                "nginx_config.{name}: Lua sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"
-            ));
+        snippet.end(&mut statement);
+        snippet
+    }
+
+    fn end(&mut self, statement: &mut String) {
+        let ended = words(&std::mem::take(statement));
+        self.statements
+            .extend(Some(ended).filter(|ended| !ended.is_empty()));
+    }
+
+    /// Whether it answers 503 while a plugin is not loaded.
+    fn guards(&self, plugin: &str) -> bool {
+        let name = format!("\"{plugin}\"");
+        self.lua.iter().any(|(directive, body)| {
+            let tokens = lua::tokens(body);
+            let has = |token: &str| tokens.iter().any(|one| one == token);
+            directive == "rewrite_by_lua_block"
+                && has("\"apisix.plugin\"")
+                && has(&name)
+                && has("503")
+        })
+    }
+
+    /// What may open the gate besides the filter.
+    fn opens(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        for statement in &self.statements {
+            if names_gate(statement) && !is_shutting(statement) {
+                said.push(opens(statement));
+            }
+            let directive = statement.split(' ').next().unwrap_or_default();
+            let is_block = directive.ends_with("_by_lua_block");
+            if directive.contains("_by_lua") && !is_block {
+                said.push(format!(
+                    "`{directive}`: what Lua in a string or a file does with the gate ${GATE} cannot be seen: write it as {}_block",
+                    directive.trim_end_matches("_file")
+                ));
+            }
         }
+        for (directive, body) in &self.lua {
+            if lua::may_set(body, GATE) {
+                said.push(format!(
+                    "Lua in {directive} sets the gate ${GATE} itself, or may: compare it and use plain names of ngx.var"
+                ));
+            }
+        }
+        said
     }
 }
 
-/// What stands between `;`, `{` and `}`, with one space between its words.
-fn statements(lines: &[&str]) -> Vec<String> {
-    let lines = lines.iter().map(|line| line.trim());
-    let lines = lines.filter(|line| !line.starts_with('#'));
-    let text = lines.collect::<Vec<_>>().join(" ");
-    let words = |one: &str| one.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.split([';', '{', '}']).map(words).collect()
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The length of a quoted word, with its quotes.
+fn quoted(text: &str, mark: char) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == mark {
+            return at.saturating_add(1);
+        }
+    }
+    text.len()
+}
+
+/// nginx's names have no case.
 fn names_gate(statement: &str) -> bool {
+    let statement = statement.to_ascii_lowercase();
     let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    [format!("${GATE}"), format!("${{{GATE}")]
-        .iter()
-        .any(|named| {
-            statement.match_indices(named).any(|(at, found)| {
-                statement
-                    .get(at.saturating_add(found.len())..)
-                    .is_some_and(is_end)
+    let captures = ["<", "P<", "'"].map(|open| format!("(?{open}{GATE}").to_ascii_lowercase());
+    captures.iter().any(|capture| statement.contains(capture))
+        || [format!("${GATE}"), format!("${{{GATE}")]
+            .iter()
+            .any(|named| {
+                statement.match_indices(named).any(|(at, found)| {
+                    statement
+                        .get(at.saturating_add(found.len())..)
+                        .is_some_and(is_end)
+                })
             })
-        })
 }
 
 fn is_shutting(statement: &str) -> bool {
-    ["\"", "'", ""]
-        .iter()
-        .any(|mark| statement == format!("set ${GATE} {mark}{SHUT}{mark}"))
+    ["\"", "'", ""].iter().any(|mark| {
+        let Some((name, value)) = statement
+            .strip_prefix("set ")
+            .and_then(|rest| rest.split_once(' '))
+        else {
+            return false;
+        };
+        name.eq_ignore_ascii_case(&format!("${GATE}")) && value == format!("{mark}{SHUT}{mark}")
+    })
 }
 
 fn opens(statement: &str) -> String {
@@ -201,6 +277,34 @@ mod tests {
                     "    rewrite_by_lua_block {\n        ngx.var[\"caracal_gate\"] = \"open\"\n",
                 ),
                 "sets the gate",
+            ),
+            (
+                changed(
+                    "set $caracal_gate \"deny\";",
+                    "set $caracal_gate \"deny\"; # it's shut\n    access_by_lua_block { ngx.var.caracal_gate = 'open' }",
+                ),
+                "sets the gate",
+            ),
+            (
+                changed(
+                    "set $caracal_gate \"deny\";",
+                    "set $caracal_gate \"deny\";\n    access_by_lua 'ngx.var.caracal_gate = 1';",
+                ),
+                "cannot be seen",
+            ),
+            (
+                changed(
+                    "    rewrite_by_lua_block {\n",
+                    "    rewrite_by_lua_block {\n        ngx.header.x = \"a--b\" ngx.var.CARACAL_GATE = \"open\"\n",
+                ),
+                "sets the gate",
+            ),
+            (
+                changed(
+                    "set $caracal_gate \"deny\";",
+                    "set $caracal_gate \"deny\";\n    set $CARACAL_GATE \"open\";",
+                ),
+                "open from the start",
             ),
             (
                 changed(

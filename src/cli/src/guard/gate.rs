@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::is_ours;
 use super::nginx::{Directive, every};
+use super::tree::is_ours;
 use crate::output::shown;
 
 /// Directives that send a request on.
@@ -99,7 +99,7 @@ fn look_at(
     {
         let to = target(pass.argument(0));
         let why = match to.contains('$') {
-            true if to == named => continue,
+            true if to.eq_ignore_ascii_case(&named) => continue,
             true => "may lead to the service past the gate: nginx finds out with each request",
             false if is_place(&places, to) => "leads to the service past the gate",
             false => continue,
@@ -153,7 +153,7 @@ fn places(tree: &[Directive], upstream: &str) -> Vec<String> {
 fn is_set(server: &Directive, named: &str) -> bool {
     let conditions = server.all("if").flat_map(|d| d.all("set"));
     let mut sets = server.all("set").chain(conditions);
-    sets.any(|d| d.argument(0) == named)
+    sets.any(|d| d.argument(0).eq_ignore_ascii_case(named))
 }
 
 /// Whatever else than the filter may open the gate, wherever it stands: a location's `set`
@@ -172,14 +172,16 @@ fn opened(
         .map(|group| group.argument(0))
         .collect();
     let bare = named.trim_start_matches('$');
-    let captures = ["<", "P<", "'"].map(|open| format!("(?{open}{bare}"));
+    let captures = ["<", "P<", "'"].map(|open| format!("(?{open}{bare}").to_ascii_lowercase());
+    // nginx's names have no case.
+    let is_gate = |name: &str| name.eq_ignore_ascii_case(named);
     for (_, directive) in every {
         let at = format!("line {}: {}", directive.line, directive.name);
         let (first, last) = (directive.argument(0), directive.arguments.last());
         let value = directive.argument(1);
         let leads = is_place(&places, target(value));
         match directive.name.as_str() {
-            "set" if first == named => {
+            "set" if is_gate(first) => {
                 let is_name = !value.is_empty() && !value.contains(['$', '.', ':', '/', '[']);
                 if leads || !is_name || groups.iter().any(|group| group.eq_ignore_ascii_case(value))
                 {
@@ -194,15 +196,24 @@ fn opened(
                 shown(first),
                 shown(value)
             )),
-            "map" | "geo" | "split_clients" if last.is_some_and(|last| last == named) => {
+            "map" | "geo" | "split_clients" if last.is_some_and(|last| is_gate(last)) => {
                 said.push(format!("{at} gives the gate {named} a value of its own"));
             }
             // auth_request_set, set_by_lua_block, js_set and the like.
-            name if name != "set" && name.contains("set") && first == named => {
+            name if name != "set" && name.contains("set") && is_gate(first) => {
                 said.push(format!("{at} gives the gate {named} a value of its own"));
+            }
+            name if name.contains("_by_lua")
+                || name.starts_with("js_")
+                || name.starts_with("perl") =>
+            {
+                said.push(format!(
+                    "{at} may open the gate {named}: nobody sees here what it does"
+                ));
             }
             _ => {
                 let takes = |argument: &String| {
+                    let argument = argument.to_ascii_lowercase();
                     let mut found = captures.iter().filter_map(|c| argument.split_once(c));
                     found.any(|(_, rest)| rest.starts_with(['>', '\'']))
                 };
@@ -311,7 +322,10 @@ fn subrequests(every: &[Placed<'_>], server: &Directive, named: &str, said: &mut
                 sub.line, sub.name
             ));
         }
-        if server.all("set").any(|d| d.argument(0) == named) {
+        if server
+            .all("set")
+            .any(|d| d.argument(0).eq_ignore_ascii_case(named))
+        {
             said.push(format!(
                 "line {}: {} runs `set {named}` of the server again, which shuts the gate for an admitted request",
                 sub.line, sub.name

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{called, is, is_ours, items, text};
+use super::tree::{called, is, is_ours, items, text};
 
 /// Plugins that answer, or send a request on, before any filter runs.
 const ANSWER_FIRST: [&str; 8] = [

@@ -1,63 +1,98 @@
 //! As much of Lua as a gate's function needs. What is not written in one of the forms known
 //! here is not taken for a gate.
 
-/// A text without comments, a blank between any two tokens, and one kind of quotes.
-fn tokens(text: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut rest = text.chars().peekable();
-    while let Some(next) = rest.next() {
-        if next.is_whitespace() {
-            continue;
-        }
-        if next == '-' && rest.next_if_eq(&'-').is_some() {
-            comment(&mut rest);
-            continue;
-        }
-        let mut token = String::from(next);
-        if next == '"' || next == '\'' {
-            token = String::from('"');
-            while let Some(c) = rest.next_if(|c| *c != next) {
-                token.push(c);
-                if c == '\\' {
-                    token.extend(rest.next());
-                }
-            }
-            rest.next();
-            token.push('"');
-        } else if next.is_alphanumeric() || next == '_' {
-            while let Some(c) = rest.next_if(|c| c.is_alphanumeric() || *c == '_') {
-                token.push(c);
-            }
-        } else if "~=<>".contains(next) {
-            token.extend(rest.next_if_eq(&'='));
-        }
-        all.push(token);
-    }
-    all
+/// Reads Lua token by token, without its comments.
+struct Lexer<'t> {
+    rest: &'t str,
 }
 
-/// Skips a comment, of one line or in long brackets.
-fn comment(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    let mut head = rest.clone();
-    let mut level: usize = 0;
-    if head.next() == Some('[') {
-        while head.next_if_eq(&'=').is_some() {
-            level = level.saturating_add(1);
-        }
-        if head.next() == Some('[') {
-            let end = format!("]{}]", "=".repeat(level));
-            let mut seen = String::new();
-            for c in head.by_ref() {
-                seen.push(c);
-                if seen.ends_with(&end) {
-                    break;
-                }
+impl<'t> Lexer<'t> {
+    /// The next token; every string in one kind of quotes.
+    fn token(&mut self) -> Option<String> {
+        loop {
+            self.rest = self.rest.trim_start();
+            let Some(comment) = self.rest.strip_prefix("--") else {
+                break;
+            };
+            self.rest = comment;
+            if self.long_string().is_none() {
+                // A line ends at either of them.
+                let end = comment.find(['\n', '\r']).unwrap_or(comment.len());
+                self.rest = comment.get(end..).unwrap_or_default();
             }
-            *rest = head;
-            return;
+        }
+        if let Some(inside) = self.long_string() {
+            return Some(format!("\"{inside}\""));
+        }
+        let first = self.rest.chars().next()?;
+        if first == '"' || first == '\'' {
+            return Some(self.quoted(first));
+        }
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let len = match first {
+            _ if is_name(first) => {
+                let end = self.rest.find(|c| !is_name(c));
+                end.unwrap_or(self.rest.len())
+            }
+            '~' | '=' | '<' | '>' if self.rest.get(1..2) == Some("=") => 2,
+            _ => first.len_utf8(),
+        };
+        let (token, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(token.to_owned())
+    }
+
+    /// The inside of `[[...]]` or `[=[...]=]`, if one begins here.
+    fn long_string(&mut self) -> Option<&'t str> {
+        let inner = self.rest.strip_prefix('[')?;
+        let behind = inner.trim_start_matches('=');
+        let level = inner.len().saturating_sub(behind.len());
+        let inside = behind.strip_prefix('[')?;
+        let end = format!("]{}]", "=".repeat(level));
+        let (found, rest) = inside.split_once(&end).unwrap_or((inside, ""));
+        self.rest = rest;
+        Some(found)
+    }
+
+    fn quoted(&mut self, mark: char) -> String {
+        let inside = self.rest.get(1..).unwrap_or_default();
+        let mut chars = inside.char_indices();
+        while let Some((at, c)) = chars.next() {
+            if c == '\\' {
+                chars.next();
+            } else if c == mark {
+                self.rest = inside.get(at.saturating_add(1)..).unwrap_or_default();
+                return format!("\"{}\"", inside.get(..at).unwrap_or_default());
+            }
+        }
+        self.rest = "";
+        format!("\"{inside}\"")
+    }
+}
+
+pub(super) fn tokens(text: &str) -> Vec<String> {
+    let mut lexer = Lexer { rest: text };
+    std::iter::from_fn(|| lexer.token()).collect()
+}
+
+/// What stands before the brace that closes a block, and behind it. The text begins behind
+/// the brace that opens it.
+pub(super) fn block(text: &str) -> (&str, &str) {
+    let mut lexer = Lexer { rest: text };
+    let mut depth = 0_usize;
+    while let Some(token) = lexer.token() {
+        match token.as_str() {
+            "{" => depth = depth.saturating_add(1),
+            "}" if depth == 0 => {
+                let behind = lexer.rest;
+                let end = text.len().saturating_sub(behind.len()).saturating_sub(1);
+                return (text.get(..end).unwrap_or_default(), behind);
+            }
+            "}" => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
-    while rest.next_if(|c| *c != '\n').is_some() {}
+    (text, "")
 }
 
 /// Whether a function refuses, before anything else, where a variable is not `opened`.
@@ -95,9 +130,26 @@ pub(super) fn holds(text: &str, variable: &str, opened: &str) -> bool {
         .is_ok_and(|status| (400..600).contains(&status))
 }
 
-/// Whether a text may give a value to a variable of nginx. Only comparisons of it are known
-/// to be harmless. `ngx.var` (`ctx.var` of APISIX is the same table) under a computed name, or
-/// handed on as a whole, may be that variable.
+/// Functions that reach a variable by a name that is not written there, or that run what
+/// is not.
+const HIDES: [&str; 10] = [
+    "load",
+    "loadstring",
+    "loadfile",
+    "dofile",
+    "getfenv",
+    "setfenv",
+    "_G",
+    "debug",
+    "rawset",
+    "rawget",
+];
+/// Functions of `ngx` that send the request, and its variables, another way.
+const ELSEWHERE: [&str; 4] = ["location", "exec", "capture", "capture_multi"];
+
+/// Whether a text may give a value to a variable of nginx, whose names have no case. Only
+/// comparisons of it are known to be harmless. `ngx.var` (`ctx.var` of APISIX is the same
+/// table) under a computed name, or handed on as a whole, may be that variable.
 pub(super) fn may_set(text: &str, variable: &str) -> bool {
     let all = tokens(text);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -105,19 +157,35 @@ pub(super) fn may_set(text: &str, variable: &str) -> bool {
     let is_compared = |after: Option<&&str>| matches!(after, Some(&("~=" | "==")));
     all.iter().enumerate().any(|(at, token)| {
         let rest = all.get(at.saturating_add(1)..).unwrap_or_default();
-        let before = at.checked_sub(1).and_then(|at| all.get(at));
-        if *token == variable {
-            // nginx's own statements around the Lua of a snippet are looked at elsewhere.
-            if matches!(before, Some(&("$" | "{"))) {
-                return false;
-            }
+        let before = at.checked_sub(1).and_then(|at| all.get(at)).copied();
+        let is_field = matches!(before, Some("." | ":"));
+        if token.eq_ignore_ascii_case(variable) {
             return !is_compared(rest.first());
         }
-        if *token == quoted {
+        if token.eq_ignore_ascii_case(&quoted) {
             return !(rest.first() == Some(&"]") && is_compared(rest.get(1)));
         }
-        let is_table = *token == "var" && before == Some(&".");
-        is_table && !names_one(rest)
+        match *token {
+            "var" if is_field => !names_one(rest),
+            "\"var\"" => true,
+            "ngx" => rest.first() != Some(&"."),
+            "ctx" => rest.first() == Some(&"["),
+            name if ELSEWHERE.contains(&name) => is_field,
+            name => HIDES.contains(&name) && !is_field,
+        }
+    })
+}
+
+/// Whether a text may send another path than the one that was judged.
+pub(super) fn may_change_the_path(text: &str) -> bool {
+    let all = tokens(text);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    all.windows(3).any(|three| match three {
+        ["set_uri" | "exec", "(", _] => true,
+        ["\"set_uri\"" | "\"exec\"", "]", _] => true,
+        [name, "=", _] => name.eq_ignore_ascii_case("upstream_uri"),
+        [name, "]", "="] => name.eq_ignore_ascii_case("\"upstream_uri\""),
+        _ => false,
     })
 }
 
@@ -156,6 +224,7 @@ mod tests {
             "return function() if x then return end if ngx.var.g ~= 'open' then return 503 end end",
             "return function() if ngx.var.h ~= 'open' then return 503 end end",
             "return function() local s = \"if ngx.var.g ~= 'open' then return 503 end\" end",
+            "return function() --\r do return end --\n if ngx.var.g ~= 'open' then return 503 end end",
         ] {
             assert!(!g(bad), "{bad}");
         }
@@ -175,6 +244,17 @@ mod tests {
             "local v = ngx.var v[name] = 'open'",
             "rawset(ngx.var, name, 'open')",
             "local v = ngx.var.h v.g = 'open'",
+            "ngx.var.G = 'open'",
+            "ngx.var['G'] = 'open'",
+            "local _ = [[ -- ]] ngx.var.g = 'open'",
+            "local _ = [[ \" ]] ngx.var.g = 'open' --\"",
+            "--\r ngx.var.g = 'open'",
+            "ngx['var']['' .. 'g'] = 'open'",
+            "rawget(ngx, 'var')[n] = 'open'",
+            "for k, v in pairs({g = 'open'}) do x(k, v) end",
+            "ngx.location.capture(u, {share_all_vars = true})",
+            "loadstring('ngx.v' .. 'ar.g = 1')()",
+            "local n = ngx n.var[x] = 1",
         ] {
             assert!(may_set(setting, "g"), "{setting}");
         }
@@ -183,10 +263,38 @@ mod tests {
             "if ngx.var['g'] ~= 'open' then return 503 end",
             "ngx.var.h = ngx.var['i']",
             "local var = 1; log(var)",
-            "set $g 'deny';",
+            "core.log.debug(ngx.var.uri) ngx.log(ngx.DEBUG, 'x')",
+            "local t = {[1] = 'a'} local s = [==[ ngx.var.g = 1 ]==]",
             "",
         ] {
             assert!(!may_set(harmless, "g"), "{harmless}");
         }
+    }
+
+    #[test]
+    fn whoever_may_change_the_path_is_seen() {
+        for changing in [
+            "ctx.var.upstream_uri = '/payouts'",
+            "ctx.var['upstream_uri'] = '/payouts'",
+            "ngx.req.set_uri('/payouts')",
+            "ngx.exec('/payouts')",
+        ] {
+            assert!(may_change_the_path(changing), "{changing}");
+        }
+        for harmless in [
+            "if ngx.var.uri == '/x' then return 404 end",
+            "local path = ctx.var['request_uri'] x(path)",
+            "",
+        ] {
+            assert!(!may_change_the_path(harmless), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn a_block_ends_where_lua_says() {
+        let text = " x = {} -- }\n y = '}' z = [[ } ]] } set $a b;";
+        let (body, behind) = block(text);
+        assert!(body.ends_with("[[ } ]] "), "{body}");
+        assert_eq!(behind, " set $a b;");
     }
 }

@@ -5,19 +5,14 @@
 
 mod apisix;
 mod apisix_own;
+mod apisix_places;
 mod gate;
 mod kong;
 mod lua;
 pub(crate) mod nginx;
+mod tree;
 
 use serde_json::Value;
-
-/// Part of the name of the filter, its plugin and its file.
-const NAME: &str = "caracal";
-
-fn is_ours(name: &str) -> bool {
-    name.to_ascii_lowercase().contains(NAME)
-}
 
 /// What leaves something unguarded in a file of nginx's.
 pub(crate) fn of_nginx(tree: &[nginx::Directive]) -> Vec<String> {
@@ -37,39 +32,4 @@ pub(crate) fn of_tree(tree: &Value) -> Vec<String> {
 /// has no configuration of the filter in it.
 pub(crate) fn is_apisix_itself(tree: &Value) -> bool {
     apisix_own::own(tree).is_some()
-}
-
-/// The items of an array under a name; none where there is no such array.
-fn items<'t>(tree: &'t Value, name: &str) -> impl Iterator<Item = &'t Value> {
-    tree.get(name)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-fn text<'t>(tree: &'t Value, name: &str) -> Option<&'t str> {
-    tree.get(name).and_then(Value::as_str)
-}
-
-/// What an object is called, for a message: by its name, its id or its path.
-fn called(kind: &str, tree: &Value) -> String {
-    let of = |name: &str| match tree.get(name)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let first = |name: &str| items(tree, name).find_map(Value::as_str).map(str::to_owned);
-    let name = of("name")
-        .or_else(|| of("id"))
-        .or_else(|| of("uri"))
-        .or_else(|| first("uris"))
-        .or_else(|| first("paths"));
-    match name {
-        Some(name) => format!("{kind} {}", crate::output::shown(&name)),
-        None => format!("a {kind}"),
-    }
-}
-
-fn is(tree: &Value, name: &str, value: bool) -> bool {
-    tree.get(name).and_then(Value::as_bool) == Some(value)
 }

@@ -60,6 +60,50 @@ routes:
         (with("filter: [[uri, '==', /a]]"), "_meta.filter"),
         (with("priority: -3000"), "_meta.priority"),
         (
+            of_service.replace("upstream: {nodes: {'a.example:80': 1}}", "upstream_id: \"7\""),
+            "route \"direct\": nothing guards it",
+        ),
+        (
+            of_service.replace("{nodes: {'a.example:80': 1}}", "{nodes: {'A.example': 1}}"),
+            "route \"direct\": nothing guards it",
+        ),
+        (
+            of_service.replace(
+                "{id: direct, uri: /c, upstream: {nodes: {'a.example:80': 1}}}",
+                "{id: direct, uri: /c, upstream: {nodes: {'b:80': 1}}, plugins: {traffic-split: {rules: [{weighted_upstreams: [{upstream_id: '7'}]}]}}}",
+            ),
+            "route \"direct\": nothing guards it",
+        ),
+        (
+            of_service.replace(
+                "{id: direct, uri: /c, upstream: {nodes: {'a.example:80': 1}}}",
+                "{id: direct, uri: /c, upstream: {nodes: {'b:80': 1}}, plugins: {proxy-mirror: {host: 'http://a.example'}}}",
+            ),
+            "route \"direct\": nothing guards it",
+        ),
+        (
+            beside(
+                "global_rules: [{id: g, plugins: {proxy-rewrite: {uri: /x}}}]\n#END",
+            ).replace(
+                "      serverless-post-function:\n",
+                "      proxy-rewrite: {_meta: {disable: true}}\n      serverless-post-function:\n",
+            ),
+            "proxy-rewrite",
+        ),
+        (
+            beside(
+                "consumers: [{username: u, plugins: {limit-count: {_meta: {pre_function: 'return function() ngx.var.caracal_gate = 1 end'}}}}]\n#END",
+            ),
+            "_meta.pre_function of limit-count sets the gate",
+        ),
+        (
+            changed(
+                "      serverless-post-function:\n",
+                "      serverless-pre-function: {functions: [\"return function(conf, ctx) ctx.var.upstream_uri = '/x' end\"]}\n      serverless-post-function:\n",
+            ),
+            "another path",
+        ),
+        (
             of_service.to_owned(),
             "route \"overridden\": nothing guards it",
         ),

@@ -72,6 +72,16 @@ fn each_way_past_the_gate_is_found() {
             "the gate is open",
         ),
         (with("set $gate billing;"), "the gate is open"),
+        (with("set $GATE billing;"), "the gate is open"),
+        (with("set $Gate $arg_to;"), "the gate is open"),
+        (
+            with("access_by_lua 'ngx.var.gate = \"billing\"';"),
+            "nobody sees here what it does",
+        ),
+        (
+            beside("rewrite_by_lua_block { ngx.var.gate = \"billing\"; }"),
+            "nobody sees here what it does",
+        ),
         (with("set $gate 127.0.0.1:7702;"), "the gate is open"),
         (
             with("if ($arg_x) { set $gate $arg_x; }"),
