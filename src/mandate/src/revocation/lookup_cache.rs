@@ -203,10 +203,9 @@ impl LookupCache {
     /// Whether a question may be asked. After one that failed, a single request asks
     /// when the wait is over; the others ask when that one was answered.
     fn may_ask(&self, now_ms: u64) -> bool {
-        let probes = self.failures > 0
-            && self
-                .probed_ms
-                .is_some_and(|at| now_ms.saturating_sub(at) <= self.timing.timeout_ms);
+        let probes = self
+            .probed_ms
+            .is_some_and(|at| now_ms.saturating_sub(at) <= self.timing.timeout_ms);
         now_ms >= self.retry_at_ms && !probes
     }
 

@@ -141,3 +141,124 @@ fn a_reset_state_is_confirmed_by_nobody() {
     assert_eq!((reset.len, reset.age_ms(9)), (0, None));
     assert!(reset.generation.is_empty());
 }
+
+#[test]
+fn a_failure_waits_about_its_interval_and_has_a_cause() {
+    let (head, _) = LogHead::default().leased(1_010, TIMING);
+    assert_eq!(head.cause(), Cause::default());
+    let (failed, _) = head.failed(1_010, TIMING, CAUSE);
+    // 92 % of a second: the time decides.
+    assert_eq!(failed.next_poll_ms, 1_010 + 920);
+    assert_eq!((failed.cause(), failed.attempts), (CAUSE, 1));
+    assert_eq!(failed.answered().cause(), Cause::default());
+    // What does not fit is not asked for again so soon.
+    let (over, _) = failed.overflowed().failed(1_010, TIMING, CAUSE);
+    assert_eq!(over.next_poll_ms, 1_010 + 27_600);
+}
+
+/// A head in use.
+fn used() -> LogHead {
+    let (mut head, _) = LogHead::default().leased(5_000, TIMING);
+    head.generation = Cursor::new("g").unwrap();
+    head.cursor = 7;
+    head.base = 2;
+    head.len = 9;
+    head.confirm(4_000);
+    head.raise(&page(3, 100), 5_000);
+    head
+}
+
+#[test]
+fn what_is_forgotten_is_only_where_the_companion_was() {
+    let head = used();
+    let forgotten = head.forgotten();
+    assert_eq!((forgotten.generation.as_str(), forgotten.cursor), ("", 0));
+    let back = LogHead {
+        generation: head.generation,
+        cursor: head.cursor,
+        ..forgotten
+    };
+    assert_eq!(back, head);
+    let over = head.overflowed();
+    assert!(over.over_capacity && !over.is_fresh(5_000, TIMING) && over.cursor == 0);
+    assert_eq!((over.image, over.len), (head.image, head.len));
+
+    // A companion that lost its log is asked again after a pause.
+    let (failed, _) = head.failed(5_000, TIMING, CAUSE);
+    let gone = failed.gone(9_000);
+    assert_eq!(
+        (gone.cursor, gone.attempts, gone.is_failing()),
+        (0, 2, false)
+    );
+    assert_eq!((gone.is_due(9_049), gone.is_due(9_050)), (false, true));
+    assert_eq!((gone.len, gone.age_ms(9_000)), (9, Some(5_000)));
+}
+
+#[test]
+fn a_log_is_replaced_in_the_other_set_of_chunks() {
+    let head = used();
+    let (image, set) = (head.image, head.set);
+    let next = head.replaced(head.new_image(6_000), 4);
+    assert_ne!(next.image, image);
+    assert_eq!((next.prev_image, next.prev_len), (image, 9));
+    assert_eq!((next.base, next.len, next.set), (4, 4, 1 - set));
+    assert_eq!(next.replaced(1, 0).set, set);
+    assert_eq!(next.age_ms(6_000), Some(2_000));
+
+    let reset = next.reset(7_000);
+    assert!(reset.image != next.image && reset.image != 0);
+    assert_eq!((reset.base, reset.len, reset.set), (0, 0, set));
+    assert_eq!((reset.prev_image, reset.prev_len), (0, 0));
+    assert_eq!((reset.cursor, reset.age_ms(7_000)), (0, None));
+    assert!(reset.is_due(7_000) && !reset.is_due(6_999));
+}
+
+#[test]
+fn no_two_images_are_alike() {
+    let head = used();
+    let id = head.new_image(5_000);
+    // The image of that time and lease is in force: another one is made.
+    assert_eq!(id, head.image + 1);
+    assert_eq!(head.new_image(6_000), (6_000 << 20) + head.leases);
+    let (again, _) = head.leased(6_000, TIMING);
+    assert_ne!(again.new_image(6_000), head.new_image(6_000));
+    assert_eq!(LogHead::default().new_image(0), 1);
+}
+
+#[test]
+fn a_confirmation_is_never_undone_nor_later_than_it_is_known() {
+    let mut head = LogHead::default();
+    assert_eq!(head.age_ms(9), None);
+    head.confirm(0);
+    assert_eq!(head.age_ms(9), Some(8));
+    head.confirm(7);
+    head.confirm(5);
+    assert_eq!((head.age_ms(9), head.age_ms(3)), (Some(2), Some(0)));
+    let oldest = 7 + TIMING.max_staleness_ms;
+    assert!(head.is_fresh(oldest, TIMING) && !head.is_fresh(oldest + 1, TIMING));
+}
+
+#[test]
+fn a_higher_epoch_does_not_end_sooner_than_the_lower_one() {
+    let mut head = LogHead::default();
+    head.raise(&page(3, 100), 1_000);
+    head.raise(&page(4, 10), 1_000);
+    assert_eq!(head.delegation_epoch(1_000), 4);
+    assert_eq!(head.delegation_epoch(100_999), 4);
+    assert_eq!(head.delegation_epoch(101_000), 0);
+    // One that is over says nothing of the next one's life.
+    head.raise(&page(2, 1), 200_000);
+    assert_eq!(head.delegation_epoch(200_999), 2);
+    assert_eq!(head.delegation_epoch(201_000), 0);
+    // The same one lives longer; a lower one changes nothing.
+    head.raise(&page(5, 1), 300_000);
+    head.raise(&page(5, 9), 300_000);
+    head.raise(&page(4, 50), 300_000);
+    assert_eq!(
+        (
+            head.delegation_epoch(308_999),
+            head.delegation_epoch(309_000)
+        ),
+        (5, 0)
+    );
+}

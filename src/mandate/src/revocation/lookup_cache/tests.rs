@@ -175,3 +175,81 @@ fn only_an_answer_is_read() {
     long.resize(MAX_ANSWER_BYTES + 1, b' ');
     assert_eq!(LookupResponse::parse(&long), None);
 }
+
+#[test]
+fn the_question_names_every_anchor_and_the_zone() {
+    let asked = |changes| {
+        let claims = crate::mint::claims(1_000, changes).to_string();
+        let claims = Claims::parse(claims.as_bytes()).unwrap();
+        String::from_utf8(question(&claims, "zone-\"1\"")).unwrap()
+    };
+    assert_eq!(
+        asked(serde_json::json!({})),
+        r#"{"anchors":["sid-1","root-1"],"zone":"zone-\"1\""}"#
+    );
+    let all = serde_json::json!({"agent_session_id": "a", "delegation_edge_id": "e"});
+    assert_eq!(
+        asked(all),
+        r#"{"anchors":["sid-1","root-1","a","e"],"zone":"zone-\"1\""}"#
+    );
+}
+
+#[test]
+fn an_answer_has_a_largest_size() {
+    let mut text = br#"{"revoked":[],"epoch":1,"confirmed_age_ms":0}"#.to_vec();
+    text.resize(65_536, b' ');
+    assert!(LookupResponse::parse(&text).is_some());
+    text.push(b' ');
+    assert!(LookupResponse::parse(&text).is_none());
+}
+
+#[test]
+fn anchors_are_hashed_by_themselves() {
+    use std::hash::BuildHasher as _;
+    let hash = BuildHasherDefault::<AsItIs>::default().hash_one(AnchorId(0x1234_5678_9abc_def0));
+    assert_eq!(hash, 0x1234_5678_9abc_def0);
+}
+
+#[test]
+fn an_epoch_is_forgotten_when_it_was_not_heard_of_for_its_life() {
+    let mut cache = LookupCache::new(TIMING, 10);
+    let mut hear = |epoch, now| {
+        cache.answered(&[], &answer(&[], epoch, 0), now, now);
+        cache.delegation_epoch()
+    };
+    assert_eq!(hear(5, 1_000), 5);
+    assert_eq!(hear(4, 1_000 + REMEMBERED_MS), 5);
+    assert_eq!(hear(4, 1_001 + REMEMBERED_MS), 4);
+}
+
+#[test]
+fn as_many_are_remembered_as_there_is_room_for() {
+    let mut cache = LookupCache::new(TIMING, 3);
+    for id in ids(["a", "b", "c"]) {
+        assert!(cache.answered(&[id], &answer(&[], 0, 0), 0, 0));
+    }
+    assert_eq!(cache.known.len(), 3);
+    let ready = |cache: &LookupCache, name: &str| {
+        cache.availability(&[AnchorId::of(name)], true, 0) == Availability::Ready
+    };
+    assert!(["a", "b", "c"].iter().all(|name| ready(&cache, name)));
+    assert!(cache.answered(&ids(["d"]), &answer(&[], 0, 0), 0, 0));
+    assert_eq!(cache.known.len(), 3);
+    assert!(ready(&cache, "d"));
+}
+
+#[test]
+fn room_is_made_of_what_is_too_old_and_not_revoked() {
+    let mut cache = LookupCache::new(TIMING, 4);
+    let stale = TIMING.max_staleness_ms + 1;
+    cache.answered(&ids(["revoked"]), &answer(&["revoked"], 0, 0), 0, 0);
+    cache.answered(&ids(["old", "older"]), &answer(&[], 0, 0), 0, 0);
+    cache.answered(&ids(["fresh"]), &answer(&[], 0, 0), stale, stale);
+    assert_eq!(cache.known.len(), 4);
+    cache.answered(&ids(["new"]), &answer(&[], 0, 0), stale, stale);
+    let left: Vec<bool> = ["revoked", "old", "older", "fresh", "new"]
+        .iter()
+        .map(|name| cache.known.contains_key(&AnchorId::of(name)))
+        .collect();
+    assert_eq!(left, [true, false, false, true, true]);
+}
