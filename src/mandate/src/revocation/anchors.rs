@@ -273,11 +273,8 @@ impl Shard {
     fn remove(&mut self, slot: usize) {
         let slots = self.ids.len();
         let distance = |from: usize, to: usize| {
-            if to >= from {
-                to.wrapping_sub(from)
-            } else {
-                to.wrapping_add(slots).wrapping_sub(from)
-            }
+            let behind = to.checked_sub(from);
+            behind.unwrap_or_else(|| to.wrapping_add(slots).wrapping_sub(from))
         };
         let mut free = slot;
         let mut next = self.after(slot);

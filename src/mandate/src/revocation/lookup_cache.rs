@@ -211,7 +211,7 @@ impl LookupCache {
 
     /// A request asks about these anchors.
     pub fn asked(&mut self, anchors: &[AnchorId], now_ms: u64) {
-        self.probed_ms = (self.failures > 0).then_some(now_ms);
+        self.probed_ms = (self.failures != 0).then_some(now_ms);
         for id in anchors {
             if let Some(known) = self.known.get_mut(id) {
                 known.asked_ms = Some(now_ms);

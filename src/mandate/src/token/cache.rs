@@ -111,7 +111,7 @@ impl MandateCache {
     }
 
     pub(crate) fn insert(&mut self, token: &[u8], mandate: &Rc<Mandate>) {
-        let Some((open, hidden)) = HiddenEnd::split(token).filter(|_| self.capacity > 0) else {
+        let Some((open, hidden)) = HiddenEnd::split(token).filter(|_| self.capacity != 0) else {
             return;
         };
         let known = Known {
