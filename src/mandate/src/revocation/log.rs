@@ -103,3 +103,6 @@ impl Chunk {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,7 +318,12 @@ mod tests {
         let many: Vec<Value> = (1..=1001).map(anchor).collect();
         let mut many = page(json!(many), false);
         many["head"] = json!(2000);
-        assert_eq!(parse(many, 0), Err(InvalidPage::TooMany));
+        assert_eq!(parse(many.clone(), 0), Err(InvalidPage::TooMany));
+        many["entries"].as_array_mut().unwrap().pop();
+        assert_eq!(parse(many, 0).unwrap().anchors.len(), MAX_ENTRIES);
+        let mut longest = page(json!([]), false).to_string().into_bytes();
+        longest.resize(MAX_PAGE_BYTES, b' ');
+        assert!(Page::parse(&longest, 0, "z").is_ok());
         for generation in [json!(""), json!("a b"), json!("a&b"), json!("x".repeat(65))] {
             let mut bad = page(json!([]), false);
             bad["generation"] = generation;

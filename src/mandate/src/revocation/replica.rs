@@ -204,4 +204,37 @@ mod tests {
             "it has read it before"
         );
     }
+
+    #[test]
+    fn an_image_that_does_not_follow_is_read_from_its_beginning() {
+        let (mut shared, mut head) = (Shared::default(), image(3));
+        shared.append(&mut head, 0..2);
+        let mut replica = Replica::default();
+        assert_eq!(shared.read(&mut replica, &head), Ok(1));
+        // Of another predecessor: what it began with is not what is known here.
+        let mut other = image(9);
+        other.prev_image = 5;
+        other.set = 1;
+        shared.append(&mut other, 50..54);
+        other.base = 4;
+        assert_eq!(shared.read(&mut replica, &other), Ok(1));
+        assert_eq!(replica.anchors().len(), 4);
+        // Nor where nothing is known, whatever it says that it follows.
+        other.prev_image = 0;
+        let mut cold = Replica::default();
+        assert_eq!(shared.read(&mut cold, &other), Ok(1));
+        assert_eq!(cold.anchors().len(), 4);
+    }
+
+    #[test]
+    fn expired_anchors_leave_when_they_are_swept() {
+        let (mut shared, mut head) = (Shared::default(), image(1));
+        shared.append(&mut head, 0..3);
+        let mut replica = Replica::default();
+        assert_eq!(shared.read(&mut replica, &head), Ok(1));
+        replica.sweep(99, 10_000);
+        assert_eq!(replica.anchors().len(), 3);
+        replica.sweep(100, 10_000);
+        assert_eq!(replica.anchors().len(), 0);
+    }
 }

@@ -262,3 +262,13 @@ fn a_higher_epoch_does_not_end_sooner_than_the_lower_one() {
         (5, 0)
     );
 }
+
+#[test]
+fn the_longest_cursor_is_read_back() {
+    let mut head = used();
+    head.generation = Cursor::new(&"x".repeat(MAX_CURSOR_BYTES)).unwrap();
+    assert_eq!(LogHead::decode(&head.encode()), Some(head));
+    let longer = "x".repeat(MAX_CURSOR_BYTES + 1);
+    let record = shared_record::encode(MAGIC, &[1; NUMBERS], longer.as_bytes());
+    assert_eq!(LogHead::decode(&record), None);
+}
