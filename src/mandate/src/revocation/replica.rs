@@ -236,5 +236,11 @@ mod tests {
         assert_eq!(replica.anchors().len(), 3);
         replica.sweep(100, 10_000);
         assert_eq!(replica.anchors().len(), 0);
+        // One that is over already is not taken in.
+        let mut late = Replica::default();
+        let lacking = late.lacking(&head).unwrap();
+        let bytes = shared.0.get(&(0, 0)).map(Vec::as_slice);
+        assert_eq!(late.take(lacking, bytes, 100), Ok(()));
+        assert_eq!(late.anchors().len(), 0);
     }
 }

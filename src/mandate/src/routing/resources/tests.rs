@@ -78,6 +78,7 @@ fn without_names_what_a_request_says_counts_for_nothing() {
         assert_eq!(chosen(&one, "not a host", names), Ok("a"));
     }
     assert_eq!(one.forwarded_id(ResourceId(0)), None);
+    assert!(!one.are_named() && resources(&[("a", &[])]).are_named());
 }
 
 #[test]

@@ -146,3 +146,30 @@ fn a_path_in_which_many_prefixes_end_is_refused() {
 fn without_a_root_route_the_default_holds() {
     assert_eq!(rules(&["/a"], &[]).find(Some(b"/b")), Ok(RuleId::Default));
 }
+
+#[test]
+fn prefixes_of_one_length_stand_together_the_longest_first() {
+    let mut prefixes = Prefixes(Vec::new());
+    for (n, prefix) in ["/b", "/abc", "/a", "/b", "/c"].into_iter().enumerate() {
+        prefixes.add(prefix, RuleId::Route(n));
+    }
+    let groups: Vec<(usize, usize)> = prefixes
+        .0
+        .iter()
+        .map(|one| (one.length, one.rules.len()))
+        .collect();
+    assert_eq!(groups, [(4, 1), (2, 3)]);
+    // The first of two that are alike counts.
+    assert_eq!(prefixes.0[1].get(b"/b"), Some(RuleId::Route(0)));
+}
+
+#[test]
+fn what_is_required_outside_routes_is_shown() {
+    let strict = Requirements {
+        require_session: true,
+        ..Requirements::default()
+    };
+    let rules = Rules::new(strict.clone(), Vec::new(), &[]);
+    assert_eq!(*rules.default_requirements(), strict);
+    assert!(rules.routes().is_empty());
+}
