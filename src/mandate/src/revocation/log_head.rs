@@ -271,10 +271,7 @@ impl LogHead {
         }
         // A higher one must not end sooner than the lower one would have: then
         // none would be known where both forbid.
-        self.epoch_until_ms = match known {
-            0 => until,
-            _ => self.epoch_until_ms.max(until),
-        };
+        self.epoch_until_ms = self.epoch_until_ms.max(until);
         self.epoch = epoch;
     }
 
