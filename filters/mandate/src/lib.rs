@@ -36,17 +36,17 @@ mod proxy;
 mod request;
 mod vm;
 
-/// The SDK's macro exports symbols that the proxy looks for.
+/// Both macros export symbols that the proxy looks for.
 mod entry {
     #![allow(unsafe_code, reason = "exported symbols")]
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
-    use crate::abi::exports;
+    use crate::abi::exports::export_http_call_response;
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
 
+    export_http_call_response!(callout_response::deliver);
     proxy_wasm::main! {{
-        exports::set_http_call_response_handler(callout_response::deliver);
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));
     }}
 }

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::config::{Forward, Gate, PrincipalClaim};
-use crate::header_names::RESERVED_PREFIX;
-pub use crate::header_names::{MAX_VALUE_BYTES, RESOURCE_HEADER};
+use crate::header_names::{MAX_VALUE_BYTES, RESERVED_PREFIX};
 use crate::token::claims::{Claims, Shape};
 
 /// What is done to the headers of a request.

@@ -10,8 +10,6 @@
 #![allow(unsafe_code, reason = "exported symbols")]
 #![allow(missing_docs, unreachable_pub, reason = "called by the host")]
 
-use std::cell::Cell;
-
 /// The response of a callout, or the notice that there will be none. Its headers and its
 /// body can only be read in the same callback.
 #[derive(Debug, Clone, Copy)]
@@ -24,32 +22,29 @@ pub(crate) struct HttpCallResponse {
     pub(crate) body_size: usize,
 }
 
-thread_local! {
-    static HANDLER: Cell<Option<fn(HttpCallResponse)>> = const { Cell::new(None) };
+/// Exports the callback for the responses of callouts, which passes them to a function of
+/// another room. Bound when the file is made: a response without a receiver would let a
+/// request go on in APISIX.
+macro_rules! export_http_call_response {
+    ($receiver:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn caracal_on_http_call_response(
+            context: u32,
+            token: u32,
+            num_headers: usize,
+            body_size: usize,
+            _num_trailers: usize,
+        ) {
+            $receiver($crate::abi::exports::HttpCallResponse {
+                context,
+                token,
+                num_headers,
+                body_size,
+            });
+        }
+    };
 }
-
-/// Sets who gets the responses of callouts. It is called once, before any context exists.
-pub(crate) fn set_http_call_response_handler(handler: fn(HttpCallResponse)) {
-    HANDLER.set(Some(handler));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn caracal_on_http_call_response(
-    context: u32,
-    token: u32,
-    num_headers: usize,
-    body_size: usize,
-    _num_trailers: usize,
-) {
-    if let Some(handler) = HANDLER.get() {
-        handler(HttpCallResponse {
-            context,
-            token,
-            num_headers,
-            body_size,
-        });
-    }
-}
+pub(crate) use export_http_call_response;
 
 /// The ABI's `Continue`.
 const CONTINUE: u32 = 0;
