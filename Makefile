@@ -48,9 +48,8 @@ PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -
 
 test: deny hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked $(PACKAGES)
-	@# A sixth of the checks' mutants, another one with each commit. Without the settings, which
-	@# would add all other files.
-	@CARGO_PROFILE_DEV_DEBUG=true $(MAKE) --no-print-directory mutants MUTANTS="--no-config --file src/mandate/src/decision/checks.rs --file src/mandate/src/decision/verifier.rs --exclude-re fmt::D --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6 -- --lib --test conformance_native"
+	@# A sixth of the checks' mutants, another one with each commit.
+	@CARGO_PROFILE_DEV_DEBUG=true $(MAKE) --no-print-directory mutants MUTANTS="--re decision/checks --re decision/verifier --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6"
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi

@@ -66,6 +66,23 @@ const CRATES: [(&str, &str, &[&[&str]]); 4] = [
 /// The rooms of the filter. Each knows those before it, and none behind it.
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
+/// The rooms of the core, likewise.
+const CORE: [&str; 13] = [
+    "json",
+    "header_names",
+    "reply",
+    "request",
+    "failure",
+    "shared_record",
+    "jwks",
+    "token",
+    "revocation",
+    "routing",
+    "config",
+    "upstream",
+    "decision",
+];
+
 /// The Rust files below a folder of the project.
 fn sources_below(folder: &str) -> Sources {
     fn read(folder: &Path, prefix: &str, found: &mut Sources) {
@@ -103,10 +120,19 @@ fn no_module_imports_one_that_imports_it() {
 
 #[test]
 fn every_room_of_the_filter_knows_only_those_below_it() {
-    let filter = Crate::read("lib.rs", &sources("filters/mandate"));
-    let height = |module: &[String]| ROOMS.iter().position(|room| *room == module[0]);
-    for (module, imports) in &filter.imports {
-        // The crate's root has the entry, and no code besides.
+    knows_only_those_below("filters/mandate", &ROOMS);
+}
+
+#[test]
+fn every_room_of_the_core_knows_only_those_below_it() {
+    knows_only_those_below("src/mandate", &CORE);
+}
+
+fn knows_only_those_below(of: &str, rooms: &[&str]) {
+    let found = Crate::read("lib.rs", &sources(of));
+    let height = |module: &[String]| rooms.iter().position(|room| *room == module[0]);
+    for (module, imports) in &found.imports {
+        // The crate's root has an entry or names for others, and no code besides.
         let Some(first) = module.first() else {
             continue;
         };

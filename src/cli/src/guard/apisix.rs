@@ -166,24 +166,40 @@ impl<'t> Route<'t> {
         }
     }
 
+    /// Everything whose plugins run for its requests.
+    fn all_holders(&self) -> impl Iterator<Item = &'t Value> {
+        let holders = self.holders.iter().chain(&self.global);
+        holders.chain(&self.consumers).copied()
+    }
+
+    fn has_hidden_template(&self) -> bool {
+        let transformers = self
+            .all_holders()
+            .filter_map(|holder| plugins(holder)?.get("body-transformer"));
+        let parts = transformers.flat_map(|one| ["request", "response"].map(|part| one.get(part)));
+        parts
+            .flatten()
+            .any(|part| is(part, "template_is_base64", true))
+    }
+
     /// Lua that runs for its requests, and where it stands.
     fn functions(&self) -> Vec<(String, &'t str)> {
         let mut all = Vec::new();
         if let Some(function) = text(self.tree, "filter_func") {
             all.push(("filter_func".to_owned(), function));
         }
-        let holders = self.holders.iter().chain(&self.global);
-        for holder in holders.chain(&self.consumers) {
+        for holder in self.all_holders() {
             for (name, plugin) in plugins(holder).into_iter().flatten() {
                 let meta = plugin.get("_meta").unwrap_or(&Value::Null);
                 if let Some(function) = text(meta, "pre_function") {
                     all.push((format!("_meta.pre_function of {name}"), function));
                 }
                 if name == "body-transformer" {
-                    for part in ["request", "response"] {
-                        let template = plugin.get(part).and_then(|part| text(part, "template"));
-                        all.extend(template.map(|template| (name.clone(), template)));
-                    }
+                    let parts = ["request", "response"].map(|part| plugin.get(part));
+                    let templates = parts.into_iter().flatten();
+                    let templates = templates.filter_map(|part| text(part, "template"));
+                    let blocks = templates.flat_map(lua::of_template);
+                    all.extend(blocks.map(|block| (name.clone(), block)));
                 }
                 if [BEHIND, BEFORE].contains(&name.as_str()) {
                     let functions = items(plugin, "functions").filter_map(Value::as_str);
@@ -215,6 +231,11 @@ impl<'t> Route<'t> {
         if rewrites.any(is_other_path) {
             said.push(format!(
                 "{name}: proxy-rewrite sends another path than the one that is judged"
+            ));
+        }
+        if self.has_hidden_template() {
+            said.push(format!(
+                "{name}: a template of body-transformer is in base64: what Lua in it does with the gate cannot be seen: write it as text"
             ));
         }
         for (at, function) in self.functions() {

@@ -130,6 +130,17 @@ pub(super) fn holds(text: &str, variable: &str, opened: &str) -> bool {
         .is_ok_and(|status| (400..600).contains(&status))
 }
 
+/// The Lua in a template of lua-resty-template: what stands around it is any text, in which
+/// an apostrophe is no quotation mark.
+pub(super) fn of_template(text: &str) -> Vec<&str> {
+    let marks: [(&str, &str); 3] = [("{%", "%}"), ("{{", "}}"), ("{*", "*}")];
+    let blocks = marks.iter().flat_map(|(begin, end)| {
+        let parts = text.split(begin).skip(1);
+        parts.map(move |part| part.split(*end).next().unwrap_or(part))
+    });
+    blocks.collect()
+}
+
 /// Functions that reach a variable by a name that is not written there, or that run what
 /// is not.
 const HIDES: [&str; 10] = [
@@ -288,6 +299,13 @@ mod tests {
         ] {
             assert!(!may_change_the_path(harmless), "{harmless}");
         }
+    }
+
+    #[test]
+    fn a_template_has_lua_between_its_marks_alone() {
+        let text = "it's {% ngx.var.g = 'open' %} and {{ name }} {* raw *} {% x";
+        let found = of_template(text);
+        assert_eq!(found, [" ngx.var.g = 'open' ", " x", " name ", " raw "]);
     }
 
     #[test]

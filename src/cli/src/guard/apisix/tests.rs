@@ -98,6 +98,20 @@ routes:
         ),
         (
             changed(
+                behind,
+                "      body-transformer: {request: {template: \"it's {% ngx.var.caracal_gate = 'open' %}\"}}\n      serverless-post-function:\n",
+            ),
+            "body-transformer sets the gate",
+        ),
+        (
+            changed(
+                behind,
+                "      body-transformer: {request: {template_is_base64: true, template: eA==}}\n      serverless-post-function:\n",
+            ),
+            "cannot be seen",
+        ),
+        (
+            changed(
                 "      serverless-post-function:\n",
                 "      serverless-pre-function: {functions: [\"return function(conf, ctx) ctx.var.upstream_uri = '/x' end\"]}\n      serverless-post-function:\n",
             ),
