@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Some targets build the same file with other features.
 .NOTPARALLEL:
-.PHONY: help build demo up down test check bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test check book bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -46,7 +46,7 @@ down: ## stop what `make up` started
 # In one call of cargo: by itself each would build its libraries again for its features.
 PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 
-test: deny hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
+test: deny book hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked $(PACKAGES)
 	@# A sixth of the checks' mutants, another one with each commit.
 	@CARGO_PROFILE_DEV_DEBUG=true $(MAKE) --no-print-directory mutants MUTANTS="--re decision/checks --re decision/verifier --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6"
@@ -120,6 +120,15 @@ deny: ## licences, sources, banned and doubled crates; advisories where they can
 	.tools/bin/cargo-deny --offline check --hide-inclusion-graph licenses bans sources
 	@if .tools/bin/cargo-deny fetch db >/dev/null 2>&1; then .tools/bin/cargo-deny check --disable-fetch advisories; \
 	else echo 'advisories skipped: the database cannot be fetched from here'; fi
+
+# docs/book.toml says why the pages are copied.
+book: ## builds the documentation: run/book/html/index.html
+	@[ -x .tools/bin/mdbook ] || $(CARGO) install --quiet --debug --locked --root .tools mdbook --version 0.5.4 --no-default-features
+	@rm -rf run/book; mkdir -p run/book/src
+	@tar -cf - --exclude docs/book.toml --exclude docs/SUMMARY.md docs deploy *.md envoy.yaml LICENSE tests/conformance/README.md | tar -xf - -C run/book/src
+	@cp docs/book.toml run/book/
+	@sed -E 's#\]\(\.\./#](ROOT#; s#\]\(([^R])#](docs/\1#; s#\]\(ROOT#](#' docs/SUMMARY.md >run/book/src/SUMMARY.md
+	@.tools/bin/mdbook build run/book
 
 lint: tools ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check

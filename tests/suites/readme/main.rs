@@ -1,6 +1,7 @@
-//! Every snippet of README.md and of docs/ is run, every link leads somewhere, and what the
-//! pages of reference list is all there is.
+//! Every snippet of README.md and of docs/ is run, every link leads somewhere, also in the
+//! built book, and the pages of reference are complete.
 
+mod book;
 mod reference;
 
 use std::path::PathBuf;
@@ -46,13 +47,7 @@ fn snippets(language: &str) -> Vec<String> {
 fn every_link_leads_somewhere() {
     let (mut links, mut broken) = (0, Vec::new());
     let mut pages = pages();
-    for more in [
-        "ARCHITECTURE.md",
-        "SECURITY.md",
-        "deploy/kong/README.md",
-        "deploy/apisix/README.md",
-    ] {
-        let path = root().join(more);
+    for path in book::listed() {
         let text = std::fs::read_to_string(&path).unwrap();
         pages.push((path, text));
     }

@@ -1,5 +1,5 @@
-//! The pages of docs/reference are what the code says. `UPDATE_DOCS=1` writes those anew
-//! that are generated.
+//! The pages of docs/reference say what the code says. `UPDATE_DOCS=1` writes the generated
+//! ones again.
 
 use std::fmt::Write as _;
 use std::process::Command;
