@@ -1,8 +1,9 @@
-# Everything is set up in the project's own folder: target/, dist/, .tools/, run/.
+# Everything is installed and written in the project's own folder: target/, dist/, .tools/,
+# run/.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-# Some targets build the same file with other features.
+# Some targets build the same file with different features, so they must not run together.
 .NOTPARALLEL:
 .PHONY: help build demo up down test check book bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
 
@@ -14,20 +15,21 @@ INSTALLED := .tools/envoy/envoy/_bin/envoy
 ENVOY ?= $(CURDIR)/$(INSTALLED)
 export ENVOY
 TARGET := wasm32-wasip1
-# The file names sources of libraries where they may panic, not the folder of this machine.
+# Where a library may panic, the wasm file has the path of its source. This keeps this
+# machine's folders out of it.
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
-# Takes callbacks that the filter does not use out of its file.
+# Removes the callbacks that the filter does not use from its file.
 TRIM := $(CARGO) run --quiet --locked -p caracal-trim --
 
-help: ## this list
+help: ## prints this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-build: wasm cli ## dist/caracal_filter.wasm and dist/caracal-edge
+build: wasm cli ## builds dist/caracal_filter.wasm and dist/caracal-edge
 
-demo: build envoy ## a real Envoy admits and refuses real mandates
+demo: build envoy ## runs a real Envoy that admits and refuses real mandates
 	dist/caracal-edge demo --run-dir run/demo
 
-up: build envoy ## leave the demo's servers running; prints curl lines
+up: build envoy ## starts the demo's servers, leaves them running, and prints curl lines
 	@mkdir -p run; rm -f run/ready
 	@if [ -f run/pid ] && kill -0 "$$(cat run/pid)" 2>/dev/null; then echo 'already running: make down'; exit 1; fi
 	@nohup dist/caracal-edge up >run/up.log 2>&1 & echo $$! >run/pid
@@ -36,31 +38,32 @@ up: build envoy ## leave the demo's servers running; prints curl lines
 	  kill -0 "$$(cat run/pid)" 2>/dev/null || { cat run/up.log; exit 1; }; \
 	  sleep 0.1; done; cat run/up.log; exit 1
 
-down: ## stop what `make up` started
+down: ## stops what `make up` started
 	@[ -f run/pid ] || exit 0; pid=$$(cat run/pid); rm -f run/pid run/ready; \
 	if [ -d /proc ] && ! grep -qs caracal-edge "/proc/$$pid/cmdline"; then exit 0; fi; \
 	kill "$$pid" 2>/dev/null || exit 0; \
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
 
-# In one call of cargo: by itself each would build its libraries again for its features.
+# One call of cargo for all. In separate calls each package would build the libraries again
+# with its own features.
 PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 
-test: deny book hooks build envoy redis nginx ## every test: unit, in-process host, real Envoy and Redis, conformance
+test: deny book hooks build envoy redis nginx ## runs every test: unit tests, in-process host, real Envoy and Redis, conformance
 	$(CARGO) test --locked $(PACKAGES)
-	@# A sixth of the checks' mutants, another one with each commit.
+	@# A sixth of the mutants of the checks; the next commit runs another sixth.
 	@CARGO_PROFILE_DEV_DEBUG=true $(MAKE) --no-print-directory mutants MUTANTS="--re decision/checks --re decision/verifier --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6"
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
 
-# What neither waits nor starts a server.
-check: hooks wasm ## before each commit, in two minutes: format, lints, the core, the in-process host
+# Only tests that do not wait and do not start a server.
+check: hooks wasm ## for each commit, in two minutes: format, lints, the core, the in-process host
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) test --locked $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; what a flood of the dearest requests leaves; the core's parts; exact counts in each host
+bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
@@ -69,24 +72,24 @@ bench: hooks build noop envoy redis wrk ## throughput side by side; start and me
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 	$(CARGO) test --locked -p caracal-tests --test counts -- --nocapture
 
-soak: build envoy redis ## a million good and hostile requests; memory must come to a plateau
+soak: build envoy redis ## sends a million good and hostile requests; memory must stop growing
 	$(CARGO) bench --locked -p caracal-tests --bench soak
 
-worst: wasm ## searches for requests and documents that are dear; WORST_SECONDS=120
+worst: wasm ## looks for expensive requests and documents; WORST_SECONDS=120
 	$(CARGO) test --locked -p caracal-tests --bench worst
 
-# CHAOS_SEED repeats what a failure printed.
-chaos: build envoy redis ## kills, pauses, splits and failovers at random, of Sentinels and of a Cluster at a time; CHAOS_SECONDS=3600
+# A failure prints its seed. CHAOS_SEED repeats it.
+chaos: build envoy redis ## kills, pauses, cuts off and fails over servers at random, with Sentinels and with a Cluster; CHAOS_SECONDS=3600
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-3600} $(CARGO) test --locked -p caracal-tests --test chaos -- --nocapture
 
-# What is left out, and why, is in .cargo/mutants.toml.
-mutants: ## changes what decides, one change at a time, and names those that no test of the core notices; MUTANTS="--shard 1/40" for a part
+# .cargo/mutants.toml says what is left out, and why.
+mutants: ## makes one change at a time in the core, and lists changes that no test notices; MUTANTS="--shard 1/40" runs a part
 	@[ -x .tools/bin/cargo-mutants ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-mutants --version 27.1.0
 	@mkdir -p run
 	CARGO_PROFILE_DEV_DEBUG=$${CARGO_PROFILE_DEV_DEBUG:-0} PATH="$(CURDIR)/.tools/bin:$$PATH" $(CARGO) mutants --no-shuffle --package caracal-mandate --output run $(MUTANTS)
 
-# Each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. What is found is left in
-# run/fuzz/found, and new inputs in run/fuzz/TARGET.
+# Runs each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. Failures are written to
+# run/fuzz/found, and new inputs to run/fuzz/TARGET.
 FUZZ_SECONDS ?= 3600
 FUZZ_JOBS ?= $(shell nproc)
 FUZZ_TARGETS ?= configuration event headers key_set page paths reply shared_data token
@@ -101,20 +104,20 @@ fuzz: fuzzers ## looks for inputs that break a guarantee; FUZZ_SECONDS=3600 for 
 	  echo "TARGET: $$(sed -n "s/^stat::number_of_executed_units: *//p" run/fuzz/TARGET.log) executions"'
 	@[ -z "$$(ls run/fuzz/found)" ]
 
-corpus: fuzzers ## takes what `make fuzz` found worth keeping into tests/fuzz/corpus
+corpus: fuzzers ## adds the useful inputs that `make fuzz` found to tests/fuzz/corpus
 	@for target in $(FUZZ_TARGETS); do mkdir -p run/fuzz/$$target run/fuzz/merged/$$target; \
 	  "$(FUZZERS)/$$target" -set_cover_merge=1 -use_counters=0 -max_len=2048 run/fuzz/merged/$$target tests/fuzz/corpus/$$target run/fuzz/$$target >/dev/null 2>&1; \
 	  rm -rf tests/fuzz/corpus/$$target; mv run/fuzz/merged/$$target tests/fuzz/corpus/; \
 	  echo "$$target: $$(ls tests/fuzz/corpus/$$target | wc -l) inputs"; done
 
-# Without the link-time optimisation of releases: there are nine programs to link.
+# Without link-time optimisation, because there are nine programs to link.
 fuzzers:
 	@rustup run nightly rustc --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@[ -x .tools/bin/cargo-fuzz ] || $(CARGO) install --quiet --locked --root .tools cargo-fuzz --version 0.13.2
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 PATH="$(CURDIR)/.tools/bin:$$PATH" \
 	  rustup run nightly cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none --features libfuzzer --target-dir "$(CARGO_TARGET_DIR)/fuzz"
 
-deny: ## licences, sources, banned and doubled crates; advisories where they can be fetched
+deny: ## checks licences, sources, banned and doubled crates; also advisories if they can be fetched
 	@[ -x .tools/bin/cargo-deny ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-deny --version 0.20.2
 	$(CARGO) fetch --locked --quiet
 	.tools/bin/cargo-deny --offline check --hide-inclusion-graph licenses bans sources
@@ -130,16 +133,16 @@ book: ## builds the documentation: run/book/html/index.html
 	@sed -E 's#\]\(\.\./#](ROOT#; s#\]\(([^R])#](docs/\1#; s#\]\(ROOT#](#' docs/SUMMARY.md >run/book/src/SUMMARY.md
 	@.tools/bin/mdbook build run/book
 
-lint: tools ## formatting and lints, warnings are errors
+lint: tools ## checks formatting and lints; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) clippy --locked --profile filter --target $(TARGET) -p caracal-filter -- -D warnings
 
-schema: ## regenerate src/mandate/config.schema.json from the types, and Kong's from it
+schema: ## generates src/mandate/config.schema.json from the types, and Kong's schema from it
 	UPDATE_SCHEMA=1 $(CARGO) test --locked -p caracal-mandate --features schema schema
 	UPDATE_SCHEMA=1 $(CARGO) test --locked -p caracal-tests --test deploy kong_s_schema
 
-clean: down ## remove everything that was built or installed here
+clean: down ## removes everything that was built or installed here
 	rm -rf target dist .tools run
 
 wasm: tools
@@ -147,8 +150,8 @@ wasm: tools
 	@mkdir -p dist
 	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter.wasm
 
-# The filter with headers that trap it and that ask its primitives. Never to deploy, so
-# it is not in dist/.
+# The filter with test headers: some make it trap, some call its primitives. It must never be
+# deployed, so it is not in dist/.
 hooks: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features test-hooks
 	@mkdir -p run/hooks; rm -f dist/caracal_filter_hooks.wasm
@@ -172,16 +175,16 @@ tools:
 	    rustup target add $(TARGET); }
 
 envoy: $(if $(filter $(CURDIR)/$(INSTALLED),$(ENVOY)),$(INSTALLED))
-	@[ -x "$(ENVOY)" ] || { echo 'ENVOY=$(ENVOY) is no program'; exit 1; }
+	@[ -x "$(ENVOY)" ] || { echo 'ENVOY=$(ENVOY) is not a program that can be run'; exit 1; }
 
-# RUNLEVEL=1 keeps the package from starting a server of its own.
+# RUNLEVEL=1 keeps the package from starting a server.
 redis:
 	@command -v redis-server >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; \
 	else echo 'redis-server is missing: install it (Debian: redis-server)'; exit 1; fi
 
-# To read deploy/kong/gate.conf. As with redis, no server is started.
+# The tests read deploy/kong/gate.conf with it. As with redis, no server is started.
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
