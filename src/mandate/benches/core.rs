@@ -1,5 +1,5 @@
-//! `make bench`: what the core's parts take on this machine, compiled natively.
-//! In the proxy they run as wasm; what counts here is how they change.
+//! `make bench`: how long the core's parts take on this machine, compiled natively. In
+//! the proxy they run as wasm. What matters here is how the times change.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,11 +28,11 @@ use serde_json::{Value, json};
 
 const NOW: u64 = 1_767_225_600;
 const MANY: u32 = 1_000_000;
-/// What a refusal of a revoked or an expired mandate, or of none, answers.
+/// The status for a revoked, an expired or a missing mandate.
 const UNAUTHORIZED: u16 = 401;
 
-/// Name, `Authorization`, what is revoked, how many mandates are remembered, and
-/// the status.
+/// Name, `Authorization`, revoked anchors, number of remembered mandates, and the
+/// expected status.
 type Case<'a> = (&'a str, Option<&'a [u8]>, &'a View, usize, u16);
 
 /// Revoked anchors as a decision sees them.
@@ -63,12 +63,12 @@ impl RevocationView for View {
     }
 }
 
-/// A key of the benchmark's own.
+/// A key of the benchmark.
 fn signing_key(number: u8) -> SigningKey {
     SigningKey::from_slice(&[number; 32]).unwrap()
 }
 
-/// A key set of so many keys, `k1` the first.
+/// A key set with this many keys; the first is `k1`.
 fn key_set(keys: u8) -> String {
     let jwk = |number| {
         let point = signing_key(number).verifying_key().to_sec1_point(false);
@@ -80,7 +80,7 @@ fn key_set(keys: u8) -> String {
     json!({"keys": (1..=keys).map(jwk).collect::<Vec<Value>>()}).to_string()
 }
 
-/// The `Authorization` value of a mandate that expires then.
+/// The `Authorization` value of a mandate that expires at this time.
 fn bearer(expires: u64) -> Vec<u8> {
     let header = json!({"alg": "ES256", "typ": "JWT", "kid": "k1"});
     let claims = json!({
@@ -196,7 +196,7 @@ fn anchors(criterion: &mut Criterion) {
     for held in [0, MANY] {
         let view = View::of((0..held).map(|n| format!("anchor-{n}")));
         assert_eq!(view.is_revoked(AnchorId::of("anchor-0")), held > 0);
-        // A new one each time, so that the processor's caches hold none of them.
+        // A new one each time, so that it is not in the processor's caches.
         let mut next = 0_u32;
         group.bench_function(format!("lookup in {held}"), |bencher| {
             bencher.iter_batched(

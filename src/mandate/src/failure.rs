@@ -1,23 +1,23 @@
-//! Why a fetch or a poll came to nothing, as far as all VMs of a proxy have to know:
-//! so that one of them logs it, once a minute and whenever it is another cause, and
-//! each can say why requests are refused.
+//! Why a fetch or a poll failed, in a form that all VMs of a proxy share. So one of them
+//! logs the failure, once a minute and whenever the cause changes, and each can say why
+//! it refuses requests.
 
-/// A cause that goes on is logged again after this time, by all VMs together.
+/// A lasting cause is logged again after this time, by one VM for all.
 pub const LOG_EVERY_MS: u64 = 60_000;
-/// A call that the proxy does not take is made again after this time: at a start it
-/// may not know the upstream yet.
+/// A call that the proxy does not accept is tried again after this time: right after a
+/// start the proxy may not know the upstream yet.
 pub const AGAIN_MS: u64 = 50;
-/// So many times, five seconds in all; then it counts as a failure.
+/// Number of tries, in five seconds. After them the call counts as failed.
 pub const MAX_AGAIN: u64 = 100;
 
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The proxy did not take the call.
+    /// The proxy did not accept the call.
     Untaken,
-    /// No answer came, or the proxy made one up itself.
+    /// No answer came, or the answer is from the proxy itself.
     Unreached,
-    /// The companion does not take the token.
+    /// The companion does not accept the token.
     Token,
     /// The companion says that it is not ready.
     NotReady,
@@ -25,9 +25,9 @@ pub enum Kind {
     Status,
     /// The answer is not what was asked for.
     Unreadable,
-    /// More is revoked than may be held.
+    /// More anchors are revoked than may be held.
     Capacity,
-    /// What came could not be shared with the other VMs.
+    /// The result could not be shared with the other VMs.
     Unshared,
 }
 
@@ -42,12 +42,13 @@ const KINDS: [(Kind, &str); 8] = [
     (Kind::Unshared, "its answer cannot be shared"),
 ];
 
-/// A failure's kind, and what tells it from others of its kind. 0 is none.
+/// A failure's kind, and a digest that tells it from others of its kind. 0 means no
+/// failure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cause(u64);
 
 impl Cause {
-    /// The cause that is told in these words.
+    /// The cause that is described by these words.
     pub fn new(kind: Kind, words: &str) -> Self {
         let place = KINDS.iter().position(|(known, _)| *known == kind);
         let number = u64::try_from(place.unwrap_or_default()).unwrap_or_default();
@@ -55,7 +56,7 @@ impl Cause {
         Cause(number.saturating_add(1) | detail.wrapping_shl(8))
     }
 
-    /// As it stands in a record.
+    /// The number for a record.
     pub fn number(self) -> u64 {
         self.0
     }
@@ -65,31 +66,31 @@ impl Cause {
         Cause(number)
     }
 
-    /// Its kind in words; none when nothing has failed.
+    /// Its kind in words; none if nothing has failed.
     pub fn words(self) -> Option<&'static str> {
         let place = usize::try_from(self.0 & 0xff).ok()?.checked_sub(1)?;
         KINDS.get(place).map(|(_, words)| *words)
     }
 }
 
-/// Causes whose last line is remembered. With more that take turns within a minute, each
-/// is told again when its turn comes.
+/// How many causes are remembered with the time of their last line. If more than these
+/// alternate within a minute, each is logged again when it returns.
 const REMEMBERED: usize = 3;
-/// Numbers that [`Logged`] is in a record.
+/// How many numbers [`Logged`] takes in a record.
 pub(crate) const LOGGED_NUMBERS: usize = 1 + 2 * REMEMBERED;
 
-/// The last failure, and which causes were logged when.
+/// The last failure, and when each cause was logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Logged {
-    /// What the last failure was, whether it was logged or not.
+    /// The last failure, logged or not.
     pub cause: Cause,
-    /// What was logged, and when; 0 is never.
+    /// The causes that were logged, and when; 0 means never.
     told: [(Cause, u64); REMEMBERED],
 }
 
 impl Logged {
-    /// Whether to log a failure: once a minute each cause, whatever comes between, so that
-    /// two that take turns are two lines.
+    /// Whether to log a failure. Each cause is logged once a minute, also if several
+    /// alternate.
     pub fn is_news(&mut self, cause: Cause, now_ms: u64) -> bool {
         self.cause = cause;
         let was_told = self.told.iter().any(|(known, at_ms)| {
@@ -103,13 +104,13 @@ impl Logged {
             false => *at_ms,
         };
         if let Some(oldest) = self.told.iter_mut().min_by_key(place) {
-            // 0 means never; the clock may stand at 0 when it starts.
+            // 0 means never, and the clock may be 0 at its start.
             *oldest = (cause, now_ms.max(1));
         }
         true
     }
 
-    /// As it stands in a record.
+    /// The numbers for a record.
     pub(crate) fn numbers(&self) -> [u64; LOGGED_NUMBERS] {
         let [(a, a_ms), (b, b_ms), (c, c_ms)] = self.told;
         let cause = self.cause.number();
@@ -129,17 +130,18 @@ impl Logged {
     }
 }
 
-/// Requests begin or cease to be refused for want of something.
+/// Requests begin or stop to be refused because something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// They are refused from now on.
     Refused,
-    /// They are judged again, after so many milliseconds.
+    /// They are judged again, after this many milliseconds of refusals.
     Judged(u64),
 }
 
-/// What turns, if anything: `since_ms` is when refusing began, 0 when nobody is refused.
-/// What is neither ready nor refused, because it is awaited, turns nothing.
+/// Finds out whether refusing begins or ends. `since_ms` is when it began, 0 if requests
+/// are not refused. If something is still awaited, requests are neither refused nor
+/// judged, and nothing changes.
 pub(crate) fn turn(since_ms: &mut u64, refused: bool, ready: bool, now_ms: u64) -> Option<Turn> {
     if *since_ms == 0 && refused {
         *since_ms = now_ms.max(1);
@@ -183,7 +185,8 @@ mod tests {
             }
         }
         assert_eq!(lines, 9);
-        // One that was not told in the last minute is told, however many take turns.
+        // A cause that was not logged in the last minute is logged, however many
+        // alternate.
         let fourth = Cause::new(Kind::Token, "d");
         assert!(logged.is_news(fourth, 180_000));
         assert!(!logged.is_news(fourth, 180_001));

@@ -1,7 +1,7 @@
-//! Strict JSON (RFC 8259, UTF-8): what serde_json reads, and in addition no
-//! member name twice at any depth, no nesting deeper than [`MAX_DEPTH`], and
-//! integers told apart from every other way to write a number. Tokens, key
-//! sets and configurations all come through here.
+//! Strict JSON (RFC 8259, UTF-8): what serde_json reads, with three more rules. No member
+//! name occurs twice in an object, at any depth. Nothing is nested deeper than
+//! [`MAX_DEPTH`]. Integers are told apart from every other way to write a number. Tokens,
+//! key sets and configurations are all read here.
 
 mod read;
 #[cfg(test)]
@@ -16,11 +16,11 @@ use serde_json::value::RawValue;
 /// Deepest nesting accepted; the outermost object is 1 (contract, "Stricter").
 pub const MAX_DEPTH: usize = 32;
 
-/// Most digits of an integer, wherever it stands: the oracle reads no longer
-/// one, and what it refuses is never admitted here.
+/// Most digits of an integer, anywhere. The published connector reads no longer integer,
+/// and what it refuses must never be admitted here.
 pub const MAX_INTEGER_DIGITS: usize = 4300;
 
-/// A JSON value that borrows its strings where they hold no escapes.
+/// A JSON value. It borrows strings that have no escapes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
     /// `null`
@@ -40,7 +40,7 @@ pub enum Value<'a> {
 /// The members of an object in the order they were written.
 pub type Members<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
-/// A JSON number, as far as anything here needs to know it.
+/// A JSON number, with the distinctions that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
     /// An integer in 0..=2^63-1, without fraction or exponent.
@@ -52,8 +52,8 @@ pub enum Number {
 }
 
 impl Number {
-    /// Classifies the text of a JSON number; a parsed float could no longer
-    /// tell `1000` from `1e3`, or 2^64 from a fraction.
+    /// Classifies the text of a JSON number. A parsed float could not tell `1000` from
+    /// `1e3`, or 2^64 from a fraction.
     fn from_text(text: &str) -> Result<Number, InvalidJson> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -101,12 +101,12 @@ impl fmt::Display for InvalidJson {
     }
 }
 
-/// What to do with a member name that stands twice in an object.
+/// What to do if a member name occurs twice in an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duplicates {
-    /// Refuse the whole text: two parsers could read two different documents.
+    /// Refuse the whole text. Two parsers could otherwise read two different documents.
     Refuse,
-    /// Keep both, for a reader that reports each with its path.
+    /// Keep both, so that the reader can report each with its path.
     Keep,
 }
 
@@ -118,12 +118,12 @@ pub fn parse_object(bytes: &[u8]) -> Result<Members<'_>, InvalidJson> {
     parse_object_with(bytes, Duplicates::Refuse)
 }
 
-/// The items of one of an object's lists, each as its text, so that one which is odd
-/// does not spoil the others. `None` when the object has no such list. What the
-/// other members hold is not looked at.
+/// The items of one of an object's lists, each as text, so that one bad item does not
+/// spoil the others. `None` if the object has no such list. The other members are not
+/// read.
 ///
-/// # Errors
-/// See [`InvalidJson`]; of the object itself, not of what is in it.
+/// # Errors See [`InvalidJson`]. They are about the object itself, not about the list's
+/// items.
 pub(crate) fn list_member<'a>(
     bytes: &'a [u8],
     name: &str,
@@ -160,7 +160,7 @@ fn from_text<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, InvalidJ
     serde_json::from_str(text).map_err(|_| InvalidJson::Syntax)
 }
 
-/// An object's members with their values still as text.
+/// An object's members, with their values still as text.
 struct RawMembers;
 
 impl<'de> DeserializeSeed<'de> for RawMembers {
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for RawMembers {
     }
 }
 
-/// A string, borrowed where it can be.
+/// A string, borrowed if possible.
 struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {

@@ -1,21 +1,23 @@
-//! What a Caracal mandate is and when it is accepted.
+//! What a Caracal mandate is, and when it is accepted.
 //!
-//! Pure: bytes, configuration, key set, revocation view and the time go in, a
-//! verdict comes out. No I/O, no clock, no logging, no host calls.
+//! This crate is pure. Bytes, configuration, key set, revocation view and the time go in;
+//! a verdict comes out. There is no I/O, no clock, no logging and no host call.
 //!
-//! One room for each subject. A room uses only rooms that stand above it here:
+//! Each room has one subject. A room uses only rooms that are above it in this list:
 //!
-//! - [`json`], [`header_names`], [`reply`], [`request`], [`failure`]: strict JSON; the edge's
-//!   own headers; error codes and what a client is answered; what is read of a request; why
-//!   a call came to nothing.
+//! - [`json`], [`header_names`], [`reply`], [`request`], [`failure`]: strict JSON; the
+//!   edge's own headers; error codes and replies to the client; what is read of a
+//!   request; why a call failed.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
-//! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache of
-//!   verified ones.
-//! - [`revocation`]: what is revoked, as it is shared between the VMs of a proxy.
+//! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache
+//!   of verified ones.
+//! - [`revocation`]: what is revoked, and how the VMs of a proxy share it.
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`config`]: the filter's configuration.
-//! - [`upstream`]: what the upstream is sent of a verified mandate.
+//! - [`upstream`]: what the upstream gets of a verified mandate.
 //! - [`decision`]: the contract's order of checks, and explanations of a decision.
+//!
+//! Comments cite the contract, docs/reference/contract.md, by its rows and sections.
 
 pub mod config;
 pub mod decision;
@@ -31,7 +33,7 @@ mod shared_record;
 pub mod token;
 pub mod upstream;
 
-/// Keys and mandates for the tests, as all suites make them.
+/// Keys and mandates for the tests, made in the same way as in all suites.
 #[cfg(test)]
 #[allow(
     dead_code,

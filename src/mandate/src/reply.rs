@@ -1,18 +1,18 @@
-//! Refusals: the contract's codes, and the one table from a code to what the
-//! client is answered over HTTP and gRPC.
+//! Refusals: the contract's codes, and one table from each code to the reply over HTTP
+//! and gRPC.
 
 use std::borrow::Cow;
 
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
-    /// The path cannot be matched safely, or no resource was chosen.
+    /// The path cannot be matched safely, or no resource can be chosen.
     InvalidRequest,
     /// No bearer credential.
     MissingToken,
     /// The credential is not an acceptable mandate.
     InvalidToken,
-    /// The mandate is of another zone.
+    /// The mandate is from another zone.
     InvalidZone,
     /// A required scope is missing.
     InsufficientScope,
@@ -20,9 +20,9 @@ pub enum ErrorCode {
     SessionRequired,
     /// The route needs delegated authority.
     DelegationRequired,
-    /// A required application is no hop of the delegation chain.
+    /// A required application is not a hop of the delegation chain.
     ChainMismatch,
-    /// Delegated through too many hops.
+    /// The mandate was delegated through too many hops.
     HopCountExceeded,
     /// One of the mandate's anchors is revoked.
     SessionRevoked,
@@ -115,8 +115,8 @@ impl ErrorCode {
     }
 }
 
-/// A refused request: the code, and what was wrong in words that never hold
-/// the token or a value from it.
+/// A refused request: the code, and a description that never contains the token or a
+/// value from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     code: ErrorCode,
@@ -136,7 +136,7 @@ impl Refusal {
         }
     }
 
-    /// The same with a hint of its own.
+    /// The same refusal with a special hint.
     pub(crate) fn with_hint(self, hint: &'static str) -> Self {
         Refusal { hint, ..self }
     }
@@ -162,8 +162,8 @@ impl Refusal {
             ErrorCode::InsufficientScope,
             format!("Missing required scope: {missing}"),
         );
-        // RFC 6750 section 3: scope-token characters only, or the attribute would
-        // break out of its quotes.
+        // RFC 6750 section 3 allows only these characters. Others could end the quoted
+        // attribute.
         let token = |s: &String| {
             s.bytes()
                 .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
@@ -191,18 +191,18 @@ impl Refusal {
     }
 }
 
-/// How the client wants to be answered.
+/// The format of the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyFormat {
     /// JSON over HTTP.
     Http,
-    /// A gRPC status: the proxy turns the body into `grpc-message`, so the
-    /// body is words.
+    /// A gRPC status. The proxy turns the body into `grpc-message`, so the body is plain
+    /// text.
     Grpc,
 }
 
 impl ReplyFormat {
-    /// By the request's `content-type`. gRPC-Web clients read plain HTTP errors.
+    /// Chooses by the request's `content-type`. gRPC-Web clients read plain HTTP errors.
     pub fn for_content_type(content_type: Option<&[u8]>) -> Self {
         let grpc = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
         match grpc {
@@ -212,12 +212,12 @@ impl ReplyFormat {
     }
 }
 
-/// What the client is sent.
+/// The reply to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// gRPC status code, used where the request was gRPC.
+    /// gRPC status code, used if the request was gRPC.
     pub grpc_status: u8,
     /// Response headers, names in lower case.
     pub headers: Vec<(&'static str, String)>,
@@ -226,7 +226,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply to a refusal (contract: body, `WWW-Authenticate`, `Retry-After`).
+    /// The reply to a refusal (contract, "Order of checks").
     pub fn new(refusal: &Refusal, format: ReplyFormat) -> Self {
         let code = refusal.code;
         let mut headers = vec![("cache-control", "no-store".to_owned())];
@@ -244,7 +244,7 @@ impl Reply {
                     error_description: &refusal.description,
                     error_hint: refusal.hint,
                 };
-                // Three texts: there is nothing in them that could not be written.
+                // Three strings can always be serialized.
                 serde_json::to_string(&body).unwrap_or_default()
             }
             ReplyFormat::Grpc => format!("{}: {}", code.as_str(), refusal.description),

@@ -1,7 +1,7 @@
-//! What is read of a request before its mandate is.
+//! The parts of a request that are read before its mandate.
 
-/// What of a request is read before its mandate is. All of it is the client's word,
-/// as it was received: before reserved headers are removed.
+/// The parts of a request that are read before its mandate, as they were received, before
+/// reserved headers are removed. The client controls all of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestView<'t> {
     /// The method (`:method`).

@@ -1,7 +1,7 @@
-//! How small records stand in the host's shared data: a magic with the format's
-//! version, 64-bit little-endian numbers, further bytes, and a CRC-32 of all
-//! that. Any plugin under the same `vm_id` can write there, and a write can be
-//! of another version of this filter: what does not fit exactly is nothing.
+//! The format of small records in the host's shared data: a magic with the format's
+//! version, 64-bit little-endian numbers, further bytes, and a CRC-32 over all of it. Any
+//! plugin with the same `vm_id` can write there, and another version of this filter may
+//! have written the value. So a value that does not match exactly counts as absent.
 
 /// The record as bytes.
 pub(crate) fn encode(magic: [u8; 4], numbers: &[u64], rest: &[u8]) -> Vec<u8> {
@@ -17,8 +17,8 @@ pub(crate) fn encode(magic: [u8; 4], numbers: &[u64], rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The numbers and the further bytes of a record. `None` for anything that
-/// [`encode`] did not write with this magic and as many numbers.
+/// The numbers and the further bytes of a record. `None` for anything that [`encode`] did
+/// not write with this magic and this many numbers.
 pub(crate) fn decode<const N: usize>(magic: [u8; 4], bytes: &[u8]) -> Option<([u64; N], &[u8])> {
     let (body, sum) = bytes.split_last_chunk::<4>()?;
     let (numbers, rest) = body

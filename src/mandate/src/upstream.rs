@@ -1,5 +1,5 @@
-//! What the upstream is sent: which headers are the filter's alone, which carry
-//! the principal, and what is taken away (contract, "Headers of the edge").
+//! What the upstream gets: which headers only the filter may set, which headers carry the
+//! principal, and what is removed (contract, "Headers of the edge").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use crate::config::{Forward, Gate, PrincipalClaim};
 use crate::header_names::{MAX_VALUE_BYTES, RESERVED_PREFIX};
 use crate::token::claims::{Claims, Shape};
 
-/// What is done to the headers of a request.
+/// How the headers of a request are changed.
 #[derive(Debug, Clone)]
 pub struct Forwarding {
     headers: Vec<(String, PrincipalClaim)>,
-    /// Those of the names that are not reserved by their prefix, folded.
+    /// The reserved names that do not have the reserved prefix, folded.
     reserved: Vec<Vec<u8>>,
     keeps_mandate: bool,
     variables: Vec<(String, PrincipalClaim)>,
@@ -42,10 +42,10 @@ fn listed(claims: &BTreeMap<String, PrincipalClaim>) -> Vec<(String, PrincipalCl
         .collect()
 }
 
-/// A principal header: its name, and its value unless that cannot be sent.
+/// A principal header: its name, and its value, or none if the value cannot be sent.
 pub type PrincipalHeader<'a> = (&'a str, Option<Cow<'a, str>>);
 
-/// A name as upstreams may fold it.
+/// A name in the form to which upstreams may fold it.
 fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
     name.iter().map(|b| {
         if b.is_ascii_alphanumeric() {
@@ -59,9 +59,8 @@ fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
 impl Forwarding {
     /// Whether an incoming header is removed before the upstream sees it.
     ///
-    /// Upstreams fold names: `X_Caracal_Sub` and `x.caracal.sub` reach a CGI
-    /// program as the same variable as `x-caracal-sub`. So case and every
-    /// punctuation count for nothing here.
+    /// Upstreams fold names: a CGI program gets `X_Caracal_Sub`, `x.caracal.sub` and
+    /// `x-caracal-sub` as the same variable. So case and punctuation are ignored here.
     pub fn is_reserved(&self, name: &[u8]) -> bool {
         let beginning = name.get(..RESERVED_PREFIX.len());
         beginning.is_some_and(|start| folded(start).eq(RESERVED_PREFIX.iter().copied()))
@@ -76,8 +75,8 @@ impl Forwarding {
         self.keeps_mandate
     }
 
-    /// The headers for a principal. A header whose claim is absent is not there;
-    /// one whose value cannot be sent has `None`, to be counted.
+    /// The headers for a principal. A header is left out if its claim is absent. If its
+    /// value cannot be sent it has `None`, so that it can be counted.
     pub fn principal<'a>(
         &'a self,
         claims: &'a Claims,
@@ -88,8 +87,8 @@ impl Forwarding {
         })
     }
 
-    /// The variables for a principal: each has its claim's value, or none where that is
-    /// absent or cannot be sent.
+    /// The variables for a principal. Each has its claim's value, or none if the claim is
+    /// absent or its value cannot be sent.
     pub fn variables<'a>(
         &'a self,
         claims: &'a Claims,
@@ -100,7 +99,7 @@ impl Forwarding {
         })
     }
 
-    /// The variable that opens the way to the upstream.
+    /// The variable that is the gate to the upstream.
     pub fn gate(&self) -> Option<&Gate> {
         self.gate.as_ref()
     }
@@ -131,16 +130,16 @@ fn text(claim: &Shape<Option<String>>) -> Option<Cow<'_, str>> {
 }
 
 fn number(claim: &Shape<Option<u64>>) -> Option<Cow<'_, str>> {
-    // Most mandates are one or two hops long, which needs no allocation.
+    // Most mandates have one or two hops, so the usual case needs no allocation.
     const SMALL: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
     let number = claim.as_ref().ok().copied().flatten()?;
     let small = usize::try_from(number).ok().and_then(|n| SMALL.get(n));
     Some(small.map_or_else(|| number.to_string().into(), |text| Cow::from(*text)))
 }
 
-/// Visible ASCII with spaces inside, bounded: nothing that ends a header line or
-/// reads differently in another character set. A signed claim can still be
-/// somebody's chosen name.
+/// Visible ASCII with spaces inside, bounded. It contains nothing that ends a header line
+/// or reads differently in another character set: a signed claim may be a name that
+/// somebody chose.
 pub fn is_sendable(value: &str) -> bool {
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_graphic());
     value.len() <= MAX_VALUE_BYTES
@@ -149,8 +148,8 @@ pub fn is_sendable(value: &str) -> bool {
         && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
-/// A `baggage` value (W3C Baggage) without its `caracal.*` entries: `None` when
-/// there is nothing to remove, an empty value when nothing stays.
+/// A `baggage` value (W3C Baggage) without its `caracal.*` entries. `None` if there is
+/// nothing to remove; an empty value if nothing is left.
 pub fn without_caracal_baggage(value: &[u8]) -> Option<Vec<u8>> {
     let is_ours = |entry: &&[u8]| {
         entry

@@ -1,4 +1,4 @@
-//! The conformance vectors, put to the core natively: every row of the contract, in
+//! The conformance vectors, run against the core natively: every row of the contract, in
 //! seconds.
 
 #![allow(
@@ -77,7 +77,7 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
             match verifier.decide(&credential, context, &mut cache) {
                 Verdict::Admitted(_) => Traced::Admitted,
                 Verdict::Refused(refusal, _) => Traced::Refused(refusal),
-                // Another fetch brings the same answer, so this is the last word.
+                // Another fetch brings the same answer, so this is the final verdict.
                 Verdict::NeedsKeySet(Missing::KeySet) => {
                     Traced::Refused(Refusal::unavailable("The zone's key set cannot be fetched"))
                 }
@@ -99,8 +99,8 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
     report.add(case, &observed);
 }
 
-/// What is wrong with an explanation: another verdict than the decision's, or checks
-/// that say another thing.
+/// What is wrong with an explanation: its verdict differs from the decision's, or its
+/// checks contradict it.
 fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
     if trace.verdict != *verdict {
         return Some(format!("explained as {:?}", trace.verdict));
@@ -143,7 +143,7 @@ fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
     }
 }
 
-/// The rows of the contract that answer a code.
+/// The rows of the contract that answer with a code.
 fn rows(code: ErrorCode) -> &'static [u8] {
     match code {
         ErrorCode::InvalidRequest => &[0],
@@ -161,7 +161,7 @@ fn rows(code: ErrorCode) -> &'static [u8] {
     }
 }
 
-/// A file's revocation state; without one nothing is revoked.
+/// A file's revocation state. Without one, nothing is revoked.
 struct View<'a> {
     state: Option<&'a Revocation>,
     zone: &'a str,

@@ -108,10 +108,10 @@ fn options_are_those_of_the_schema() {
             value => format!("`{value}`"),
         };
         let described = property["description"].as_str().unwrap_or_default();
-        let described = match (described, name.rsplit('.').next()) {
-            ("", Some("require_agent")) => "An older name of `require_session`.",
-            ("", Some("expected_zone_id")) => "An older name of `zone_id`.",
-            (described, _) => described,
+        let described = match name.rsplit('.').next() {
+            Some("require_agent") => "An older name of `require_session`.",
+            Some("expected_zone_id") => "An older name of `zone_id`.",
+            _ => described,
         };
         let meaning = cell(described);
         writeln!(

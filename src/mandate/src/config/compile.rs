@@ -1,4 +1,4 @@
-//! What a configuration puts in force: its resources, each with its rules.
+//! Turns a configuration into what is in force: its resources, each with its rules.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::routing::resources::{self, Resources};
 use crate::routing::routes::{self, Requirements, Rules};
 
 impl Configuration {
-    /// The resources that the configuration puts in force, each with its rules. It
-    /// names them itself, or there is one: the `audience`.
+    /// The resources in force, each with its rules. The configuration names them, or
+    /// there is one resource, the `audience`.
     pub fn in_force(&self) -> Resources {
         if let Some(audience) = &self.audience {
             let rules = rules(&self.requirements, &self.routes, &self.exclude);
@@ -29,7 +29,7 @@ impl Configuration {
     }
 }
 
-/// The reader has checked them.
+/// The hosts were checked when the configuration was read.
 fn hosts(names: &[String]) -> Vec<HostName> {
     names
         .iter()

@@ -1,8 +1,10 @@
-//! What tells one configuration from another in a log, and nothing of its secrets.
+//! A digest that tells one configuration from another in a log, without revealing its
+//! secrets.
 
-/// A short digest of a document that was read without an error, without what
-/// `revocation.token` says: who knows the rest could confirm a guess at it. The member's
-/// name may be written with escapes, so the text behind any such name is left out too.
+/// A short digest of a document that was read without an error. It leaves out the value
+/// of `revocation.token`: otherwise somebody who knows the rest could confirm a guess at
+/// the token. The member's name may be written with escapes, so the text after any such
+/// name is left out too.
 #[must_use]
 pub fn digest(document: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
@@ -20,7 +22,7 @@ pub fn digest(document: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// The next text with its quotes, and what stands before and behind it.
+/// The next text with its quotes, and the bytes before and after it.
 fn next_text(document: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let start = document.iter().position(|byte| *byte == b'"')?;
     let (before, from) = document.split_at_checked(start)?;
@@ -56,7 +58,7 @@ mod tests {
             assert_ne!(with("secret-1", "z"), with("secret-1", "y"), "{name}");
         }
         assert_ne!(of(r#""upstream":"a""#, "z"), of(r#""upstream":"b""#, "z"));
-        // A text that only reads like the name is none.
+        // A name that only looks like `token` is not left out.
         assert_ne!(
             digest(br#"{"a":"token","b":"x"}"#),
             digest(br#"{"a":"token","b":"y"}"#)

@@ -1,11 +1,11 @@
-//! The filter's configuration: one JSON object, the proxy's plugin
-//! configuration (design, "Interfaces others rely on").
+//! The filter's configuration: one JSON object, the proxy's plugin configuration
+//! (docs/reference/options.md).
 //!
-//! `model` is what the object says, with the defaults filled in, and what the JSON Schema
-//! is generated from; `rules` is its part about resources and routes, `bounds` the limits
-//! of every value. `reader` walks a JSON tree and collects every error with its key's path.
-//! `parse` and its kin read a document into the model; `compile` makes of it the rules in
-//! force; `digest` names a document in the log.
+//! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
+//! generated from them. `rules` is the part about resources and routes, and `bounds` has
+//! the limits of every value. `reader` walks a JSON tree and collects every error with
+//! its key's path. The `parse` modules read a document into the model. `compile` turns
+//! the model into the rules in force. `digest` names a document in the log.
 
 mod bounds;
 mod compile;

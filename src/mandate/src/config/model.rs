@@ -19,17 +19,16 @@ use defaults::*;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
-    /// URL of the STS that issues the mandates, compared with `iss` byte for
-    /// byte. https, but for loopback hosts. Default: the environment's
+    /// URL of the STS that issues the mandates. It must equal `iss` byte for byte, and
+    /// must be https, except on loopback hosts. Default: the environment's
     /// CARACAL_STS_URL without trailing slashes.
     #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
     pub issuer: String,
-    /// The zone whose mandates are accepted (also `expected_zone_id`). Default:
-    /// the environment's CARACAL_ZONE_ID.
+    /// The zone whose mandates are accepted. Default: the environment's CARACAL_ZONE_ID.
     #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
     pub zone_id: String,
-    /// Identifier of the protected resource, which a mandate's `aud` must be.
-    /// Required, unless `resources` stands in its place.
+    /// Identifier of the protected resource, which must be in a mandate's `aud`.
+    /// Required, unless `resources` is used instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub audience: Option<String>,
@@ -39,19 +38,20 @@ pub struct Configuration {
     pub revocation: Revocation,
     #[serde(flatten)]
     #[cfg_attr(feature = "schema", schemars(with = "Overrides"))]
-    /// What every route of every resource requires, unless they say otherwise.
+    /// What every route of every resource requires, unless the route or the resource says
+    /// otherwise.
     pub requirements: Requirements,
     /// Path prefix to what is different under it. The longest matching prefix wins.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_ROUTES)))]
     pub routes: BTreeMap<String, RouteOverrides>,
-    /// Path prefixes that pass without verification; they win over `routes`.
+    /// Path prefixes that pass without verification. They win over `routes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
     pub exclude: Vec<String>,
-    /// Resource identifier to what is particular to it, where one listener has
-    /// several. In place of `audience`, `routes` and `exclude`; the requirements
-    /// outside are what each resource requires unless it says otherwise.
+    /// Resource identifier to the settings of that resource, if one listener has several.
+    /// It replaces `audience`, `routes` and `exclude`. Each resource inherits the
+    /// requirements of the top level, unless it replaces them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1, "maxProperties" = MAX_RESOURCES)))]
     pub resources: BTreeMap<String, Resource>,
@@ -61,20 +61,20 @@ pub struct Configuration {
     /// Signature algorithms accepted.
     #[cfg_attr(feature = "schema", schemars(default = "default_algorithms", length(min = 1), extend("uniqueItems" = true)))]
     pub algorithms: Vec<Algorithm>,
-    /// How far clocks may differ, in seconds, when `iat` and `nbf` are judged.
+    /// How far clocks may differ, in seconds, when `iat` and `nbf` are checked.
     #[cfg_attr(feature = "schema", schemars(default = "default_clock_skew", range(min = CLOCK_SKEW_S.min, max = CLOCK_SKEW_S.max)))]
     pub clock_skew_s: u64,
     /// Accepts an `http` issuer that is not on a loopback host.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub allow_insecure_issuer: bool,
-    /// Bounds on what one proxy worker spends.
+    /// Limits on what one proxy worker uses.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Limits,
-    /// What the upstream is sent.
+    /// What the upstream gets.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub forward: Forward,
-    /// Whether the decision and who it was about are left in the filter state, for
-    /// access logs. Default: true on Envoy, which alone has one.
+    /// Whether the filter writes the decision and the principal to the filter state, for
+    /// access logs. Default: true on Envoy; the other proxies have no filter state.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub filter_state: bool,
 }
@@ -84,17 +84,18 @@ pub struct Configuration {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Jwks {
-    /// The proxy's name for the STS: on Envoy a cluster, elsewhere `host:port`, which
+    /// The proxy's name for the STS: on Envoy a cluster, on the others `host:port`, which
     /// is called over TLS if the issuer is https.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
     /// Longest wait for an answer of the STS, in milliseconds.
     #[cfg_attr(feature = "schema", schemars(default = "default_jwks_timeout", range(min = JWKS_TIMEOUT_MS.min, max = JWKS_TIMEOUT_MS.max)))]
     pub timeout_ms: u64,
-    /// How long a key set lives, in seconds; it is refreshed at about 80 % of that.
+    /// How long a key set is fresh, in seconds. It is refreshed after about 80 % of that
+    /// time.
     #[cfg_attr(feature = "schema", schemars(default = "default_jwks_ttl", range(min = JWKS_TTL_S.min, max = JWKS_TTL_S.max)))]
     pub ttl_s: u64,
-    /// How much longer, in seconds, a key set that cannot be refreshed is used.
+    /// How much longer, in seconds, a key set is used if it cannot be refreshed.
     #[cfg_attr(feature = "schema", schemars(default = "default_jwks_max_stale", range(min = JWKS_MAX_STALE_S.min, max = JWKS_MAX_STALE_S.max)))]
     pub max_stale_s: u64,
 }
@@ -106,16 +107,16 @@ pub struct Jwks {
 pub enum Revocation {
     /// Revocation is not checked: a mandate is accepted until it expires.
     Disabled(Disabled),
-    /// The companion is asked.
+    /// The companion says what is revoked.
     Feed(Feed),
 }
 
-/// The one word that stands in place of a feed.
+/// The one word that can be used instead of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Disabled {
-    /// Said explicitly, and logged at every start.
+    /// The configuration says so explicitly, and every start logs it.
     Disabled,
 }
 
@@ -124,29 +125,29 @@ pub enum Disabled {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
-    /// The proxy's name for the companion: on Envoy a cluster, elsewhere `host:port`.
+    /// The proxy's name for the companion: on Envoy a cluster, on the others `host:port`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
-    /// Whether the companion is called over TLS. Not on Envoy, where the cluster says
-    /// so. Default: true, but for an upstream on a loopback address.
+    /// Whether the companion is called over TLS. Not on Envoy, where the cluster decides.
+    /// Default: true, except for an upstream on a loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<bool>,
     /// The companion's bearer token. Default: the environment's
     /// `CARACAL_FEED_TOKEN`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// How old, in seconds, the state may be that is decided by, counted from when
-    /// the companion last had everything that Redis has; then 503.
+    /// How old, in seconds, the revocation state may be. The age counts from when the
+    /// companion last had everything that Redis has. Older: 503.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_staleness", range(min = MAX_STALENESS_S.min, max = MAX_STALENESS_S.max)))]
     pub max_staleness_s: u64,
-    /// Longest time between two polls of the companion, in milliseconds. News come
-    /// at once, whatever this is; but on APISIX, where the companion is asked about a
-    /// mandate whose last answer is older than this.
+    /// Longest time between two polls of the companion, in milliseconds. New revocations
+    /// arrive at once, whatever this value is. On APISIX: how long the companion's answer
+    /// about a mandate is used before it is asked again.
     #[cfg_attr(feature = "schema", schemars(default = "default_poll_interval", range(min = POLL_INTERVAL_MS.min, max = POLL_INTERVAL_MS.max)))]
     pub poll_interval_ms: u64,
 }
 
-/// A text that is shown nowhere.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Secret(
@@ -158,7 +159,7 @@ impl Secret {
         Secret(text)
     }
 
-    /// The text, to be sent to whom it authenticates to.
+    /// The text, to send it to the server that it authenticates to.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -197,13 +198,13 @@ impl Host {
         ("apisix", Host::Apisix),
     ];
 
-    /// Whether it is nginx underneath.
+    /// Whether the proxy runs in nginx.
     pub fn is_nginx(self) -> bool {
         self != Host::Envoy
     }
 }
 
-/// Bounds on what one proxy worker spends.
+/// Limits on what one proxy worker uses.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -211,8 +212,8 @@ pub struct Limits {
     /// Longest token accepted, in bytes.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_token_bytes", range(min = MAX_TOKEN_BYTES.min, max = MAX_TOKEN_BYTES.max)))]
     pub max_token_bytes: u64,
-    /// Most requests that wait for the key set in one worker; the next gets 503. Not
-    /// on Kong, where none waits.
+    /// Most requests that wait for the key set in one worker; the next gets 503. Not on
+    /// Kong, where no request waits.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_paused", range(min = MAX_PAUSED.min, max = MAX_PAUSED.max)))]
     pub max_paused: u64,
     /// Longest wait for the key set, in milliseconds; then 503. Envoy only.
@@ -221,13 +222,13 @@ pub struct Limits {
     /// Most verified mandates that one worker remembers; 0 remembers none.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_cached_mandates", range(min = MAX_CACHED_MANDATES.min, max = MAX_CACHED_MANDATES.max)))]
     pub max_cached_mandates: u64,
-    /// Most revoked anchors that are held; beyond it everything that needs them
-    /// is refused with 503.
+    /// Most revoked anchors that are held. With more, every request that needs the
+    /// revocation state gets 503.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_anchors", range(min = MAX_ANCHORS.min, max = MAX_ANCHORS.max)))]
     pub max_anchors: u64,
-    /// Longest life of a mandate (`exp - iat`), in seconds; one that lives longer is
-    /// refused. Revoked anchors are then held no longer than that and twice
-    /// `clock_skew_s`. Default: no limit.
+    /// Longest life of a mandate (`exp - iat`), in seconds. A mandate with a longer life
+    /// is refused. Revoked anchors are then held for this time and twice `clock_skew_s`.
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = MAX_LIFETIME_S.min, max = MAX_LIFETIME_S.max)))]
     pub max_lifetime_s: Option<u64>,
@@ -246,33 +247,33 @@ impl Default for Limits {
     }
 }
 
-/// What the upstream is sent.
+/// What the upstream gets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Forward {
-    /// Whether the upstream gets the mandate. False also drops `caracal.*`
-    /// entries from `baggage`.
+    /// Whether the upstream gets the mandate. If false, `caracal.*` entries of `baggage`
+    /// are dropped too.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub authorization: bool,
-    /// Header name to the claim it carries. Replaces the default list; the names
-    /// are stripped from every incoming request.
+    /// Header name to the claim it carries. Replaces the default list. These headers are
+    /// removed from every incoming request.
     #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
     pub headers: BTreeMap<String, PrincipalClaim>,
-    /// nginx variable, without its `$`, to the claim it carries (Kong only). Each has
-    /// to be declared: `set $name "";`.
+    /// nginx variable, without its `$`, to the claim it carries (Kong only). Declare each
+    /// variable: `set $name "";`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_FORWARDED)))]
     pub variables: BTreeMap<String, PrincipalClaim>,
-    /// The variable that opens the way to the upstream (Kong and APISIX).
+    /// The variable that is the gate to the upstream (Kong and APISIX).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
 }
 
-/// An nginx variable that is set for an admitted or excluded request only. On Kong it
-/// names the upstream: `set $gate deny;` and `proxy_pass http://$gate;` refuse every
-/// other request, whatever else a location says. On APISIX a plugin behind the filter
-/// refuses unless it has this value.
+/// An nginx variable that the filter sets only for an admitted or excluded request. On
+/// Kong it names the upstream: `set $gate deny;` and `proxy_pass http://$gate;` refuse
+/// every other request, whatever else a location contains. On APISIX a plugin after the
+/// filter refuses unless the variable has this value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -280,8 +281,9 @@ pub struct Gate {
     /// The variable, without its `$`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub variable: String,
-    /// What it is set to: on Kong the name of an `upstream` block, or `host:port`; on
-    /// APISIX what the plugin behind the filter looks for, `open` say.
+    /// The value that opens the gate: on Kong the name of an `upstream` block, or
+    /// `host:port`; on APISIX the value that the plugin after the filter looks for, such
+    /// as `open`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
 }
@@ -345,8 +347,7 @@ impl PrincipalClaim {
     ];
 }
 
-/// Headers to the upstream unless `forward.headers` says otherwise (design,
-/// "Headers to the upstream").
+/// Headers to the upstream unless `forward.headers` replaces them.
 pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
     ("x-caracal-sub", PrincipalClaim::Sub),
     ("x-caracal-client-id", PrincipalClaim::ClientId),
@@ -361,7 +362,7 @@ pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
     ("x-caracal-hop-count", PrincipalClaim::HopCount),
 ];
 
-/// Defaults by function, as schemars asks for them.
+/// Defaults as functions, because schemars needs functions.
 #[cfg(feature = "schema")]
 mod defaults {
     use super::*;

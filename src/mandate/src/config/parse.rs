@@ -20,11 +20,11 @@ use crate::routing::routes::Requirements;
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 impl Configuration {
-    /// Reads a filter configuration. `environment` gives the variables
-    /// `CARACAL_STS_URL`, `CARACAL_ZONE_ID` and `CARACAL_FEED_TOKEN` where the document is silent.
+    /// Reads a filter configuration. `environment` gives the variables `CARACAL_STS_URL`,
+    /// `CARACAL_ZONE_ID` and `CARACAL_FEED_TOKEN`, which are used for values that the
+    /// document does not have.
     ///
-    /// # Errors
-    /// Every error in the document, in its order, each with its key's path.
+    /// # Errors Every error in the document, in its order, each with its key's path.
     pub fn from_json(
         document: &[u8],
         environment: &dyn Fn(&str) -> Option<String>,
@@ -92,7 +92,7 @@ fn read(
     object: Object<'_, '_, '_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Configuration> {
-    // Every key is read before anything is missed, so that all errors are found.
+    // Reads every key before it reports a missing one, so that all errors are found.
     let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
     let named = parse_host::host(&object);
     let host = named.unwrap_or(Host::Envoy);
@@ -167,7 +167,7 @@ fn issuer(
         };
     match values::issuer(&value, allow_insecure) {
         Ok(()) => Some(value),
-        // What may hold a password is not repeated.
+        // An error must not repeat a URL that may contain a password.
         Err(problem) if value.contains('@') => object.fail("issuer", problem),
         Err(problem) => object.fail("issuer", format!("{} {problem}", quoted(&value))),
     }

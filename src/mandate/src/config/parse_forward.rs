@@ -1,4 +1,5 @@
-//! What a configuration forwards of a mandate: names, each with the claim it carries.
+//! Reads what a configuration forwards of a mandate: names, each with the claim it
+//! carries.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use super::bounds::MAX_FORWARDED;
 use super::model::PrincipalClaim;
 use super::reader::{At, quoted};
 
-/// What carries the principal, by a name that a rule is asked about.
+/// Reads names with their claims. `rule` checks each name.
 pub(super) fn forwarded(
     at: &At<'_, '_, '_>,
     check: fn(&str) -> Result<(), String>,

@@ -1,5 +1,5 @@
-//! What a configuration may say on which proxy. What a host can't do is an error
-//! there (design, "Interfaces others rely on").
+//! Reads the options that depend on the proxy. An option that the proxy cannot do is an
+//! error.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host, max_paused: u64) {
     }
 }
 
-/// The variables of nginx that are set, and the one that opens the way.
+/// The nginx variables that are set, and the gate.
 pub(super) fn forward(
     object: &Object<'_, '_, '_>,
     host: Host,

@@ -11,7 +11,7 @@ use super::values;
 use crate::routing::authority::HostName;
 use crate::token::claims::TokenUse;
 
-/// Which resources are protected: one without a name, or those that are named.
+/// The protected resources: one without a name, or several with names.
 #[derive(Default)]
 pub(super) struct Protected {
     pub(super) audience: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Protected {
     pub(super) resources: BTreeMap<String, Resource>,
 }
 
-/// What the document says of resources. `None` when `resources` cannot be read.
+/// Reads the resources. `None` if `resources` cannot be read.
 pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
     let Some(at) = object.get("resources") else {
         return (!object.has("resources")).then(|| without_names(object));
@@ -94,7 +94,8 @@ fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
         let resource = resource(&object, id, &mut hosts);
         object.finish();
         let audience = resource.audience_of(id);
-        // By one mandate, a client could choose whichever asks for less.
+        // If two resources had one audience, a client with one mandate could choose the
+        // resource that requires less.
         let same = |(other, known): &(&String, &Resource)| known.audience_of(other) == audience;
         if let Some((other, _)) = resources.iter().find(same) {
             at.fail::<()>(format!(
@@ -108,8 +109,8 @@ fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
     Some(resources)
 }
 
-/// Whoever names a resource gets what it excludes, without a mandate. Among resources
-/// that any host may ask for, that must gain nothing.
+/// Whoever names a resource gets its exclusions, without a mandate. So all resources
+/// without hosts must have the same exclusions, or a client could choose.
 fn exclusions(at: &At<'_, '_, '_>, resources: &BTreeMap<String, Resource>) {
     let cut = |prefix: &String| prefix.trim_end_matches('/').to_owned();
     let anywhere = resources.iter().filter(|(_, one)| one.hosts.is_none());
@@ -148,7 +149,7 @@ fn resource<'v>(
     }
 }
 
-/// The hosts of a resource; `known` are those of all resources so far.
+/// The hosts of a resource. `known` has the hosts of all resources so far.
 fn own_hosts<'v>(
     at: &At<'v, '_, '_>,
     id: &'v str,
@@ -175,7 +176,7 @@ fn own_hosts<'v>(
     Some(hosts)
 }
 
-/// The requirements that stand in an object.
+/// The requirements in an object.
 pub(super) fn overrides(object: &Object<'_, '_, '_>) -> Overrides {
     let strings = |name| object.get(name).and_then(|at: At<'_, '_, '_>| at.strings());
     Overrides {
@@ -265,7 +266,7 @@ fn exclude(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
     Some(prefixes.0)
 }
 
-/// Prefixes met so far, to find two that are the same without a trailing `/`.
+/// The prefixes so far, to find two that are equal without a trailing `/`.
 #[derive(Default)]
 struct Prefixes(Vec<String>);
 

@@ -1,5 +1,5 @@
-//! Walks a JSON tree and collects every error, each with its key's path, so that
-//! an operator mends a configuration in one go.
+//! Walks a JSON tree and collects every error, each with its key's path, so that an
+//! operator can fix a configuration in one go.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,12 +26,13 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Most errors that are kept: a hostile or generated document has no use for more.
+/// Most errors that are kept. Nobody reads more, and a hostile document could have any
+/// number.
 const MAX_ERRORS: usize = 100;
-/// Longest piece of a key's name or value that an error repeats, in characters.
+/// Longest part of a key's name or value that an error repeats, in characters.
 const MAX_ECHO: usize = 80;
 
-/// Where errors go.
+/// Collects the errors.
 #[derive(Debug, Default)]
 pub(super) struct Errors(RefCell<Vec<ConfigError>>);
 
@@ -52,7 +53,7 @@ impl Errors {
     }
 }
 
-/// Text from the document, cut and quoted for an error.
+/// Text from the document, shortened and quoted for an error.
 pub(super) fn quoted(text: &str) -> String {
     let mut cut: String = text.chars().take(MAX_ECHO).collect();
     if cut.len() < text.len() {
@@ -134,7 +135,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
         Some(items.iter().enumerate().map(at).collect())
     }
 
-    /// A list of strings, none empty, none twice.
+    /// A list of strings, without empty ones and duplicates.
     pub(super) fn strings(&self) -> Option<Vec<String>> {
         let mut strings: Vec<String> = Vec::new();
         let items = self.list(MAX_LIST)?;
@@ -149,7 +150,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
         (strings.len() == items.len()).then_some(strings)
     }
 
-    /// The entries of an object whose names are the operator's, none twice.
+    /// The entries of an object whose names the operator chooses, without duplicates.
     pub(super) fn entries(&self, max: usize) -> Option<Vec<(&'v str, At<'v, 'a, 'e>)>> {
         let Value::Object(members) = self.value else {
             return self.wrong_type("an object");
@@ -176,7 +177,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
         Some(entries)
     }
 
-    /// An object with keys of its own that are all known.
+    /// An object in which only known keys are allowed.
     pub(super) fn object(&self) -> Option<Object<'v, 'a, 'e>> {
         match self.value {
             Value::Object(members) => Some(Object {
@@ -190,7 +191,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
     }
 }
 
-/// An object being read. [`Object::finish`] reports the keys nobody asked for.
+/// An object being read. [`Object::finish`] reports the keys that were not read.
 pub(super) struct Object<'v, 'a, 'e> {
     path: String,
     members: &'v Members<'a>,
@@ -243,7 +244,7 @@ impl<'v, 'a, 'e> Object<'v, 'a, 'e> {
         Some(at)
     }
 
-    /// A key under its name or an older one.
+    /// A key, by its name or an older name.
     pub(super) fn get_either(
         &self,
         name: &'static str,
@@ -257,7 +258,7 @@ impl<'v, 'a, 'e> Object<'v, 'a, 'e> {
         }
     }
 
-    /// A key that has to be there.
+    /// A required key.
     pub(super) fn require(&self, name: &'static str, what: &str) -> Option<At<'v, 'a, 'e>> {
         let at = self.get(name);
         if at.is_none() && !self.has(name) {

@@ -1,6 +1,5 @@
-//! What a configuration says of resources, routes and requirements
-//! (deploy/RULES.md). The doc comments are descriptions in the JSON
-//! Schema.
+//! Resources, routes and requirements of a configuration (deploy/RULES.md). The doc
+//! comments are descriptions in the JSON Schema.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +20,8 @@ pub(super) const MAX_METHODS: usize = 16;
 /// Longest identifier of a resource, in bytes: it is sent as a header.
 pub(super) const MAX_IDENTIFIER: usize = MAX_VALUE_BYTES;
 
-/// Requirements that replace those around them; what is not named stays.
+/// Requirements that replace those of the outer level. A requirement that is not named
+/// stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -37,17 +37,17 @@ pub struct Overrides {
     /// The `use` that a mandate must have. Default: resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required_use: Option<TokenUse>,
-    /// Demands an agent session (also `require_agent`). Default: false.
+    /// Requires an agent session. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_session: Option<bool>,
-    /// Demands delegated authority. Default: false.
+    /// Requires delegated authority. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_delegation: Option<bool>,
     /// Applications that must all be hops of the delegation chain. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_LIST)))]
     pub require_chain_contains: Option<Vec<String>>,
-    /// Most delegation hops; 0 means none at all. Default: 10.
+    /// Most delegation hops; 0 means that none is allowed. Default: 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = MAX_HOP_COUNT.min, max = MAX_HOP_COUNT.max)))]
     pub max_hop_count: Option<u64>,
@@ -61,15 +61,14 @@ pub struct RouteOverrides {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "it would describe the object in the schema")]
     pub requirements: Overrides,
-    /// Method, in upper case, to what is different for it. A method that is not
-    /// listed, HEAD too, needs what the route needs.
+    /// Method, in upper case, to what is different for it. A method that is not listed
+    /// needs what the route needs; this includes HEAD.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_METHODS)))]
     pub methods: BTreeMap<String, Overrides>,
 }
 
-/// A protected resource. What it does not name of the requirements is as outside
-/// `resources`.
+/// A protected resource. Requirements that it does not name are those of the top level.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -85,20 +84,20 @@ pub struct Resource {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_ROUTES)))]
     pub routes: BTreeMap<String, RouteOverrides>,
-    /// Path prefixes that pass without verification; they win over `routes`.
+    /// Path prefixes that pass without verification. They win over `routes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, length(max = MAX_ROUTES)))]
     pub exclude: Vec<String>,
-    /// The hosts that the resource is served at, each as requests name it: with a
-    /// port where the proxy sees one. A request to one of them is for this resource,
-    /// and one to any other host is not. Default: the host does not matter.
+    /// The hosts of the resource, as requests name them: with a port if the proxy sees
+    /// one. A request to one of these hosts is for this resource, and a request to
+    /// another host is not. Default: the host does not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_HOSTS)))]
     pub hosts: Option<Vec<String>>,
 }
 
 impl Overrides {
-    /// What is in force where these replace `base`.
+    /// The requirements in force when these replace parts of `base`.
     pub fn over(&self, base: &Requirements) -> Requirements {
         let list =
             |own: &Option<Vec<String>>, base: &Vec<String>| own.as_ref().unwrap_or(base).clone();
@@ -118,7 +117,7 @@ impl Overrides {
 }
 
 impl Resource {
-    /// Its audience under an identifier.
+    /// The audience of the resource with this identifier.
     pub fn audience_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.audience.as_deref().unwrap_or(id)
     }

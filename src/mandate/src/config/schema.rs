@@ -4,9 +4,9 @@ use super::model::Configuration;
 
 /// The JSON Schema of the configuration (draft 2020-12).
 ///
-/// It says everything that a schema can; prefixes, URLs and header names
-/// have rules that only [`Configuration::from_json`] checks. `issuer` and
-/// `zone_id` are not required, because the environment may give them.
+/// It contains every rule that a schema can express. Only [`Configuration::from_json`]
+/// checks the rules for prefixes, URLs and header names. `issuer` and `zone_id` are not
+/// required, because the environment may give them.
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Configuration).to_value();
     without_null(&mut schema);
@@ -31,7 +31,7 @@ pub fn schema() -> serde_json::Value {
     schema
 }
 
-/// `resources` stands in place of the keys that say the same of one resource.
+/// `resources` excludes the keys that describe a single resource.
 fn one_or_several(schema: &mut serde_json::Value) {
     let has = |name: &str| serde_json::json!({ "required": [name] });
     let one = ["audience", "routes", "exclude"].map(has);
@@ -43,7 +43,7 @@ fn one_or_several(schema: &mut serde_json::Value) {
     }
 }
 
-/// `null` is no value of any key; an absent one is left out.
+/// `null` is not a value of any key. An absent key is left out.
 fn without_null(schema: &mut serde_json::Value) {
     match schema {
         serde_json::Value::Object(members) => {
@@ -64,7 +64,7 @@ fn without_null(schema: &mut serde_json::Value) {
     }
 }
 
-/// Allows an older name for a key, and forbids both at once.
+/// Allows an older name for a key, and forbids to use both.
 fn alias(schema: &mut serde_json::Value, name: &str, older: &str) {
     let Some(schema) = schema.as_object_mut() else {
         return;

@@ -1,11 +1,10 @@
-//! Rules for single values that a type cannot say: URLs, prefixes, header names.
+//! Rules for single values that a type cannot express: URLs, prefixes, header names.
 
 use http::Uri;
 
-/// Checks an issuer: an absolute URL that a JWKS address can be made from.
+/// Checks an issuer: an absolute URL from which the address of the key set can be made.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn issuer(text: &str, allow_insecure: bool) -> Result<(), String> {
     let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     let host = uri.host().filter(|host| !host.is_empty());
@@ -16,7 +15,7 @@ pub(super) fn issuer(text: &str, allow_insecure: bool) -> Result<(), String> {
     if authority.as_str().contains('@') {
         return Err("must not contain user information".to_owned());
     }
-    // A path may hold any other byte to the parser, and is sent as it is.
+    // The parser accepts any other byte in a path, and the path is sent as it is.
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("must be visible ASCII".to_owned());
     }
@@ -44,8 +43,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 /// Checks a path prefix (contract, "Routes").
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn prefix(text: &str) -> Result<(), String> {
     if !text.starts_with('/') {
         return Err("a path prefix must start with /".to_owned());
@@ -69,8 +67,7 @@ pub(super) fn prefix(text: &str) -> Result<(), String> {
 
 /// Checks the identifier of a resource, which requests name in a header.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn identifier(text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() || text.len() > max {
         return Err(format!("an identifier has 1 to {max} bytes"));
@@ -84,8 +81,8 @@ pub(super) fn identifier(text: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// A token (RFC 9110 section 5.6.2). The `http` crate's own check would put 17 KiB of
-/// tables and cases into the filter.
+/// A token (RFC 9110 section 5.6.2). The check of the `http` crate would add 17 KiB to
+/// the filter.
 fn is_token(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.bytes().all(fits)
@@ -93,8 +90,7 @@ fn is_token(text: &str) -> bool {
 
 /// Checks the name of a method (RFC 9110 section 9.1).
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn method(text: &str) -> Result<(), String> {
     if !is_token(text) {
         return Err("is not a method".to_owned());
@@ -105,7 +101,7 @@ pub(super) fn method(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names that a principal header must not have: what the proxy itself acts on.
+/// Headers that the proxy itself acts on. A principal header must not have such a name.
 const FORBIDDEN_HEADERS: [&str; 16] = [
     "authorization",
     "host",
@@ -113,7 +109,7 @@ const FORBIDDEN_HEADERS: [&str; 16] = [
     "content-type",
     "cookie",
     "x-request-id",
-    // RFC 9110 section 7.6.1, hop by hop.
+    // Hop-by-hop headers (RFC 9110 section 7.6.1).
     "connection",
     "proxy-connection",
     "keep-alive",
@@ -128,8 +124,7 @@ const FORBIDDEN_HEADERS: [&str; 16] = [
 
 /// Checks the name of a header to the upstream.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn forward_header(name: &str) -> Result<(), String> {
     if !is_token(name) {
         return Err("is not a header name".to_owned());
@@ -151,10 +146,9 @@ pub(super) fn forward_header(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks an address as nginx hosts take it.
+/// Checks an address in the form that nginx hosts accept.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn address(text: &str) -> Result<(), String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
     let parts = text.rsplit_once(':');
@@ -169,8 +163,7 @@ pub(super) fn address(text: &str) -> Result<(), String> {
 
 /// Checks the name of an nginx variable.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn variable(name: &str) -> Result<(), String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if !name.is_empty() && name.len() <= 64 && name.bytes().all(fits) {
@@ -179,11 +172,10 @@ pub(super) fn variable(name: &str) -> Result<(), String> {
     Err("is no variable: at most 64 lower-case letters, digits and _, without the $".to_owned())
 }
 
-/// Checks a scope that a route requires: the claim is split at U+0020, so one
-/// with white space in it could never be there.
+/// Checks a scope that a route requires. The claim is split at U+0020, so it could never
+/// contain a scope with white space.
 ///
-/// # Errors
-/// What was expected, in words.
+/// # Errors A text that says what was expected.
 pub(super) fn scope(text: &str) -> Result<(), String> {
     if text.chars().any(char::is_whitespace) {
         return Err("a scope must not contain white space; list each scope by itself".to_owned());
@@ -191,10 +183,9 @@ pub(super) fn scope(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks a bearer token of ours (RFC 6750 section 2.1).
+/// Checks the companion's bearer token (RFC 6750 section 2.1).
 ///
-/// # Errors
-/// What was expected, in words that do not repeat it.
+/// # Errors A text that says what was expected and does not repeat the token.
 pub(super) fn bearer_token(text: &str) -> Result<(), String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
     if text.bytes().all(fits) {

@@ -1,6 +1,6 @@
-//! The checks of a mandate whose signature has verified: the contract's rows 3 (its
-//! signed part) to 13, each with a name. There is one list of them: a decision runs
-//! it until the first failure, and an explanation shows every one.
+//! The checks of a mandate whose signature has verified: rows 3 (the signed part) to 13
+//! of the contract, each with a name. There is one list of them. A decision runs it until
+//! the first failure, and an explanation shows all of them.
 
 use super::context::{Context, TokenPolicy};
 use crate::reply::{ErrorCode, Refusal};
@@ -53,8 +53,8 @@ macro_rules! checks {
             }
         }
 
-        /// Runs the checks until one fails. Spelled out, not a loop over the list:
-        /// this is the part of a decision that every request pays for.
+        /// Runs the checks until one fails. This is not a loop over the list, because
+        /// every request pays for this code.
         pub(crate) fn judge(facts: &Facts<'_>) -> Result<(), Stop> {
             $($judge(facts)?;)*
             Ok(())
@@ -67,13 +67,13 @@ checks! {
     3 Issuer = issuer,
     /// `aud` contains the audience.
     3 Audience = audience,
-    /// `exp` is not further back than the clock skew.
+    /// `exp` is not more than the clock skew in the past.
     3 ExpiryWithSkew = expiry_with_skew,
-    /// `iat` is not further ahead than the clock skew.
+    /// `iat` is not more than the clock skew in the future.
     3 IssuedAt = issued_at,
-    /// `nbf` is not further ahead than the clock skew.
+    /// `nbf` is not more than the clock skew in the future.
     3 NotBefore = not_before,
-    /// `exp` is not further after `iat` than `limits.max_lifetime_s`.
+    /// `exp` is not more than `limits.max_lifetime_s` after `iat`.
     3 Lifetime = lifetime,
     /// `use` is the required one.
     3 Use = token_use,
@@ -93,13 +93,13 @@ checks! {
     10 HopCount = hop_count,
     /// The shape of the other optional claims.
     11 OptionalShape = optional_shape,
-    /// `scope` is not empty when it is there.
+    /// `scope` is not empty if it is there.
     11 ScopeNotEmpty = scope_not_empty,
     /// Every required target is there.
     11 Targets = targets,
     /// `exp` is in the future, without leeway.
     12 Expiry = expiry,
-    /// The revocation state can be decided by.
+    /// The revocation state is usable.
     12 RevocationState = revocation_state,
     /// None of the anchors is revoked.
     12 Revocation = revocation,
@@ -115,10 +115,10 @@ fn malformed(why: &InvalidClaim) -> Stop {
     Refusal::invalid_token(why).into()
 }
 
-// Each check is inlined where a decision makes it, which the counts of the suites show:
-// the call would cost more than the comparison. The list calls them for explanations.
+// Each check is inlined in the decision, because a call would cost more than the
+// comparison; the suite `counts` shows it. Explanations call the checks through the list.
 
-/// The latest `iat` and `nbf`.
+/// The latest allowed `iat` and `nbf`.
 fn latest(facts: &Facts<'_>) -> u64 {
     facts.with.now.saturating_add(facts.policy.clock_skew_s)
 }
@@ -139,7 +139,7 @@ fn audience(facts: &Facts<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// `exp > now - skew`, without a difference that could go below zero.
+/// `exp > now - skew`, written without a subtraction, which could underflow.
 #[inline(always)]
 fn expiry_with_skew(facts: &Facts<'_>) -> Result<(), Stop> {
     let skew = facts.policy.clock_skew_s;
@@ -165,8 +165,8 @@ fn not_before(facts: &Facts<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A revoked anchor is forgotten after the longest life of a mandate; one that lives
-/// longer would be admitted again.
+/// A revoked anchor is forgotten after the longest life of a mandate. A mandate that
+/// lives longer would be admitted again.
 #[inline(always)]
 fn lifetime(facts: &Facts<'_>) -> Result<(), Stop> {
     let lives_s = facts.claims.exp.saturating_sub(facts.claims.iat);

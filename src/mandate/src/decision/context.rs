@@ -18,7 +18,7 @@ pub struct Context<'a> {
     pub now: u64,
 }
 
-/// What every mandate is held to, whatever the request is for.
+/// What every mandate must meet, whatever the request is for.
 #[derive(Debug)]
 pub(crate) struct TokenPolicy {
     pub(crate) issuer: String,

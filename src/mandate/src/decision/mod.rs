@@ -1,5 +1,5 @@
 //! The contract's order of checks: the decision on a request, and explanations of one.
-//! This room knows all others; none of them knows it.
+//! This room uses all others, and none of them uses it.
 
 pub mod checks;
 pub mod context;

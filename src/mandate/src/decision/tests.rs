@@ -1,5 +1,5 @@
-//! Decisions on real tokens, over time: what is remembered, what may outlive what, and
-//! what each kind of revocation state does. The vectors have the rows one by one.
+//! Decisions on real tokens, over time: what is remembered, for how long, and what each
+//! kind of revocation state does. The vectors test the single rows.
 
 use std::cell::Cell;
 
@@ -18,7 +18,7 @@ use crate::token::cache::MandateCache;
 
 const NOW: u64 = 1_700_000_000;
 
-/// Real signatures, counted.
+/// Checks real signatures, and counts them.
 #[derive(Default)]
 struct Counted(Cell<u32>);
 
@@ -46,7 +46,7 @@ impl Edge {
         }
     }
 
-    /// What a request with a token asks for, for as long as it waits.
+    /// Screens a request with a token, as an owned value that can wait.
     fn screen(&self, token: &str) -> Credential<'static> {
         let authorization = format!("Bearer {token}").into_bytes();
         let request = RequestView {
@@ -126,7 +126,7 @@ fn without_a_key_set_nothing_is_decided() {
     let credential = edge.screen(&key.mandate(NOW, json!({})));
     let verdict = edge.decide(&credential, None);
     assert!(matches!(verdict, Verdict::NeedsKeySet(Missing::KeySet)));
-    // Neither for one that is known.
+    // Nor for a mandate that is known.
     let keys = keys(&[&key]);
     assert!(is_admitted(&edge.decide(&credential, Some(&keys))));
     let verdict = edge.decide(&credential, None);
@@ -142,13 +142,13 @@ fn a_remembered_mandate_does_not_outlive_its_key() {
     assert!(is_admitted(&edge.judge(&token, &before)));
     let verdict = edge.judge(&token, &gone);
     assert!(matches!(verdict, Verdict::NeedsKeySet(Missing::Key)));
-    // The kid comes back with another key: that one judges.
+    // The kid comes back with another key, which must judge the token.
     let replaced = keys(&[&other]);
     let verdict = edge.judge(&token, &replaced);
     assert_eq!(refused(&verdict), Some(ErrorCode::InvalidToken));
     let both = keys(&[&other, &key]);
     assert!(is_admitted(&edge.judge(&token, &both)));
-    // One by the first set; two in vain; one more was not needed.
+    // One by the first set, two without success, and one more was not needed.
     assert_eq!(edge.verified(), 2);
 }
 
@@ -156,7 +156,7 @@ fn a_remembered_mandate_does_not_outlive_its_key() {
 fn one_that_waited_is_judged_by_the_keys_that_are_there_then() {
     let (mut edge, key) = (Edge::new(), Key::new("k1", 1));
     let token = key.mandate(NOW, json!({}));
-    // All came before any was verified.
+    // All arrived before any was verified.
     let waiting = [
         edge.screen(&token),
         edge.screen(&token),
@@ -170,7 +170,7 @@ fn one_that_waited_is_judged_by_the_keys_that_are_there_then() {
     assert_eq!(refused(&verdict), Some(ErrorCode::InvalidToken));
 }
 
-/// A revocation state as it may be.
+/// A revocation state, in any condition.
 struct State {
     availability: Availability,
     revoked: Vec<AnchorId>,

@@ -1,6 +1,6 @@
-//! The decision: the contract's order of checks, as a pure function with a name
-//! for each outcome. The adapter owns waiting, timeouts and replies; every rule
-//! is in here.
+//! The decision: the contract's order of checks, as a pure function with a name for each
+//! outcome. The filter handles waiting, timeouts and replies. Every rule is in this
+//! crate.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,13 +20,13 @@ use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::{InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::token::mandate::{self, InvalidMandate, Mandate};
 
-/// What can be said of a request without any dependency (rows 0 to 2 and the
-/// unsigned part of row 3).
+/// The result of the checks without any dependency (rows 0 to 2 and the unsigned part of
+/// row 3).
 #[derive(Debug)]
 pub enum Screened<'t> {
     /// Under an excluded prefix: continue unverified.
     Excluded,
-    /// It carries a token that the zone's keys have to judge.
+    /// It carries a token, which needs the zone's keys.
     Credential(Credential<'t>),
 }
 
@@ -38,7 +38,8 @@ pub struct Credential<'t> {
 }
 
 enum Token<'t> {
-    /// Verified before, and its unsigned part read then: it reads the same today.
+    /// A token that was verified before. Its unsigned part was read then, and reads the
+    /// same today.
     Known(Cow<'t, [u8]>, Rc<Mandate>),
     New(UnverifiedMandate),
 }
@@ -54,7 +55,7 @@ impl Credential<'_> {
         self.matched.resource
     }
 
-    /// The same, for longer than the request's headers last.
+    /// The same as an owned value, which outlives the request's headers.
     pub fn into_owned(self) -> Credential<'static> {
         Credential {
             matched: self.matched,
@@ -69,7 +70,7 @@ impl Credential<'_> {
     }
 }
 
-/// Without the token: a debug print must not leak a credential.
+/// Leaves out the token: debug output must not leak a credential.
 impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
@@ -84,7 +85,7 @@ impl std::fmt::Debug for Credential<'_> {
 pub enum Missing {
     /// There is no usable key set.
     KeySet,
-    /// The key set has no key of the token's `kid`.
+    /// The key set has no key with the token's `kid`.
     Key,
 }
 
@@ -93,15 +94,15 @@ pub enum Missing {
 pub enum Verdict {
     /// Continue, for this principal.
     Admitted(Rc<Mandate>),
-    /// Refuse. The mandate is there when it verified and its authority did not do.
+    /// Refuse. The mandate is there if it verified and its authority was not enough.
     Refused(Refusal, Option<Rc<Mandate>>),
-    /// A newer key set may decide otherwise; what to do is the adapter's to know.
+    /// A newer key set may change the decision. The caller knows what to do.
     NeedsKeySet(Missing),
-    /// The mandate is good but for its revocation, and that state is being read.
+    /// The mandate is good, but its revocation state is still being read.
     NeedsRevocations(Rc<Mandate>),
 }
 
-/// Judges requests by one configuration.
+/// Judges requests under one configuration.
 #[derive(Debug)]
 pub struct Verifier {
     pub(crate) policy: TokenPolicy,
@@ -118,11 +119,10 @@ impl From<&Configuration> for Verifier {
 }
 
 impl Verifier {
-    /// Judges what needs no dependency. A token that `cache` knows is not read
+    /// Makes the checks that need no dependency. A token that `cache` knows is not read
     /// again: it was read under the same configuration.
     ///
-    /// # Errors
-    /// 400 or 401, by rows 0, 2 and 3.
+    /// # Errors 400 or 401, by rows 0, 2 and 3.
     pub fn screen<'t>(
         &self,
         request: &RequestView<'t>,
@@ -133,7 +133,8 @@ impl Verifier {
             return Ok(Screened::Excluded);
         }
         let token = bearer_token(request.authorization)?;
-        // Before it is digested: what is too long costs nothing.
+        // Checked before the digest is computed, so that a token that is too long costs
+        // nothing.
         if token.len() > self.policy.max_token_bytes {
             return Err(Refusal::invalid_token(InvalidJws::TooLong));
         }
@@ -160,7 +161,7 @@ impl Verifier {
         UnverifiedMandate::parse(token, limits)
     }
 
-    /// Judges the rest of row 3, and rows 4 to 13.
+    /// Makes the rest of row 3, and rows 4 to 13.
     pub fn decide(
         &self,
         credential: &Credential<'_>,
@@ -181,8 +182,8 @@ impl Verifier {
         }
     }
 
-    /// The verified mandate of a credential: known, if the very key that verified
-    /// it is still in the key set, or verified now.
+    /// The verified mandate of a credential. It is taken from the cache if the key that
+    /// verified it is still in the key set. Otherwise it is verified now.
     fn mandate(
         &self,
         credential: &Credential<'_>,
@@ -195,13 +196,13 @@ impl Verifier {
         let again;
         let token = match &credential.token {
             Token::Known(_, mandate) if mandate.key_is_in(keys) => return Ok(Rc::clone(mandate)),
-            // Its key has gone, or its kid has another one: that one judges.
+            // Its key has gone, or its `kid` has another key now, which must judge it.
             Token::Known(token, _) => {
                 again = self.read(token).map_err(|why| refuse(&why))?;
                 &again
             }
             Token::New(token) => match cache.get(token.as_bytes()) {
-                // It waited, and another request brought the same token meanwhile.
+                // While it waited, another request with the same token was verified.
                 Some(known) if known.key_is_in(keys) => return Ok(Rc::clone(known)),
                 _ => token,
             },
@@ -217,7 +218,7 @@ impl Verifier {
         }
     }
 
-    /// The refusal of a token whose key no fetch has brought.
+    /// The refusal of a token whose key is in no fetched key set.
     pub fn unknown_key() -> Refusal {
         Refusal::invalid_token(InvalidMandate::UnknownKey)
     }
@@ -228,7 +229,7 @@ impl Verifier {
     }
 
     fn judge(&self, mandate: &Mandate, matched: RouteMatch, with: Context<'_>) -> Result<(), Stop> {
-        // A credential is only made where the route verifies.
+        // There is a credential only if the route verifies.
         let Some((audience, required)) = self.resources.required(matched) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };

@@ -1,10 +1,9 @@
-//! A text read in one pass of serde_json, however deep what is in it is nested: anybody
-//! may send a token whose header is nested, and reading it again at each level would cost
-//! thirty times as much.
+//! Reads a text in one pass of serde_json, however deeply it is nested. Anybody may send
+//! a token with a nested header, and to read it again at each level would cost thirty
+//! times as much.
 //!
-//! serde_json gives numbers as floats, and how they were written is what counts here. So
-//! they are found in the text first, and taken from there in the order in which they are
-//! met.
+//! serde_json gives numbers as floats, but how they were written matters here. So the
+//! numbers are found in the text first, and then used in the order in which they occur.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +14,9 @@ use serde_json::value::RawValue;
 
 use super::{Duplicates, InvalidJson, MAX_DEPTH, Members, Number, Text, Value, from_text};
 
-/// The value that a text is.
+/// Reads the value of a text.
 ///
-/// # Errors
-/// See [`InvalidJson`].
+/// # Errors See [`InvalidJson`].
 pub(super) fn value(text: &str, duplicates: Duplicates) -> Result<Value<'_>, InvalidJson> {
     let numbers = Numbers::of(text);
     let value = match numbers.unreadable.as_slice() {
@@ -55,19 +53,21 @@ fn one_pass<'t>(
         .map_err(|_| reading.why)
 }
 
-/// The numbers of a text, in the order in which they stand there.
+/// The numbers of a text, in the order in which they occur.
 struct Numbers {
     all: Vec<Number>,
     has_too_long: bool,
-    /// Where those stand that may be too large for a float, or take long to be made one.
+    /// Where the numbers are that may be too large for a float, or that take long to
+    /// convert.
     unreadable: Vec<Range<usize>>,
 }
 
-/// Longest number that serde_json is left to read.
+/// Longest number that serde_json reads itself.
 const READABLE: usize = 20;
 
 impl Numbers {
-    /// Of JSON. What is found in another text does not count: serde_json refuses it.
+    /// Finds the numbers of a JSON text. If the text is not JSON, the result does not
+    /// matter: serde_json refuses it.
     fn of(text: &str) -> Self {
         let mut found = Numbers {
             all: Vec::new(),
@@ -111,7 +111,7 @@ impl Numbers {
     }
 }
 
-/// The bytes of a string behind its first quotation mark, with the last one.
+/// The length of a string after its first quotation mark, including the last one.
 fn length_of_string(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\')) {
@@ -131,13 +131,13 @@ fn length_of_number(bytes: &[u8]) -> usize {
     end.unwrap_or(bytes.len())
 }
 
-/// A text with these numbers put as 0.
+/// A text in which these numbers are replaced by 0.
 fn masked(text: &str, numbers: &[Range<usize>]) -> Result<String, InvalidJson> {
     let mut masked = String::with_capacity(text.len());
     let mut end = 0;
     for at in numbers {
         let (before, number) = (text.get(end..at.start), text.get(at.clone()));
-        // Whether it is written as one must be is not seen any more later.
+        // Check the syntax of the number here, because it is not visible later.
         let _: &RawValue = from_text(number.unwrap_or_default())?;
         masked.push_str(before.unwrap_or_default());
         masked.push('0');
@@ -147,7 +147,7 @@ fn masked(text: &str, numbers: &[Range<usize>]) -> Result<String, InvalidJson> {
     Ok(masked)
 }
 
-/// A value that borrows nothing. It is nested no deeper than [`MAX_DEPTH`].
+/// A value that borrows nothing. It is nested at most [`MAX_DEPTH`] deep.
 fn owned(value: Value<'_>) -> Value<'static> {
     let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
     match value {
@@ -170,7 +170,7 @@ fn owned(value: Value<'_>) -> Value<'static> {
 struct Reading<'r> {
     numbers: std::slice::Iter<'r, Number>,
     duplicates: Duplicates,
-    /// Why it ends, if it does.
+    /// The reason if reading ends early.
     why: InvalidJson,
 }
 
@@ -181,7 +181,7 @@ impl Reading<'_> {
     }
 }
 
-/// Reads a value that stands at `depth`, if it is an array or object.
+/// Reads a value at `depth`, if it is an array or object.
 struct Reader<'r, 'n> {
     reading: &'r mut Reading<'n>,
     depth: usize,
@@ -195,7 +195,7 @@ impl Reader<'_, '_> {
             .ok_or_else(|| self.reading.end(InvalidJson::Syntax))
     }
 
-    /// The depth of what is inside.
+    /// The depth of the members or items.
     fn inside<E: Error>(&mut self) -> Result<usize, E> {
         match self.depth > MAX_DEPTH {
             true => Err(self.reading.end(InvalidJson::TooDeep)),
@@ -281,7 +281,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
 
 fn has_duplicate(members: &Members<'_>) -> bool {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
-    // Sorting keeps a token stuffed with thousands of names at n log n.
+    // Sorting costs n log n, also for a token with thousands of names.
     names.sort_unstable();
     names
         .windows(2)

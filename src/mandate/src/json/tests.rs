@@ -50,8 +50,8 @@ fn integers_have_at_most_4300_digits() {
     }
 }
 
-/// What serde_json would not read as a number is one all the same, and what is none is
-/// not hidden by that.
+/// A number that serde_json would not read is still a number, and a text that is not a
+/// number is not hidden by that.
 #[test]
 fn numbers_that_no_float_holds_are_read_as_they_are_written() {
     let text =

@@ -1,10 +1,10 @@
-//! ES256 verification (FIPS 186-5, section 6.4.2) by tables of multiples, prepared
-//! once for each key: in Wasm a third of the time that `p256` takes, which makes its
-//! tables anew for every signature.
+//! ES256 verification (FIPS 186-5, section 6.4.2) with tables of multiples, which are
+//! made once for each key. In wasm it takes a third of the time of `p256`, which makes
+//! its tables again for every signature.
 //!
-//! Field, group, tables and multiplication are RustCrypto's, through their public
-//! interfaces; in here is the equation only. Everything is public, so variable time
-//! gives nothing away.
+//! Field, group, tables and multiplication come from RustCrypto, through its public
+//! interfaces. Only the equation is here. All values are public, so variable time reveals
+//! nothing.
 
 use std::sync::LazyLock;
 
@@ -18,23 +18,24 @@ use primeorder::array::typenum::U6;
 use primeorder::wnaf::{WnafBase, WnafScalar};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a scalar that one table is for: with eight tables of 32 bits there are
-/// 32 doublings in a verification, not 256.
+/// Bytes of a scalar for one table: with eight tables of 32 bits, a verification needs 32
+/// doublings instead of 256.
 const PART_BYTES: usize = 4;
 const PARTS: usize = 32 / PART_BYTES;
 
-/// 16 odd multiples of a point, 1.5 KiB. With windows of 7 or 8 bits the library's
-/// digits do not fit their type before they are reduced.
+/// 16 odd multiples of a point, 1.5 KiB. With windows of 7 or 8 bits the library's digits
+/// would overflow their type before they are reduced.
 type Table = WnafBase<ProjectivePoint, U6>;
 
 static GENERATOR: LazyLock<Tables> = LazyLock::new(|| Tables::of(ProjectivePoint::GENERATOR));
 
-/// Tables for one point: of itself and of what it is after each 32 doublings. 12 KiB.
+/// Tables for one point: for the point itself, and for its multiple after each further 32
+/// doublings. 12 KiB.
 #[derive(Clone)]
 pub(crate) struct Tables(Vec<Table>);
 
 impl Tables {
-    /// Takes as long as about five verifications.
+    /// This takes as long as about five verifications.
     pub(crate) fn of_key(key: &VerifyingKey) -> Self {
         Tables::of(ProjectivePoint::from(*key.as_affine()))
     }
@@ -50,7 +51,7 @@ impl Tables {
         Tables(tables)
     }
 
-    /// Whether `signature` is the key's over `message`.
+    /// Whether `signature` is valid for `message` under the key.
     #[allow(
         clippy::arithmetic_side_effects,
         reason = "numbers of a finite field: they cannot overflow"
@@ -58,7 +59,7 @@ impl Tables {
     pub(crate) fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let digest: [u8; 32] = Sha256::digest(message).into();
         let z = <Scalar as Reduce<FieldBytes>>::reduce(&digest.into());
-        // Both are in 1..n: the type says so.
+        // Both are in 1..n, as the type guarantees.
         let (r, s) = signature.split_scalars();
         let inverse = *s.invert_vartime();
         let mut parts = Vec::with_capacity(PARTS.saturating_mul(2));
@@ -73,7 +74,7 @@ impl Tables {
     }
 }
 
-/// The scalar's parts, the lowest first.
+/// The parts of the scalar, the lowest first.
 fn split(scalar: &Scalar, parts: &mut Vec<WnafScalar<Scalar, U6>>) {
     let mut bytes = scalar.to_repr();
     bytes.reverse();
@@ -111,7 +112,8 @@ mod tests {
             }
         }
 
-        /// Any two numbers as a signature over anything: neither panics, both say the same.
+        /// Takes any two numbers as a signature. Both implementations must agree, and
+        /// neither may panic.
         #[test]
         fn any_numbers(
             secret in 1_u8..255,
@@ -127,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Small ones, ones near the order, ones with long runs of equal bits.
+    /// Small numbers, numbers near the order, and numbers with long runs of equal bits.
     fn edge_scalar() -> impl Strategy<Value = [u8; 32]> {
         let order_less_one: [u8; 32] = (-Scalar::ONE).to_repr().into();
         let with_last = |bytes: [u8; 32], last: u8| {

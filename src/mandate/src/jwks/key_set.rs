@@ -14,11 +14,11 @@ use crate::jwks::signature::{P256Key, PublicKey};
 
 /// Largest key set document accepted, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
-/// Usable keys kept of one set; the rest of the document is not looked at.
+/// Usable keys kept of one set. Further keys are ignored.
 pub const MAX_KEYS: usize = 64;
 /// Unusable keys that are remembered with their reason; the others are counted.
 const MAX_SKIPPED_TOLD: usize = 64;
-/// Longest `kid` that is told of one, in bytes.
+/// Longest `kid` of an unusable key that is reported, in bytes.
 const MAX_KID_TOLD_BYTES: usize = 48;
 /// Keys tried under one `kid`: each costs a signature check.
 pub const MAX_KEYS_PER_KID: usize = 4;
@@ -36,7 +36,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// By its name in a JOSE header; case matters.
+    /// The algorithm with this name in a JOSE header; case matters.
     pub fn from_jose(name: &str) -> Option<Self> {
         match name {
             "ES256" => Some(Algorithm::Es256),
@@ -54,8 +54,8 @@ impl Algorithm {
     }
 }
 
-/// RFC 7638 thumbprint (SHA-256): what identifies a key when its `kid` comes
-/// back with another one.
+/// RFC 7638 thumbprint (SHA-256). It identifies a key, also if its `kid` comes back with
+/// another key.
 pub type Thumbprint = [u8; 32];
 
 /// One usable key.
@@ -67,20 +67,20 @@ pub struct Key {
     public: PublicKey,
 }
 
-/// Why a JWK is not used. It is skipped; its neighbours are not.
+/// Why a JWK is not used. Only this key is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnusableKey {
-    /// Its text is not strict JSON of one object.
+    /// The text is not strict JSON of one object.
     Text(InvalidJson),
     /// `kty`, `crv` and `alg` name no algorithm that the operator allows.
     Algorithm,
-    /// `kid` is absent, no string, or empty.
+    /// `kid` is absent, not a string, or empty.
     KeyId,
     /// `use` is there and not `sig`, or `key_ops` is there without `verify`.
     Purpose,
-    /// `d` is there: a private key was published, and anyone may sign with it.
+    /// `d` is there: a private key was published, and anybody may sign with it.
     PrivateKey,
-    /// The coordinates are no 32 bytes of base64url, or no point on the curve.
+    /// The coordinates are not 32 bytes of base64url, or not a point on the curve.
     Point,
 }
 
@@ -102,9 +102,9 @@ impl fmt::Display for UnusableKey {
 /// A key that is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Its `kid` if it has one that can be told: at most 48 bytes.
+    /// Its `kid`, if it has one that can be reported: at most 48 bytes.
     pub kid: Option<String>,
-    /// Why.
+    /// The reason.
     pub why: UnusableKey,
 }
 
@@ -246,7 +246,7 @@ pub enum InvalidKeySet {
     Json(InvalidJson),
     /// No array `keys`.
     NoKeys,
-    /// None of the keys is usable; the first of them, if there is any.
+    /// None of the keys is usable. The first of them is given, if there is any.
     NoUsableKey(Option<Skipped>),
 }
 
@@ -265,11 +265,11 @@ impl fmt::Display for InvalidKeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK Set document, keeping what is usable with `allowed`. The keys are told
-    /// apart leniently and judged strictly, each alone: one that is odd is skipped.
+    /// Reads a JWK Set document and keeps the keys that are usable with `allowed`. The
+    /// document is split into keys leniently, and each key is checked strictly by itself.
+    /// An unusable key is skipped.
     ///
-    /// # Errors
-    /// See [`InvalidKeySet`]; each counts as a failed fetch.
+    /// # Errors See [`InvalidKeySet`]. Each one counts as a failed fetch.
     pub fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Self, InvalidKeySet> {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(InvalidKeySet::TooLarge);
@@ -312,7 +312,7 @@ impl KeySet {
         self.skipped
     }
 
-    /// The first of them, with the reason of each.
+    /// The first skipped keys, each with its reason.
     pub fn skipped_keys(&self) -> &[Skipped] {
         &self.told
     }
@@ -322,7 +322,7 @@ impl KeySet {
         self.keys.iter().any(|key| key.kid == kid)
     }
 
-    /// Whether this very key is still tried for tokens under its `kid`.
+    /// Whether exactly this key is still tried for tokens with its `kid`.
     pub fn has_key(&self, kid: &str, thumbprint: &Thumbprint) -> bool {
         self.keys
             .iter()
@@ -331,8 +331,8 @@ impl KeySet {
             .any(|key| key.thumbprint == *thumbprint)
     }
 
-    /// The keys to try for a token: at most [`MAX_KEYS_PER_KID`] under its `kid`
-    /// that verify its algorithm.
+    /// The keys to try for a token: at most [`MAX_KEYS_PER_KID`] with its `kid` and its
+    /// algorithm.
     pub fn candidates<'a>(
         &'a self,
         kid: &'a str,
@@ -346,7 +346,7 @@ impl KeySet {
     }
 }
 
-/// Kids and counts only; a set can be large.
+/// Prints kids and counts only, because a set can be large.
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet")

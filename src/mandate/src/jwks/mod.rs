@@ -1,5 +1,5 @@
-//! The zone's keys (RFC 7517): the key set, signatures under its keys, and when it is
-//! fetched. What stands here knows no token and no claim.
+//! The zone's keys (RFC 7517): the key set, signatures under its keys, and when the key
+//! set is fetched. Code in this room knows no tokens and no claims.
 
 mod es256;
 pub mod key_set;

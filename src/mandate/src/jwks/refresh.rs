@@ -1,31 +1,32 @@
-//! When the key set is fetched, and by whom: one record that all VMs of a proxy
-//! share, and the rules by which it changes. A VM reads the record, computes its
-//! successor, and writes it with a compare-and-set; whoever loses reads again.
-//! Times are milliseconds of one monotonic clock.
+//! When the key set is fetched, and by which VM. All VMs of a proxy share one record;
+//! these are the rules by which it changes. A VM reads the record, computes the next one,
+//! and writes it with a compare-and-set. If another VM was faster, it reads again. Times
+//! are milliseconds of one monotonic clock.
 
 use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::shared_record;
 
-/// Without a fetch for an unknown `kid` after a forced one (contract, "Key sets").
+/// After a forced fetch, an unknown `kid` causes no fetch for this time (contract, "Key
+/// sets").
 pub const COOLDOWN_MS: u64 = 30_000;
-/// Longest wait after a failed fetch. The first is [`FetchTiming::retry_ms`], and each that
-/// follows is twice as long.
+/// Longest wait after a failed fetch. The first wait is [`FetchTiming::retry_ms`], and
+/// each further one is twice as long.
 const MAX_BACKOFF_MS: u64 = 10_000;
-/// Time on top of the callout's own timeout before a lease is taken over: a VM
-/// that trapped never gives it back.
+/// A lease may be taken over this long after the callout's own timeout. A VM that trapped
+/// never gives its lease back.
 const LEASE_GRACE_MS: u64 = 1_000;
 
 const MAGIC: [u8; 4] = *b"CRF3";
 const FIELDS: usize = 13 + LOGGED_NUMBERS;
 
-/// What the key set's life depends on, from the configuration.
+/// The times of a key set, from the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchTiming {
     /// Longest wait for the STS.
     pub timeout_ms: u64,
-    /// Life of a key set.
+    /// How long a key set is fresh.
     pub ttl_ms: u64,
-    /// Longer life of one that cannot be refreshed.
+    /// How much longer it is used if it cannot be refreshed.
     pub max_stale_ms: u64,
     /// Wait after a failed fetch.
     pub retry_ms: u64,
@@ -34,42 +35,42 @@ pub struct FetchTiming {
 /// Why a fetch is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
-    /// There is no key set yet, or the one there is gets old.
+    /// There is no key set yet, or the current one is getting old.
     Scheduled,
     /// A request's `kid` is unknown.
     Forced,
 }
 
-/// A fetch that one VM has under way.
+/// A fetch that one VM is making.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Number of the lease: no two are alike.
+    /// Number of the lease. Each lease has its own.
     pub number: u64,
     /// Why the fetch is made.
     pub fetch: Fetch,
 }
 
-/// What a request does whose key is missing.
+/// What happens to a request whose key is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchOutlook {
     /// A fetch is under way or will be made: wait for it.
     Wait,
-    /// No fetch has brought the key, and none is due: 401.
+    /// A fetch has not brought the key, and none is due: 401.
     UnknownKey,
     /// The STS cannot be reached: 503.
     Unavailable,
 }
 
-/// What a request that waits has seen of the record when it began to.
+/// The state of the record when a request began to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchMark {
     forced: u64,
 }
 
-/// The record.
+/// The shared record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Control {
-    /// Successful fetches; the stored key set carries the same number. 0: none yet.
+    /// Number of successful fetches; the stored key set has the same number. 0: none yet.
     pub generation: u64,
     /// Completed fetches, good and bad.
     pub attempts: u64,
@@ -88,13 +89,13 @@ pub struct Control {
 }
 
 impl Control {
-    /// The fetch that is due, if any. `key_wanted` says that a request waits for
-    /// a `kid` that the key set does not have.
+    /// The fetch that is due, if any. `key_wanted` means that a request waits for a `kid`
+    /// that is not in the key set.
     pub fn due(&self, now_ms: u64, key_wanted: bool) -> Option<Fetch> {
         if self.is_leased(now_ms) {
             return None;
         }
-        // One that the proxy did not take waits as the others do.
+        // A call that the proxy did not accept also waits for its next time.
         let waits = self.untaken > 0 && now_ms < self.next_fetch_ms;
         if key_wanted && now_ms >= self.cooldown_until_ms && !waits {
             return Some(Fetch::Forced);
@@ -102,12 +103,12 @@ impl Control {
         (now_ms >= self.next_fetch_ms).then_some(Fetch::Scheduled)
     }
 
-    /// Whether a fetch is under way, as far as anyone knows.
+    /// Whether a fetch is under way, as far as this record shows.
     pub fn is_leased(&self, now_ms: u64) -> bool {
         now_ms < self.lease_until_ms
     }
 
-    /// The record with the lease for a fetch taken.
+    /// The record after a VM took the lease for a fetch.
     pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: FetchTiming) -> (Self, Lease) {
         self.leases = self.leases.saturating_add(1);
         self.lease_forced = fetch == Fetch::Forced;
@@ -123,20 +124,20 @@ impl Control {
         )
     }
 
-    /// Whether a lease still holds. One that was taken over, or given back, is
-    /// lost: its holder writes nothing.
+    /// Whether a lease is still valid. If it was taken over or given back, its former
+    /// holder must not write.
     pub fn holds(&self, lease: Lease) -> bool {
         self.lease_until_ms != 0 && self.leases == lease.number
     }
 
-    /// The record after a fetch that brought a usable key set, begun at
-    /// `started_ms`: its age counts from then.
+    /// The record after a fetch that brought a usable key set. The set's age counts from
+    /// `started_ms`, when the fetch began.
     pub fn succeeded(self, started_ms: u64, now_ms: u64, timing: FetchTiming, jitter: u64) -> Self {
         let mut next = self.completed(now_ms, false);
         next.generation = self.generation.saturating_add(1);
         next.fetched_at_ms = started_ms;
         next.failures = 0;
-        // 75 to 85 % of the life, so that proxies started together drift apart.
+        // 75 to 85 % of the life, so that proxies that started together drift apart.
         let percent = 75_u64.saturating_add(jitter % 11);
         next.next_fetch_ms = started_ms.saturating_add(timing.ttl_ms.saturating_mul(percent) / 100);
         next
@@ -164,8 +165,9 @@ impl Control {
         (next, log)
     }
 
-    /// The record after a call that the proxy did not take: made again soon, and nobody
-    /// is refused for it. None when that has been tried enough, or fetches fail anyway.
+    /// The record after a call that the proxy did not accept. The call is soon made
+    /// again, and no request is refused for it. None if it was tried often enough, or if
+    /// fetches are failing already.
     #[inline(never)]
     pub fn again(mut self, now_ms: u64) -> Option<Self> {
         if self.failures > 0 || self.untaken >= MAX_AGAIN {
@@ -188,7 +190,7 @@ impl Control {
         self.logged.cause
     }
 
-    /// The record when requests begin or cease to be refused for want of a key set.
+    /// The record when requests begin or stop to be refused because no key set is usable.
     #[inline(never)]
     pub fn turned(mut self, now_ms: u64, timing: FetchTiming) -> Option<(Self, Turn)> {
         let ready = self.is_usable(now_ms, timing);
@@ -210,8 +212,8 @@ impl Control {
         self
     }
 
-    /// What tells one stored key set from another, also after the record was lost
-    /// and its generations began again; `None` before the first.
+    /// Tells one stored key set from another, even if the record was lost and the
+    /// generations began again. `None` before the first.
     pub fn key_set_id(&self) -> Option<(u64, u64)> {
         (self.generation > 0).then_some((self.generation, self.fetched_at_ms))
     }
@@ -221,14 +223,14 @@ impl Control {
         (self.generation > 0).then(|| now_ms.saturating_sub(self.fetched_at_ms))
     }
 
-    /// Whether the key set is young enough to decide by: in its life, or in the
-    /// longer one of a set that cannot be refreshed.
+    /// Whether the key set may be used: it is fresh, or it could not be refreshed and is
+    /// not too old.
     pub fn is_usable(&self, now_ms: u64, timing: FetchTiming) -> bool {
         let longest = timing.ttl_ms.saturating_add(timing.max_stale_ms);
         self.age_ms(now_ms).is_some_and(|age| age <= longest)
     }
 
-    /// Whether the key set there is was asked for before `started_ms`.
+    /// Whether the current key set was requested before `started_ms`.
     pub fn is_older_than(&self, started_ms: u64) -> bool {
         self.generation > 0 && self.fetched_at_ms < started_ms
     }
@@ -240,7 +242,7 @@ impl Control {
         }
     }
 
-    /// What a request does that has no usable key set.
+    /// What happens to a request when there is no usable key set.
     pub fn without_key_set(&self) -> FetchOutlook {
         if self.failures > 0 {
             FetchOutlook::Unavailable
@@ -249,7 +251,7 @@ impl Control {
         }
     }
 
-    /// What a request does whose `kid` the key set does not have.
+    /// What happens to a request whose `kid` is not in the key set.
     pub fn without_key(&self, seen: FetchMark, now_ms: u64) -> FetchOutlook {
         if self.forced != seen.forced {
             return if self.forced_failed {
@@ -291,7 +293,7 @@ impl Control {
         shared_record::encode(MAGIC, &fields, &[])
     }
 
-    /// Reads what [`Control::encode`] wrote. `None` for anything else: another
+    /// Reads what [`Control::encode`] wrote. `None` for anything else, because another
     /// plugin may write under the same key.
     #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Option<Self> {

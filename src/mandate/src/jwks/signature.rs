@@ -1,6 +1,6 @@
-//! The signature primitive, and nothing else about tokens. Cryptography is
-//! never written here: this is the seam behind which libraries, or the host's
-//! own crypto, answer one question with yes or no.
+//! Checks signatures, and does nothing else with tokens. This project writes no
+//! cryptography itself: libraries, or the host's own crypto, answer one question with yes
+//! or no behind this trait.
 
 use std::cell::OnceCell;
 
@@ -15,7 +15,7 @@ pub const SIGNATURE_BYTES: usize = 64;
 /// A public key that has been checked: the point is on its curve.
 #[derive(Clone)]
 pub enum PublicKey {
-    /// P-256, with the key prepared once for every verification to come.
+    /// P-256, with the key prepared once for all later verifications.
     P256(P256Key),
     /// Ed25519 (RFC 8037).
     Ed25519(ed25519::PublicKey),
@@ -27,13 +27,14 @@ const SPKI_PREFIX: [u8; 26] = [
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// A P-256 point in the forms that verifiers want.
+/// A P-256 point in the forms that verifiers need.
 #[derive(Clone)]
 pub struct P256Key {
     sec1: [u8; 65],
     spki: Vec<u8>,
     key: ES256PublicKey,
-    /// Made when it is first needed: never, where the host verifies.
+    /// Made when it is first needed. On a host that checks signatures itself that is
+    /// never.
     tables: OnceCell<Tables>,
 }
 
@@ -73,13 +74,14 @@ impl P256Key {
     }
 }
 
-/// Answers whether `signature` is `key`'s over `message`.
+/// Answers whether `signature` is valid for `message` under `key`.
 ///
-/// Every implementation gives the same answer to every input: for ES256,
-/// 64 bytes `r || s`, both in 1..n, high `s` accepted (as the oracle does); for
-/// EdDSA what `ed25519-compact` accepts. Wrong lengths are `false`.
+/// Every implementation gives the same answer to every input. For ES256 a signature is 64
+/// bytes `r || s`, both in 1..n, and a high `s` is accepted, as by the published
+/// connector. For EdDSA it is what `ed25519-compact` accepts. A wrong length gives
+/// `false`.
 pub trait SignatureVerifier {
-    /// `true` only when the signature is valid.
+    /// `true` only if the signature is valid.
     fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool;
 }
 
@@ -98,18 +100,18 @@ impl SignatureVerifier for PureRust {
     }
 }
 
-/// The DER form (`SEQUENCE { r, s }`) of a JOSE ES256 signature, for verifiers
-/// that take no other.
+/// The DER form (`SEQUENCE { r, s }`) of a JOSE ES256 signature, for verifiers that take
+/// only DER.
 ///
-/// Returns `None` for what no verifier accepts: a wrong length, or an `r` or
-/// `s` of zero or at least the group order.
+/// Returns `None` for what no verifier accepts: a wrong length, or an `r` or `s` that is
+/// zero or not below the group order.
 pub fn es256_signature_to_der(signature: &[u8]) -> Option<Vec<u8>> {
     let signature = p256::ecdsa::Signature::from_slice(signature).ok()?;
     Some(signature.to_der().as_bytes().to_vec())
 }
 
-/// A key, a message and two signatures, one good and one bad: what a verifier
-/// has to tell apart before it is trusted (RFC 7515, appendix A.3).
+/// A key, a message, a good and a bad signature. A verifier is trusted only if it tells
+/// the two apart (RFC 7515, appendix A.3).
 pub struct KnownAnswer {
     /// The public key.
     pub key: PublicKey,
@@ -152,7 +154,7 @@ impl KnownAnswer {
         })
     }
 
-    /// Whether a verifier tells the good from the bad.
+    /// Whether a verifier accepts the good signature and rejects the bad one.
     pub fn holds_for(&self, verifier: &dyn SignatureVerifier) -> bool {
         verifier.verify(&self.key, self.message, &self.good)
             && !verifier.verify(&self.key, self.message, &self.bad)

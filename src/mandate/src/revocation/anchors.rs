@@ -1,21 +1,21 @@
-//! The revoked anchors in one VM: a hash table of ids and expiries, 12 bytes for
-//! each, whose lookup costs the same with none and with a million in it.
+//! The revoked anchors in one VM: a hash table of ids and expiries, 12 bytes for each. A
+//! lookup costs the same for no anchor and for a million.
 //!
-//! It is cut into shards that grow one by one, so that no insertion ever has to
-//! move more than a small part of the table: a callback must not stop a worker.
-//! Ids are digests, so they need no further hashing, and whoever chooses anchors
-//! would have to find SHA-256 prefixes to pile them up in one place.
+//! The table is cut into shards that grow one by one, so that an insertion never moves
+//! more than a small part of it: a callback must not stop a worker. Ids are digests, so
+//! they need no further hashing. To pile up anchors in one place, an attacker would have
+//! to find prefixes of SHA-256.
 
 use super::AnchorId;
 
-/// Shards; an id's top byte says which.
+/// Number of shards. An id's top byte chooses the shard.
 const SHARDS: usize = 256;
-/// A shard grows beyond this share of its slots in use, in percent.
+/// A shard grows if more than this share of its slots is in use, in percent.
 const FULL_PERCENT: usize = 85;
-/// Most anchors that room is made for before they come: their number stands in
-/// shared data, where anybody may have written it.
+/// Most anchors for which room is made in advance. Their number comes from shared data,
+/// where anybody may have written it.
 const MOST_ROOM: usize = 1 << 20;
-/// Slots that a shard has at least, once it has any.
+/// Fewest slots of a shard that has any.
 const LEAST_SLOTS: usize = 8;
 
 /// What an insertion did.
@@ -23,24 +23,24 @@ const LEAST_SLOTS: usize = 8;
 pub enum Inserted {
     /// The id was not there.
     New,
-    /// It was there and would have left sooner.
+    /// It was there, and would have expired sooner.
     Extended,
-    /// It was there for as long already.
+    /// It was there for at least as long.
     Known,
 }
 
-/// Ids with the time they leave, in seconds of the clock that the caller uses.
+/// Ids with the time at which they expire, in seconds of the caller's clock.
 #[derive(Debug, Clone)]
 pub struct RevokedAnchors {
     shards: Vec<Shard>,
     len: usize,
-    /// Where [`RevokedAnchors::sweep`] goes on.
+    /// Where [`RevokedAnchors::sweep`] continues.
     swept: Position,
-    /// Slots that a shard begins with.
+    /// Slots with which a shard begins.
     first_slots: usize,
 }
 
-/// A place in the table, for walks that are made in slices.
+/// A place in the table, for walks that are done in parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
     shard: usize,
@@ -67,8 +67,9 @@ impl Default for RevokedAnchors {
 }
 
 impl RevokedAnchors {
-    /// An empty table with room for about so many, taken as it fills: to grow to
-    /// a size that is known would move everything several times.
+    /// An empty table with room for about this many anchors; the memory is taken as it
+    /// fills. Without it, the table would be moved several times while it grows to a
+    /// known size.
     pub fn with_room(anchors: usize) -> Self {
         let slots = (anchors.min(MOST_ROOM) / SHARDS).saturating_mul(125) / 100;
         RevokedAnchors {
@@ -77,17 +78,17 @@ impl RevokedAnchors {
         }
     }
 
-    /// How many ids are in the table, expired ones that were not swept included.
+    /// Number of ids in the table, including expired ones that were not swept yet.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes that the table occupies.
+    /// Memory of the table, in bytes.
     pub fn bytes(&self) -> usize {
         self.shards
             .iter()
@@ -100,7 +101,7 @@ impl RevokedAnchors {
         self.expiry(id).is_some_and(|expires| expires > now_s)
     }
 
-    /// Whether an id takes a place in the table, expired or not.
+    /// Whether an id is in the table, expired or not.
     pub fn is_known(&self, id: AnchorId) -> bool {
         self.expiry(id).is_some()
     }
@@ -116,7 +117,8 @@ impl RevokedAnchors {
         shard.expires.get(slot).copied().filter(|e| *e != 0)
     }
 
-    /// Puts an id in until `expires_s`, or longer if it is there for longer.
+    /// Adds an id until `expires_s`. If it is there for longer already, it stays for
+    /// longer.
     pub fn insert(&mut self, id: AnchorId, expires_s: u32) -> Inserted {
         let Some(shard) = self.shards.get_mut(shard_of(id)) else {
             return Inserted::Known;
@@ -141,14 +143,14 @@ impl RevokedAnchors {
                     shard: self.swept.shard.wrapping_add(1),
                     slot: 0,
                 };
-                // An empty shard costs a step too, so that the loop ends.
+                // An empty shard counts as a step, so that the loop ends.
                 left = left.saturating_sub(1);
                 continue;
             };
             if expires != 0 && expires <= now_s {
                 shard.remove(self.swept.slot);
                 self.len = self.len.saturating_sub(1);
-                // Another id may stand in that slot now: look at it again.
+                // Another id may be in that slot now, so look at it again.
             } else {
                 self.swept.slot = self.swept.slot.wrapping_add(1);
             }
@@ -156,8 +158,8 @@ impl RevokedAnchors {
         }
     }
 
-    /// The ids that have not expired from a position on, at most about `max`, and
-    /// where to go on; `None` at the end. The table must not change meanwhile.
+    /// The ids from a position on that have not expired, at most about `max`, and the
+    /// position to continue from; `None` at the end. The table must not change meanwhile.
     pub fn walk(
         &self,
         from: Position,
@@ -191,7 +193,7 @@ fn shard_of(id: AnchorId) -> usize {
 }
 
 impl Shard {
-    /// Where the search for an id begins: bits that the shard does not depend on,
+    /// Where the search for an id begins. It uses bits that do not choose the shard,
     /// scaled to the number of slots, which need not be a power of two.
     fn home(&self, id: u64) -> usize {
         let bits = (id >> 16) & u64::from(u32::MAX);
@@ -204,8 +206,8 @@ impl Shard {
         if next >= self.ids.len() { 0 } else { next }
     }
 
-    /// The slot that holds an id, or the free one where it would stand. `None`
-    /// only in a shard without slots: a full one is never left.
+    /// The slot of an id, or the free slot where it belongs. `None` only in a shard
+    /// without slots: a shard is never full.
     fn find(&self, id: u64) -> Option<usize> {
         let mut slot = self.home(id);
         loop {
@@ -240,7 +242,7 @@ impl Shard {
         Inserted::Extended
     }
 
-    /// A quarter more slots: between 14 and 18 bytes for each id.
+    /// Adds a quarter more slots: between 14 and 18 bytes for each id.
     fn grow(&mut self, first_slots: usize) {
         let slots = self.ids.len();
         let slots = match slots.saturating_add(slots / 4).saturating_add(1) {
@@ -268,8 +270,8 @@ impl Shard {
         }
     }
 
-    /// Frees a slot, and moves back those behind it that stood further from home
-    /// because of it: a search ends at the first free slot.
+    /// Frees a slot. Ids in the following slots that were pushed on because of it are
+    /// moved back, because a search ends at the first free slot.
     fn remove(&mut self, slot: usize) {
         let slots = self.ids.len();
         let distance = |from: usize, to: usize| {
@@ -284,7 +286,7 @@ impl Shard {
             if expires == 0 || next == slot {
                 break;
             }
-            // It may move back unless its home lies behind the free slot.
+            // It may move back unless its home is after the free slot.
             if distance(self.home(id), next) >= distance(free, next) {
                 if let (Some(to_id), Some(to_expires)) =
                     (self.ids.get_mut(free), self.expires.get_mut(free))

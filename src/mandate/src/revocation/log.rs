@@ -1,9 +1,9 @@
-//! The log of revoked anchors in the proxy's shared data: entries in the order
-//! they were learned, in chunks of a fixed size, each a value of its own.
+//! The log of revoked anchors in the proxy's shared data: entries in the order in which
+//! they were learned, in chunks of a fixed size. Each chunk is a value of its own.
 //!
-//! An image is one such log. Entries of an image are only ever appended; when
-//! too many of them have expired, a new image is written beside it, into the
-//! other of two sets of chunks, and the head points there.
+//! An image is one such log. Entries are only appended to it. When too many of them have
+//! expired, a new image is written into the other of two sets of chunks, and the head
+//! then points there.
 
 use super::AnchorId;
 
@@ -12,19 +12,19 @@ pub const CHUNK_ENTRIES: u64 = 2048;
 const ENTRY_BYTES: usize = 12;
 const MAGIC: [u8; 4] = *b"CRL1";
 
-/// Which chunk, of which image.
+/// Names a chunk of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkName {
     /// The image it must belong to.
     pub image: u64,
-    /// The set of chunks that the image stands in: 0 or 1.
+    /// The set of chunks that the image uses: 0 or 1.
     pub set: u64,
     /// Number of the chunk in the image, from 0.
     pub index: u64,
 }
 
 impl ChunkName {
-    /// The chunk that holds the entry at a position of the image.
+    /// The chunk with the entry at this position of the image.
     pub fn at(image: u64, set: u64, position: u64) -> Self {
         ChunkName {
             image,
@@ -46,8 +46,8 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Reads the chunk of that name. `None` when the bytes are another chunk's,
-    /// another version's, or damaged.
+    /// Reads the chunk with that name. `None` if the bytes are those of another chunk or
+    /// another version, or damaged.
     pub fn decode(name: ChunkName, bytes: &[u8]) -> Option<Self> {
         let ([image, index], entries) = crate::shared_record::decode::<2>(MAGIC, bytes)?;
         let fits = image == name.image && index == name.index;
@@ -71,14 +71,14 @@ impl Chunk {
         self.entries.is_empty()
     }
 
-    /// Drops entries behind the first `len`: what a writer left behind that lost
-    /// its lease before it could make them count.
+    /// Drops the entries after the first `len`. A writer that lost its lease may have
+    /// left entries that never came into force.
     pub fn truncate(&mut self, len: u64) {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.entries.truncate(len.saturating_mul(ENTRY_BYTES));
     }
 
-    /// Appends an entry; `false` when the chunk is full.
+    /// Appends an entry; `false` if the chunk is full.
     pub fn push(&mut self, id: AnchorId, expires_s: u32) -> bool {
         if self.len() >= CHUNK_ENTRIES {
             return false;
@@ -88,7 +88,7 @@ impl Chunk {
         true
     }
 
-    /// The entries from the `from`th on, up to the `to`th.
+    /// The entries from position `from` up to position `to`.
     pub fn entries(&self, from: u64, to: u64) -> impl Iterator<Item = (AnchorId, u32)> {
         let bound = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let (entries, _) = self.entries.as_chunks::<ENTRY_BYTES>();

@@ -1,42 +1,42 @@
-//! The head of the revocation state: one small record that all VMs of a proxy
-//! share. It says how far the log of anchors goes, what the companion last
-//! confirmed and when, the zone's delegation epoch, and who is polling. A VM
-//! reads it, computes its successor and writes that with a compare-and-set;
-//! whoever loses reads again. Times are milliseconds of one monotonic clock.
+//! The head of the revocation state: one small record that all VMs of a proxy share. It
+//! says how far the log of anchors goes, what the companion last confirmed and when, the
+//! zone's delegation epoch, and who is polling. A VM reads it, computes the next one, and
+//! writes that with a compare-and-set. If another VM was faster, it reads again. Times
+//! are milliseconds of one monotonic clock.
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
 use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::shared_record;
 
-/// Longest wait that is asked of the companion, in milliseconds.
+/// Longest time for which a poll asks the companion to wait, in milliseconds.
 const MAX_WAIT_MS: u64 = 30_000;
-/// Time on top of that for the answer to come.
+/// Additional time for the answer to arrive.
 const ANSWER_MS: u64 = 2_000;
-/// Time on top of that before a lease is taken over: a VM that trapped never
-/// gives it back.
+/// Additional time before a lease may be taken over: a VM that trapped never gives its
+/// lease back.
 const LEASE_GRACE_MS: u64 = 500;
 /// Longest wait after a failed poll.
 const MAX_BACKOFF_MS: u64 = 5_000;
-/// Wait before the whole state of a companion is asked for that lost its log.
+/// Pause before the whole state is requested from a companion that lost its log.
 const GONE_PAUSE_MS: u64 = 50;
-/// Wait before a state over capacity is read again from its beginning.
+/// Pause before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
 const MAGIC: [u8; 4] = *b"CRH3";
 const NUMBERS: usize = 18 + LOGGED_NUMBERS;
 
-/// What polling depends on, from the configuration.
+/// The times of polling, from the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct PollTiming {
     /// Longest time between two polls.
     pub poll_interval_ms: u64,
-    /// Oldest state that is decided by.
+    /// Age of the oldest state that may be used.
     pub max_staleness_ms: u64,
 }
 
 impl PollTiming {
-    /// How long the companion may hold a poll back that has nothing to say.
-    /// Short enough that the state is confirmed several times before it is stale.
+    /// How long the companion may hold back a poll if it has nothing new. It is short
+    /// enough that the state is confirmed several times before it is too old.
     pub fn wait_ms(self) -> u64 {
         let fresh = self.max_staleness_ms / 4;
         self.poll_interval_ms.min(fresh).min(MAX_WAIT_MS)
@@ -48,30 +48,29 @@ impl PollTiming {
     }
 }
 
-/// The record. `Default` is what stands there before anything was written.
+/// The record. `Default` is the state before anything was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogHead {
-    /// The log in force; no two are alike. 0: there is none yet.
+    /// The log in force. Each log has its own number. 0: there is none yet.
     pub image: u64,
-    /// The set of chunks that it stands in, 0 or 1; its predecessor stands in
-    /// the other.
+    /// The set of chunks of the log, 0 or 1. Its predecessor is in the other set.
     pub set: u64,
-    /// Entries that it began with: all that its predecessor held.
+    /// The number of entries it began with, which are all the entries of its predecessor.
     pub base: u64,
-    /// Entries that count.
+    /// The number of entries in force.
     pub len: u64,
     /// The predecessor, and how many entries it had when it was replaced.
     pub prev_image: u64,
     /// See `prev_image`.
     pub prev_len: u64,
-    /// The companion's log that is followed; empty when its whole state has to be
-    /// read first.
+    /// The log of the companion that is followed. Empty if the companion's whole state
+    /// must be read first.
     pub generation: Cursor,
-    /// The last entry of the companion's log that is in ours.
+    /// The last entry of the companion's log that is in this log.
     pub cursor: u64,
     /// More anchors are revoked than may be held.
     pub over_capacity: bool,
-    /// Polls completed, good and bad.
+    /// Number of completed polls, good and bad.
     pub attempts: u64,
     confirmed_at_ms: u64,
     epoch: u64,
@@ -100,7 +99,7 @@ impl LogHead {
         (self.renewed(now_ms, timing), self.leases)
     }
 
-    /// The record with the lease held on to.
+    /// The record with the lease extended.
     pub fn renewed(mut self, now_ms: u64, timing: PollTiming) -> Self {
         self.lease_until_ms = now_ms
             .saturating_add(timing.timeout_ms())
@@ -108,20 +107,20 @@ impl LogHead {
         self
     }
 
-    /// Whether a lease still holds. One that was taken over, or given back, is
-    /// lost: its holder writes nothing.
+    /// Whether a lease is still valid. If it was taken over or given back, its former
+    /// holder must not write.
     pub fn holds(&self, lease: u64) -> bool {
         self.lease_until_ms != 0 && self.leases == lease
     }
 
-    /// The record with the lease given back, due again at once.
+    /// The record with the lease given back, and a poll due at once.
     pub fn released(mut self, now_ms: u64) -> Self {
         self.lease_until_ms = 0;
         self.next_poll_ms = now_ms;
         self
     }
 
-    /// The record after a poll that brought something usable: no backoff.
+    /// The record after a poll with a usable answer: there is no backoff.
     pub fn answered(mut self) -> Self {
         self.attempts = self.attempts.saturating_add(1);
         self.failures = 0;
@@ -158,8 +157,9 @@ impl LogHead {
         self.failures > 0
     }
 
-    /// The record after a call that the proxy did not take: made again soon, and nobody
-    /// is refused for it. None when that has been tried enough, or polls fail anyway.
+    /// The record after a call that the proxy did not accept. The call is soon made
+    /// again, and no request is refused for it. None if it was tried often enough, or if
+    /// polls are failing already.
     #[inline(never)]
     pub fn again(self, now_ms: u64) -> Option<Self> {
         if self.failures > 0 || self.untaken >= MAX_AGAIN {
@@ -171,7 +171,7 @@ impl LogHead {
         Some(next)
     }
 
-    /// Why the last poll failed; none when it did not.
+    /// Why the last poll failed; none if it succeeded.
     pub fn cause(&self) -> Cause {
         match self.failures {
             0 => Cause::default(),
@@ -179,13 +179,15 @@ impl LogHead {
         }
     }
 
-    /// Whether requests can be judged by a state of this age and size.
+    /// Whether requests may be judged with this state: it is young enough and within
+    /// capacity.
     pub fn is_fresh(&self, now_ms: u64, timing: PollTiming) -> bool {
         let age = self.age_ms(now_ms);
         !self.over_capacity && age.is_some_and(|age| age <= timing.max_staleness_ms)
     }
 
-    /// The record when requests begin or cease to be refused for want of a fresh state.
+    /// The record when requests begin or stop to be refused because there is no fresh
+    /// state.
     #[inline(never)]
     pub fn turned(mut self, now_ms: u64, timing: PollTiming) -> Option<(Self, Turn)> {
         let ready = self.is_fresh(now_ms, timing);
@@ -195,16 +197,15 @@ impl LogHead {
         Some((self, turn))
     }
 
-    /// The record that forgets where in the companion's log it was: its whole
-    /// state is read next. What is known stays known meanwhile, and as old as it
-    /// is.
+    /// The record without a position in the companion's log, so the companion's whole
+    /// state is read next. What is known stays known meanwhile, and keeps its age.
     pub fn forgotten(mut self) -> Self {
         self.generation = Cursor::default();
         self.cursor = 0;
         self
     }
 
-    /// The record when the anchors do not fit: everything that needs them is
+    /// The record when there are too many anchors. Every request that needs them is
     /// refused until the companion's whole state has been read and fits.
     pub fn overflowed(self) -> Self {
         let mut next = self.forgotten();
@@ -212,15 +213,17 @@ impl LogHead {
         next
     }
 
-    /// The record with the lease given back after the companion lost its log; not
-    /// due at once: one that does so every time must not be asked without end.
+    /// The record with the lease given back after the companion lost its log. The next
+    /// poll is not due at once: a companion that loses its log every time must not be
+    /// asked without a pause.
     pub fn gone(self, now_ms: u64) -> Self {
         let mut next = self.forgotten().answered().released(now_ms);
         next.next_poll_ms = now_ms.saturating_add(GONE_PAUSE_MS);
         next
     }
 
-    /// The record of a state found damaged: a new, empty log, nothing confirmed.
+    /// The record after the state was found damaged: a new, empty log, and nothing
+    /// confirmed.
     pub fn reset(self, now_ms: u64) -> Self {
         let mut next = self.forgotten().released(now_ms);
         next.image = self.new_image(now_ms);
@@ -233,8 +236,8 @@ impl LogHead {
         next
     }
 
-    /// The record that puts a new image in force, which was written into the
-    /// other set of chunks and holds everything that is alive in this one.
+    /// The record that puts a new image in force. The image was written into the other
+    /// set of chunks, and has all entries of this one that have not expired.
     pub fn replaced(mut self, image: u64, len: u64) -> Self {
         self.prev_image = self.image;
         self.prev_len = self.len;
@@ -245,8 +248,8 @@ impl LogHead {
         self
     }
 
-    /// An id for an image that no other has or had: the clock does not go back,
-    /// and two leases have two numbers.
+    /// An id for an image that no other image has or had. The clock does not go back, and
+    /// each lease has its own number.
     pub fn new_image(&self, now_ms: u64) -> u64 {
         let unique = now_ms
             .wrapping_shl(20)
@@ -259,7 +262,7 @@ impl LogHead {
         }
     }
 
-    /// Takes over a page's epoch. It only goes up while it lives.
+    /// Takes the epoch of a page. The epoch only rises until it expires.
     pub fn raise(&mut self, page: &Page, now_ms: u64) {
         let Some((epoch, ttl_s)) = page.epoch else {
             return;
@@ -269,13 +272,13 @@ impl LogHead {
         if epoch < known {
             return;
         }
-        // A higher one must not end sooner than the lower one would have: then
-        // none would be known where both forbid.
+        // A higher epoch must not expire sooner than the lower one would have. Otherwise
+        // no epoch would be known at a time when both forbid a mandate.
         self.epoch_until_ms = self.epoch_until_ms.max(until);
         self.epoch = epoch;
     }
 
-    /// The zone's delegation epoch; 0 when none is known.
+    /// The zone's delegation epoch; 0 if none is known.
     pub fn delegation_epoch(&self, now_ms: u64) -> u64 {
         if now_ms < self.epoch_until_ms {
             self.epoch
@@ -284,14 +287,14 @@ impl LogHead {
         }
     }
 
-    /// Notes that the state was whole at a time; never later than it is known to
-    /// be, and a later confirmation is not undone by an earlier one.
+    /// Notes that the state was complete at this time. The time is never later than is
+    /// certain, and an earlier confirmation does not undo a later one.
     pub fn confirm(&mut self, at_ms: u64) {
         self.confirmed_at_ms = self.confirmed_at_ms.max(at_ms).max(1);
     }
 
-    /// Milliseconds since the state was last known to be whole; `None` when it
-    /// never was.
+    /// Milliseconds since the state was last known to be complete; `None` if it never
+    /// was.
     pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
         (self.confirmed_at_ms != 0).then(|| now_ms.saturating_sub(self.confirmed_at_ms))
     }

@@ -1,10 +1,10 @@
-//! What the companion answered about single mandates (`POST /v1/check`), for a VM that
-//! has no copy of the whole state: on APISIX requests ask, each for itself.
+//! The companion's answers about single mandates (`POST /v1/check`), for a VM that has no
+//! copy of the whole state: on APISIX each request asks for itself.
 //!
-//! An answer is as old as the companion's knowledge was when it gave it. One that is
-//! older than the poll interval is asked for again, by one request while others go on
-//! with it; none is used that is older than the limit. Times are milliseconds of a
-//! monotonic clock.
+//! The age of an answer counts from when the companion last had everything. If an answer
+//! is older than the poll interval, one request asks again, and the others use the old
+//! answer meanwhile. No answer is used that is older than the limit. Times are
+//! milliseconds of a monotonic clock.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -17,27 +17,27 @@ use crate::token::claims::Claims;
 
 /// Largest answer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// A revoked anchor and an epoch stay known this long after they were last heard of:
-/// the longest that Caracal keeps them. What the companion has forgotten since is no
-/// less revoked.
+/// A revoked anchor and an epoch are remembered this long after the companion last
+/// reported them. It is the longest time for which Caracal keeps them. An anchor that the
+/// companion has forgotten since then is still revoked.
 const REMEMBERED_MS: u64 = 86_400_000;
-/// Wait after the first failed question. It doubles with each that follows.
+/// Wait after the first failed question. It doubles with each further failure.
 const FIRST_BACKOFF_MS: u64 = 20;
-/// Refusing that begins again so soon after it ended is not told again.
+/// If refusing begins again within this time after it ended, it is not logged again.
 const TURNS_APART_MS: u64 = 10_000;
 /// Longest wait after a failed question.
 const MAX_BACKOFF_MS: u64 = 5_000;
-/// Anchors that are looked at to make room for one.
+/// Most anchors that are examined to make room for one.
 const MAX_LOOKED_AT: usize = 1_000;
-/// The whole memory is looked through for old answers at most this often.
+/// The whole memory is searched for old answers at most this often.
 const SWEEP_EVERY_MS: u64 = 1_000;
 
-/// What asking depends on, from the configuration.
+/// The times of asking, from the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct LookupTiming {
-    /// Age from which an answer is asked for again.
+    /// An answer of this age is asked for again.
     pub interval_ms: u64,
-    /// Oldest answer that is decided by.
+    /// Oldest answer that may be used.
     pub max_staleness_ms: u64,
     /// Longest wait for an answer.
     pub timeout_ms: u64,
@@ -49,21 +49,21 @@ pub struct LookupTiming {
 /// {"anchors": ["sid-1", "root-1"], "zone": "zone-1"}
 /// ```
 pub fn question(claims: &Claims, zone: &str) -> Vec<u8> {
-    // Texts alone: there is nothing in them that could not be written.
+    // Strings can always be serialized.
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let anchors: Vec<String> = anchor_texts(claims).map(quoted).collect();
     let (anchors, zone) = (anchors.join(","), quoted(zone));
     format!(r#"{{"anchors":[{anchors}],"zone":{zone}}}"#).into_bytes()
 }
 
-/// The companion's answer. Members that are not known are ignored.
+/// The companion's answer. Unknown members are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupResponse {
-    /// Those of the anchors that are revoked.
+    /// The anchors among these that are revoked.
     pub revoked: Vec<AnchorId>,
-    /// The zone's delegation epoch; 0 when none is known.
+    /// The zone's delegation epoch; 0 if none is known.
     pub epoch: u64,
-    /// How long before the companion last knew that it had everything, in milliseconds.
+    /// Time since the companion last knew that it had everything, in milliseconds.
     pub confirmed_age_ms: u64,
 }
 
@@ -116,14 +116,14 @@ impl Hasher for AsItIs {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     confirmed_at_ms: u64,
-    /// When a request last asked for it again.
+    /// When a request last asked about it again.
     asked_ms: Option<u64>,
-    /// When it was last said to be revoked.
+    /// When the companion last reported it as revoked.
     revoked_ms: Option<u64>,
 }
 
 impl Known {
-    /// What was revoked stays so, whatever a companion has lost since.
+    /// An anchor that was revoked stays revoked, whatever a companion has lost since.
     fn is_revoked(&self, now_ms: u64) -> bool {
         self.revoked_ms
             .is_some_and(|said| now_ms.saturating_sub(said) <= REMEMBERED_MS)
@@ -140,11 +140,11 @@ pub struct LookupCache {
     epoch_heard_ms: u64,
     failures: u32,
     retry_at_ms: u64,
-    /// After a failure one request asks first: when it did.
+    /// After a failure, one request asks before the others. This is when it did.
     probed_ms: Option<u64>,
     logged: Logged,
     swept_ms: u64,
-    /// When a companion last said something that was taken in.
+    /// When a companion last gave a usable answer.
     heard_ms: Option<u64>,
     refusing_since_ms: u64,
     /// When refusing last ended.
@@ -152,7 +152,7 @@ pub struct LookupCache {
 }
 
 impl LookupCache {
-    /// None yet; at most `max` anchors are remembered.
+    /// An empty memory for at most `max` anchors.
     pub fn new(timing: LookupTiming, max: usize) -> Self {
         LookupCache {
             timing,
@@ -171,8 +171,8 @@ impl LookupCache {
         }
     }
 
-    /// Whether a mandate with these anchors can be judged. `Pending`: ask first.
-    /// A request that has had its question (`asked`) has to do with what there is.
+    /// Whether a mandate with these anchors can be judged. `Pending` means: ask first. A
+    /// request that has already asked (`asked`) is judged with what is there.
     pub fn availability(&self, anchors: &[AnchorId], asked: bool, now_ms: u64) -> Availability {
         let known: Option<Vec<&Known>> = anchors.iter().map(|id| self.known.get(id)).collect();
         let since = |at: u64| now_ms.saturating_sub(at);
@@ -186,8 +186,8 @@ impl LookupCache {
                 let is_fresh = |one: &&Known| since(one.confirmed_at_ms) <= interval;
                 let waits = |one: &&Known| one.asked_ms.is_some_and(|at| since(at) <= timeout);
                 let mut all = known.into_iter().flatten();
-                // Of each that is old somebody asks: that one is asked about does not help
-                // another that the mandate has.
+                // Every stale anchor must have a lookup in flight. A lookup for one
+                // anchor says nothing about the mandate's other anchors.
                 if !may_ask || all.all(|one| is_fresh(&one) || waits(&one)) {
                     Availability::Ready
                 } else {
@@ -200,8 +200,8 @@ impl LookupCache {
         }
     }
 
-    /// Whether a question may be asked. After one that failed, a single request asks
-    /// when the wait is over; the others ask when that one was answered.
+    /// Whether a question may be asked. After a failed question, a single request asks
+    /// when the wait is over. The others may ask once it has an answer.
     fn may_ask(&self, now_ms: u64) -> bool {
         let probes = self
             .probed_ms
@@ -219,7 +219,7 @@ impl LookupCache {
         }
     }
 
-    /// Whoever asked about these anchors has left: the next request asks.
+    /// The request that asked about these anchors has left, so the next request asks.
     pub fn left(&mut self, anchors: &[AnchorId]) {
         self.probed_ms = None;
         for id in anchors {
@@ -229,8 +229,8 @@ impl LookupCache {
         }
     }
 
-    /// An answer has come to a question about these anchors that was asked at
-    /// `asked_ms`. False when there is no room to remember it.
+    /// An answer has come to a question about these anchors, which was asked at
+    /// `asked_ms`. False if there is no room to remember it.
     pub fn answered(
         &mut self,
         anchors: &[AnchorId],
@@ -242,7 +242,8 @@ impl LookupCache {
         self.retry_at_ms = 0;
         self.probed_ms = None;
         self.hear_epoch(answer.epoch, now_ms);
-        // As old as it can be: the companion made it after it was asked.
+        // Assume the oldest possible answer: the companion made it after the question was
+        // sent.
         let confirmed_at_ms = asked_ms.saturating_sub(answer.confirmed_age_ms);
         for id in anchors {
             let before = self.known.get(id).copied();
@@ -273,10 +274,10 @@ impl LookupCache {
         }
     }
 
-    /// A question came to nothing. Whether to log it.
+    /// A question failed. Returns whether to log it.
     pub fn failed(&mut self, cause: Cause, now_ms: u64) -> bool {
         self.probed_ms = None;
-        // Several that were under way together are one failure.
+        // Several questions that were under way at once count as one failure.
         if now_ms >= self.retry_at_ms {
             let doublings = self.failures.min(8);
             self.failures = self.failures.saturating_add(1);
@@ -288,9 +289,9 @@ impl LookupCache {
         self.logged.is_news(cause, now_ms)
     }
 
-    /// A request is refused for want of an answer. What begins with that, if anything: one
-    /// that finds every place taken does not count, nor does a companion that is lost time
-    /// and again, which was told of a moment ago.
+    /// A request is refused because there is no answer. Returns what begins with that, if
+    /// anything. It does not count if only all places are taken, or if the companion was
+    /// lost and this was logged a moment ago.
     #[inline(never)]
     pub fn refuses(&mut self, now_ms: u64) -> Option<Turn> {
         let just_ended = self
@@ -302,7 +303,7 @@ impl LookupCache {
         turn(&mut self.refusing_since_ms, true, false, now_ms)
     }
 
-    /// A companion has answered. What ends with that, if anything.
+    /// A companion has answered. Returns what ends with that, if anything.
     #[inline(never)]
     pub fn judges(&mut self, now_ms: u64) -> Option<Turn> {
         self.heard_ms = Some(now_ms);
@@ -316,7 +317,7 @@ impl LookupCache {
         self.logged.cause
     }
 
-    /// Time since a companion last answered; `None` when none ever did.
+    /// Time since a companion last answered; `None` if none ever did.
     pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
         self.heard_ms.map(|at| now_ms.saturating_sub(at))
     }
@@ -332,8 +333,9 @@ impl LookupCache {
         self.epoch
     }
 
-    /// Makes room for one more: old answers leave, then any that says "not revoked",
-    /// which is asked for again. What is revoked stays, and what is `wanted` with it.
+    /// Makes room for one more anchor. Old answers are removed first, then any answer
+    /// that says "not revoked", which will be asked for again. Revoked anchors and the
+    /// `wanted` ones stay.
     fn has_room(&mut self, wanted: &[AnchorId], now_ms: u64) -> bool {
         if self.known.len() < self.max {
             return true;

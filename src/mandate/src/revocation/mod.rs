@@ -1,10 +1,10 @@
 //! What rows 12 and 13 need to know about revocation.
 //!
-//! [`RevocationView`] is what a decision asks. `anchors` is the compact set that
-//! a VM answers from; `page` reads what the companion sends; `log` is how the
-//! anchors stand in the proxy's shared data, `log_head` the record that says how far
-//! the log goes and how fresh it is, and `replica` what one VM has read of it.
-//! `lookup_cache` is for a VM that keeps no copy: what the companion said of single mandates.
+//! A decision asks a [`RevocationView`]. `anchors` is the compact set in one VM. `page`
+//! reads what the companion sends. `log` is the form of the anchors in the proxy's shared
+//! data, and `log_head` is the record that says how far the log goes and how fresh it is.
+//! `replica` is what one VM has read of the log. `lookup_cache` is for a VM without a
+//! copy: it has the companion's answers about single mandates.
 
 pub mod anchors;
 pub mod log;
@@ -15,35 +15,35 @@ pub mod replica;
 
 pub use crate::token::anchor::AnchorId;
 
-/// Whether the revocation state can be decided by.
+/// Whether the revocation state may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
-    /// Whole and fresh enough.
+    /// It is complete and fresh enough.
     Ready,
-    /// It is being read for the first time, or again: soon it can be said.
+    /// It is being read, for the first time or again, and will soon be there.
     Pending,
-    /// It is missing, too old, damaged or over capacity, in words.
+    /// It is missing, too old, damaged or over capacity; the text says which.
     Unavailable(&'static str),
 }
 
 /// A view of the revocation state at one moment.
 pub trait RevocationView {
-    /// Whether the state is fresh and whole enough to decide by. It is asked
-    /// first, once for each decision that gets as far as row 12.
+    /// Whether the state is complete and fresh enough. It is asked first, once for each
+    /// decision that reaches row 12.
     fn availability(&self) -> Availability;
 
-    /// The same for the anchors of one mandate, where the state is known by single
-    /// anchors.
+    /// The same for the anchors of one mandate, if the state is known for single anchors
+    /// only.
     fn availability_of(&self, anchors: &[AnchorId]) -> Availability {
         let _ = anchors;
         self.availability()
     }
 
-    /// Whether an anchor is revoked. Anchors share one namespace: a revoked id
-    /// matches whichever claim carries it.
+    /// Whether an anchor is revoked. All anchors share one namespace: a revoked id
+    /// matches in any of the claims.
     fn is_revoked(&self, anchor: AnchorId) -> bool;
 
-    /// The current delegation epoch of the verifier's zone; 0 when none is known.
+    /// The current delegation epoch of the verifier's zone; 0 if none is known.
     fn delegation_epoch(&self) -> u64;
 }
 

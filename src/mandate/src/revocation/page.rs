@@ -1,8 +1,7 @@
-//! A page of the companion's feed or snapshot (design, "The companion"):
-//! `{"generation", "head", "confirmed_age_ms", "entries": [{"seq", "anchor",
-//! "ttl_s"} or {"seq", "zone", "epoch", "ttl_s"}], "more"}`; a snapshot's page
-//! has `"next"`, the cursor of the page after it, in place of `"more"`. Members
-//! that are not known are ignored, so that a newer companion can add some.
+//! A page of the companion's feed or snapshot: `{"generation", "head",
+//! "confirmed_age_ms", "entries": [{"seq", "anchor", "ttl_s"} or {"seq", "zone", "epoch",
+//! "ttl_s"}], "more"}`. A page of a snapshot has `"next"` instead of `"more"`: the cursor
+//! of the next page. Unknown members are ignored, so that a newer companion can add some.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,11 +19,11 @@ pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 pub const MAX_ENTRIES: usize = 1000;
 /// Longest generation or snapshot cursor, in bytes.
 pub const MAX_CURSOR_BYTES: usize = 64;
-/// Longest life of an entry that is believed, in seconds: a year.
+/// Longest lifetime of an entry that is accepted, in seconds: a year.
 const MAX_TTL_S: u64 = 31_536_000;
 
-/// What a companion calls one unbroken log; another companion, or the same one
-/// after it lost its state, has another. At most 64 bytes of `A-Z a-z 0-9 - _ .`.
+/// The companion's name for one unbroken log. Another companion has another name, and so
+/// does the same one after it lost its state. At most 64 bytes of `A-Z a-z 0-9 - _ .`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     bytes: [u8; MAX_CURSOR_BYTES],
@@ -41,7 +40,7 @@ impl Default for Cursor {
 }
 
 impl Cursor {
-    /// `None` for a text that is too long, or could not stand in a query as it is.
+    /// `None` for a text that is too long or needs escapes in a query.
     pub fn new(text: &str) -> Option<Self> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if !text.bytes().all(fits) {
@@ -56,54 +55,54 @@ impl Cursor {
         Some(cursor)
     }
 
-    /// The text; empty for the default one.
+    /// The text. The default has an empty one.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len).unwrap_or(&[]);
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// A page, read.
+/// A page that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The log it is of.
+    /// The log that the page is from.
     pub generation: Cursor,
     /// Number of the newest entry when the page was made.
     pub head: u64,
-    /// How long before that the companion last knew that it had everything, in
-    /// milliseconds.
+    /// Time between the page and the moment when the companion last knew that it had
+    /// everything, in milliseconds.
     pub confirmed_age_ms: u64,
-    /// Anchors, with the seconds that they stay revoked.
+    /// Anchors, with the number of seconds for which they stay revoked.
     pub anchors: Vec<(AnchorId, u32)>,
-    /// The highest epoch of the zone in question, with its life in seconds.
+    /// The highest epoch of the requested zone, with its lifetime in seconds.
     pub epoch: Option<(u64, u32)>,
     /// Number of the last entry, if there is any.
     pub last: Option<u64>,
     /// There are more entries after these.
     pub more: bool,
-    /// Where a snapshot goes on; empty at its end, and in a feed.
+    /// Where a snapshot continues. Empty at its end, and in a feed.
     pub next: Cursor,
 }
 
-/// Why bytes are no page.
+/// Why bytes are not a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidPage {
     /// Over [`MAX_PAGE_BYTES`].
     TooLarge,
-    /// Not JSON, or not of this shape.
+    /// Not JSON, or not with these members.
     Shape,
     /// Over [`MAX_ENTRIES`].
     TooMany,
-    /// No generation, or one that cannot be sent back.
+    /// There is no generation, or it cannot be sent back.
     Generation,
     /// Entries out of order, at or before the cursor, or beyond the head.
     Order,
-    /// A page that says there is more and has nothing.
+    /// The page says that there is more, but has no entries.
     NoProgress,
 }
 
@@ -146,8 +145,8 @@ struct WireEntry<'a> {
     ttl_s: u64,
 }
 
-/// A struct that is written as an object: serde takes an array of its members'
-/// values as well.
+/// Accepts a struct only as an object. serde would also accept an array of its members'
+/// values.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -171,11 +170,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 impl Page {
-    /// Reads a page of which every entry must come after `after`; epochs of other
-    /// zones than `zone` are left out.
+    /// Reads a page. Every entry must come after `after`. Epochs of zones other than
+    /// `zone` are left out.
     ///
-    /// # Errors
-    /// See [`InvalidPage`].
+    /// # Errors See [`InvalidPage`].
     pub fn parse(bytes: &[u8], after: u64, zone: &str) -> Result<Self, InvalidPage> {
         if bytes.len() > MAX_PAGE_BYTES {
             return Err(InvalidPage::TooLarge);
@@ -302,7 +300,7 @@ mod tests {
                 InvalidPage::Shape,
             ),
             (json!({}), InvalidPage::Shape),
-            // The members' values without their names.
+            // The values of the members without their names.
             (json!([[3, "a", null, null, 1]]), InvalidPage::Shape),
         ] {
             assert_eq!(

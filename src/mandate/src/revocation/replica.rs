@@ -4,8 +4,7 @@ use super::anchors::RevokedAnchors;
 use super::log::{Chunk, ChunkName};
 use super::log_head::LogHead;
 
-/// A VM's copy: the anchors, and the position in the log up to which they are in
-/// it.
+/// A VM's copy: the anchors, and the position in the log up to which they were read.
 #[derive(Debug, Default)]
 pub struct Replica {
     anchors: RevokedAnchors,
@@ -13,17 +12,17 @@ pub struct Replica {
     position: u64,
 }
 
-/// A piece of the log that the replica lacks.
+/// A part of the log that is missing in the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lacking {
     /// The chunk to read.
     pub chunk: ChunkName,
-    /// The image's entries that count: none beyond is taken.
+    /// The number of entries in force. Later entries are not read.
     until: u64,
 }
 
-/// A chunk that is not what it must be. The head may have moved on since it was
-/// read; if it has not, the shared data is damaged.
+/// A chunk is not what it must be. Perhaps the head has changed since it was read. If it
+/// has not, the shared data is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
 
@@ -33,12 +32,12 @@ impl Replica {
         &self.anchors
     }
 
-    /// Lets expired anchors leave, among the next `slots` slots of the table.
+    /// Removes expired anchors among the next `slots` slots of the table.
     pub fn sweep(&mut self, now_s: u32, slots: usize) {
         self.anchors.sweep(now_s, slots);
     }
 
-    /// What has to be read next to be where the head is; `None` when it is there.
+    /// What has to be read next to reach the head; `None` if the replica is there.
     pub fn lacking(&mut self, head: &LogHead) -> Option<Lacking> {
         if self.image != head.image {
             let follows = self.image != 0 && self.image == head.prev_image;
@@ -51,7 +50,7 @@ impl Replica {
             }
             self.image = head.image;
             if follows {
-                // It holds what the new image began with.
+                // The replica has what the new image began with.
                 self.position = head.base;
             } else {
                 self.begin_again(head.len);
@@ -63,10 +62,9 @@ impl Replica {
         })
     }
 
-    /// Takes in a chunk that was lacking. Expired entries are left out.
+    /// Adds the entries of a missing chunk. Expired entries are left out.
     ///
-    /// # Errors
-    /// [`Damaged`], and then nothing of it is taken in.
+    /// # Errors [`Damaged`]. Then no entry of the chunk was added.
     pub fn take(
         &mut self,
         lacking: Lacking,
@@ -81,7 +79,8 @@ impl Replica {
             .and_then(|bytes| Chunk::decode(lacking.chunk, bytes))
             .filter(|chunk| chunk.len() >= end.saturating_sub(start));
         let Some(chunk) = chunk else {
-            // A predecessor's chunks may be gone; the image in force has it all.
+            // The chunks of a predecessor may be gone. The image in force has all
+            // entries.
             self.image = 0;
             self.begin_again(0);
             return Err(Damaged);
@@ -96,8 +95,8 @@ impl Replica {
         Ok(())
     }
 
-    /// An image that does not follow the one known is read from its beginning,
-    /// and by itself: what a VM answers from is what the image holds.
+    /// An image that does not follow the known one is read from its beginning into an
+    /// empty replica, so that a VM answers only from what the image has.
     fn begin_again(&mut self, entries: u64) {
         self.anchors = RevokedAnchors::with_room(usize::try_from(entries).unwrap_or(0));
         self.position = 0;
@@ -116,7 +115,7 @@ mod tests {
     use super::super::log::CHUNK_ENTRIES;
     use super::*;
 
-    /// Shared data with one image after another in it.
+    /// Shared data with several images, one after another.
     #[derive(Default)]
     struct Shared(BTreeMap<(u64, u64), Vec<u8>>);
 
@@ -161,7 +160,7 @@ mod tests {
         shared.append(&mut head, 10..CHUNK_ENTRIES + 5);
         assert_eq!(shared.read(&mut one, &head), Ok(2));
         assert_eq!(shared.read(&mut one, &head), Ok(0));
-        // A new image, of the first three only; the others have expired, say.
+        // A new image with the first three only, as if the others had expired.
         let mut next = head.replaced(2, 0);
         shared.append(&mut next, 0..3);
         next.base = 3;
@@ -171,7 +170,8 @@ mod tests {
             one.anchors().len(),
             usize::try_from(CHUNK_ENTRIES).unwrap() + 7
         );
-        // One that was behind reads the rest of the predecessor, where it is left.
+        // A replica that was behind reads the rest of the predecessor, if it is still
+        // there.
         let mut gone = Replica::default();
         assert_eq!(shared.read(&mut gone, &next), Ok(1));
         assert_eq!(gone.anchors().len(), 5);
@@ -211,7 +211,7 @@ mod tests {
         shared.append(&mut head, 0..2);
         let mut replica = Replica::default();
         assert_eq!(shared.read(&mut replica, &head), Ok(1));
-        // Of another predecessor: what it began with is not what is known here.
+        // After another predecessor, the entries it began with are not the known ones.
         let mut other = image(9);
         other.prev_image = 5;
         other.set = 1;
@@ -219,7 +219,7 @@ mod tests {
         other.base = 4;
         assert_eq!(shared.read(&mut replica, &other), Ok(1));
         assert_eq!(replica.anchors().len(), 4);
-        // Nor where nothing is known, whatever it says that it follows.
+        // The same if nothing is known, whatever predecessor it names.
         other.prev_image = 0;
         let mut cold = Replica::default();
         assert_eq!(shared.read(&mut cold, &other), Ok(1));
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(replica.anchors().len(), 3);
         replica.sweep(100, 10_000);
         assert_eq!(replica.anchors().len(), 0);
-        // One that is over already is not taken in.
+        // An entry that has already expired is not added.
         let mut late = Replica::default();
         let lacking = late.lacking(&head).unwrap();
         let bytes = shared.0.get(&(0, 0)).map(Vec::as_slice);

@@ -1,23 +1,23 @@
-//! Hosts, as requests name them and as a configuration does.
+//! Hosts, as requests and configurations name them.
 
 use std::cmp::Ordering;
 use std::net::Ipv6Addr;
 
-/// Longest name of a host that is read, in bytes (RFC 1035 section 2.3.4).
+/// Longest host name that is accepted, in bytes (RFC 1035 section 2.3.4).
 const MAX_NAME_BYTES: usize = 253;
 
 /// The host of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestHost<'a> {
-    /// A name or an IPv4 address, without a final dot, in letters of any case.
+    /// A name or an IPv4 address, without a final dot, in upper or lower case.
     Name(&'a [u8]),
-    /// An IPv6 address, however it was written.
+    /// An IPv6 address, in any spelling.
     Address(Ipv6Addr),
 }
 
-/// A configured host, which is one text, as in the `domains` of an Envoy route: a
-/// port, a final dot or another spelling of an address is another text, and a proxy
-/// may take it elsewhere.
+/// A configured host. It is a text, as in the `domains` of an Envoy route. With a port, a
+/// final dot or another spelling of an address it is another text, and a proxy may send
+/// it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostName {
     key: Key,
@@ -25,7 +25,8 @@ pub struct HostName {
     text: String,
 }
 
-/// What a configured host is sorted by: all texts for the same host stand together.
+/// The key by which configured hosts are sorted, so that all texts for the same host are
+/// together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Name(Vec<u8>),
@@ -33,9 +34,9 @@ enum Key {
 }
 
 impl<'a> RequestHost<'a> {
-    /// The host of an authority, which may have a port behind it (RFC 3986 section
-    /// 3.2). Only what every reader takes for the same host is one: no user
-    /// information, no escapes, no zone of an address.
+    /// The host of an authority, which may have a port (RFC 3986 section 3.2). It is
+    /// accepted only if every reader takes it for the same host: without user
+    /// information, escapes, and zones of addresses.
     pub fn of_authority(authority: &'a [u8]) -> Option<Self> {
         if let Some(rest) = authority.strip_prefix(b"[") {
             let end = rest.iter().position(|b| *b == b']')?;
@@ -49,7 +50,8 @@ impl<'a> RequestHost<'a> {
         let mut parts = authority.splitn(2, |b| *b == b':');
         let name = parts.next()?;
         parts.next().is_none_or(is_port).then_some(())?;
-        // The root of all names (RFC 1034 section 3.1): the same host with it.
+        // With the final dot, the root of all names (RFC 1034 section 3.1), it is the
+        // same host.
         let name = name.strip_suffix(b".").unwrap_or(name);
         let is_label = |label: &[u8]| {
             let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
@@ -60,14 +62,14 @@ impl<'a> RequestHost<'a> {
     }
 }
 
-/// An empty port is the scheme's (RFC 3986 section 3.2.3).
+/// An empty port means the scheme's port (RFC 3986 section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
 impl HostName {
-    /// Reads a configured host: a name, an IPv4 address, or an IPv6 address between
-    /// brackets; a port behind it where the proxy sees one; no final dot.
+    /// Reads a configured host: a name, an IPv4 address, or an IPv6 address in brackets;
+    /// with a port if the proxy sees one; without a final dot.
     pub fn parse(text: &str) -> Option<Self> {
         let host = RequestHost::of_authority(text.as_bytes())?;
         let (without_port, _) = split(text);
@@ -85,28 +87,28 @@ impl HostName {
         })
     }
 
-    /// As it is configured, in lower case.
+    /// The host as it is configured, in lower case.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The host, and the port behind it; empty where there is none.
+    /// The host and its port, which may be empty.
     pub fn split(&self) -> (&str, &str) {
         split(&self.text)
     }
 
-    /// Whether both are the same host and port, however they are spelled.
+    /// Whether both are the same host and port, in any spelling.
     pub(crate) fn is_as(&self, other: &HostName) -> bool {
         self.key == other.key && self.split().1 == other.split().1
     }
 
-    /// Whether a request's authority is this text, in letters of any case.
+    /// Whether a request's authority is this text, in upper or lower case.
     pub(crate) fn is(&self, authority: &[u8]) -> bool {
         self.text.as_bytes().eq_ignore_ascii_case(authority)
     }
 
-    /// How it stands to a request's host in the order of configured ones, whatever
-    /// the ports.
+    /// The order between this configured host and the host of a request, without the
+    /// ports.
     pub(crate) fn compare(&self, host: &RequestHost<'_>) -> Ordering {
         match (&self.key, host) {
             (Key::Name(own), RequestHost::Name(name)) => {

@@ -1,5 +1,5 @@
-//! Which resource a request is for, and what its path and method require. What stands here
-//! is decided before any token is read, and knows none.
+//! Which resource a request is for, and what its path and method require. This is decided
+//! before any token is read, so code in this room knows no tokens.
 
 pub mod authority;
 pub mod path;

@@ -1,11 +1,11 @@
-//! A request's path, as anybody may read it. Nobody can know how the upstream
-//! reads a strange path, so a rule is found only when every reading of the path
-//! falls under the same one (contract, "Routes").
+//! The possible readings of a request's path. Nobody can know how the upstream reads an
+//! unusual path. So a path has a rule only if all its readings fall under the same one
+//! (contract, "Routes").
 //!
 //! All of this comes before a token is read, so anybody can cause it. The work is
-//! counted before it is done, in wasm instructions by estimate, and bounded: no path
-//! costs more than twice what a plain refusal costs in the VM (deploy/BOUNDS.md; the
-//! `counts` suite measures it).
+//! estimated in wasm instructions before it is done, and it is bounded: no path costs
+//! more than twice what a plain refusal costs in the VM (deploy/BOUNDS.md; the suite
+//! `counts` measures it).
 
 mod fold;
 mod scan;
@@ -22,27 +22,27 @@ use fold::fold;
 use scan::{Look, Scan, Traits, scan};
 use steps::{STEPS, decode};
 
-/// Longest path that is looked at, in bytes without the query.
+/// Longest path that is examined, in bytes without the query.
 pub const MAX_PATH_BYTES: usize = 2 * 1024;
 
-/// Why a path has a reading that cannot be made, or readings that disagree.
+/// Why one reading of a path cannot be made, or why its readings disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidPath {
     /// The request has no path, or one that does not start with `/`.
     NoPath,
     /// Longer than [`MAX_PATH_BYTES`].
     TooLong,
-    /// A `#`, which no request target has (RFC 9112 section 3.2).
+    /// A `#`, which a request target must not have (RFC 9112 section 3.2).
     Fragment,
     /// A `%` that is not followed by two hexadecimal digits.
     Encoding,
-    /// Decoded, it is not UTF-8: overlong forms of `/` and `.` among them.
+    /// The decoded path is not UTF-8, which includes overlong forms of `/` and `.`.
     NotUtf8,
-    /// A NUL, at which some readers stop.
+    /// A NUL. Some readers stop there.
     Nul,
     /// Encoded more than twice.
     Depth,
-    /// There is too much in it to read in more than one way.
+    /// It would take too much work to make all readings.
     Work,
     /// Two readings fall under different rules.
     Ambiguous,
@@ -71,43 +71,42 @@ const MAX_ENCODINGS: usize = 2;
 /// Most readings that a path may have; a path with more is refused.
 const MAX_READINGS: usize = 32;
 
-/// What reading one path may take, in wasm instructions: less than a plain refusal takes
+/// The work for one path, in wasm instructions. It is less than a plain refusal costs
 /// without it.
 const MAX_WORK: usize = 14_800;
-/// Of that, what a reading takes whatever its length is,
+/// The work of each reading, independent of its length.
 const EACH: usize = 1_300;
-/// what each byte takes that is looked at for being UTF-8, and that is compared with one
-/// of another reading,
+/// The work of each byte that is checked for UTF-8, and of each byte that is compared
+/// with another reading.
 const VALIDATING: usize = 42;
 const COMPARING: usize = 3;
-/// and a reading that another one is compared with.
+/// The work of each reading that another one is compared with.
 const KNOWN: usize = 18;
 
-/// What is left of the work that a path may cause.
+/// The work that is left for a path.
 #[derive(Debug, Clone)]
 pub struct Work(usize);
 
 impl Work {
-    /// As much as there is: where nobody outside decides how much it is.
+    /// Without a limit, for paths that nobody outside controls.
     pub fn unbounded() -> Self {
         Work(usize::MAX)
     }
 
-    /// Takes some of it, before it is done.
+    /// Takes some of the work, before it is done.
     ///
-    /// # Errors
-    /// [`InvalidPath::Work`] when there is not that much left.
+    /// # Errors [`InvalidPath::Work`] if there is not enough left.
     pub fn take(&mut self, work: usize) -> Result<(), InvalidPath> {
         self.0 = self.0.checked_sub(work).ok_or(InvalidPath::Work)?;
         Ok(())
     }
 
-    /// Puts back what was taken for bytes that were not looked at after all.
+    /// Gives back the work for bytes that were not examined after all.
     fn put_back(&mut self, bytes: usize, each: usize) {
         self.0 = self.0.saturating_add(bytes.saturating_mul(each));
     }
 
-    /// As many bytes as can be looked at, and one more.
+    /// As many bytes as the work allows, and one more.
     fn within<'p>(&self, path: &'p [u8], each: usize) -> &'p [u8] {
         let most = self.0.checked_div(each).unwrap_or(0).saturating_add(1);
         path.get(..most).unwrap_or(path)
@@ -118,42 +117,40 @@ impl Work {
     }
 }
 
-/// A way to read a path.
+/// One reading of a path.
 #[derive(Debug, Clone)]
 struct Reading<'a> {
     path: Cow<'a, [u8]>,
     traits: Traits,
-    /// Where it is known as what it is read when decoded: whether one who decodes less
-    /// reads another path.
+    /// If the decoded path is a known reading: whether somebody who decodes less reads
+    /// another path.
     decoded: Option<bool>,
 }
 
-/// A path without its query, checked for what makes it unreadable.
+/// A path without its query. Paths that cannot be read are refused before.
 #[derive(Debug, Clone)]
 pub struct RequestPath<'a> {
-    /// As it came, or folded.
+    /// The path as it came, or folded.
     raw: Cow<'a, [u8]>,
     traits: Traits,
-    /// Where it has an encoding: the path as it came, decoded once, and twice.
+    /// If it has an encoding: the path as it came, decoded once, and decoded twice.
     levels: Vec<Reading<'a>>,
     work: Work,
 }
 
 impl<'a> RequestPath<'a> {
-    /// From a request target in origin form (RFC 9112 section 3.2.1). With `folds` its
-    /// readings are short forms of what they are ([`fold`]), which fall under the same
-    /// rules where every prefix is visible ASCII.
+    /// Reads a request target in origin form (RFC 9112 section 3.2.1). With `folds` its
+    /// readings are shortened ([`fold`]). The short forms fall under the same rules if
+    /// every prefix is visible ASCII.
     ///
-    /// # Errors
-    /// See [`InvalidPath`]; all but `Ambiguous` come from here.
+    /// # Errors See [`InvalidPath`]; all but `Ambiguous` come from here.
     pub fn parse(target: Option<&'a [u8]>, folds: bool) -> Result<Self, InvalidPath> {
         RequestPath::parse_within(target, folds, Work(MAX_WORK))
     }
 
-    /// The same for somebody who looks at the readings: whole, and whatever work that is.
+    /// The same for showing the readings: complete, and without a limit for the work.
     ///
-    /// # Errors
-    /// As [`RequestPath::parse`].
+    /// # Errors As [`RequestPath::parse`].
     pub fn parse_to_show(target: Option<&'a [u8]>) -> Result<Self, InvalidPath> {
         RequestPath::parse_within(target, false, Work::unbounded())
     }
@@ -207,15 +204,15 @@ impl<'a> RequestPath<'a> {
         })
     }
 
-    /// Shows every reading of the path to `look`, the path as it came first.
+    /// Shows every reading of the path to `look`, first the path as it came.
     ///
-    /// A request passes several readers, and each may do any of the steps in any
-    /// order: one decodes and then resolves dots, the next one cuts parameters
-    /// first. So every path that can be reached by steps is a reading. One where
-    /// the path has nothing strange in it.
+    /// A request passes several readers, and each of them may take any of the steps in
+    /// any order: one decodes and then resolves dots, the next one cuts parameters first.
+    /// So every path that can be reached by steps is a reading. If there is nothing
+    /// unusual in the path, there is only one.
     ///
-    /// # Errors
-    /// What `look` says, or [`InvalidPath::Work`] when there are too many to try.
+    /// # Errors What `look` returns, or [`InvalidPath::Work`] if there are too many
+    /// readings.
     pub fn readings(
         self,
         mut look: impl FnMut(&[u8], &mut Work) -> Result<(), InvalidPath>,
@@ -255,8 +252,8 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// A path, then what it is when decoded, as long as there is something to decode: twice
-/// at most.
+/// A path, and what it becomes when it is decoded, as long as there is something to
+/// decode, at most twice.
 fn levels<'a>(
     raw: &Cow<'a, [u8]>,
     traits: Traits,
@@ -292,7 +289,8 @@ fn levels<'a>(
             path: decoded.path.into(),
             decoded: None,
         };
-        // At each level: one who decodes twice may take an overlong form for a dot.
+        // At each level, because somebody who decodes twice may take an overlong form for
+        // a dot.
         if next.traits.has(Traits::HIGH) {
             is_utf8(&next.path, work)?;
         }
@@ -309,7 +307,7 @@ fn is_utf8(path: &[u8], work: &mut Work) -> Result<(), InvalidPath> {
 }
 
 impl Reading<'_> {
-    /// Adds what it is read as one step further.
+    /// Adds the readings that are one step further.
     fn next(&self, all: &mut Vec<Vec<u8>>, work: &mut Work) -> Result<(), InvalidPath> {
         if self.traits.has(Traits::PERCENT) {
             let mut is_mixed = self.decoded;
@@ -336,8 +334,8 @@ impl Reading<'_> {
     }
 }
 
-/// Whether a reading is one of those that are known. Most differ in length, so a list
-/// is searched sooner than a tree.
+/// Whether a reading is already known. Most readings differ in length, so searching a
+/// list is faster than searching a tree.
 fn is_known(all: &[Reading], path: &[u8], work: &mut Work) -> Result<bool, InvalidPath> {
     work.take(all.len().saturating_mul(KNOWN))?;
     for one in all {
@@ -351,8 +349,8 @@ fn is_known(all: &[Reading], path: &[u8], work: &mut Work) -> Result<bool, Inval
     Ok(false)
 }
 
-/// Whether two paths of one length are the same: eight bytes at a time, which compilers
-/// leave undone.
+/// Compares two paths of one length eight bytes at a time. Compilers do not do this by
+/// themselves.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let ((words, rest), (others, other)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);

@@ -1,7 +1,7 @@
-//! The resources behind one listener, and which of them a request is for: by the
-//! `X-Caracal-Resource` header or by the host (contract, "Headers of the edge").
-//! Whatever a client says here gains it nothing: the mandate's audience is judged
-//! against the resource that was chosen.
+//! The resources behind one listener, and which of them a request is for: the
+//! `X-Caracal-Resource` header or the host chooses (contract, "Headers of the edge"). A
+//! client gains nothing by its choice: the mandate's audience is checked against the
+//! chosen resource.
 
 use std::fmt;
 
@@ -19,42 +19,42 @@ pub struct Resource {
     pub audience: String,
     /// What it requires, and where.
     pub rules: Rules,
-    /// The hosts that it is served at; empty where that does not matter.
+    /// The hosts of the resource; empty if the host does not matter.
     pub hosts: Vec<HostName>,
 }
 
-/// The nth of [`Resources::all`].
+/// An index into [`Resources::all`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceId(usize);
 
-/// Where a request stands in the configuration, found before its mandate is read.
+/// The resource, the rule and the method of a request, found before its mandate is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteMatch {
-    /// The resource it is for.
+    /// The resource that the request is for.
     pub resource: ResourceId,
     /// The rule that its path falls under.
     pub rule: RuleId,
-    /// Whose requirements hold there.
+    /// The method whose requirements apply.
     pub method: MethodId,
 }
 
-/// Why no resource was chosen: 400 `invalid_request`.
+/// Why no resource can be chosen: 400 `invalid_request`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidChoice {
-    /// Several are configured, and the request names none.
+    /// Several resources are configured, and the request names none.
     Missing,
     /// The header names none of them.
     Unknown,
     /// The header is there more than once, or is a list.
     Repeated,
-    /// The host is another resource's than the one that the header names.
+    /// The header names a resource, and the host belongs to another one.
     Contradictory,
     /// The resource is not served at this host.
     Elsewhere,
     /// The host cannot be read.
     Host,
-    /// The host is a resource's, but for a port, a final dot or the spelling of an
-    /// address.
+    /// The host is almost a resource's host, with another port, a final dot, or another
+    /// spelling of an address.
     Spelled,
 }
 
@@ -91,15 +91,15 @@ impl From<InvalidChoice> for Refusal {
 pub struct Resources {
     /// By identifier.
     all: Vec<Resource>,
-    /// Whether the configuration names them. Otherwise there is one, and what a
-    /// request says of a resource counts for nothing.
+    /// Whether the configuration names resources. Otherwise there is one, and what a
+    /// request says about resources is ignored.
     are_named: bool,
-    /// Every host and whose it is, in order.
+    /// Every host with the resource that it belongs to, sorted.
     hosts: Vec<(HostName, usize)>,
 }
 
 impl Resources {
-    /// The one resource of a configuration that names none.
+    /// The one resource of a configuration that does not name resources.
     pub fn unnamed(audience: &str, rules: Rules) -> Self {
         let one = Resource {
             id: audience.to_owned(),
@@ -114,10 +114,10 @@ impl Resources {
         }
     }
 
-    /// Resources that requests choose among. Identifiers and hosts must have been
-    /// checked by the configuration's reader: none is there twice.
+    /// Resources among which requests choose. The reader of the configuration must have
+    /// checked that no identifier and no host occurs twice.
     pub fn named(resources: Vec<Resource>) -> Self {
-        // One by one: to sort them would put 2 KiB into the filter.
+        // Inserted one by one, because sorting would add 2 KiB to the filter.
         let mut all: Vec<Resource> = Vec::with_capacity(resources.len());
         for one in resources {
             all.insert(all.partition_point(|other| other.id <= one.id), one);
@@ -140,8 +140,8 @@ impl Resources {
         &self.all
     }
 
-    /// Whether the configuration names them. Otherwise there is one, and what a request
-    /// says of a resource counts for nothing.
+    /// Whether the configuration names resources. Otherwise there is one, and what a
+    /// request says about resources is ignored.
     pub fn are_named(&self) -> bool {
         self.are_named
     }
@@ -151,23 +151,22 @@ impl Resources {
         self.all.get(id.0)
     }
 
-    /// What the upstream is told of the resource that was verified: its identifier,
-    /// where there are several.
+    /// What the upstream is told about the verified resource: its identifier, if there
+    /// are several.
     pub fn forwarded_id(&self, id: ResourceId) -> Option<&str> {
         let several = self.all.len() > 1;
         self.get(id).filter(|_| several).map(|one| one.id.as_str())
     }
 
-    /// The resource that a request is for: `authority` is its host and port, `names`
-    /// the value of every `X-Caracal-Resource`.
+    /// The resource that a request is for. `authority` is its host and port, and `names`
+    /// has the value of every `X-Caracal-Resource`.
     ///
-    /// A host that is one resource's is that resource's alone, and a resource with
-    /// hosts is served at no other. A host is compared as a proxy compares it, by its
-    /// text: one that is nearly a resource's could be routed to another service, with
-    /// a mandate for this one or on a path that this one excludes, and is refused.
+    /// A host belongs to one resource only, and a resource with hosts is not served at
+    /// other hosts. Hosts are compared as a proxy does it, as text. A host that is almost
+    /// a resource's host is refused: the proxy could route it to another service, with a
+    /// mandate for this resource or on a path that this resource excludes.
     ///
-    /// # Errors
-    /// See [`InvalidChoice`].
+    /// # Errors See [`InvalidChoice`].
     pub fn choose(
         &self,
         authority: Option<&[u8]>,
@@ -196,7 +195,7 @@ impl Resources {
     }
 
     fn by_name(&self, name: &[u8]) -> Result<usize, InvalidChoice> {
-        // Two headers, joined on the way here (RFC 9110 section 5.3).
+        // Two headers that were joined on the way (RFC 9110 section 5.3).
         if name.contains(&b',') {
             return Err(InvalidChoice::Repeated);
         }
@@ -226,11 +225,10 @@ impl Resources {
         }
     }
 
-    /// Where a request stands: its resource, then the rule of its path there (rows 0
-    /// and 1), then its method.
+    /// Finds the resource of a request, then the rule of its path there (rows 0 and 1),
+    /// then its method.
     ///
-    /// # Errors
-    /// 400 `invalid_request`: none of them depends on a mandate.
+    /// # Errors 400 `invalid_request`. None of them depends on a mandate.
     pub fn match_route(&self, request: &RequestView<'_>) -> Result<RouteMatch, Refusal> {
         let resource = self.choose(request.authority, request.resource)?;
         let Some(rules) = self.get(resource).map(|one| &one.rules) else {
@@ -247,8 +245,8 @@ impl Resources {
         })
     }
 
-    /// What a request has to carry: the audience, and the requirements; `None` where
-    /// nothing is verified.
+    /// What a request needs: the audience and the requirements; `None` if nothing is
+    /// verified.
     pub fn required(&self, matched: RouteMatch) -> Option<(&str, &Requirements)> {
         let resource = self.get(matched.resource)?;
         let requirements = resource.rules.requirements(matched.rule, matched.method)?;

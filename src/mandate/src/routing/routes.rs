@@ -10,18 +10,18 @@ use crate::token::claims::TokenUse;
 /// Default of `max_hop_count` (contract, row 10).
 pub const DEFAULT_MAX_HOP_COUNT: u64 = 10;
 
-/// What a mandate has to carry to pass (contract, rows 3 and 5 to 11).
+/// What a mandate must have to pass (contract, rows 3 and 5 to 11).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Requirements {
-    /// Scopes that must all be there.
+    /// Scopes that a mandate must all have.
     pub required_scopes: Vec<String>,
-    /// Targets that must all be there.
+    /// Targets that a mandate must all have.
     pub required_targets: Vec<String>,
     /// The one `use` that is accepted.
     pub required_use: TokenUse,
-    /// Whether an agent session is demanded.
+    /// Whether an agent session is required.
     pub require_session: bool,
-    /// Whether a delegation edge is demanded.
+    /// Whether a delegation edge is required.
     pub require_delegation: bool,
     /// Application ids that must all be hops of the delegation chain.
     pub require_chain_contains: Vec<String>,
@@ -43,29 +43,30 @@ impl Default for Requirements {
     }
 }
 
-/// Which rule a path falls under. Two excluded prefixes are two rules, though
-/// they ask for the same: that way a path between them is never let through.
+/// The rule that a path falls under. Two excluded prefixes are two rules, although they
+/// require the same. So a path that is under one in one reading, and under the other in
+/// another, is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleId {
-    /// No prefix matched: the requirements outside `routes`.
+    /// No prefix matched: the requirements at the top level.
     Default,
-    /// The nth of [`Rules::routes`].
+    /// An index into [`Rules::routes`].
     Route(usize),
-    /// The nth of [`Rules::exclude`].
+    /// An index into [`Rules::exclude`].
     Excluded(usize),
 }
 
-/// Whose requirements hold under a rule.
+/// Which requirements of a rule apply to a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodId {
-    /// The method is not listed: the rule's own.
+    /// The method is not listed: the requirements of the rule itself.
     Any,
-    /// The nth of [`Route::methods`].
+    /// An index into [`Route::methods`].
     Listed(usize),
 }
 
-/// A method that a route lists in other letters. Methods are case-sensitive (RFC
-/// 9110 section 9.1), and some upstreams read them as if they were not.
+/// The method differs from a listed one in upper and lower case only. Methods are
+/// case-sensitive (RFC 9110 section 9.1), but some upstreams ignore case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidMethod;
 
@@ -82,14 +83,14 @@ impl From<InvalidMethod> for Refusal {
     }
 }
 
-/// What holds under a prefix.
+/// What applies under a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Without trailing `/`, so `/` is empty.
+    /// Without a trailing `/`, so `/` is empty.
     pub prefix: String,
     /// What a method requires that is not listed.
     pub requirements: Requirements,
-    /// What a method requires in their place, by its name.
+    /// What the listed methods require instead, by name.
     pub methods: Vec<(String, Requirements)>,
 }
 
@@ -100,16 +101,16 @@ pub struct Rules {
     routes: Vec<Route>,
     exclude: Vec<String>,
     by_prefix: Prefixes,
-    /// Whether paths may be folded: no prefix has anything in it that can be.
+    /// Whether paths may be folded: no prefix contains anything that can be folded.
     folds: bool,
 }
 
-/// Prefixes to look up: one search for each length that occurs, not one comparison
-/// for each prefix.
+/// Prefixes by length. A lookup is one search for each length, and not one comparison for
+/// each prefix.
 #[derive(Debug, Clone, Default)]
 struct Prefixes(Vec<OfLength>);
 
-/// The prefixes of one length, in order, each with its rule.
+/// The prefixes of one length, sorted, each with its rule.
 #[derive(Debug, Clone)]
 struct OfLength {
     length: usize,
@@ -124,7 +125,7 @@ impl OfLength {
 }
 
 impl Prefixes {
-    /// Adds a prefix without trailing `/`, unless it is there.
+    /// Adds a prefix without trailing `/`, unless it is there already.
     fn add(&mut self, prefix: &str, rule: RuleId) {
         // Longest first.
         let length = prefix.len();
@@ -141,8 +142,9 @@ impl Prefixes {
         }
     }
 
-    /// The rule of the longest prefix that a path is under, the excluded ones before the
-    /// others: `/payouts` is over `/payouts` and `/payouts/1`, not over `/payoutsx`.
+    /// The rule of the longest prefix of a path; excluded prefixes come before others of
+    /// the same length. `/payouts` is a prefix of `/payouts` and `/payouts/1`, but not of
+    /// `/payoutsx`.
     fn find(&self, path: &[u8], work: &mut Work) -> Result<RuleId, InvalidPath> {
         let mut found = RuleId::Default;
         for one in self.within(path) {
@@ -159,7 +161,7 @@ impl Prefixes {
         Ok(found)
     }
 
-    /// The longest prefixes that are no longer than a path, and all others.
+    /// All lengths up to that of the path.
     fn within(&self, path: &[u8]) -> &[OfLength] {
         let longer = self.0.partition_point(|one| one.length > path.len());
         self.0.get(longer..).unwrap_or_default()
@@ -167,9 +169,9 @@ impl Prefixes {
 }
 
 impl OfLength {
-    /// The prefix of this length that a path goes on from with what ends a name for some:
-    /// several frameworks take `/payouts.json`, `/payouts:cancel` or `/payouts~` to
-    /// `/payouts`.
+    /// The prefix of this length that is followed by a character that ends a name for
+    /// some readers: several frameworks route `/payouts.json`, `/payouts:cancel` or
+    /// `/payouts~` to `/payouts`.
     fn cut<'p>(&self, path: &'p [u8], work: &mut Work) -> Result<Option<&'p [u8]>, InvalidPath> {
         work.take(LENGTH)?;
         match path.split_at_checked(self.length) {
@@ -182,27 +184,27 @@ impl OfLength {
     }
 }
 
-/// What looking for prefixes of one length takes, in wasm instructions, and a search
-/// among them.
+/// The work in wasm instructions to look up prefixes of one length, and to search among
+/// them.
 const LENGTH: usize = 30;
 const SEARCH: usize = 150;
 
-/// Whether a name goes on with this byte for everybody, or is complete before it: a `/`
-/// is looked at by itself.
+/// Whether a name continues with this byte for every reader. The caller has already
+/// handled `/`.
 fn continues(byte: u8) -> bool {
     matches!(byte, b'/' | b'-' | b'_') || byte.is_ascii_alphanumeric()
 }
 
 impl Rules {
-    /// Builds the rules. Prefixes must have been checked by the configuration's
-    /// reader; a trailing `/` is cut here.
+    /// Builds the rules. The reader of the configuration must have checked the prefixes.
+    /// A trailing `/` is cut here.
     pub fn new(default: Requirements, mut routes: Vec<Route>, exclude: &[String]) -> Self {
         let cut = |prefix: &str| prefix.trim_end_matches('/').to_owned();
         for route in &mut routes {
             route.prefix = cut(&route.prefix);
         }
-        // The longest first. Put in one by one: to sort them would put 2 KiB for each kind
-        // into the filter.
+        // The longest first. Inserted one by one, because sorting would add 2 KiB to the
+        // filter for each type.
         let longest = |a: &str, b: &str| b.len().cmp(&a.len()).then_with(|| a.cmp(b));
         let mut sorted: Vec<Route> = Vec::with_capacity(routes.len());
         for route in routes {
@@ -216,7 +218,7 @@ impl Rules {
             sorted.insert(sorted.partition_point(before), prefix);
         }
         let exclude = sorted;
-        // What is excluded wins over a route of the same prefix.
+        // An exclusion wins over a route with the same prefix.
         let mut by_prefix = Prefixes::default();
         for (n, prefix) in exclude.iter().enumerate() {
             by_prefix.add(prefix, RuleId::Excluded(n));
@@ -235,13 +237,12 @@ impl Rules {
         }
     }
 
-    /// The rule of a path (row 0 and 1).
+    /// The rule of a path (rows 0 and 1).
     ///
-    /// # Errors
-    /// See [`InvalidPath`]: the answer is 400 `invalid_request`.
+    /// # Errors See [`InvalidPath`]. The answer is 400 `invalid_request`.
     pub fn find(&self, target: Option<&[u8]>) -> Result<RuleId, InvalidPath> {
         let path = RequestPath::parse(target, self.folds)?;
-        // Whatever it is read as.
+        // With a single rule, all readings agree.
         if let Some(only) = self.only() {
             return Ok(only);
         }
@@ -253,7 +254,7 @@ impl Rules {
         rule.ok_or(InvalidPath::NoPath)
     }
 
-    /// The rule of every path, where there is one.
+    /// The rule of all paths, if there is only one.
     fn only(&self) -> Option<RuleId> {
         match (self.routes.as_slice(), self.exclude.as_slice()) {
             ([], []) => Some(RuleId::Default),
@@ -262,14 +263,14 @@ impl Rules {
         }
     }
 
-    /// Shows every reading of a path to `look` with its rule, the path as it came first.
+    /// Shows every reading of a path with its rule to `look`, first the path as it came.
     pub(crate) fn readings_of(
         &self,
         path: RequestPath<'_>,
         mut look: impl FnMut(&[u8], RuleId) -> Result<(), InvalidPath>,
     ) -> Result<(), InvalidPath> {
-        // A plain request looks its path up too. What a prefix that ends in it costs
-        // besides is not part of that: there may be as many as there are prefixes.
+        // A plain request looks up its path too, so this lookup is free. Prefixes that
+        // end inside the path are not: there may be as many as there are prefixes.
         let mut free = Some(Work::unbounded());
         path.readings(|reading, work| {
             let mut free = free.take();
@@ -286,11 +287,10 @@ impl Rules {
         })
     }
 
-    /// Whose requirements hold under a rule for a method. It is looked for once the
-    /// rule is known: what readings of a path must agree on is the route.
+    /// Which requirements of a rule apply to a method. The method is looked up after the
+    /// rule, because the readings of a path must agree on the route.
     ///
-    /// # Errors
-    /// [`InvalidMethod`]: the answer is 400 `invalid_request`.
+    /// # Errors [`InvalidMethod`]. The answer is 400 `invalid_request`.
     pub fn method(&self, rule: RuleId, method: Option<&[u8]>) -> Result<MethodId, InvalidMethod> {
         let listed = match rule {
             RuleId::Route(n) => self.routes.get(n).map(|route| &route.methods),
@@ -310,7 +310,7 @@ impl Rules {
         }
     }
 
-    /// What a rule requires; `None` where nothing is verified.
+    /// What a rule requires; `None` if nothing is verified.
     pub fn requirements(&self, rule: RuleId, method: MethodId) -> Option<&Requirements> {
         match (rule, method) {
             (RuleId::Default, MethodId::Any) => Some(&self.default),
@@ -323,7 +323,7 @@ impl Rules {
         }
     }
 
-    /// The requirements outside `routes`.
+    /// The requirements at the top level.
     pub fn default_requirements(&self) -> &Requirements {
         &self.default
     }

@@ -1,15 +1,15 @@
-//! What a revocation can name of a mandate.
+//! The ids in a mandate that can be revoked.
 
 use sha2::{Digest as _, Sha256};
 
 use super::claims::Claims;
 
-/// An anchor (`sid`, `root_sid`, `agent_session_id` or `delegation_edge_id`) as
-/// the revocation state knows it: the first 64 bits of the SHA-256 of its bytes.
+/// An anchor (`sid`, `root_sid`, `agent_session_id` or `delegation_edge_id`) as the
+/// revocation state holds it: the first 64 bits of the SHA-256 of its bytes.
 ///
-/// Two anchors can share an id; a good mandate is then refused. With a million
-/// anchors revoked that happens to one mandate in 2^42 (four anchors in 2^64 ids
-/// against 2^20). A revoked one is never missed.
+/// Two anchors can have the same 64 bits. Then a good mandate is refused. With a million
+/// revoked anchors this happens to one mandate in 2^42 (four anchors in 2^64 ids against
+/// 2^20). A revoked anchor is never missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AnchorId(pub(crate) u64);
 
@@ -25,13 +25,13 @@ impl AnchorId {
     }
 }
 
-/// Digested once for each mandate, not once for each request. A claim of a wrong
-/// shape has no anchor; row 6 refuses its mandate before it is asked for.
+/// The digests are computed once for each mandate, not for each request. A malformed
+/// claim has no anchor; row 6 refuses such a mandate before revocation is checked.
 pub(crate) fn anchors(claims: &Claims) -> Vec<AnchorId> {
     anchor_texts(claims).map(AnchorId::of).collect()
 }
 
-/// The anchors as the claims have them.
+/// The anchors as text, from the claims.
 pub(crate) fn anchor_texts(claims: &Claims) -> impl Iterator<Item = &str> {
     let optional = [&claims.agent_session_id, &claims.delegation_edge_id];
     let optional = optional

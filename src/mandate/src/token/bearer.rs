@@ -1,16 +1,14 @@
-//! The bearer token of a request (RFC 6750): row 2 of the contract.
+//! The bearer token of a request (RFC 6750): contract, row 2.
 
 use crate::reply::Refusal;
 
-/// The token of the one `Authorization: Bearer` that a request carries.
+/// The token of the only `Authorization: Bearer` in a request.
 ///
 /// `values` are the request's `Authorization` values, in order.
 ///
-/// # Errors
-/// `missing_token` when there is none, it is empty or of another scheme;
-/// `invalid_token` when there is more than one, or a comma in it (proxies join
-/// duplicated headers with one, so which of the two the upstream reads is
-/// anybody's guess).
+/// # Errors `missing_token` if there is none, or if it is empty or has another scheme.
+/// `invalid_token` if there is more than one, or if there is a comma: proxies join
+/// repeated headers with a comma, and nobody knows which of the two the upstream reads.
 pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
     let Some((first, more)) = values.split_first() else {
         return Err(Refusal::missing_token());
@@ -33,8 +31,8 @@ pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
     Ok(token)
 }
 
-/// Splits at the first SP or HTAB. No other white space separates (contract,
-/// "Stricter"): U+00A0 after `Bearer` is part of an unknown scheme.
+/// Splits at the first SP or HTAB. No other white space separates (contract, "Stricter"):
+/// with U+00A0 after `Bearer`, the scheme is an unknown one.
 fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = value.iter().position(|b| is_space(*b))?;
     value.split_at_checked(at)

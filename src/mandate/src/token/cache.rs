@@ -1,7 +1,7 @@
-//! Mandates that were verified before, so that a repeated one costs no
-//! cryptography but one short digest. Bounded; the oldest leaves first. What can
-//! change (time, route, revocation, the key set) is no part of it and is judged on
-//! every request.
+//! Mandates that were verified before. A repeated mandate costs one short digest and no
+//! other cryptography. The cache is bounded, and the oldest mandate leaves first. It does
+//! not hold anything that can change (time, route, revocation, key set): that is judged
+//! on every request.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::token::mandate::Mandate;
 
-/// Characters at a token's end that are kept only as a digest: half of a signature
-/// (`s` of ES256, `S` of EdDSA), about 250 bits that nobody can guess, and one block
-/// of SHA-256.
+/// The last characters of a token are kept only as a digest. They are half of the
+/// signature (`s` of ES256, `S` of EdDSA): about 250 bits that nobody can guess, and one
+/// block of SHA-256.
 const HIDDEN_BYTES: usize = 43;
 
 /// SHA-256 of the hidden end of a token.
 ///
-/// A token is the same when its end has this digest and all before it is equal byte
-/// for byte: that costs a tenth of digesting it whole. What is kept of a token is no
+/// Two tokens are the same if this digest and all bytes before the hidden end are equal.
+/// That costs a tenth of a digest over the whole token. What is kept cannot be used as a
 /// credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HiddenEnd([u8; 32]);
 
 impl HiddenEnd {
-    /// Splits a token into what may be kept and the digest of the rest. `None` when
-    /// it is shorter than the hidden end.
+    /// Splits a token into the part that may be kept and the digest of the rest. `None`
+    /// if it is shorter than the hidden end.
     fn split(token: &[u8]) -> Option<(&[u8], Self)> {
         let at = token.len().checked_sub(HIDDEN_BYTES)?;
         let (open, hidden) = token.split_at_checked(at)?;
@@ -34,8 +34,8 @@ impl HiddenEnd {
     }
 }
 
-/// Whether both are the same bytes, eight at a time: where this runs, comparing
-/// slices compares one byte after the other.
+/// Compares eight bytes at a time. On this target, a comparison of slices goes byte by
+/// byte.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let (these, rest) = one.as_chunks::<8>();
     let (those, end) = other.as_chunks::<8>();
@@ -51,10 +51,10 @@ impl std::hash::Hash for HiddenEnd {
     }
 }
 
-/// Takes the number it is given. What is inserted are digests of signatures that
-/// verified, of which a mandate has two (`s` and its negative), so nobody can choose
-/// where many of them fall; what is only looked up adds nothing. The filter has no
-/// random source to seed another hash with.
+/// Uses the given number as the hash. Only digests of verified signatures are inserted,
+/// and a mandate has two of them (`s` and its negative), so nobody can choose where many
+/// of them fall. A lookup inserts nothing. The filter has no random source to seed
+/// another hash with.
 #[derive(Debug, Default)]
 struct FromDigest(u64);
 
@@ -79,22 +79,21 @@ struct Known {
     mandate: Rc<Mandate>,
 }
 
-/// Bytes of tokens that are kept, for each mandate that may be: a larger token takes
-/// the room of several.
+/// Bytes of token that are kept per mandate. A larger token takes the room of several.
 const BYTES_EACH: usize = 1_024;
 
 /// A map from token to verified mandate, bounded in number and bytes.
 #[derive(Default)]
 pub struct MandateCache {
     capacity: usize,
-    /// Of all that is kept of tokens.
+    /// Bytes of all tokens that are kept.
     bytes: usize,
     known: HashMap<HiddenEnd, Known, BuildHasherDefault<FromDigest>>,
     oldest_first: VecDeque<HiddenEnd>,
 }
 
 impl MandateCache {
-    /// An empty cache for at most `capacity` mandates; 0 remembers none.
+    /// An empty cache for at most `capacity` mandates. With 0 it remembers none.
     pub fn new(capacity: usize) -> Self {
         MandateCache {
             capacity,
@@ -102,8 +101,8 @@ impl MandateCache {
         }
     }
 
-    /// The mandate of a token that verified before. Whether the key that verified
-    /// it is still the zone's is the caller's to ask.
+    /// The mandate of a token that was verified before. The caller has to ask whether the
+    /// key that verified it is still in the zone's key set.
     pub(crate) fn get(&self, token: &[u8]) -> Option<&Rc<Mandate>> {
         let (open, hidden) = HiddenEnd::split(token)?;
         let known = self.known.get(&hidden)?;
@@ -139,7 +138,7 @@ impl MandateCache {
         self.known.len()
     }
 
-    /// Whether none is remembered.
+    /// Whether no mandate is remembered.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }

@@ -1,7 +1,7 @@
-//! The claims of a mandate: from the payload's JSON to typed values. What the
-//! contract refuses at row 3 whatever the route says is refused here; a claim
-//! that a later row judges keeps its shape error until that row asks for it,
-//! because the first failing row decides which code is answered.
+//! The claims of a mandate, from the payload's JSON to typed values. Errors that the
+//! contract answers at row 3 are errors here. A malformed claim that a later row judges
+//! keeps its error until that row, because the first failing row decides the code of the
+//! answer.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::json::{self, InvalidJson, Members, Number, Value};
 /// A claim that is judged by a later row: its value, or that it is malformed.
 pub type Shape<T> = Result<T, InvalidClaim>;
 
-/// Which claim is malformed, and what it has to be.
+/// Which claim is malformed, and what it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidClaim {
     /// Name of the claim.
     pub claim: &'static str,
-    /// What the contract expects of it.
+    /// What the contract requires of it.
     pub expected: &'static str,
 }
 
@@ -25,10 +25,10 @@ impl fmt::Display for InvalidClaim {
     }
 }
 
-/// Why a signed payload holds no claims of a mandate (row 3).
+/// Why a signed payload does not have the claims of a mandate (row 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidClaims {
-    /// The payload is no strict JSON object.
+    /// The payload is not a strict JSON object.
     Json(InvalidJson),
     /// A claim that row 3 judges.
     Claim(InvalidClaim),
@@ -55,7 +55,7 @@ pub enum TokenUse {
 }
 
 impl TokenUse {
-    /// By its name on the wire. `gateway` is none that an edge accepts.
+    /// The `use` with this name. `gateway` is not one that an edge accepts.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "session" => Some(TokenUse::Session),
@@ -92,15 +92,15 @@ impl SubjectType {
     }
 }
 
-/// One hop of a delegation chain, as far as a verifier judges it.
+/// One hop of a delegation chain, with the part that a verifier judges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainHop {
     /// The application that was delegated to.
     pub application_id: String,
 }
 
-/// The typed claims of a mandate. Public to read; see [`crate::Mandate`] for
-/// why nobody else can make them.
+/// The typed claims of a mandate. They can be read from outside, but not made: see
+/// [`crate::Mandate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -117,11 +117,11 @@ pub struct Claims {
     pub sid: String,
     pub root_sid: String,
     pub client_id: String,
-    /// `None` when absent or malformed: row 4 refuses both the same.
+    /// `None` if absent or malformed; row 4 refuses both in the same way.
     pub zone_id: Option<String>,
     pub token_use: TokenUse,
     pub sub_type: SubjectType,
-    /// `None` when absent; may be empty, which row 11 refuses.
+    /// `None` if absent. It may be empty, which row 11 refuses.
     pub scope: Option<String>,
     pub target: Shape<Vec<String>>,
     pub agent_session_id: Shape<Option<String>>,
@@ -157,7 +157,7 @@ const OPTIONAL_STRING: &str = "a string";
 const STRINGS: &str = "an array of non-empty strings";
 const CHAIN: &str = "an array of objects, each with a non-empty application_id";
 
-/// A payload on its way to [`Claims`]; the methods are the contract's types.
+/// A payload from which [`Claims`] are read. The methods are the types of the contract.
 struct Payload<'v, 'a>(&'v Members<'a>);
 
 impl Payload<'_, '_> {
@@ -231,13 +231,13 @@ impl Payload<'_, '_> {
         }
     }
 
-    /// A string where null and "" mean absent.
+    /// A string. Null and "" mean absent.
     fn optional(&self, name: &'static str) -> Shape<Option<String>> {
         optional_string(self.0, name).ok_or(invalid(name, OPTIONAL_STRING))
     }
 
-    /// An integer where null means absent. One out of range is refused at once
-    /// (contract, "Stricter", row 3); another type waits for its row.
+    /// An integer; null means absent. A number out of range is refused at once (contract,
+    /// "Stricter", row 3). Another type is refused by the row of its claim.
     fn integer(&self, name: &'static str) -> Result<Shape<Option<u64>>, InvalidClaim> {
         match json::member(self.0, name) {
             None | Some(Value::Null) => Ok(Ok(None)),
@@ -283,7 +283,7 @@ impl Payload<'_, '_> {
     }
 }
 
-/// `None` when the member is of another type than string or null.
+/// `None` if the member is neither a string nor null.
 fn optional_string(members: &Members<'_>, name: &str) -> Option<Option<String>> {
     match json::member(members, name) {
         None | Some(Value::Null) => Some(None),

@@ -1,16 +1,16 @@
-//! What may be shown of a token.
+//! The part of a token that may be shown.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// What logs, metrics and access logs may show of a token: the first 8 bytes of
-/// its SHA-256 (contract, "Audit stream").
+/// The fingerprint of a token: the first 8 bytes of its SHA-256, as in Caracal's audit
+/// events. Logs and metrics show nothing else of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
-    /// Of the token as it came.
+    /// The fingerprint of the token as it came.
     pub fn of(token: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::digest(token).into();
         Fingerprint(digest.first_chunk().copied().unwrap_or_default())
@@ -23,7 +23,7 @@ impl Fingerprint {
         for (to, digit) in hex.iter_mut().zip(digits) {
             *to = match digit {
                 0..=9 => b'0'.wrapping_add(digit),
-                // 10 is the first letter, which stands at 0x61.
+                // 10 is the first letter, `a`.
                 _ => digit.wrapping_add(b'a' - 10),
             };
         }

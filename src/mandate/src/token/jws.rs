@@ -1,6 +1,6 @@
 //! The credential before any key is known: the unsigned part of a compact JWS (RFC 7515).
-//! Nothing in here decides more than "this can't be a mandate": the first half of row 3 of
-//! the contract.
+//! This module decides only whether a token can be a mandate at all: the first half of
+//! row 3 of the contract.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::json::{self, InvalidJson, Value};
 use crate::jwks::key_set::Algorithm;
 
-/// What an unsigned look at a token may ask for.
+/// The limits for the unsigned part of a token.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenLimits<'a> {
     /// Longest token accepted, in bytes.
@@ -19,8 +19,8 @@ pub struct TokenLimits<'a> {
     pub algorithms: &'a [Algorithm],
 }
 
-/// A token with the shape of a mandate. Nothing in it has been verified, so it
-/// gives out what selects a key and what a key is tried on, and no claim.
+/// A token with the shape of a mandate. Nothing in it is verified. So it gives access to
+/// what selects a key and what the key is tried on, and to no claim.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnverifiedMandate {
     token: Box<[u8]>,
@@ -40,11 +40,11 @@ pub enum InvalidJws {
     NotCompact,
     /// A part is not base64url without padding, canonically encoded.
     Base64,
-    /// The header is no strict JSON object.
+    /// The header is not a strict JSON object.
     Header(InvalidJson),
-    /// `alg` is absent, no string, or not allowed here.
+    /// `alg` is absent, not a string, or not allowed here.
     Algorithm,
-    /// `kid` is absent, no string, or empty.
+    /// `kid` is absent, not a string, or empty.
     KeyId,
     /// `crit` names an extension; none is supported (RFC 7515 section 4.1.11).
     Critical,
@@ -115,7 +115,7 @@ impl UnverifiedMandate {
         })
     }
 
-    /// `alg` of the header: which of the allowed algorithms the signature claims.
+    /// `alg` of the header: the allowed algorithm that the token claims.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -143,7 +143,7 @@ impl UnverifiedMandate {
     }
 }
 
-/// Without the token: a debug print must not leak a credential.
+/// Leaves out the token: debug output must not leak a credential.
 impl fmt::Debug for UnverifiedMandate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnverifiedMandate")

@@ -1,5 +1,5 @@
-//! A verified mandate: a type that only verification can build, so that code
-//! holding one needs no check to be remembered.
+//! A verified mandate. Only verification can build this type, so code that has one does
+//! not need to check again.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::jwks::signature::SignatureVerifier;
 use crate::token::claims::{Claims, InvalidClaims};
 use crate::token::jws::UnverifiedMandate;
 
-/// A mandate whose signature one of the zone's keys verified and whose claims
-/// are well formed. Whether it is accepted, here and now, is judged by
-/// [`Verifier::decide`](crate::decision::verifier::Verifier::decide) on every request.
+/// A mandate with a signature that one of the zone's keys verified, and with well-formed
+/// claims. [`Verifier::decide`](crate::decision::verifier::Verifier::decide) judges on
+/// every request whether it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mandate {
     claims: Claims,
@@ -33,28 +33,28 @@ impl Mandate {
         self.fingerprint
     }
 
-    /// What a revocation can name: `sid`, `root_sid`, `agent_session_id` and
-    /// `delegation_edge_id`, those that are there.
+    /// The ids that a revocation can name: `sid`, `root_sid`, `agent_session_id` and
+    /// `delegation_edge_id`, as far as the mandate has them.
     pub fn anchors(&self) -> &[AnchorId] {
         &self.anchors
     }
 
-    /// Whether the very key that verified it is still in the key set.
+    /// Whether exactly the key that verified it is still in the key set.
     pub(crate) fn key_is_in(&self, keys: &KeySet) -> bool {
         keys.has_key(&self.kid, &self.thumbprint)
     }
 }
 
-/// Why a token is no mandate of the zone (row 3, signed part).
+/// Why a token is not a mandate of the zone (row 3, signed part).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidMandate {
-    /// The key set has no key under its `kid`: another fetch may bring it.
+    /// The key set has no key with its `kid`. Another fetch may bring it.
     UnknownKey,
-    /// Keys under its `kid` verify other algorithms than its own.
+    /// The keys with its `kid` are for other algorithms.
     KeyAlgorithm,
-    /// No key under its `kid` verifies the signature.
+    /// No key with its `kid` verifies the signature.
     Signature,
-    /// The signed payload is no mandate.
+    /// The signed payload is not that of a mandate.
     Claims(InvalidClaims),
 }
 
@@ -71,11 +71,10 @@ impl fmt::Display for InvalidMandate {
     }
 }
 
-/// Verifies a token against a key set. No claim is looked at before a signature
-/// has verified: an unverified claim decides nothing.
+/// Verifies a token with a key set. No claim is read before the signature has verified:
+/// an unverified claim decides nothing.
 ///
-/// # Errors
-/// See [`InvalidMandate`].
+/// # Errors See [`InvalidMandate`].
 pub(crate) fn verify(
     token: &UnverifiedMandate,
     fingerprint: Fingerprint,

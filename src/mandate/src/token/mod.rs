@@ -1,5 +1,5 @@
-//! From the `Authorization` header to a verified mandate. What stands here knows keys and
-//! signatures, and no configuration, route or revocation state.
+//! From the `Authorization` header to a verified mandate. Code in this room knows keys
+//! and signatures, but no configuration, route or revocation state.
 
 pub mod anchor;
 pub mod bearer;

@@ -136,7 +136,7 @@ fn the_environment_fills_in_issuer_and_zone() {
         read(r#"{"audience":"a","jwks":{"upstream":"s"},"revocation":"disabled"}"#);
     assert_eq!(from_environment.issuer, "https://sts.example.com");
     assert_eq!(from_environment.zone_id, "zone-env");
-    // The configuration wins, and is taken as written.
+    // The configuration wins over the environment, and is taken as written.
     let own = read(
         r#"{"issuer":"https://own/","expected_zone_id":"own","audience":"a","jwks":{"upstream":"s"},"revocation":"disabled"}"#,
     );

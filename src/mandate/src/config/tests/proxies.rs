@@ -1,4 +1,4 @@
-//! What a configuration may say on which proxy.
+//! What a configuration may say for which proxy.
 
 use super::{nothing, paths};
 use crate::config::*;
@@ -7,7 +7,7 @@ fn parse(host: &str, upstream: &str, extra: &str) -> Result<Configuration, Vec<C
     let text = format!(
         r#"{{"issuer":"https://sts.example.com","zone_id":"z","audience":"a","host":{host:?},"jwks":{{"upstream":{upstream:?}}},"revocation":"disabled"{extra}}}"#
     );
-    // A later key of the same name would be an error: what is tested stands instead.
+    // A second key with the same name would be an error, so `extra` replaces the key.
     let text = match extra.contains("\"revocation\"") {
         true => text.replace(r#","revocation":"disabled""#, ""),
         false => text,

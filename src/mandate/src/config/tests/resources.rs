@@ -19,7 +19,8 @@ const GOOD: &[&str] = &[
     r#""required_scopes":["x"],"resources":{"a":{"required_scopes":[],"require_agent":true,"routes":{"/p":{"methods":{"POST":{"required_scopes":["w"]}}}},"exclude":["/h"]}}"#,
 ];
 
-/// What is refused, the path of the error, and whether the schema can say so too.
+/// Configurations that are refused, the path of the error, and whether the schema refuses
+/// them too.
 const BAD: &[(&str, &str, bool)] = &[
     (r#""host":"envoy""#, "audience", true),
     (r#""resources":{}"#, "resources", true),
@@ -176,7 +177,7 @@ fn resources_hosts_methods_and_all_routes_together_are_bounded() {
         format!(r#""resources":{{"a":{{"routes":{{"/":{{"methods":{{{methods}}}}}}}}}}}"#)
     };
     let id = |n| format!(r#""resources":{{"{}":{{}}}}"#, "a".repeat(n));
-    // Two resources have them; `extra` is one more in the second.
+    // Two resources with hosts; `extra` is added to the second.
     let two = |key: &str,
                open: &str,
                close: &str,

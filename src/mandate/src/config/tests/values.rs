@@ -1,9 +1,9 @@
-//! Good and bad configurations. Each bad one names the path that the error must
-//! name; the schema is held against the same table.
+//! Good and bad configurations. Each bad one has the path that the error must name. The
+//! schema is tested with the same table.
 
 use super::*;
 
-/// Additions to the least configuration that are fine.
+/// Additions to the smallest configuration that are accepted.
 const GOOD: &[&str] = &[
     "",
     r#""required_scopes":["a","b"],"required_targets":[],"required_use":"session""#,
@@ -20,8 +20,8 @@ const GOOD: &[&str] = &[
     r#""forward":{"headers":{}}"#,
 ];
 
-/// Additions that are refused, the path of the error, and whether the schema
-/// can say so too.
+/// Additions that are refused, the path of the error, and whether the schema refuses them
+/// too.
 const BAD: &[(&str, &str, bool)] = &[
     (r#""required_scope":["a"]"#, "required_scope", true),
     (r#""required_scopes":"a""#, "required_scopes", true),

@@ -3,7 +3,7 @@ use crate::config::Configuration;
 use crate::jwks::signature::PureRust;
 use crate::revocation::Disabled;
 
-/// What the life of a mandate is answered under `limits`.
+/// The answer for a mandate's life under these `limits`.
 fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
     let configuration = format!(
         r#"{{"issuer":"https://sts.example","zone_id":"z","audience":"a","jwks":{{"upstream":"s"}},"revocation":"disabled","limits":{limits}}}"#
@@ -43,9 +43,10 @@ fn a_mandate_that_lives_too_long_is_refused() {
     assert_eq!(lives(bounded, 1_000, 1_600), None);
     let refused = lives(bounded, 1_000, 1_601).unwrap();
     assert!(refused.contains("too long"), "{refused}");
-    // What is left of it does not matter.
+    // How much of its life is left does not matter.
     assert!(lives(bounded, 500, 1_101).is_some());
-    // Nothing is bounded that is not asked for; an early `exp` is another check's.
+    // Without the option there is no bound. An early `exp` is the subject of another
+    // check.
     assert_eq!(lives("{}", 0, i64::MAX as u64), None);
     assert!(lives(bounded, 1_000, 900).unwrap().contains("expired"));
 }

@@ -5,17 +5,18 @@ use crate::token::claims::InvalidClaims;
 use crate::token::jws::InvalidJws;
 use crate::token::mandate::InvalidMandate;
 
-/// What is judged before the checks of [`MandateCheck`]: of the request, and of the
-/// token up to its payload. In the order in which it is judged.
+/// What is checked before [`MandateCheck`]: the request, and the token up to its payload,
+/// in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenCheck {
     /// The request is for one resource.
     Resource,
-    /// The path falls under one rule, however it is read.
+    /// All readings of the path fall under one rule.
     Path,
-    /// The path is under no excluded prefix. One that is ends the checks, and admits.
+    /// The path is not under an excluded prefix. If it is, the checks end and the request
+    /// is admitted.
     Excluded,
-    /// The method is in upper case where the rule lists it.
+    /// The method is in upper case if the rule lists it.
     Method,
     /// There is one bearer token.
     Credential,
@@ -27,25 +28,25 @@ pub enum TokenCheck {
     Base64,
     /// Its header is a strict JSON object.
     Header,
-    /// `alg` is one that is accepted.
+    /// `alg` is accepted.
     Algorithm,
-    /// `kid` is there.
+    /// There is a `kid`.
     KeyId,
-    /// `crit` is not.
+    /// There is no `crit`.
     Critical,
     /// `b64` is not false.
     PayloadEncoding,
     /// There is a usable key set.
     KeySet,
-    /// It has a key of that `kid`.
+    /// The key set has a key with that `kid`.
     Key,
-    /// One of them is for that algorithm.
+    /// One of these keys is for that algorithm.
     KeyAlgorithm,
-    /// One of them verifies the signature.
+    /// One of these keys verifies the signature.
     Signature,
     /// The payload is a strict JSON object.
     Payload,
-    /// The claims that row 3 requires are there, each of its type.
+    /// The claims that row 3 requires are there, with the right types.
     RequiredClaims,
 }
 
@@ -111,9 +112,9 @@ impl TokenCheck {
 /// A check of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
-    /// Of the request and the token.
+    /// A check of the request or the token.
     Token(TokenCheck),
-    /// Of the verified mandate.
+    /// A check of the verified mandate.
     Mandate(MandateCheck),
 }
 
@@ -133,7 +134,7 @@ impl Check {
     }
 }
 
-/// Whether a check needs the token itself, and not its claims alone.
+/// Whether a check needs the token itself, and not only its claims.
 pub(super) fn is_of_token(check: TokenCheck) -> bool {
     !matches!(
         check,

@@ -1,8 +1,8 @@
-//! A decision with every check beside it, for people: which ran, which failed, and
-//! what those behind the first failure would have said. The verdict is
-//! [`Verifier::screen`]'s and [`Verifier::decide`]'s; the checks are shown by the same
-//! functions that these are made of. A filter calls nothing in here, so its file has
-//! none of it.
+//! A decision with every check, for people: which checks ran, which failed, and what the
+//! checks after the first failure would have said. The verdict comes from
+//! [`Verifier::screen`] and [`Verifier::decide`]. The checks are the functions that these
+//! two are made of. The filter does not call this module, so its file does not contain
+//! it.
 
 mod check;
 
@@ -26,24 +26,24 @@ use crate::token::mandate::{self, InvalidMandate};
 use check::is_of_token;
 pub use check::{Check, TokenCheck};
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was made, and passed.
+    /// It was run, and passed.
     Passed,
-    /// It was made and failed: this is the verdict, in words of its own.
+    /// It was run and failed. It is the reason for the verdict, which its text gives.
     Failed(String),
-    /// What decides came before. What it would have said, where that can be known of
-    /// claims that nobody may have signed.
+    /// An earlier check decided. This is what the check would have said, if claims that
+    /// nobody may have signed can tell.
     NotReached(Option<Result<(), String>>),
-    /// It could not be made with what was given.
+    /// It could not be run with the given input.
     NotMade,
 }
 
-/// What a path is read as, and the rule that this reading falls under.
+/// One reading of a path, and the rule that the reading falls under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// The path, as somebody may read it.
+    /// The path in this reading.
     pub path: Vec<u8>,
     /// Its rule.
     pub rule: RuleId,
@@ -54,11 +54,11 @@ pub struct Reading {
 pub enum Traced {
     /// Continue unverified: the path is excluded.
     Excluded,
-    /// Continue.
+    /// Continue, for a principal.
     Admitted,
     /// Refuse.
     Refused(Refusal),
-    /// Good but for its revocation, and that state is not there yet.
+    /// The mandate is good, but the revocation state is not there yet.
     NeedsRevocations,
 }
 
@@ -69,31 +69,32 @@ pub struct Trace {
     pub verdict: Traced,
     /// Every check, in the contract's order.
     pub checks: Vec<(Check, Outcome)>,
-    /// Where the request stands.
+    /// The resource and the rule of the request.
     pub location: Location,
     /// The token's fingerprint.
     pub fingerprint: Option<Fingerprint>,
-    /// The claims. They are the zone's word only if [`TokenCheck::Signature`] passed.
+    /// The claims. Only if [`TokenCheck::Signature`] passed are they what the zone
+    /// signed.
     pub claims: Option<Claims>,
 }
 
-/// Where a request stands in the configuration, as far as that can be said.
+/// The resource and rule of a request, as far as they can be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The resource it is for.
+    /// The resource that the request is for.
     pub resource: Option<ResourceId>,
-    /// What the path can be read as; the first is the path as it came. None where it
-    /// cannot be read at all.
+    /// The readings of the path; the first is the path as it came. Empty if it cannot be
+    /// read at all.
     pub readings: Vec<Reading>,
-    /// The one rule of all readings.
+    /// The rule, if all readings fall under one.
     pub rule: Option<RuleId>,
-    /// Whose requirements hold; none where nothing is verified.
+    /// The route whose requirements apply; none if nothing is verified.
     pub matched: Option<RouteMatch>,
-    /// What fails before a route is matched.
+    /// The failure before a route is matched, if there is one.
     pub refused: Option<(TokenCheck, Refusal)>,
 }
 
-/// Everything that can be read of a token, whatever is wrong with it.
+/// Everything that can be read from a token, whatever is wrong with it.
 #[derive(Default)]
 struct TokenFindings {
     failed: Option<(TokenCheck, String)>,
@@ -102,7 +103,7 @@ struct TokenFindings {
 }
 
 impl Verifier {
-    /// Where a request stands, with what it was chosen by.
+    /// The resource and rule of a request, and what they were chosen by.
     pub fn locate(&self, request: &RequestView<'_>) -> Location {
         let mut location = Location {
             resource: None,
@@ -151,7 +152,7 @@ impl Verifier {
         location
     }
 
-    /// Decides on a request with a token, and says what each check came to.
+    /// Decides on a request with a token, and gives the result of each check.
     pub fn trace(&self, request: &RequestView<'_>, with: Context<'_>) -> Trace {
         let mut cache = MandateCache::new(0);
         let verdict = match self.screen(request, &cache) {
@@ -162,8 +163,8 @@ impl Verifier {
                     Verdict::Admitted(_) => Traced::Admitted,
                     Verdict::Refused(refusal, _) => Traced::Refused(refusal),
                     Verdict::NeedsRevocations(_) => Traced::NeedsRevocations,
-                    // A key set that cannot be had, or has no such key after another
-                    // fetch, is what an edge answers for in the end.
+                    // If no key set can be fetched, or a new one has no such key either,
+                    // the edge gives this answer in the end.
                     Verdict::NeedsKeySet(Missing::KeySet) => Traced::Refused(no_key_set()),
                     Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
                 }
@@ -179,8 +180,8 @@ impl Verifier {
         self.assemble(request, Some(verdict), seen, with)
     }
 
-    /// The same with a payload alone, its claims as a JSON document: no token and no
-    /// signature are checked, and the verdict is that on these claims if a key of the
+    /// The same for a payload alone, given as a JSON document of claims. No token and no
+    /// signature are checked. The verdict is the one for these claims if a key of the
     /// zone had signed them.
     pub fn trace_claims(
         &self,
@@ -199,7 +200,7 @@ impl Verifier {
         self.assemble(request, None, seen, with)
     }
 
-    /// Looks at a token further than a decision would.
+    /// Reads more of a token than a decision would.
     fn look_at(&self, token: &[u8], with: Context<'_>) -> TokenFindings {
         let mut seen = TokenFindings {
             fingerprint: Some(Fingerprint::of(token)),
@@ -234,7 +235,8 @@ impl Verifier {
         seen
     }
 
-    /// Puts the checks in order. Without a verdict it is that of the checks.
+    /// Puts the results in the order of the checks. Without a verdict, the checks give
+    /// one.
     fn assemble(
         &self,
         request: &RequestView<'_>,
@@ -256,7 +258,7 @@ impl Verifier {
         let mut checks: Vec<(Check, Outcome)> = Vec::new();
         for check in TokenCheck::ALL {
             let outcome = match &failed {
-                // An excluded path admits: what is behind it is not asked.
+                // An excluded path admits, so the later checks are not run.
                 Some((TokenCheck::Excluded, _)) if *check == TokenCheck::Excluded => {
                     Outcome::Passed
                 }
@@ -323,14 +325,14 @@ impl Verifier {
     }
 }
 
-/// What an edge answers that could not get a key set.
+/// The answer of an edge that could not fetch a key set.
 fn no_key_set() -> Refusal {
     Refusal::unavailable("The zone's key set cannot be fetched")
 }
 
 impl Rules {
-    /// Every reading of a path with its rule, the path as it came first: all of them,
-    /// or as many as are looked at. None when the path cannot be read.
+    /// The readings of a path, each with its rule, and first the path as it came.
+    /// Readings over the limit are left out. None if the path cannot be read.
     pub fn readings(&self, target: Option<&[u8]>) -> Vec<Reading> {
         let mut readings: Vec<Reading> = Vec::new();
         let note = |path: &[u8], rule: RuleId| {
@@ -343,7 +345,7 @@ impl Rules {
             }
             Ok(())
         };
-        // That there are too many to try is what finding the rule says.
+        // If there are too many readings, finding the rule reports it.
         let _: Result<(), InvalidPath> =
             RequestPath::parse_to_show(target).and_then(|path| self.readings_of(path, note));
         readings

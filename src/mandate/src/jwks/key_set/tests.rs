@@ -90,7 +90,7 @@ fn sets_are_bounded_and_need_a_usable_key() {
     let mixed = set(&[jwk(r#","use":"enc""#), "null".into(), jwk("")].join(",")).unwrap();
     assert_eq!((mixed.keys().len(), mixed.skipped()), (1, 2));
 
-    // One that is odd spoils only itself.
+    // An odd key spoils only itself.
     let deep = format!(
         r#"{{"kid":"deep","a":{}{}}}"#,
         "[".repeat(40),
@@ -122,7 +122,7 @@ fn sets_are_bounded_and_need_a_usable_key() {
             },
         ]
     );
-    // Which of two lists is meant, nobody knows.
+    // Nobody knows which of the two lists is meant.
     let two = format!(r#"{{"keys":[{}],"keys":[]}}"#, jwk(""));
     assert_eq!(err(&two), InvalidKeySet::Json(J::DuplicateName));
     assert!(set(&jwk("")).is_ok());
@@ -152,7 +152,7 @@ fn sets_are_bounded_and_need_a_usable_key() {
 
 #[test]
 fn a_key_is_in_a_set_as_long_as_it_would_be_tried() {
-    // Other keys under one kid: those of the suites.
+    // Different keys under one kid, made as in the suites.
     let key = |seed: u8| crate::mint::Key::new("k", seed);
     let all: Vec<_> = (1..=5).map(key).collect();
     let set = |keys: &[&crate::mint::Key]| {

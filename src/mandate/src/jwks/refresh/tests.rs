@@ -217,11 +217,11 @@ fn one_key_set_is_told_from_another() {
     );
     let second = fetch_ok(first, Fetch::Scheduled, 241_000);
     assert_eq!(second.key_set_id(), Some((2, 241_000)));
-    // A fetch that brought nothing changes nothing.
+    // A failed fetch does not change the key set.
     let failed = fetch_fails(first, Fetch::Scheduled, 241_000);
     assert_eq!(failed.key_set_id(), Some((1, 1_000)));
 
-    // A fetch that began later, or at the same time, or before.
+    // A fetch that began later, at the same time, and earlier.
     let older: Vec<bool> = [1_001, 1_000, 999]
         .map(|started| first.is_older_than(started))
         .into();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Ids that crowd into two shards and few homes, so that they collide.
+/// Ids in two shards with few homes, so that they collide.
 fn id() -> impl Strategy<Value = AnchorId> {
     (0_u64..2, 0_u64..40).prop_map(|(shard, n)| AnchorId(shard << 56 | n << 44 | n))
 }
@@ -73,7 +73,7 @@ fn a_hundred_thousand_take_at_most_eighteen_bytes_each() {
     assert_eq!(table.len(), 0);
 }
 
-/// Slots that a table has taken, after one anchor of each of some shards.
+/// The slots of a table after one anchor was added to each of some shards.
 fn slots(table: &mut RevokedAnchors, shards: u64) -> usize {
     for shard in 0..shards {
         table.insert(AnchorId(shard << 56), 1);
@@ -93,7 +93,7 @@ fn room_is_made_for_as_many_as_are_expected_and_not_for_any_number() {
     );
     let most = (1 << 20) / SHARDS * 5 / 4;
     assert_eq!(slots(&mut RevokedAnchors::with_room(usize::MAX), 1), most);
-    // One shard that is full grows, and none beside it.
+    // A full shard grows, and no other shard does.
     let mut table = RevokedAnchors::with_room(0);
     for n in 0..8 {
         table.insert(AnchorId(n), 1);
@@ -110,7 +110,7 @@ fn an_id_is_known_until_it_is_swept() {
         table.insert(id, 5);
     }
     assert!(!table.is_empty() && table.is_known(ids[0]));
-    // A slice of a sweep takes as many steps as it may, and no more.
+    // One part of a sweep takes exactly its number of steps.
     table.sweep(5, 1);
     assert!(table.len() >= 2, "{}", table.len());
     assert!(ids.iter().any(|id| table.is_known(*id)));
@@ -129,7 +129,7 @@ fn ids_are_spread_over_the_slots_of_a_shard() {
         [home(0), home(1 << 31), home(u64::from(u32::MAX))],
         [0, 50, 99]
     );
-    // The shard is chosen by other bits.
+    // Other bits choose the shard.
     assert_eq!(shard.home(u64::MAX ^ (u64::from(u32::MAX) << 16)), 0);
     assert_eq!(shard_of(AnchorId(0xab << 56 | 0xffff)), 0xab);
 }

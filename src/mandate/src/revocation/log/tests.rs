@@ -21,10 +21,10 @@ fn a_chunk_is_read_under_its_own_name_only() {
     assert_eq!(read(NAME), Some(2));
     assert_eq!(read(ChunkName { image: 8, ..NAME }), None);
     assert_eq!(read(ChunkName { index: 4, ..NAME }), None);
-    // A piece of an entry behind the last one: nobody wrote that.
+    // Part of an entry after the last one; no version writes that.
     let odd = crate::shared_record::encode(MAGIC, &[NAME.image, NAME.index], &[0; 13]);
     assert!(Chunk::decode(NAME, &odd).is_none());
-    // Of another image, and whole.
+    // A complete chunk of another image.
     let other = crate::shared_record::encode(MAGIC, &[8, 4], &[0; 12]);
     assert!(Chunk::decode(NAME, &other).is_none());
 }

@@ -147,11 +147,11 @@ fn a_failure_waits_about_its_interval_and_has_a_cause() {
     let (head, _) = LogHead::default().leased(1_010, TIMING);
     assert_eq!(head.cause(), Cause::default());
     let (failed, _) = head.failed(1_010, TIMING, CAUSE);
-    // 92 % of a second: the time decides.
+    // 92 % of a second, by the time of the failure.
     assert_eq!(failed.next_poll_ms, 1_010 + 920);
     assert_eq!((failed.cause(), failed.attempts), (CAUSE, 1));
     assert_eq!(failed.answered().cause(), Cause::default());
-    // What does not fit is not asked for again so soon.
+    // A state that does not fit is not requested again so soon.
     let (over, _) = failed.overflowed().failed(1_010, TIMING, CAUSE);
     assert_eq!(over.next_poll_ms, 1_010 + 27_600);
 }
@@ -183,7 +183,7 @@ fn what_is_forgotten_is_only_where_the_companion_was() {
     assert!(over.over_capacity && !over.is_fresh(5_000, TIMING) && over.cursor == 0);
     assert_eq!((over.image, over.len), (head.image, head.len));
 
-    // A companion that lost its log is asked again after a pause.
+    // A companion that lost its log is asked again only after a pause.
     let (failed, _) = head.failed(5_000, TIMING, CAUSE);
     let gone = failed.gone(9_000);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_log_is_replaced_in_the_other_set_of_chunks() {
 fn no_two_images_are_alike() {
     let head = used();
     let id = head.new_image(5_000);
-    // The image of that time and lease is in force: another one is made.
+    // The image with that time and lease is in force, so another id is made.
     assert_eq!(id, head.image + 1);
     assert_eq!(head.new_image(6_000), (6_000 << 20) + head.leases);
     let (again, _) = head.leased(6_000, TIMING);
@@ -246,11 +246,11 @@ fn a_higher_epoch_does_not_end_sooner_than_the_lower_one() {
     assert_eq!(head.delegation_epoch(1_000), 4);
     assert_eq!(head.delegation_epoch(100_999), 4);
     assert_eq!(head.delegation_epoch(101_000), 0);
-    // One that is over says nothing of the next one's life.
+    // An epoch that has expired does not change the lifetime of the next one.
     head.raise(&page(2, 1), 200_000);
     assert_eq!(head.delegation_epoch(200_999), 2);
     assert_eq!(head.delegation_epoch(201_000), 0);
-    // The same one lives longer; a lower one changes nothing.
+    // The same epoch lives longer; a lower one changes nothing.
     head.raise(&page(5, 1), 300_000);
     head.raise(&page(5, 9), 300_000);
     head.raise(&page(4, 50), 300_000);

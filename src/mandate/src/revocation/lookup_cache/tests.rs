@@ -94,7 +94,7 @@ fn failures_back_off_and_the_last_answer_lasts_to_its_limit() {
     assert_eq!(known, Availability::Ready);
     assert!(matches!(unknown, Availability::Unavailable(_)));
     assert_eq!(at(&answers, 5_020), [Availability::Pending; 2]);
-    // One asks; the others go by what is known, or not at all.
+    // One request asks. The others use what is known, or are refused.
     answers.asked(&other, 5_020);
     let [known, unknown] = at(&answers, 5_030);
     assert_eq!(known, Availability::Ready);
@@ -126,7 +126,7 @@ fn what_was_revoked_stays_so() {
     answers.answered(&anchors, &answer(&[], 3, 0), 10, 10);
     assert!(answers.is_revoked(AnchorId::of("r"), 10));
     assert_eq!(answers.delegation_epoch(), 7);
-    // Room is made of what is not revoked.
+    // Only anchors that are not revoked make room.
     for name in ["a", "b", "c", "d"] {
         assert!(answers.answered(&ids([name]), &answer(&[name], 7, 0), 10, 10) || name > "b");
     }

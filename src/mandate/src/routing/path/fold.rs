@@ -1,36 +1,38 @@
-//! What is in a path that everybody reads as the same, made short before it is read in
-//! several ways. Names in other scripts than Latin, and with spaces, are most of the
-//! strange paths that people send; read again and again they would take all the work that
-//! a path may cause.
+//! Shortens the parts of a path that everybody reads in the same way, before the path is
+//! read in several ways. Most unusual paths that people send have names in other scripts
+//! than Latin, or spaces. If they were read again and again, they would use all the work
+//! that one path may cause.
 //!
-//! Folded is what no step changes, no prefix has in it, and no step takes out by itself:
-//! - a character beyond ASCII, encoded or not, but for those that some readers take for
-//!   one of ASCII;
-//! - spaces, encoded or not, before such a character, a letter or a digit. At the end of
-//!   a name some readers drop them.
+//! A part is folded if no step changes it, no prefix contains it, and no step removes it
+//! alone:
+//! - a character beyond ASCII, encoded or not, except those that some readers turn into
+//!   ASCII;
+//! - spaces, encoded or not, before such a character, a letter or a digit. Spaces at the
+//!   end of a name are not folded, because some readers drop them.
 
 use super::scan::{HIGHEST, eight, zeros};
 use super::steps::{encoded, is_wide};
 use super::{InvalidPath, Work};
 
-/// Stands for what was folded. No prefix has it, because a prefix has no control
-/// character; no step changes it; and a prefix before it is complete for some readers, as
-/// it is before what was folded.
+/// Replaces what was folded. No prefix contains it, because a prefix has no control
+/// characters. No step changes it. For some readers a prefix before it is complete, just
+/// as before the folded part.
 const FOLDED: u8 = 0x7f;
 
-/// What it takes in wasm instructions whatever is in the path, and for each byte of it; for
-/// a stretch that is plain, and for each byte of that; for each byte or encoding that is
-/// beyond ASCII, and for another one.
+/// The work of folding in wasm instructions: in general, and for each byte; for each
+/// plain stretch, and for each of its bytes; for each byte or encoding beyond ASCII, and
+/// for each other one.
 const FOLD: usize = 900;
 const COPY: usize = 2;
 const STRETCH: usize = 285;
 const BYTE: usize = 8;
 const BEYOND: usize = 128;
 const ITEM: usize = 170;
-/// And for what is folded into one.
+/// The work of each folded part.
 const RUN: usize = 200;
 
-/// The first byte of a character beyond ASCII is at least this, the others are below.
+/// The first byte of a character beyond ASCII is at least this; its other bytes are
+/// lower.
 const FIRST: u8 = 0xc0;
 
 /// A path, folded.
@@ -41,10 +43,9 @@ pub(super) struct Fold {
 }
 
 /// Folds a request target up to its query. The first `known` bytes are known to have
-/// nothing in them that is looked at by itself.
+/// nothing that must be examined.
 ///
-/// # Errors
-/// [`InvalidPath::NotUtf8`] for the path as it is when decoded once,
+/// # Errors [`InvalidPath::NotUtf8`] for the path when it is decoded once,
 /// [`InvalidPath::Encoding`] and [`InvalidPath::Work`].
 pub(super) fn fold(target: &[u8], known: usize, work: &mut Work) -> Result<Fold, InvalidPath> {
     // Each byte is copied.
@@ -54,16 +55,16 @@ pub(super) fn fold(target: &[u8], known: usize, work: &mut Work) -> Result<Fold,
         out: Vec::with_capacity(target.len()),
         kept: target,
     };
-    // All characters beyond ASCII, without what stands between them.
+    // All characters beyond ASCII, without what is between them.
     let mut beyond = Vec::with_capacity(target.len());
-    // What is left from the first of the spaces on that were read last.
+    // The rest of the path from the first of the last spaces on.
     let mut blanks = None;
     let mut rest = target.get(known..).unwrap_or_default();
     while let [first, ..] = rest {
         let (characters, taken) = (rest, beyond.len());
         rest = take_characters(rest, &mut beyond, work)?;
         if let Some(first) = beyond.get(taken) {
-            // A character that something stands in the middle of must not become whole.
+            // A character with something in its middle must not become whole.
             if *first < FIRST {
                 return Err(InvalidPath::NotUtf8);
             }
@@ -113,7 +114,7 @@ pub(super) fn fold(target: &[u8], known: usize, work: &mut Work) -> Result<Fold,
             rest = rest.get(len..).unwrap_or_default();
         }
     }
-    // The work of this is in BEYOND.
+    // The work of this is part of BEYOND.
     if std::str::from_utf8(&beyond).is_err() {
         return Err(InvalidPath::NotUtf8);
     }
@@ -124,8 +125,9 @@ pub(super) fn fold(target: &[u8], known: usize, work: &mut Work) -> Result<Fold,
     })
 }
 
-/// Takes the characters beyond ASCII that `rest` begins with, but for those that stay, and
-/// says what is behind them. By itself, because that is what most of the work is.
+/// Takes the characters beyond ASCII at the beginning of `rest`, except those that stay,
+/// and returns what follows them. It is a function of its own, because most of the work
+/// is here.
 #[inline(never)]
 fn take_characters<'r>(
     mut rest: &'r [u8],
@@ -145,12 +147,13 @@ fn take_characters<'r>(
 
 struct Folding<'a> {
     out: Vec<u8>,
-    /// What is not in `out` yet, and all behind it.
+    /// What is not in `out` yet, and everything after it.
     kept: &'a [u8],
 }
 
 impl<'a> Folding<'a> {
-    /// Folds what stands between two places, each given as what is left there.
+    /// Folds what is between two places. Each place is given as the rest of the path from
+    /// there.
     fn fold(&mut self, from: &[u8], to: &'a [u8]) {
         self.keep(from);
         if self.out.last() != Some(&FOLDED) {
@@ -159,7 +162,7 @@ impl<'a> Folding<'a> {
         self.kept = to;
     }
 
-    /// Puts out what stands before a place.
+    /// Copies what is before a place.
     fn keep(&mut self, to: &[u8]) {
         let len = self.kept.len().saturating_sub(to.len());
         let kept = self.kept.get(..len).unwrap_or_default();
@@ -167,7 +170,7 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// The byte beyond ASCII that `rest` begins with, encoded or not, and what is behind it.
+/// The byte beyond ASCII at the beginning of `rest`, encoded or not, and what follows it.
 #[inline(always)]
 fn beyond_ascii(rest: &[u8]) -> Option<(u8, &[u8])> {
     match rest {
@@ -180,12 +183,12 @@ fn beyond_ascii(rest: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Whether a byte is looked at by itself.
+/// Whether a byte must be examined by itself.
 fn is_item(byte: u8) -> bool {
     matches!(byte, b'%' | b' ' | b'?' | 0x80..)
 }
 
-/// The bytes up to one that is looked at by itself.
+/// The bytes before the first one that must be examined.
 fn plain(path: &[u8]) -> usize {
     let (words, tail) = path.as_chunks::<8>();
     let mut left = words.iter();
@@ -204,7 +207,7 @@ fn plain(path: &[u8]) -> usize {
     first_item(last).map_or(path.len(), |bytes| before.saturating_add(bytes))
 }
 
-/// The bytes before the first one that is looked at by itself.
+/// The bytes before the first one that must be examined.
 #[inline(always)]
 fn first_item(word: [u8; 8]) -> Option<usize> {
     let word = u64::from_le_bytes(word);
@@ -212,7 +215,7 @@ fn first_item(word: [u8; 8]) -> Option<usize> {
     let marked = is(b'%') | is(b' ') | is(b'?') | word & HIGHEST;
     match marked {
         0 => None,
-        // The first one that is marked is one.
+        // The first marked byte is really one.
         _ => usize::try_from(marked.trailing_zeros() >> 3).ok(),
     }
 }

@@ -1,8 +1,8 @@
-//! What a path has in it that a reader may read in another way, found in one pass.
+//! Finds in one pass what readers may read differently in a path.
 
 use super::{InvalidPath, Work};
 
-/// What of a path is strange: a set of the constants below.
+/// The unusual things in a path: a set of the constants below.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Traits(u16);
 
@@ -14,19 +14,19 @@ impl Traits {
     pub(super) const DELIMITER: Traits = Traits(1 << 3);
     /// A space or a control character.
     pub(super) const BLANK: Traits = Traits(1 << 4);
-    /// A byte that is no ASCII.
+    /// A byte that is not ASCII.
     pub(super) const HIGH: Traits = Traits(1 << 5);
-    /// The first byte of a character that some readers take for one of ASCII.
+    /// The first byte of a character that some readers turn into ASCII.
     pub(super) const WIDE: Traits = Traits(1 << 6);
     pub(super) const SLASHES: Traits = Traits(1 << 7);
     /// A dot at the beginning or the end of a segment.
     pub(super) const DOTS: Traits = Traits(1 << 8);
 
-    /// Where there is something to fold: all of these or one of them.
+    /// Any of these means that there is something to fold.
     pub(super) const FOLDABLE: Traits =
         Traits(Traits::PERCENT.0 | Traits::BLANK.0 | Traits::HIGH.0);
 
-    /// Whether one of `one`'s is there.
+    /// Whether any of the traits in `one` is there.
     pub(super) fn has(self, one: Traits) -> bool {
         self.0 & one.0 != 0
     }
@@ -42,7 +42,7 @@ impl Traits {
         }
     }
 
-    /// What eight bytes have in them; `before` is the byte before them.
+    /// The traits of eight bytes; `before` is the byte before them.
     fn add_all(&mut self, word: u64, before: u8) {
         let is = |byte| zeros(word ^ eight(byte));
         self.add(Traits::PERCENT, is(b'%'));
@@ -61,19 +61,19 @@ impl Traits {
     }
 }
 
-/// What a look at a path found.
+/// The result of a scan.
 pub(super) struct Scan {
     pub(super) traits: Traits,
-    /// Bytes before the query, or all.
+    /// Number of bytes before the query, or of all bytes.
     pub(super) len: usize,
-    /// Bytes before the first eight in which there is something to fold, where the look
+    /// Number of bytes before the first eight that have something to fold, if the scan
     /// ends there.
     pub(super) plain: usize,
 }
 
-/// What each byte takes in wasm instructions, what eight take that have encodings in
-/// them, or other characters than ASCII's, and what these take that have more, as the
-/// last ones always.
+/// The work in wasm instructions: for each byte; for eight bytes with encodings, or with
+/// characters beyond ASCII; and for eight bytes with anything else, and the last bytes of
+/// a path.
 const BYTE: usize = 7;
 const ENCODED: usize = 60;
 const TEXT: usize = 110;
@@ -86,8 +86,8 @@ pub(super) const fn eight(byte: u8) -> u64 {
 
 pub(super) const HIGHEST: u64 = eight(0x80);
 
-/// Marks bytes that are 0, by their highest bit. Some that are 1 may be marked behind
-/// one that is 0.
+/// Marks bytes that are 0, in their highest bit. A byte that is 1 may be marked too, if
+/// it comes after a 0.
 pub(super) fn zeros(word: u64) -> u64 {
     word.wrapping_sub(eight(1)) & !word & HIGHEST
 }
@@ -98,19 +98,19 @@ fn exactly(word: u64, byte: u8) -> u64 {
     !((word & !HIGHEST).wrapping_add(!HIGHEST) | word) & HIGHEST
 }
 
-/// How a path is looked at.
+/// How far a path is scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// All of it.
+    /// To its end.
     Whole,
     /// A request target, up to the `?`.
     ToQuery,
-    /// The same, but not further than something is found that can be folded.
+    /// The same, but only up to the first thing that can be folded.
     ToFold,
 }
 
-/// Looks at a path. Eight bytes at a time: most have nothing in them, and this is done to
-/// each request.
+/// Scans a path, eight bytes at a time: most of them have nothing unusual, and every
+/// request pays for this.
 pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, InvalidPath> {
     let query = how != Look::Whole;
     work.of_bytes(path.len(), BYTE)?;
@@ -125,13 +125,13 @@ pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, Inva
     while let Some(chunk) = rest.next() {
         let word = u64::from_le_bytes(*chunk);
         let low = word & !HIGHEST;
-        // Marked are: what is no ASCII; what is below `-`; `:` to `?`; `\`. And maybe
-        // others behind one of them.
+        // Marked are bytes beyond ASCII, bytes below `-`, `:` to `?`, and `\`. Bytes
+        // after a marked one may be marked wrongly.
         let special = word
             | word.wrapping_sub(eight(b'-'))
             | (low.wrapping_add(eight(0x80 - b':')) ^ low.wrapping_add(eight(0x80 - b'@')))
             | (word ^ eight(b'\\')).wrapping_sub(eight(1));
-        // Dots and slashes differ in the last bit alone. Two of them in a row count.
+        // Dots and slashes differ only in the last bit. Two of them in a row matter.
         let joints = ((word | eight(0x81)) ^ eight(b'/' | 0x80)).wrapping_sub(eight(1));
         let marked = (special | joints & (joints << 8 | joint)) & HIGHEST;
         joint = joints >> 56;
@@ -145,7 +145,7 @@ pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, Inva
                 let left = rest.len().saturating_mul(8).saturating_add(tail.len());
                 work.put_back(left, BYTE);
                 let read = path.len().saturating_sub(left);
-                // What was found sooner has to be looked at again.
+                // Traits that were found before must be checked again.
                 if is_first {
                     found.plain = read.saturating_sub(8);
                 }
@@ -171,8 +171,8 @@ pub(super) fn scan(path: &[u8], how: Look, work: &mut Work) -> Result<Scan, Inva
 }
 
 impl Scan {
-    /// Whether eight bytes in which something is marked have only encodings, and
-    /// characters that are nothing but themselves: most strange paths have no more.
+    /// Whether eight bytes with a mark have only encodings, and characters that nobody
+    /// reads differently. Most unusual paths have nothing else.
     fn is_text(&mut self, word: u64, marked: u64) -> bool {
         let percent = zeros(word ^ eight(b'%'));
         let high = word & HIGHEST;
@@ -186,14 +186,14 @@ impl Scan {
         true
     }
 
-    /// Looks closely at `count` bytes, filled up to eight, that end at `end`. Says whether
-    /// the query begins in them.
+    /// Examines `count` bytes, filled up to eight, that end at `end`. Returns whether the
+    /// query begins in them.
     fn look(&mut self, path: &[u8], word: u64, end: usize, count: usize, query: bool) -> bool {
         let start = end.saturating_sub(count);
         let mark = zeros(word ^ eight(b'?'));
         let has_query = query && mark != 0;
         let word = match has_query {
-            // The first one that is marked is one.
+            // The first marked byte is really one.
             true => {
                 let bits = mark.trailing_zeros().saturating_sub(7);
                 self.len = start.saturating_add(usize::try_from(bits >> 3).unwrap_or(0));
@@ -220,7 +220,7 @@ mod tests {
         super::scan(path, how, &mut Work(usize::MAX)).unwrap()
     }
 
-    /// The same, byte by byte.
+    /// The same scan, byte by byte.
     fn slowly(path: &[u8]) -> Traits {
         let mut traits = Traits::default();
         for (at, byte) in path.iter().enumerate() {
@@ -263,7 +263,7 @@ mod tests {
     fn nothing_is_missed_among_other_things() {
         let bytes: Vec<u8> = (0..=255).collect();
         let parts = b"%/.\\;?# -_\x80\xaf\xe3\xefa9".to_vec();
-        // Any generator does.
+        // Any generator will do.
         let mut random = 7_u32;
         let mut next = |end: usize| {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,13 +1,13 @@
-//! What a reader may do to a path, step by step. A step looks for the next spot that it
-//! changes, and what is between two spots is copied as a whole.
+//! What a reader may do to a path, step by step. A step looks for the next place that it
+//! changes, and copies everything between two places as a whole.
 
 use super::scan::Traits;
 use super::{InvalidPath, Work};
 
-/// A step, and where it can change something.
+/// A step, and the condition for it to change something.
 pub(super) struct Step {
     pub(super) applies: Traits,
-    /// All others take bytes out, if they change anything.
+    /// All other steps remove bytes, if they change anything.
     pub(super) keeps_length: bool,
     find: fn(&[u8]) -> Option<usize>,
     put: fn(&mut Vec<u8>, &[u8]) -> usize,
@@ -26,7 +26,7 @@ const fn step(
     }
 }
 
-/// All of them but for decoding. Any of it can happen again.
+/// All steps except decoding. Each of them can happen more than once.
 pub(super) const STEPS: [Step; 9] = [
     Step {
         keeps_length: true,
@@ -39,7 +39,7 @@ pub(super) const STEPS: [Step; 9] = [
     step(Traits::BLANK, line_break, |_, _| 1),
     step(Traits::BLANK, last_blank, without_blanks),
     step(Traits::DOTS, last_dot, without_dots),
-    // Some are read as three bytes, as many as they have.
+    // Some characters are read as three bytes, which is also their own length.
     Step {
         keeps_length: true,
         ..step(Traits::WIDE, wide, narrow)
@@ -58,14 +58,14 @@ impl Step {
     }
 }
 
-/// What a step takes in wasm instructions whatever is in the path, for each byte of it,
-/// and at each spot.
+/// The work of a step in wasm instructions: in general, for each byte, and for each place
+/// that it changes.
 const STEP: usize = 800;
 const BYTE: usize = 32;
 const SPOT: usize = 300;
 
-/// A path with every spot that `find` finds put in another way by `put`, which says how
-/// many bytes that are.
+/// A path in which every place that `find` finds is replaced by `put`, which returns how
+/// many bytes it replaced.
 fn rewrite(
     path: &[u8],
     find: fn(&[u8]) -> Option<usize>,
@@ -98,7 +98,7 @@ fn semicolon(path: &[u8]) -> Option<usize> {
     path.iter().position(|b| *b == b';')
 }
 
-/// Nothing of a segment from there.
+/// Drops the rest of the segment.
 fn parameters(_: &mut Vec<u8>, rest: &[u8]) -> usize {
     let end = rest.iter().position(|b| *b == b'/');
     end.unwrap_or(rest.len())
@@ -138,29 +138,29 @@ fn resolved(out: &mut Vec<u8>, rest: &[u8]) -> usize {
     bytes
 }
 
-/// The path as one reads it that decodes first and then parses a URL: a decoded
-/// `?` or `#` ends it there, and a NUL does for some.
+/// Somebody decodes first and then parses a URL: a decoded `?` or `#` ends the path, and
+/// for some readers a NUL does.
 fn delimiter(path: &[u8]) -> Option<usize> {
     path.iter().position(|b| matches!(b, b'?' | b'#' | 0))
 }
 
-/// URL parsers drop these wherever they stand (WHATWG URL, section 4.4).
+/// URL parsers drop line breaks and tabs anywhere (WHATWG URL, section 4.4).
 fn line_break(path: &[u8]) -> Option<usize> {
     path.iter().position(|b| matches!(b, b'\t' | b'\n' | b'\r'))
 }
 
-/// URL parsers drop spaces and control characters at the very end, some file systems
-/// spaces at the end of a name.
+/// URL parsers drop spaces and control characters at the very end, and some file systems
+/// drop spaces at the end of a name.
 fn last_blank(path: &[u8]) -> Option<usize> {
     last(path, |b| b <= b' ')
 }
 
-/// Some file systems drop dots there.
+/// Some file systems drop dots at the end of a name.
 fn last_dot(path: &[u8]) -> Option<usize> {
     last(path, |b| b == b'.')
 }
 
-/// Where a segment ends with such a byte.
+/// The place where a segment ends with such a byte.
 fn last(path: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
     let ends = path
         .windows(2)
@@ -174,7 +174,7 @@ fn without_blanks(out: &mut Vec<u8>, _: &[u8]) -> usize {
     1
 }
 
-/// A segment of nothing but dots is no name.
+/// A segment that has only dots is not a name.
 fn without_dots(out: &mut Vec<u8>, _: &[u8]) -> usize {
     match out.iter().rposition(|b| *b != b'.') {
         Some(name) if out.get(name) != Some(&b'/') => out.truncate(name.saturating_add(1)),
@@ -183,9 +183,9 @@ fn without_dots(out: &mut Vec<u8>, _: &[u8]) -> usize {
     1
 }
 
-/// Characters that readers take for ones of ASCII which fold them (Unicode's
-/// compatibility forms, and the nearest ones of old code pages): full-width forms, and
-/// others that look like what separates or ends a segment.
+/// Characters that some readers turn into ASCII (Unicode's compatibility forms, and the
+/// best fits of old code pages): full-width forms, and characters that look like a
+/// separator or like the end of a segment.
 fn wide(path: &[u8]) -> Option<usize> {
     path.iter().position(|b| is_wide(*b))
 }
@@ -202,7 +202,7 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
         // U+FF01 to U+FF5E.
         0xefbc81..=0xefbcbf => byte(2).wrapping_sub(0x60),
         0xefbd80..=0xefbd9e => byte(2).wrapping_sub(0x20),
-        // U+2024, U+FE52; U+2025 and U+FE30 are two of them.
+        // U+2024, U+FE52; U+2025 and U+FE30 are two dots each.
         0xe280a4 | 0xefb992 => b'.',
         0xe280a5 | 0xefb8b0 => {
             out.push(b'.');
@@ -227,7 +227,7 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
         0xefb994 | 0xefb894 => b';',
         0xefb9aa => b'%',
         0xefb99f => b'#',
-        // U+FE56, U+FE16; U+2047 and U+2048 begin with it, U+2049 ends with it.
+        // U+FE56, U+FE16; U+2047 and U+2048 begin with `?`, and U+2049 ends with it.
         0xefb996 | 0xefb896 | 0xe28187 | 0xe28188 => b'?',
         0xe28189 => {
             out.push(b'!');
@@ -250,21 +250,23 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
 /// A path with its percent-encodings decoded.
 pub(super) struct Decoded {
     pub(super) path: Vec<u8>,
-    /// A `%` was there that begins no encoding. It stays: after the first decoding there
-    /// are readers that are as lenient.
+    /// There was a `%` that does not begin an encoding. It stays, because after the first
+    /// decoding some readers are that lenient.
     pub(super) is_incomplete: bool,
-    /// Encodings of what never needed one, and of other bytes.
+    /// There were encodings of characters that never need one, and encodings of other
+    /// bytes.
     unreserved: bool,
     others: bool,
 }
 
 impl Decoded {
-    /// Whether an encoding was there.
+    /// Whether there was an encoding of another byte.
     pub(super) fn is_other(&self) -> bool {
         self.unreserved || self.others
     }
 
-    /// Whether one who decodes only what never needed encoding reads another path.
+    /// Whether somebody who decodes only the characters that never need encoding reads
+    /// another path.
     pub(super) fn is_mixed(&self) -> bool {
         self.unreserved && self.others
     }
@@ -273,14 +275,14 @@ impl Decoded {
 /// The work of decoding, for each byte.
 const DECODING: usize = 26;
 
-/// Decodes every encoding, or those of what never needed one (RFC 3986 section
-/// 6.2.2.2): normalisers decode these and leave an encoded `/` alone.
+/// Decodes every encoding, or only those of characters that never need one (RFC 3986
+/// section 6.2.2.2). Normalizers do the latter, and leave an encoded `/` alone.
 pub(super) fn decode(path: &[u8], all: bool, work: &mut Work) -> Result<Decoded, InvalidPath> {
     work.of_bytes(path.len(), DECODING)?;
     let mut incomplete = false;
     let (mut unreserved, mut others) = (0, 0);
     let percent = |path: &[u8]| path.iter().position(|b| *b == b'%');
-    // All that follow each other at once.
+    // Decodes all encodings that directly follow each other at once.
     let mut put = |out: &mut Vec<u8>, spot: &[u8]| {
         let mut rest = spot;
         while let [b'%', behind @ ..] = rest {
@@ -312,7 +314,7 @@ pub(super) fn decode(path: &[u8], all: bool, work: &mut Work) -> Result<Decoded,
     })
 }
 
-/// The byte that two hexadecimal digits are, if `rest` begins with two.
+/// The value of the two hexadecimal digits at the beginning of `rest`, if there are two.
 #[inline(always)]
 fn digits(rest: &[u8]) -> Option<u8> {
     let [high, low, ..] = rest else { return None };
@@ -320,7 +322,7 @@ fn digits(rest: &[u8]) -> Option<u8> {
     ((high | low) & NO_DIGIT == 0).then_some(high << 4 | low & 15)
 }
 
-/// The byte whose encoding `rest` begins with.
+/// The byte that is encoded at the beginning of `rest`.
 #[inline(always)]
 pub(super) fn encoded(rest: &[u8]) -> Option<u8> {
     match rest {
@@ -329,13 +331,13 @@ pub(super) fn encoded(rest: &[u8]) -> Option<u8> {
     }
 }
 
-/// It is no hexadecimal digit.
+/// The byte is not a hexadecimal digit.
 const NO_DIGIT: u8 = 0x20;
-/// It never needs to be encoded (RFC 3986 section 2.3).
+/// The byte never needs to be encoded (RFC 3986 section 2.3).
 const UNRESERVED: u8 = 0x40;
 
-/// What a byte is, in the constants above and the value of a digit: a table, because it is
-/// looked up three times for each encoding.
+/// The kind of a byte, in the constants above, and its value as a digit. It is a table,
+/// because it is used three times for each encoding.
 #[inline(always)]
 fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)

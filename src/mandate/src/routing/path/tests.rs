@@ -16,7 +16,7 @@ fn rule<R: PartialEq>(path: &str, find: impl Fn(&[u8]) -> R) -> Result<R, Invali
 
 fn readings(path: &str) -> Vec<String> {
     let mut seen = Vec::new();
-    // As many as there are: what is done with the work is another test.
+    // Without a limit, because the work has its own test.
     let work = Work(usize::MAX);
     RequestPath::parse_within(Some(path.as_bytes()), false, work)
         .unwrap()
@@ -30,7 +30,7 @@ fn readings(path: &str) -> Vec<String> {
     seen
 }
 
-/// Each reads as /admin to some chain of readers: dots by RFC 3986 with an
+/// For some chain of readers each of these is /admin: dots resolved by RFC 3986 with an
 /// encoded slash kept, parameters cut before decoding, dots resolved twice.
 #[test]
 fn steps_in_any_order_are_readings() {
@@ -61,12 +61,12 @@ fn steps_in_any_order_are_readings() {
         "/pub/℀/%ef%b8%b0/℅/︰/admin/../︰/x",
     ] {
         let is_public = |path: &[u8]| path == b"/pub" || path.starts_with(b"/pub/");
-        // What cannot be read to the end is refused too.
+        // A path that cannot be read to its end is refused too.
         let found = rule(path, is_public);
         let refused = [
             Err(InvalidPath::Ambiguous),
             Err(InvalidPath::Work),
-            // `%25ad` is no character when decoded twice.
+            // `%25ad` is not a character when it is decoded twice.
             Err(InvalidPath::NotUtf8),
         ];
         assert!(refused.contains(&found), "{path}: {found:?}");
@@ -84,7 +84,7 @@ fn too_much_to_read_is_refused() {
     ] {
         assert_eq!(rule(&path, |_| 0), Err(InvalidPath::Work), "{path}");
     }
-    // What people write passes, also where it is long.
+    // Paths that people write pass, also long ones.
     for path in [
         format!("/wiki/{}", "%E6%B0%B4".repeat(30)),
         format!("/dav/{}", "a%20b".repeat(16)),
@@ -112,9 +112,9 @@ fn readings_combine() {
     assert_eq!(readings("/a//../b"), ["/a/../b", "/a//../b", "/a/b", "/b"]);
     assert!(readings("/a\\..;x\\b").contains(&"/b".to_owned()));
     assert!(readings("/a%5c..%3bx%5cb").contains(&"/b".to_owned()));
-    // Each of two readers decodes once.
+    // Two readers decode once each.
     assert!(readings("/a/%252e%252e/b").contains(&"/b".to_owned()));
-    // What is no encoding is left as it is.
+    // A `%` that is not an encoding stays.
     assert_eq!(readings("/100%25"), ["/100%", "/100%25"]);
 }
 
@@ -171,7 +171,7 @@ fn disagreeing_readings_find_no_rule() {
     }
 }
 
-/// The rule of a path, whatever work that is.
+/// The rule of a path, without a limit for the work.
 fn rule_of(rules: &Rules, path: &[u8], folds: bool) -> Result<RuleId, InvalidPath> {
     let path = RequestPath::parse_within(Some(path), folds, Work(usize::MAX))?;
     let mut rule = None;
@@ -182,7 +182,7 @@ fn rule_of(rules: &Rules, path: &[u8], folds: bool) -> Result<RuleId, InvalidPat
     Ok(rule.unwrap())
 }
 
-/// Folded or not, the same paths are refused and the others fall under the same rules.
+/// Folded or not, the same paths are refused, and all others fall under the same rules.
 #[test]
 fn a_folded_path_falls_under_the_same_rules() {
     let route = |prefix: &str| Route {
@@ -257,7 +257,7 @@ fn a_folded_path_falls_under_the_same_rules() {
         "%3b",
         "?",
     ];
-    // Any generator does.
+    // Any generator will do.
     let mut random = 11_u32;
     let mut next = |end: usize| {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -269,7 +269,7 @@ fn a_folded_path_falls_under_the_same_rules() {
         (0..next(9)).for_each(|_| path.push_str(parts[next(parts.len())]));
         let whole = rule_of(&rules, path.as_bytes(), false);
         let folded = rule_of(&rules, path.as_bytes(), true);
-        // What has too many readings may have fewer when folded.
+        // A path with too many readings may have fewer when it is folded.
         if whole == Err(InvalidPath::Work) {
             continue;
         }

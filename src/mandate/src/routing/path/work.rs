@@ -1,7 +1,8 @@
-//! What each path takes of the work that one may take: the least with which it is read to
-//! its end, as it came and folded, and how many readings it has. `work.txt` has what is
-//! right: a path that takes less than it costs opens the way to stop a worker, one that
-//! takes more is refused for nothing. `UPDATE_WORK=1` writes it again.
+//! Tests how much work each path takes: the least work with which it is read to its end,
+//! as it came and folded, and how many readings it has. `work.txt` has the correct
+//! numbers. If a path took less than it costs, it could be used to stop a worker. If it
+//! took more, it would be refused without a reason. `UPDATE_WORK=1` writes the file
+//! again.
 
 use super::*;
 
@@ -48,7 +49,7 @@ fn is_read(path: &str, folds: bool, work: usize) -> bool {
         .is_ok()
 }
 
-/// The least work with which it is read; none where it is refused whatever there is.
+/// The least work with which it is read; none if it is refused in any case.
 fn least(path: &str, folds: bool) -> Option<usize> {
     let (mut least, mut enough) = (0, 1_000_000);
     if !is_read(path, folds, enough) {
@@ -97,7 +98,7 @@ fn each_path_takes_what_it_costs() {
     assert_eq!(found.lines().count(), expected.lines().count());
 }
 
-/// Among many paths the one with the most readings has as many as there may be, and each
+/// Among many paths, the path with the most readings has exactly the limit, and each path
 /// with more is refused.
 #[test]
 fn readings_are_counted_to_the_last() {

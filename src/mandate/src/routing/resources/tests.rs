@@ -41,7 +41,7 @@ fn the_header_chooses_exactly_and_once() {
         (&["b, resource://a"], Err(InvalidChoice::Repeated)),
         (&[","], Err(InvalidChoice::Repeated)),
     ] {
-        // Where no resource has hosts, none is looked at.
+        // If no resource has hosts, the host is ignored.
         for authority in ["any.test", "", "not a host"] {
             assert_eq!(chosen(&several, authority, names), found, "{names:?}");
         }
@@ -139,7 +139,7 @@ fn the_upstream_is_told_where_there_are_several() {
     );
 }
 
-/// Some of these hosts are resources'; the rest are near misses.
+/// Some of these are hosts of resources; the others are almost such a host.
 fn authority() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         "[ab]\\.(test|TEST)\\.?",
@@ -151,8 +151,8 @@ fn authority() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What is chosen is what the header says, and whose host it is: worked out a
-    /// second time from the words.
+    /// The choice follows the header and the owner of the host. The test works it out a
+    /// second time from the strings.
     #[test]
     fn a_choice_is_what_header_and_host_say(
         names in prop::collection::vec("[abc,]{0,2}", 0..3),
@@ -198,7 +198,8 @@ proptest! {
         }
     }
 
-    /// No bytes make a host panic, and a port or a case make it no other.
+    /// No bytes make a host panic, and a port or upper case does not make it another
+    /// host.
     #[test]
     fn an_authority_is_read_alike_in_any_case(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
         let lower = bytes.to_ascii_lowercase();

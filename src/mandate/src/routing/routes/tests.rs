@@ -92,7 +92,7 @@ fn the_longest_prefix_wins_and_exclude_wins_over_routes() {
     }
 }
 
-/// Where an excluded prefix is over all of them, they agree.
+/// If one excluded prefix covers all readings, they agree.
 #[test]
 fn what_is_cut_is_read_by_the_same_rules() {
     let rules = rules(&["/a", "/a/b", "/v1", "/v1.0"], &["/a"]);
@@ -126,8 +126,8 @@ fn where_there_is_one_rule_every_readable_path_falls_under_it() {
     }
 }
 
-/// Under an excluded prefix all agree, however many prefixes end in a path: finding
-/// that out for each of them is bounded.
+/// Under one excluded prefix all readings agree, however many prefixes end inside the
+/// path. The work to find that out is bounded.
 #[test]
 fn a_path_in_which_many_prefixes_end_is_refused() {
     let found = |count: usize| {
@@ -159,7 +159,7 @@ fn prefixes_of_one_length_stand_together_the_longest_first() {
         .map(|one| (one.length, one.rules.len()))
         .collect();
     assert_eq!(groups, [(4, 1), (2, 3)]);
-    // The first of two that are alike counts.
+    // The first of two equal ones counts.
     assert_eq!(prefixes.0[1].get(b"/b"), Some(RuleId::Route(0)));
 }
 

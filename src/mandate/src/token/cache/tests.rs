@@ -39,7 +39,7 @@ fn mandate() -> Rc<Mandate> {
     Rc::new(mandate::verify(&unverified, fingerprint, &keys, &PureRust).unwrap())
 }
 
-/// A text that is as long as a token.
+/// A text with the length of a token.
 fn token(n: u8, bytes: usize) -> Vec<u8> {
     vec![n; bytes]
 }
@@ -61,7 +61,7 @@ fn the_oldest_leaves_first() {
     let mut other = token(2, 100);
     other[0] ^= 1;
     assert!(cache.get(&other).is_none());
-    // What is too short to have a hidden end is not remembered.
+    // A token that is too short for a hidden end is not remembered.
     cache.insert(b"short", &mandate);
     assert!(cache.get(b"short").is_none());
 }
@@ -76,7 +76,7 @@ fn none_is_remembered_where_none_may_be() {
 #[test]
 fn what_is_kept_of_tokens_is_bounded_in_bytes() {
     let mandate = mandate();
-    // Exactly what two may take, without the hidden ends.
+    // The longest token that takes the room of two, without the hidden ends.
     let exact = BYTES_EACH + HIDDEN_BYTES;
     let mut cache = MandateCache::new(2);
     cache.insert(&token(1, exact), &mandate);
@@ -85,14 +85,14 @@ fn what_is_kept_of_tokens_is_bounded_in_bytes() {
     // The same token again takes no more room.
     cache.insert(&token(2, exact), &mandate);
     assert_eq!(cache.len(), 2);
-    // One byte more than is there: the oldest leaves for it.
+    // One byte more than there is room for, so the oldest leaves.
     cache.insert(&token(3, exact + 1), &mandate);
     assert_eq!(cache.len(), 1);
     assert!(cache.get(&token(3, exact + 1)).is_some());
-    // What has left is not counted any more.
+    // A mandate that has left is not counted any more.
     cache.insert(&token(4, exact - 1), &mandate);
     assert_eq!(cache.len(), 2);
-    // One that is too large for all the room there is stays out.
+    // A token that is larger than the whole cache is not remembered.
     cache.insert(&token(5, 3 * BYTES_EACH), &mandate);
     assert!(cache.is_empty());
     cache.insert(&token(6, exact), &mandate);
@@ -109,7 +109,7 @@ fn tokens_fall_into_places_of_their_own() {
     let digest: [u8; 32] = Sha256::digest(token(1, HIDDEN_BYTES)).into();
     assert_eq!(first.to_le_bytes(), digest[..8]);
     assert_ne!(first, place(&token(2, 50)));
-    // What is no number counts by every byte.
+    // Input that is not a number is hashed by every byte.
     let mut hasher = FromDigest::default();
     hasher.write(&[0xf0, 1, 2, 3, 4, 5, 6, 7, 0xff]);
     assert_eq!(hasher.finish(), 0x0102_0304_0506_070f);

@@ -75,7 +75,7 @@ fn forms_of_ascii_are_read_as_ascii() {
     ] {
         assert_eq!(narrow(path.as_bytes()), read.as_bytes(), "{path}");
     }
-    // Cut in the middle, and no character at all.
+    // Characters that are cut in the middle, and bytes that are not a character.
     for bytes in [&b"/\xef\xbc"[..], b"/\xef", b"/\xe2\x80", b"/\xff\xbc\x8f"] {
         assert_eq!(narrow(bytes), bytes);
     }
