@@ -1,4 +1,4 @@
-//! The companion's HTTP API (design, "The companion").
+//! The companion's HTTP API: probes, metrics, and `/v1` for filters.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,30 +24,31 @@ use crate::state::{NoPage, Page};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
-/// Longest wait for news.
+/// Longest time that a request waits for new revocations.
 const MAX_WAIT_MS: u64 = 30_000;
-/// Most requests that wait for news at once.
+/// Most requests that wait for new revocations at once.
 const MAX_WAITS: usize = 1_024;
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 512 * 1024;
 /// Most anchors in one question or one revocation.
 const MAX_ANCHORS: usize = 100;
-/// State that was confirmed longer ago is not ready, in milliseconds.
+/// If the state was confirmed longer ago than this, the companion is not ready, in
+/// milliseconds.
 const MAX_READY_AGE_MS: u64 = 10_000;
 
 #[derive(Clone)]
 struct Api {
     companion: Companion,
-    /// SHA-256 of the bearer token: digests are of one length, so the comparison
-    /// tells nothing about the token's.
+    /// SHA-256 of the bearer token. All digests have one length, so the time of a
+    /// comparison does not reveal the token's length.
     token: Option<[u8; 32]>,
     memory: Option<Arc<Memory>>,
     waits: Arc<Semaphore>,
     unauthorized: Arc<Limited>,
 }
 
-/// The routes. `memory` is there when there is no Redis. Without a token `/v1` is
-/// open, which the caller allows on loopback only.
+/// The routes. `memory` is given if there is no Redis. Without a token everybody may use
+/// `/v1`; the caller allows this on loopback only.
 pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memory>>) -> Router {
     let api = Api {
         companion,
@@ -87,7 +88,7 @@ async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| <[u8; 32]>::from(Sha256::digest(token.trim())));
-    // Compared also when there is none, so that both answers take the same time.
+    // Compare also if the request has no token, so that both answers take the same time.
     let same = given.unwrap_or_default().ct_eq(expected);
     if given.is_some() && bool::from(same) {
         return next.run(request).await;
@@ -148,7 +149,7 @@ async fn feed(
     };
     let max = query.max.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
     let state = &api.companion.state;
-    // Subscribed before the first look, so that nothing falls between.
+    // Subscribe before the first look, so that nothing is missed in between.
     let mut head = state.head();
     let read = || state.page(&query.generation, query.after, max);
     match read() {
@@ -180,8 +181,8 @@ struct SnapshotQuery {
     max: Option<usize>,
 }
 
-/// A cursor is the log's name and a place in it: a snapshot of which some pages
-/// came from another companion would not be whole.
+/// A cursor is the log's name and a place in it. If some pages of a snapshot came from
+/// another companion, the snapshot would not be complete.
 async fn snapshot(
     Shared(api): Shared<Api>,
     query: Result<Query<SnapshotQuery>, QueryRejection>,

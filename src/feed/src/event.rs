@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Longest anchor that is taken in, in bytes: the largest token that a filter can
-/// be told to accept. No mandate can carry a longer one.
+/// Longest anchor that is accepted, in bytes. This is the largest token that a filter can
+/// be configured to accept, so no mandate has a longer anchor.
 pub const MAX_ANCHOR_BYTES: usize = 65_536;
 /// Longest zone id, in bytes.
 pub const MAX_ZONE_BYTES: usize = 2_048;
-/// Of a refused message's field, what its dead letter keeps, in bytes.
+/// Longest part of a field that a dead letter keeps, in bytes.
 const MAX_DEAD_FIELD_BYTES: usize = 4_096;
-/// Fields of a refused message that its dead letter keeps.
+/// Most fields that a dead letter keeps.
 const MAX_DEAD_FIELDS: usize = 64;
 const SIGNATURE_FIELD: &[u8] = b"_sig";
 const LEAST_KEY_BYTES: usize = 32;
@@ -21,7 +21,7 @@ const LEAST_KEY_BYTES: usize = 32;
 /// The streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stream {
-    /// Sessions, agent sessions and delegation edges that ended.
+    /// Sessions, agent sessions and delegation edges that have ended.
     Revocations,
     /// Delegation epochs of zones.
     Delegations,
@@ -53,7 +53,7 @@ impl Stream {
 pub enum Refused {
     /// A key is configured, and the message is not signed with it.
     InvalidSignature,
-    /// It names nothing that could be revoked.
+    /// It names no anchor.
     MissingRevocationAnchor,
     /// It has no zone, or no epoch in 0..=2^63-1.
     InvalidDelegationEpoch,
@@ -70,10 +70,10 @@ impl Refused {
     }
 }
 
-/// What a message says.
+/// The meaning of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// These anchors are revoked; each once, none empty.
+    /// These anchors are revoked. None is empty, and none occurs twice.
     Revoked(Vec<String>),
     /// A zone's delegation epoch is at least this.
     Epoch {
@@ -84,11 +84,11 @@ pub enum Event {
     },
 }
 
-/// A message's fields. One that stands twice counts as its last, as it does for
-/// the connectors.
+/// A message's fields. If a field occurs twice, the last one counts, as in the
+/// connectors.
 pub type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The key that messages are signed with. It is shown nowhere.
+/// The key that messages are signed with. It is never shown.
 #[derive(Clone)]
 pub struct HmacKey(Vec<u8>);
 
@@ -101,8 +101,7 @@ impl std::fmt::Debug for HmacKey {
 impl HmacKey {
     /// Reads a key from hex.
     ///
-    /// # Errors
-    /// What was expected, in words that do not repeat it.
+    /// # Errors What was expected, without repeating the text.
     pub fn from_hex(text: &str) -> Result<Self, String> {
         let key = hex::decode(text.trim())
             .map_err(|_| "expected hexadecimal digits, two for each byte".to_owned())?;
@@ -115,7 +114,7 @@ impl HmacKey {
         Ok(HmacKey(key))
     }
 
-    /// Tells this key from others, and nothing of it.
+    /// A name that tells this key from others and reveals nothing of it.
     pub fn name(&self) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
             return String::new();
@@ -147,7 +146,7 @@ impl HmacKey {
         }
     }
 
-    /// Compares in constant time. Upper-case digits are no signature.
+    /// Compares in constant time. A signature with upper-case digits is not valid.
     fn has_signed(&self, stream: Stream, fields: &Fields) -> bool {
         let Some(given) = fields.get(SIGNATURE_FIELD) else {
             return false;
@@ -163,12 +162,11 @@ impl HmacKey {
 }
 
 impl Event {
-    /// Reads a message of which only the fields that mean something were fetched, since
-    /// all of them are too many bytes. A signature cannot be checked over a part, and
-    /// who signs needs no such message.
+    /// Reads a message of which only the meaningful fields were fetched, because the
+    /// whole message is too large. The signature of a part cannot be checked. Nobody who
+    /// signs needs such large messages.
     ///
-    /// # Errors
-    /// Why it has no effect.
+    /// # Errors Why it has no effect.
     pub fn read_part(
         stream: Stream,
         fields: &Fields,
@@ -209,7 +207,7 @@ fn revoked(fields: &Fields) -> Result<Event, Refused> {
         "root_sid",
         "agent_session_id",
         "delegation_edge_id",
-        // An older name of the one before.
+        // An older name of the previous field.
         "edge_id",
     ] {
         if let Some(anchor) = text(fields, name, MAX_ANCHOR_BYTES)
@@ -243,8 +241,8 @@ pub fn parse_epoch(text: &str) -> Option<u64> {
     u64::try_from(epoch).ok()
 }
 
-/// The fields of a refused message as its dead letter has them: JSON, sorted by
-/// name, with what is no UTF-8 replaced and what is huge cut.
+/// The fields of a refused message for its dead letter: JSON, sorted by name. What is not
+/// UTF-8 is replaced, and what is too long is cut off.
 pub fn dead_payload(fields: &Fields) -> String {
     let mut payload = serde_json::Map::new();
     for (name, value) in fields.iter().take(MAX_DEAD_FIELDS) {

@@ -1,10 +1,9 @@
-//! The companion's work: consumes Caracal's revocation streams from Redis,
-//! verifies and orders them, and serves them to the filter.
+//! The companion. It consumes Caracal's revocation streams from Redis, verifies and
+//! orders them, and serves them to the filter.
 //!
-//! `event` reads one stream message; `state` is what the companion knows, in the
-//! order it learned it; `redis` keeps it in touch with Redis; `api` serves it;
-//! `memory` is the way without Redis, for development, and takes `revocation_request`s;
-//! `metrics` counts.
+//! `event` reads one stream message. `state` is what the companion knows, in the order in
+//! which it learned it. `redis` keeps it in touch with Redis. `api` serves it. `memory`
+//! replaces Redis in development, and takes `revocation_request`s. `metrics` counts.
 
 pub mod api;
 pub mod event;
@@ -20,22 +19,22 @@ use std::time::Duration;
 /// How long a revocation and an epoch are kept (contract, "Revocation streams").
 pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What every part of one companion shares.
+/// What all parts of one companion share.
 #[derive(Clone)]
 pub struct Companion {
-    /// What it knows.
+    /// What the companion knows.
     pub state: Arc<state::State>,
-    /// What it counts.
+    /// What the companion counts.
     pub metrics: Arc<metrics::Metrics>,
-    /// Comes true when it is told to stop.
+    /// Becomes true when the companion is told to stop.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Companion {
-    /// Waits until it is told to stop.
+    /// Waits until the companion is told to stop.
     pub async fn stopped(&self) {
         let mut stopping = self.stopping.clone();
-        // A sender that is gone is a reason to stop too.
+        // If the sender is gone, stop too.
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 }

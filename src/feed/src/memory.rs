@@ -1,5 +1,5 @@
-//! Without Redis, for development: revocations come by the API, and an optional
-//! file carries them over a restart. Nothing is shared with anybody.
+//! Without Redis, for development: revocations come through the API, and an optional file
+//! keeps them over a restart. They are not shared with anybody.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,11 +19,12 @@ const MAX_FILE: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Memory {
     file: Option<PathBuf>,
-    /// One writer at a time.
+    /// Only one writer at a time.
     writing: Mutex<()>,
 }
 
-/// A line of the file. Its time is the wall clock's: that is what a restart keeps.
+/// A line of the file. Its time is from the wall clock, because only that clock survives
+/// a restart.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -43,11 +44,10 @@ fn unix_s() -> u64 {
 }
 
 impl Memory {
-    /// Reads the file, if it is there, into the state.
+    /// Reads the file into the state, if there is a file.
     ///
-    /// # Errors
-    /// A file that cannot be read, or is none of ours: starting without what it
-    /// held would un-revoke.
+    /// # Errors A file that cannot be read, or that the companion did not write. To start
+    /// without its revocations would undo them.
     pub fn open(file: Option<PathBuf>, state: &State) -> Result<Self> {
         if let Some(path) = &file
             && path.exists()
@@ -61,7 +61,7 @@ impl Memory {
             for (number, line) in text.lines().enumerate() {
                 let line: Line = serde_json::from_str(line)
                     .with_context(|| format!("{name}, line {}", number.saturating_add(1)))?;
-                // A clock that was set back must not make it live for ever.
+                // If the clock was set back, the entry must not live for ever.
                 let left = Duration::from_secs(line.expires.saturating_sub(now)).min(RETENTION);
                 match (line.anchor, line.zone, line.epoch) {
                     (Some(anchor), None, None) => state.revoke(&anchor, left),
@@ -71,7 +71,8 @@ impl Memory {
             }
         }
         if let Some(path) = &file {
-            // Found out now, and not when somebody has revoked.
+            // Find out now whether the file can be written, and not when somebody
+            // revokes.
             let partial = path.with_extension("partial");
             std::fs::write(&partial, b"")
                 .and_then(|()| std::fs::remove_file(&partial))
@@ -83,7 +84,7 @@ impl Memory {
         })
     }
 
-    /// Puts a revocation in force, and answers once it is in the file.
+    /// Puts a revocation into force, and answers when it is in the file.
     pub(crate) async fn add(&self, state: &State, body: &RevocationBody) -> Result<()> {
         for anchor in &body.anchors {
             state.revoke(anchor, RETENTION);
@@ -117,7 +118,7 @@ impl Memory {
             text.push_str(&serde_json::to_string(&line)?);
             text.push('\n');
         }
-        // Beside it and then in its place, so that it is never half written.
+        // Write another file and rename it, so that the file is never half written.
         let partial = file.with_extension("partial");
         tokio::fs::write(&partial, text).await?;
         tokio::fs::File::open(&partial).await?.sync_all().await?;

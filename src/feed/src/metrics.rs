@@ -32,10 +32,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All of them, at 0.
+    /// All metrics, at 0.
     ///
-    /// # Errors
-    /// A name that is taken; there is none.
+    /// # Errors A name that is already used; there is none.
     pub fn new() -> anyhow::Result<Arc<Self>> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -203,7 +202,7 @@ impl Metrics {
         Waiting(Arc::clone(self))
     }
 
-    /// The exposition format, with what the state says now.
+    /// The metrics in Prometheus's text format, with the current values of the state.
     pub(crate) fn render(&self, state: &State) -> Vec<u8> {
         self.anchors
             .set(i64::try_from(state.len()).unwrap_or(i64::MAX));
@@ -211,13 +210,13 @@ impl Metrics {
         self.age
             .set(age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)));
         let mut text = Vec::new();
-        // Writing to memory does not fail; half an answer would be no answer.
+        // Writing to memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
 }
 
-/// One filter waits for news, as long as this lives.
+/// Counts one waiting filter for as long as this value lives.
 pub(crate) struct Waiting(Arc<Metrics>);
 
 impl Drop for Waiting {

@@ -1,4 +1,4 @@
-//! The body of `POST /v1/revocations`: what a message of the stream would say.
+//! The body of `POST /v1/revocations`: the content of a stream message.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES};
 /// Most anchors in one question or one revocation.
 const MAX_ANCHORS: usize = 100;
 
-/// What an event would say.
+/// The content of an event.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevocationBody {

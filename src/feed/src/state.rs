@@ -1,9 +1,9 @@
-//! What a companion knows: which anchors are revoked until when, the zones'
-//! epochs, the order in which it learned them, and how fresh all that is.
+//! What a companion knows: which anchors are revoked and until when, the epochs of the
+//! zones, the order in which it learned them, and how fresh all of it is.
 //!
-//! The order is a log that holds each anchor and each zone once, where it was
-//! last news. So a reader can go on from any place in it, and the whole state is
-//! the log from its beginning. Ages are of the monotonic clock.
+//! The order is a log. It has each anchor and each zone once, at the place where it last
+//! changed. So a reader can continue from any place in it, and the whole state is the log
+//! from its beginning. Ages are measured with the monotonic clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,26 +20,26 @@ mod scan;
 
 pub use page::{Entry, NoPage, Page};
 
-/// Bytes that an anchor may take on average: the capacity is a bound on memory.
+/// Average size of an anchor, in bytes: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;
 /// Zones whose epochs are kept.
 const MAX_ZONES: usize = 100_000;
-/// Entries that one call lets go of.
+/// Most expired entries that one call removes.
 const EXPIRED_AT_ONCE: usize = 10_000;
-/// A re-read that makes something live this much longer is no news.
+/// If reading an entry again would extend its life by less than this, nothing changes.
 const SLACK: Duration = Duration::from_secs(1);
-/// How old the last reading of the shared store may be before the state counts
-/// as no fresher than it.
-/// At least; one that takes long gives the next one as much time.
+/// How old the last reading of the shared store may be before the state counts as no
+/// fresher than it. This is the minimum: if a reading takes long, the next one may take
+/// as long.
 const MAX_SCAN_AGE: Duration = Duration::from_secs(180);
-/// Problems that are told at once.
+/// Most problems that are kept at once.
 const MAX_PROBLEMS: usize = 32;
 
 #[derive(Debug)]
 struct Held {
     seq: u64,
     until: Instant,
-    /// The last reading of the shared store that it was in; 0 for none.
+    /// The last reading of the shared store that found it; 0 for none.
     scan: u64,
 }
 
@@ -48,7 +48,7 @@ struct HeldEpoch {
     epoch: u64,
     seq: u64,
     until: Instant,
-    /// The last reading of the shared store that had this epoch; 0 for none.
+    /// The last reading of the shared store that found this epoch; 0 for none.
     scan: u64,
 }
 
@@ -67,17 +67,17 @@ struct Inner {
     log: BTreeMap<u64, Item>,
     expiries: BTreeSet<(Instant, u64)>,
     over_capacity: bool,
-    /// Entries that there was no room for, ever.
+    /// How many entries ever found no room.
     dropped: u64,
     nearly_full: bool,
     tails: BTreeMap<Stream, Instant>,
     /// When the last complete reading of the shared store began.
     scanned: Option<Instant>,
-    /// How long the longest one took.
+    /// How long the longest reading took.
     scan_took: Duration,
     scan: u64,
     problems: BTreeMap<String, String>,
-    /// Nothing outside this process has to be asked.
+    /// The state needs nothing from outside this process.
     alone: bool,
 }
 
@@ -93,13 +93,13 @@ pub struct State {
 }
 
 impl State {
-    /// An empty state with a log of its own. `zone` limits epochs, never anchors.
+    /// An empty state with its own log. `zone` limits epochs, but not anchors.
     pub fn new(max_anchors: usize, zone: Option<String>) -> Arc<Self> {
         State::keeping(max_anchors, zone, RETENTION)
     }
 
-    /// The same, where nothing has to be kept for longer than `retention`: no mandate
-    /// that was issued before a revocation outlives it. At most 24 hours count.
+    /// The same, but nothing is kept for longer than `retention`: no mandate that was
+    /// issued before a revocation is valid for longer. At most 24 hours count.
     pub fn keeping(max_anchors: usize, zone: Option<String>, retention: Duration) -> Arc<Self> {
         Arc::new(State {
             retention: retention.min(RETENTION),
@@ -112,11 +112,11 @@ impl State {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing that holds the lock can panic half way through a change.
+        // No code that holds the lock can panic in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an event, for its whole retention from now.
+    /// Adds an event, for its whole retention from now on.
     pub fn apply(&self, event: &Event) {
         match event {
             Event::Revoked(anchors) => {
@@ -128,8 +128,8 @@ impl State {
         }
     }
 
-    /// Takes in an event that may have been taken in before: what is held of it stays
-    /// as it is, so that reading a stream again is no news.
+    /// Adds an event that may have been added before. What is already held stays as it
+    /// is, so that reading a stream again changes nothing.
     pub fn apply_again(&self, event: &Event) {
         match event {
             Event::Revoked(anchors) => {
@@ -149,14 +149,14 @@ impl State {
         }
     }
 
-    /// An anchor is revoked for so long, or for longer if it is already.
+    /// Revokes an anchor for this time. If it is revoked for longer already, it stays so.
     pub fn revoke(&self, anchor: &str, ttl: Duration) {
         self.revoke_at(anchor, ttl, None);
     }
 
-    /// The same, of an anchor that was found in the shared store.
+    /// The same for an anchor that was found in the shared store.
     pub fn found(&self, anchor: &str, ttl: Duration, scan: u64) {
-        // It ends here as much sooner as anything else does, not anew with every reading.
+        // It is shortened like every other entry, once, and not again with every reading.
         let left = ttl.min(RETENTION).saturating_sub(self.shortened());
         if left.is_zero() {
             return;
@@ -172,8 +172,8 @@ impl State {
         let inner = &mut *inner;
         let seq = inner.seq.saturating_add(1);
         if let Some(held) = inner.anchors.get_mut(anchor) {
-            // One that the writer has still to write, and that ends sooner in the store,
-            // stays its own to write.
+            // If the writer still has to write the entry, and the store's key expires
+            // sooner, the entry stays with the writer.
             let kept = held.scan == 0 && outlasts(held.until, until);
             held.scan = scan.filter(|_| !kept).unwrap_or(held.scan);
             if !outlasts(until, held.until) {
@@ -183,7 +183,7 @@ impl State {
             inner.expiries.remove(&(held.until, held.seq));
             held.seq = seq;
             held.until = until;
-            // The store may end it sooner: the writer has to see it again.
+            // The store's key may expire sooner, so the writer must see the entry again.
             if scan.is_none() {
                 held.scan = 0;
             }
@@ -218,7 +218,7 @@ impl State {
             };
             inner.anchors.insert(Arc::from(anchor), held);
         }
-        // The key's own text, not another copy of it.
+        // Use the text of the key, and not another copy of it.
         let Some((name, _)) = inner.anchors.get_key_value(anchor) else {
             return;
         };
@@ -233,22 +233,22 @@ impl State {
         self.lock().seq
     }
 
-    /// How many entries were left out for want of room, ever.
+    /// How many entries were ever left out because there was no room.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// By how much less than the shared store this keeps an anchor.
+    /// By how much less than in the shared store an anchor is kept here.
     pub fn shortened(&self) -> Duration {
         RETENTION.saturating_sub(self.retention)
     }
 
-    /// Whether something was left out for want of room.
+    /// Whether something was left out because there was no room.
     pub fn is_over_capacity(&self) -> bool {
         self.lock().over_capacity
     }
 
-    /// What one of the tasks lacks; nothing when it lacks nothing.
+    /// Sets the problem of one of the tasks, or clears it.
     pub fn problem(&self, task: &str, why: Option<String>) {
         let problems = &mut self.lock().problems;
         match why {
@@ -260,28 +260,28 @@ impl State {
         }
     }
 
-    /// What the tasks lack, by their names.
+    /// The problems of the tasks, by name.
     pub fn problems(&self) -> BTreeMap<String, String> {
         self.lock().problems.clone()
     }
 
-    /// Everything in a stream up to `at` has been taken in.
+    /// Everything in a stream up to `at` has been added.
     pub fn confirm(&self, stream: Stream, at: Instant) {
         self.lock().tails.insert(stream, at);
     }
 
-    /// A stream has to be read again from its beginning first.
+    /// A stream must first be read again from its beginning.
     pub fn unconfirm(&self, stream: Stream) {
         self.lock().tails.remove(&stream);
     }
 
-    /// There is no Redis: what is known here is all there is.
+    /// There is no Redis. What is known here is everything.
     pub fn stand_alone(&self) {
         self.lock().alone = true;
     }
 
-    /// Lets go of what has expired, a part at a time: nobody waits long for the
-    /// lock. Whether there is more.
+    /// Removes expired entries, a part at a time, so that nobody waits long for the lock.
+    /// Returns whether there are more.
     pub fn expire(&self) -> bool {
         let now = Instant::now();
         let mut inner = self.lock();
@@ -306,13 +306,13 @@ impl State {
         true
     }
 
-    /// Milliseconds since everything was known to be here; `None` when it never
-    /// was, or does not fit.
+    /// Milliseconds since everything was known to be here; `None` if it never was, or
+    /// does not fit.
     pub fn confirmed_age_ms(&self) -> Option<u64> {
         self.lock().confirmed_age_ms()
     }
 
-    /// Why filters are told nothing; `None` when all is well.
+    /// Why the companion serves nothing to filters; `None` if everything is well.
     pub fn not_ready(&self) -> Option<&'static str> {
         self.lock().not_ready()
     }
@@ -322,18 +322,18 @@ impl State {
         self.lock().anchors.len()
     }
 
-    /// Whether none is held.
+    /// Whether no anchor is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Tells when the log has grown.
+    /// Reports when the log has grown.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
 }
 
-/// Whether a life is longer than the one known, by more than two readings of one
+/// Whether a lifetime is longer than the known one, by more than two readings of the same
 /// expiry differ.
 fn outlasts(until: Instant, known: Instant) -> bool {
     until.saturating_duration_since(known) > SLACK

@@ -77,7 +77,7 @@ fn epochs_are_one_to_nineteen_digits() {
     assert_eq!(read("", "1"), Err(Refused::InvalidDelegationEpoch));
 }
 
-/// The value is of Python's `hmac`, over the contract's canonical form.
+/// The value comes from Python's `hmac`, over the contract's canonical form.
 #[test]
 fn the_signature_is_over_the_canonical_form() {
     let key = HmacKey::from_hex(KEY).unwrap();

@@ -1,10 +1,12 @@
-//! Keeps count of a stream's messages: each one ever added was read here, or is
-//! missing. Pure: readings go in, what follows from them comes out.
+//! Counts the messages of a stream: every message that was ever added was either read
+//! here or is missing. This is pure: readings go in, and what follows from them comes
+//! out.
 //!
-//! Redis counts what was ever added. Trimming takes from the front only, so while
-//! the first message in the stream is one that was read before, none can have been
-//! trimmed unread; and when it is a later one, what is missing is what was added
-//! but neither read nor there. Deleted messages show at the stream's end.
+//! Redis counts the messages that were ever added. Trimming removes messages from the
+//! front only. So while the first message in the stream is one that was read before, no
+//! message can have been trimmed unread. If the first message is a later one, the missing
+//! messages are those that were added and neither read nor there. Deleted messages show
+//! at the end of the stream.
 
 use super::reply::{Id, Reading};
 
@@ -13,22 +15,23 @@ use super::reply::{Id, Reading};
 pub struct Gap {
     /// How many.
     pub missing: u64,
-    /// They are among so many first messages.
+    /// They are among this many first messages.
     pub until: u64,
 }
 
 /// What follows from a reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The messages count.
+    /// The messages may be used.
     Take {
-        /// Some are missing that may still matter.
+        /// Some messages are missing that may still matter.
         gap: Option<Gap>,
     },
-    /// Another server's time as a master began: the stream has to be read from its
-    /// beginning, since ids of its newer messages may lie before those read.
+    /// Another server's reign as a master has begun. The stream must be read from its
+    /// beginning, because the ids of its new messages may be lower than those that were
+    /// read.
     Restart,
-    /// The stream is not the one that was read: it was emptied or set back.
+    /// This is not the stream that was read: it was emptied or restored.
     Backwards,
 }
 
@@ -37,13 +40,13 @@ pub enum Step {
 pub struct Account {
     reign: Option<String>,
     id: Id,
-    /// Of all messages ever added, so many first ones were read or are missing.
+    /// This many of the first messages ever added were read, or are known to be missing.
     counted: u64,
-    /// The reading began anew and has not counted yet.
+    /// Reading has started from the beginning and has not counted yet.
     fresh: bool,
-    /// What was read before that: how many, and up to which id.
+    /// What was read before that: the number of messages, and the last id.
     before: (u64, Id),
-    /// While the stream is read again: messages that came after those.
+    /// While the stream is read again: the messages that came after those.
     later: Option<u64>,
 }
 
@@ -61,19 +64,20 @@ impl Account {
         self.id
     }
 
-    /// Of all messages ever added, so many first ones were read or are missing.
+    /// This many of the first messages ever added were read, or are known to be missing.
     pub fn counted(&self) -> u64 {
         self.counted
     }
 
-    /// Up to which id the stream was read before it had to be begun anew.
+    /// The last id that was read before reading had to start again.
     pub fn before(&self) -> Id {
         self.before.1
     }
 
-    /// Judges a reading that was asked for after [`Account::id`]. Messages that are
-    /// older than `life_ms` concern no mandate that is still valid. An id's time is of a
-    /// clock that may be wrong, so it has to be older than twice that.
+    /// Judges a reading that was requested after [`Account::id`]. A message that is older
+    /// than `life_ms` concerns no mandate that is still valid. The time in an id comes
+    /// from a clock that may be wrong, so a message counts as old only after twice that
+    /// time.
     pub fn judge(&mut self, reading: &Reading, life_ms: u64) -> Step {
         let same = !reading.reign.is_empty() && self.reign.as_ref() == Some(&reading.reign);
         if !same && !self.fresh {
@@ -118,10 +122,10 @@ impl Account {
             };
             missing = missing.saturating_add(deleted);
             self.counted = reading.added;
-            // Of what was added since, all has to be there: deleted ones count as if they
-            // had been trimmed. (What a failover lost may hide as many deletions.)
-            // Where the newest id is below one that was read, a failover has lost that, and
-            // ids do not tell new messages from known ones.
+            // All messages that were added since then must be there. Deleted messages
+            // count as trimmed. (As many deletions as messages that a failover lost may
+            // stay hidden.) If the newest id is below one that was read, a failover has
+            // lost that message, and ids cannot tell new messages from known ones.
             if let Some(later) = self.later.take()
                 && reading.last >= self.before.1
             {
@@ -129,8 +133,8 @@ impl Account {
                 missing = missing.max(since.saturating_sub(later));
             }
         }
-        // Everything trimmed from the front is older than what is there now. What was
-        // deleted may be of any age, up to the newest that was.
+        // Everything that was trimmed from the front is older than what is there now. A
+        // deleted message may have any age, up to that of the newest deleted one.
         let long = life_ms.saturating_mul(2);
         let is_old = |id: Id| id.0.saturating_add(long) < reading.time_ms;
         let oldest = reading.first.unwrap_or(reading.last);
@@ -142,7 +146,7 @@ impl Account {
         Step::Take { gap }
     }
 
-    /// Whether all that is no longer in the stream was read before.
+    /// Whether every message that is no longer in the stream was read before.
     fn was_read(&self, reading: &Reading) -> bool {
         let trimmed = reading.added.saturating_sub(reading.length);
         let (counted, id) = self.before;
@@ -150,10 +154,10 @@ impl Account {
         trimmed == 0 || (trimmed <= counted && next <= id)
     }
 
-    /// Reads from the beginning. What was read counts only if the stream is the same,
-    /// at another server.
+    /// Starts reading from the beginning. What was read before counts only if the stream
+    /// is the same, on another server.
     fn begin(&mut self, same_stream: bool) {
-        // A reading that was broken off has not counted to its end.
+        // A reading that was interrupted has not counted to its end.
         let before = match (same_stream, self.later) {
             (true, Some(_)) => self.before,
             (true, None) => (self.counted, self.id.max(self.before.1)),

@@ -8,7 +8,7 @@ use super::script::RAISE_EPOCH;
 use super::{EPOCH_INFIX, KEY_PREFIX};
 use crate::state::Entry;
 
-/// A command, and the key that it is about.
+/// A command, and the key that it concerns.
 pub struct Command {
     /// The key.
     pub key: String,
@@ -36,9 +36,10 @@ pub fn raise_epoch(zone: &str, epoch: u64, ttl: Duration) -> Command {
     Command { key, cmd }
 }
 
-/// Writes what is held: a key that is absent is made, and one that ends sooner lives
-/// longer. The store keeps its keys for `shortened` more than they are held here. Not
-/// an anchor whose key would be a zone's epoch: writing it would lower that.
+/// Writes everything that is held: an absent key is created, and a key that expires
+/// sooner is extended. The store keeps its keys for `shortened` longer than they are held
+/// here. An anchor whose key would be that of a zone's epoch is left out, because writing
+/// it would lower the epoch.
 pub fn keep_all(entries: &[Entry], shortened: Duration) -> Vec<Command> {
     let mut commands = Vec::new();
     for entry in entries {

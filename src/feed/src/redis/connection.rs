@@ -1,4 +1,4 @@
-//! A connection to one server of Redis: where it is, how to log in, and how long to wait.
+//! A connection to one Redis server: its address, the login, and how long to wait.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use redis::{
 
 /// Longest wait for a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
-/// Longest wait for an answer, longer than any command of ours blocks: what is
-/// cut off is noticed by then.
+/// Longest wait for an answer. It is longer than any of the companion's commands blocks,
+/// so a lost connection is noticed by then.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
-/// A server as the witnesses name it.
+/// A server, as the witnesses name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Named {
-    /// Host, or address.
+    /// Host name or address.
     pub host: String,
     /// Port.
     pub port: u16,
 }
 
-/// How to log in at a server whose address is found later.
+/// How to log in to a server whose address is found out later.
 #[derive(Clone)]
 pub struct Login {
     pub(super) redis: RedisConnectionInfo,
@@ -71,8 +71,7 @@ pub(super) fn client(info: ConnectionInfo, ca: Option<Vec<u8>>) -> RedisResult<C
 
 /// Connects within the deadlines.
 ///
-/// # Errors
-/// Whatever keeps it from being made.
+/// # Errors Any reason why the connection cannot be made.
 pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
@@ -80,7 +79,7 @@ pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnectio
     within(client.get_multiplexed_async_connection_with_config(&config)).await
 }
 
-/// Whatever has no deadline of its own gets one.
+/// Gives a deadline to a future that has none.
 async fn within<T>(made: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     tokio::time::timeout(CONNECT.saturating_mul(3), made)
         .await

@@ -1,6 +1,7 @@
-//! What must happen once among all companions: shared-store keys, dead letters,
-//! acknowledgement. A message is acknowledged only after its effect is durable;
-//! whoever dies before leaves it pending, and another claims it.
+//! Does what must happen once among all companions: keys of the shared store, dead
+//! letters, acknowledgements. A message is acknowledged only after its effect is durable.
+//! If a companion dies before that, the message stays pending, and another companion
+//! claims it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,21 +17,22 @@ use super::{Backoff, EPOCH_INFIX, Tasks};
 use crate::RETENTION;
 use crate::event::{Event, Fields, Refused, Stream, dead_payload};
 
-/// Longest pause between two readings when nothing new is told.
+/// Longest pause between two readings if nothing new is reported.
 const EVERY: Duration = Duration::from_secs(1);
-/// A message pending for so long has lost its consumer (contract).
+/// A message that is pending for this long has lost its consumer (contract, "Revocation
+/// streams").
 const IDLE_MS: u64 = 30_000;
 /// How often such messages are looked for.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
-/// A consumer that was idle for so long and holds nothing is deleted.
+/// A consumer that was idle for this long and holds nothing is deleted.
 const GONE_MS: u64 = 3_600_000;
 /// How often such consumers are looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
-/// About how many dead letters are kept (contract).
+/// About how many dead letters are kept (contract, "Revocation streams").
 const MAX_DEAD_LETTERS: usize = 10_000;
 /// One line for many dead letters.
 static DEAD: Limited = Limited::new();
-/// The same for those that could not be copied.
+/// One line for many letters that could not be copied.
 static UNCOPIED: Limited = Limited::new();
 
 struct Group<'a> {
@@ -43,7 +45,8 @@ struct Group<'a> {
 pub(super) async fn run(tasks: Tasks, stream: Stream) {
     let mut backoff = Backoff::new(format!("group {}", stream.key()));
     while !*tasks.companion.stopping.borrow() {
-        // Told to stop, it finishes what it holds: no message is half done.
+        // When it is told to stop, it finishes what it holds, so that no message is half
+        // done.
         if let Err(error) = work(&tasks, stream, &mut backoff).await {
             backoff.failed(&tasks, &error).await;
         }
@@ -68,7 +71,7 @@ async fn work(tasks: &Tasks, stream: Stream, backoff: &mut Backoff) -> RedisResu
         () = tasks.companion.stopped() => return Ok(()),
     };
     group.ensure().await?;
-    // What this consumer was given before and did not finish.
+    // What this consumer was given earlier and did not finish.
     group.finish().await?;
     let (mut claimed, mut tidied): (Option<Instant>, Option<Instant>) = (None, None);
     while !*tasks.companion.stopping.borrow() {
@@ -114,7 +117,7 @@ impl Group<'_> {
         match made {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
             Err(error) => Err(error),
-            // The stream is new, or was never ours: what was noted is of another one.
+            // The stream is new or was replaced. What was noted is about another stream.
             Ok(_) => {
                 redis::cmd("DEL")
                     .arg(covered_key(self.stream))
@@ -160,8 +163,8 @@ impl Group<'_> {
         let (view, added, length, first, messages) = group_reading(answer);
         let metrics = &self.tasks.companion.metrics;
         metrics.group(self.stream, view.pending, view.lag, length);
-        // All that is in the stream is undelivered, so what was added besides and not
-        // read by the group is gone.
+        // All messages in the stream are undelivered. So messages that were added, are
+        // not there, and were not read by the group are lost.
         if let (Some(read), true) = (view.read, first.is_none_or(|first| first > view.delivered)) {
             let skipped = added.saturating_sub(length).saturating_sub(read);
             if skipped > 0 && !messages.is_empty() {
@@ -177,7 +180,7 @@ impl Group<'_> {
         Ok(messages)
     }
 
-    /// Takes over what a dead consumer left.
+    /// Takes over the messages of a dead consumer.
     async fn claim(&mut self) -> RedisResult<()> {
         let (mut start, mut claimed) = ("0-0".to_owned(), 0_usize);
         loop {
@@ -258,8 +261,8 @@ impl Group<'_> {
         self.lost(lost);
         for anchor in &anchors {
             if anchor.starts_with(EPOCH_INFIX) {
-                // Its key would be a zone's epoch, and writing it would lower that. It is
-                // revoked in every companion's own view.
+                // Its key would be that of a zone's epoch, and writing it would lower the
+                // epoch. The anchor is revoked in every companion's own view.
                 tracing::warn!("an anchor that looks like an epoch's key is not shared");
             } else {
                 commands.push(set_anchor(anchor, RETENTION));
@@ -287,8 +290,9 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Copies refused messages to the dead letters. Those that could not be copied, which
-    /// stay pending (contract); they keep nothing else from being finished.
+    /// Copies refused messages to the dead letters. Returns those that could not be
+    /// copied. They stay pending (contract, "Revocation streams") and do not keep other
+    /// messages from being finished.
     async fn copy(&mut self, dead: Vec<(Id, Refused, Command)>) -> RedisResult<BTreeSet<Id>> {
         let metrics = &self.tasks.companion.metrics;
         let (mut told, mut commands) = (Vec::new(), Vec::new());
@@ -296,7 +300,7 @@ impl Group<'_> {
             told.push((id, why));
             commands.push(command);
         }
-        // A dead-letter stream whose ids are used up answers ERR.
+        // If the ids of a dead-letter stream are used up, Redis answers ERR.
         let own = |error: &RedisError| matches!(error.code(), Some("WRONGTYPE" | "ERR"));
         let answers = self.store.tolerating(&commands, own).await?;
         metrics.data_errors("dead letters", &answers);
@@ -358,7 +362,7 @@ async fn drop_consumers(
     Ok(())
 }
 
-/// Deletes this companion's consumer if it holds nothing; it tries once.
+/// Deletes this companion's consumer if it holds nothing. It tries only once.
 pub(super) async fn leave(tasks: &Tasks, stream: Stream) {
     let left = async {
         let mut node = tasks.target.node(stream).await?;

@@ -1,5 +1,6 @@
-//! How the tasks fare: one line in the log when Redis is reached, lost and back, not
-//! one for each task; what keeps the companion from being ready, for `/readyz`.
+//! The health of the tasks. When Redis is reached, lost and back, there is one line in
+//! the log, and not one for each task. `/readyz` shows what keeps the companion from
+//! being ready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +10,11 @@ use redis::{ErrorKind, RedisError};
 
 use crate::Companion;
 
-/// The same trouble is told again after so long.
+/// The same problem is logged again after this time.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Longest text of an error that is shown, in bytes.
 const MAX_TEXT: usize = 200;
-/// How often readiness is looked at.
+/// How often readiness is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
@@ -25,18 +26,18 @@ struct Inner {
     said: String,
 }
 
-/// See the module.
+/// The health of all tasks; see the module.
 pub struct Health {
     companion: Companion,
     name: String,
     inner: Mutex<Inner>,
 }
 
-/// An error in words, without anything that a message, a key or a URL holds, and
-/// without what could write to a terminal.
+/// Describes an error without anything from a message, a key or a URL, and without
+/// characters that could control a terminal.
 pub fn describe(error: &RedisError) -> String {
     let text = match error.kind() {
-        // The library shows the answer that it could not read.
+        // The library's text contains the answer that it could not read.
         ErrorKind::Parse => error.category().to_owned(),
         _ => error.to_string(),
     };
@@ -103,7 +104,7 @@ impl Health {
         inner.said.clear();
     }
 
-    /// Tells when the companion becomes ready and when it is no longer.
+    /// Logs when the companion becomes ready, and when it is no longer ready.
     pub(super) async fn run(self: Arc<Self>) {
         let mut was: Option<&'static str> = Some("");
         let state = &self.companion.state;
@@ -129,20 +130,20 @@ impl Health {
     }
 }
 
-/// A line in the log at most every so often, with how many there were.
+/// Limits a log line to one in a period, with a count.
 pub struct Limited {
     told: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Limited {
-    /// None yet.
+    /// Nothing was counted yet.
     pub const fn new() -> Self {
         Limited {
             told: Mutex::new((None, 0)),
         }
     }
 
-    /// Whether to log now, and how many there were since the last line.
+    /// Whether to log now, and how many events there were since the last line.
     pub fn tell(&self) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.1 = told.1.saturating_add(1);

@@ -1,13 +1,14 @@
 //! Keeps a companion in touch with Redis.
 //!
-//! `target` finds it: one server, the master that Sentinels name, or a Cluster. `connection`
-//! and `node` reach a server. `witness` asks who is master, `testimony` says what follows,
-//! `slots` are a Cluster's. `tail` gives this companion its own complete view of the
-//! streams, counted by `account`. `writer` and `scan` reconcile that view with the shared
-//! `store`, whose servers are `shard`s and which takes `command`s. `group` does what must
-//! happen once among all companions. `script` is what Redis does in one step, `reply` reads
-//! what it answers, `health` says how all that goes. Each task has its own connection, and
-//! begins again after any failure.
+//! `target` finds it: one server, the master that Sentinels name, or a Cluster.
+//! `connection` and `node` reach a server. `witness` asks who is the master, `testimony`
+//! decides what follows from the answers, and `slots` are those of a Cluster. `tail`
+//! gives this companion its own complete view of the streams, and `account` counts their
+//! messages. `writer` and `scan` reconcile that view with the shared `store`. The store
+//! takes `command`s, and each of its servers is a `shard`. `group` does what must happen
+//! once among all companions. `script` has what Redis does in one step, `reply` reads its
+//! answers, and `health` shows how all this is going. Each task has its own connection,
+//! and starts again after any failure.
 
 pub mod account;
 pub mod command;
@@ -41,30 +42,30 @@ use crate::event::{HmacKey, Stream};
 use health::Health;
 use target::Target;
 
-/// Keys of the shared store begin so.
+/// The keys of the shared store begin with this.
 pub const KEY_PREFIX: &str = "caracal:revoked:sessions:";
-/// Behind the prefix: a zone's epoch follows. It is no anchor.
+/// Comes after the prefix in the key of a zone's epoch. Such a key is not an anchor.
 pub const EPOCH_INFIX: &str = "delegation-epoch:";
-/// First wait after a failure; it doubles.
+/// Wait after the first failure. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// What the companion is told about Redis.
+/// The settings for Redis.
 #[derive(Clone)]
 pub struct Consumer {
-    /// Whose state it is about.
+    /// The companion that they are for.
     pub companion: Companion,
     /// Where Redis is.
     pub target: Target,
-    /// The key of the streams' signatures; none takes every message.
+    /// The key of the streams' signatures. Without one, every message is accepted.
     pub key: Option<HmacKey>,
     /// The consumer group.
     pub group: String,
     /// This companion's name in it.
     pub consumer: String,
-    /// The longest that a mandate is valid: a revocation that was missed concerns
-    /// nobody after that.
+    /// The longest time that a mandate is valid. After that, a missed revocation concerns
+    /// nobody.
     pub lifetime: Duration,
 }
 
@@ -74,15 +75,15 @@ struct Tasks {
     settings: Arc<Consumer>,
     health: Arc<Health>,
     progress: Arc<Progress>,
-    /// Asks for a reading of the shared store out of turn.
+    /// Requests an extra reading of the shared store.
     rescan: Arc<Notify>,
-    /// Tells the group that a stream has something new.
+    /// Tells the group that a stream has new messages.
     news: Arc<BTreeMap<Stream, Notify>>,
 }
 
 impl Tasks {
-    /// Names what a note of what is in the store depends on: the times as masters of its
-    /// servers, and the key of the streams, since who has another refuses other messages.
+    /// Names what a note about the store depends on: the reigns of its masters, and the
+    /// key of the streams, because a companion with another key refuses other messages.
     fn tag(&self, store: &store::Store) -> String {
         let reigns = store.reigns();
         let key = self.key.as_ref().map(crate::event::HmacKey::name);
@@ -104,15 +105,15 @@ impl std::ops::Deref for Tasks {
     }
 }
 
-/// How far the tails have read, and what the shared store was last read as, for those
-/// who write that down.
+/// How far the tails have read, and when the shared store was last read, for the tasks
+/// that note it.
 #[derive(Debug, Default)]
 struct Progress {
     tails: Mutex<BTreeMap<Stream, Read>>,
     scan: Mutex<Option<Scanned>>,
 }
 
-/// The shared store was read, all of it, and has all that was held.
+/// The whole shared store was read, and it has everything that was held.
 #[derive(Debug, Clone)]
 struct Scanned {
     /// When the reading began.
@@ -124,13 +125,13 @@ struct Scanned {
 /// A stream was read to its end.
 #[derive(Debug, Clone)]
 struct Read {
-    /// Messages ever added by then.
+    /// Number of messages that had ever been added.
     counted: u64,
-    /// The last entry of the state's log by then.
+    /// Number of the last entry in the state's log.
     seq: u64,
-    /// None of them was missed.
+    /// No message was missed.
     complete: bool,
-    /// The server's time as a master in which they were counted.
+    /// The reign of the server in which they were counted.
     reign: String,
 }
 
@@ -155,8 +156,8 @@ impl Progress {
     }
 }
 
-/// Runs every task until the companion is told to stop; each finishes what it
-/// holds first.
+/// Runs every task until the companion is told to stop. Each task finishes what it holds
+/// first.
 pub async fn run(consumer: Consumer) {
     let companion = consumer.companion.clone();
     let tasks = Tasks {
@@ -178,13 +179,13 @@ pub async fn run(consumer: Consumer) {
     running.spawn(writer::run(tasks.clone()));
     running.spawn(Arc::clone(&tasks.health).run());
     while running.join_next().await.is_some() {}
-    // Last, since a tail's reading names the consumer too.
+    // This comes last, because a tail's reading names the consumer too.
     for stream in Stream::ALL {
         group::leave(&tasks, stream).await;
     }
 }
 
-/// Waits longer after each failure in a row.
+/// Waits longer after each consecutive failure.
 struct Backoff {
     task: String,
     wait: Duration,
@@ -198,7 +199,7 @@ impl Backoff {
         }
     }
 
-    /// All is well: the next failure is the first one.
+    /// Everything works, so the next failure counts as the first one.
     fn forget(&mut self, tasks: &Tasks) {
         self.wait = FIRST_BACKOFF;
         tasks.health.well(&self.task);
@@ -206,7 +207,7 @@ impl Backoff {
 
     async fn failed(&mut self, tasks: &Tasks, error: &RedisError) {
         tasks.health.failed(&self.task, error);
-        // 50 to 100 %, so that companions that lost it together drift apart.
+        // 50 to 100 %, so that companions that lost Redis together drift apart.
         let wait = self.wait.mul_f64(rand::random_range(0.5..=1.0));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -216,12 +217,12 @@ impl Backoff {
     }
 }
 
-/// A key is on its way to another server.
+/// A key is being moved to another server.
 fn is_moving(error: &RedisError) -> bool {
     matches!(error.code(), Some("MOVED" | "ASK" | "TRYAGAIN"))
 }
 
-/// One key or message is of a wrong kind; everything else goes on.
+/// Only one key or message has a wrong type; everything else works.
 fn is_data_error(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
 }

@@ -10,7 +10,7 @@ use super::connection::Named;
 use super::witness::Witness;
 use crate::event::Stream;
 
-/// A connection to the one server that has a stream, and who says that it does.
+/// A connection to the one server that has a stream, with the witnesses that name it.
 pub struct Node {
     /// The connection.
     pub connection: MultiplexedConnection,
@@ -21,11 +21,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Since when the witnesses have not been asked whether this is still the
-    /// stream's server; now, where there are none.
+    /// When the witnesses last named this server as the stream's server. If there are no
+    /// witnesses, that is now.
     ///
-    /// # Errors
-    /// They name another, or too few of them answer.
+    /// # Errors They name another server, or too few of them answer.
     pub fn named_at(&self) -> RedisResult<Instant> {
         let Some((witness, named)) = &self.witness else {
             return Ok(Instant::now());

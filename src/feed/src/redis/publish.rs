@@ -5,13 +5,12 @@ use redis::RedisResult;
 use super::target::Target;
 use crate::event::{Fields, HmacKey, Stream};
 
-/// About how many messages a stream keeps (contract).
+/// About how many messages a stream keeps (contract, "Revocation streams").
 const MAX_MESSAGES: usize = 100_000;
 
-/// Adds a message, signed if there is a key; its id.
+/// Adds a message, which is signed if there is a key, and returns its id.
 ///
-/// # Errors
-/// Whatever keeps Redis from taking it.
+/// # Errors Any reason why Redis does not accept it.
 pub async fn publish(
     target: &Target,
     stream: Stream,

@@ -1,23 +1,23 @@
-//! What Redis answers, read as bytes. Whoever may write to a stream chooses names,
-//! values and sizes, so nothing in an answer may stop a reading: what has another
-//! shape than expected is left out, and no text of an answer reaches an error.
+//! Reads Redis's answers as bytes. Whoever may write to a stream chooses names, values
+//! and sizes. So nothing in an answer may stop a reading: a part with an unexpected shape
+//! is left out, and no text of an answer gets into an error.
 
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 
 use crate::event::Fields;
 
-/// A stream's id: milliseconds of Redis's clock, and a number.
+/// A stream id: milliseconds of Redis's clock, and a number.
 pub type Id = (u64, u64);
 
-/// What a message holds.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// Its fields.
     Fields(Fields),
-    /// More bytes than a message of ours ever has: how many, and those of its fields
-    /// that mean something. The rest was not fetched.
+    /// The message is larger than Caracal's ever are. These are its size, and its fields
+    /// that have a meaning. The others were not fetched.
     Large(u64, Fields),
-    /// It was trimmed or deleted while it was pending.
+    /// The message was trimmed or deleted while it was pending.
     Gone,
 }
 
@@ -26,27 +26,27 @@ pub enum Body {
 pub struct Message {
     /// Its id.
     pub id: Id,
-    /// Its fields, if they are there.
+    /// Its content.
     pub body: Body,
 }
 
-/// Messages after a position, and how the stream stood in the same moment.
+/// Messages after a position, and the state of the stream at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// The server is a master.
     pub master: bool,
-    /// Names this server's time as a master: it changes with every promotion,
-    /// restart and full resynchronisation. Empty when Redis does not say.
+    /// Names this server's reign as a master. It changes with every promotion, restart
+    /// and full resynchronisation. Empty if Redis does not give it.
     pub reign: String,
-    /// Messages ever added.
+    /// Number of messages ever added.
     pub added: u64,
-    /// Messages in it.
+    /// Number of messages that are there now.
     pub length: u64,
-    /// Id of the first message in it; `None` when there is none.
+    /// Id of the first message; `None` if there is none.
     pub first: Option<Id>,
     /// The newest id ever given.
     pub last: Id,
-    /// What is known to be in the shared store.
+    /// The part that is known to be in the shared store.
     pub covered: Covered,
     /// Redis's clock, in milliseconds.
     pub time_ms: u64,
@@ -54,19 +54,18 @@ pub struct Reading {
     pub more: bool,
     /// The messages.
     pub messages: Vec<Message>,
-    /// The newest message that was ever deleted; trimming does not count.
+    /// The newest message that was ever deleted. Trimming does not count.
     pub deleted: Id,
-    /// The first or the last message is over 64 KiB.
+    /// The first or the last message is larger than 64 KiB.
     pub heavy: bool,
 }
 
-/// So many messages, counted from the first ever added, are known to be in the shared
-/// store.
+/// This many messages, from the first ever added, are known to be in the shared store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Covered {
     /// How many.
     pub count: u64,
-    /// In a cluster, the times as masters in which its servers were given them.
+    /// In a cluster, the reigns of the servers to which they were written.
     pub reigns: String,
 }
 
@@ -84,25 +83,25 @@ impl Covered {
     }
 }
 
-/// How a consumer group stands.
+/// The state of a consumer group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupView {
-    /// Last message that was delivered to it.
+    /// The last message that was delivered to it.
     pub delivered: Id,
-    /// Delivered and not acknowledged.
+    /// Number of messages that were delivered and not acknowledged.
     pub pending: u64,
-    /// Messages read, as Redis counts; `None` when it lost count.
+    /// Number of messages that were read, as Redis counts; `None` if it lost count.
     pub read: Option<u64>,
-    /// Messages that it has still to read, as Redis counts.
+    /// Number of messages that it still has to read, as Redis counts.
     pub lag: Option<u64>,
 }
 
-/// The error for an answer of another shape. It shows nothing of the answer.
+/// The error for an answer with an unexpected shape. It contains nothing of the answer.
 pub fn misshapen(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
-/// A list's members; none of anything else.
+/// The members of a list; none for anything else.
 pub fn items(value: Value) -> Vec<Value> {
     match value {
         Value::Array(items) | Value::Set(items) => items,
@@ -110,7 +109,7 @@ pub fn items(value: Value) -> Vec<Value> {
     }
 }
 
-/// Bytes of a text; `None` of anything else.
+/// The bytes of a text; `None` for anything else.
 pub fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
@@ -121,12 +120,12 @@ pub fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// A text in UTF-8; `None` of anything else.
+/// A text in UTF-8; `None` for anything else.
 pub fn text(value: Value) -> Option<String> {
     bytes(value).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
-/// A number that is not negative, also when it is written as text.
+/// A number that is not negative, also if it is written as text.
 pub fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
@@ -152,9 +151,8 @@ pub fn write_id(id: Id) -> String {
     format!("{}-{}", id.0, id.1)
 }
 
-/// A message as our scripts give it: its id, then its fields, its size and a part of
-/// them, or nothing.
-/// `None` when it has no id, which no message lacks.
+/// A message in the form of our scripts: its id, and then its fields, or its size and
+/// some of its fields, or nothing. `None` if it has no id.
 fn message(value: Value) -> Option<Message> {
     let mut parts = items(value).into_iter();
     let id = id(parts.next()?)?;
@@ -180,15 +178,15 @@ fn fields(list: Vec<Value>) -> Fields {
     fields
 }
 
-/// Messages as our scripts give them.
+/// Messages in the form of our scripts.
 pub fn messages(value: Value) -> Vec<Message> {
     items(value).into_iter().filter_map(message).collect()
 }
 
-/// An answer of [`super::script::READ`].
+/// An answer to [`super::script::READ`].
 ///
-/// # Errors
-/// An answer of another shape, or a Redis that does not count what was added.
+/// # Errors An answer with an unexpected shape, or from a Redis that does not count added
+/// messages.
 pub fn reading(value: Value) -> RedisResult<Reading> {
     let mut parts = items(value).into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);
@@ -222,8 +220,8 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
     })
 }
 
-/// An answer of [`super::script::GROUP_READ`]: the group, the stream's count,
-/// length and first id, and messages.
+/// An answer to [`super::script::GROUP_READ`]: the group, the stream's count, length and
+/// first id, and messages.
 pub fn group_reading(value: Value) -> (GroupView, u64, u64, Option<Id>, Vec<Message>) {
     let mut parts = items(value).into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);

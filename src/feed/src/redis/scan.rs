@@ -1,6 +1,6 @@
-//! Reconciles this companion's view with the shared store: reads what streams no
-//! longer hold, what other connectors wrote there only and whatever was missed, and
-//! writes back what is held here and absent there.
+//! Reconciles this companion's view with the shared store. It reads what the streams no
+//! longer have, what other connectors wrote only there, and what was missed. It writes
+//! back what is held here and missing there.
 
 use std::time::{Duration, Instant};
 
@@ -14,35 +14,34 @@ use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks, is_moving};
 use crate::RETENTION;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 
-/// From one reading to the next.
+/// From the start of one reading to the next.
 const EVERY: Duration = Duration::from_secs(60);
-/// From the end of one reading to the next that is asked for out of turn.
+/// From the end of one reading to the next extra one.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
-/// Keys that a step looks at, at least, at first and at most. Steps grow while they are
-/// quick, so that a large keyspace behind a slow network ends in time, and shrink where
-/// names are long.
+/// Number of keys that a step examines: the least, the first and the most. Steps grow
+/// while they are fast, so that a large keyspace behind a slow network is finished in
+/// time. They shrink if names are long.
 const LEAST_COUNT: usize = 10;
 const FIRST_COUNT: usize = 100;
 const MAX_COUNT: usize = 100_000;
-/// Bytes of names in one answer: beyond them a step shrinks, and from a quarter on it
-/// does not grow.
+/// Bytes of names in one answer. With more, the next step shrinks; from a quarter of it
+/// on, the next step does not grow.
 const MANY_BYTES: usize = 4 * 1024 * 1024;
-/// While slots are moved, a reading that may have missed some keys is made again after
-/// so long.
+/// While slots are moved, a reading may miss some keys. It is repeated after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// One line for many such readings.
 static MOVING: Limited = Limited::new();
-/// Keys that Redis may look at in a millisecond, at least: a step that takes no longer
-/// than that, and the way there and back, may grow.
+/// Number of keys that Redis should examine in a millisecond. If a step takes no longer
+/// than that and the round trip, the next one may grow.
 const KEYS_PER_MS: usize = 200;
-/// A reading that takes longer is worth a line in the log.
+/// A reading that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(10);
-/// Longest wait for the streams before the first reading: what they bring meanwhile
+/// Longest wait for the streams before the first reading. Messages that arrive meanwhile
 /// need not be asked for.
 const WAIT_FOR_TAILS: Duration = Duration::from_secs(30);
-/// Longest key that means anything.
+/// Longest key that has a meaning.
 const LONGEST_KEY: usize = KEY_PREFIX.len() + MAX_ANCHOR_BYTES;
-/// Held entries that are looked at together when the absent ones are written back.
+/// Number of entries that are examined together when missing ones are written back.
 const BATCH: usize = 1_000;
 
 pub(super) async fn run(tasks: Tasks) {
@@ -84,7 +83,7 @@ pub(super) async fn run(tasks: Tasks) {
     }
 }
 
-/// Whether all keys were seen.
+/// Reads the store. Returns whether all keys were seen.
 async fn read(tasks: &Tasks) -> RedisResult<bool> {
     let mut store = tasks.target.store().await?;
     let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
@@ -97,7 +96,7 @@ async fn read(tasks: &Tasks) -> RedisResult<bool> {
     let (mut found, mut steps, mut moving) = (0_usize, 0_usize, 0_usize);
     for shard in 0..store.servers() {
         let (mut cursor, mut count) = ("0".to_owned(), FIRST_COUNT);
-        // The quickest step: the way there and back.
+        // The fastest step, which is the round trip.
         let mut quickest = Duration::MAX;
         loop {
             let mut command = redis::cmd("EVAL");
@@ -130,7 +129,8 @@ async fn read(tasks: &Tasks) -> RedisResult<bool> {
         }
     }
     let whole = store.was_steady(steady).await? && moving == 0;
-    // First: who waits for this reading relies on the store having all that is held.
+    // Write back first: tasks that wait for this reading rely on the store having
+    // everything that is held.
     let written = write_back(tasks, &mut store, scan, began).await?;
     metrics.written_back(written);
     let whole = whole && !store.went_elsewhere();
@@ -139,8 +139,8 @@ async fn read(tasks: &Tasks) -> RedisResult<bool> {
         let reigns = tasks.tag(&store);
         tasks.progress.scanned(Scanned { began, reigns });
     } else if let Some(count) = MOVING.tell() {
-        // Keys that were on their way may have been seen nowhere. Who has read the store
-        // before goes on; who starts waits.
+        // Keys that were being moved may have been missed. A companion that has read the
+        // store before goes on; a companion that starts waits.
         tracing::warn!(
             count,
             "slots of the cluster are being moved: the shared store is read again. `redis-cli --cluster fix` ends a move that was broken off"
@@ -174,7 +174,7 @@ fn size(name: &Value) -> usize {
     }
 }
 
-/// How many were absent and are written now.
+/// Writes back what is missing, and returns how many entries that were.
 async fn write_back(
     tasks: &Tasks,
     store: &mut Store,
@@ -199,13 +199,13 @@ async fn write_back(
     }
 }
 
-/// What is asked of a key.
+/// What is asked about a key.
 enum Asked {
     Anchor(String),
     Epoch(String),
 }
 
-/// Takes in what keys say; how many answers there are none of, since they are moved.
+/// Adds what keys say. Returns how many keys gave no answer because they are being moved.
 async fn take(
     tasks: &Tasks,
     store: &mut Store,
@@ -216,7 +216,7 @@ async fn take(
     let state = &tasks.companion.state;
     let (mut asked, mut commands): (Vec<Asked>, Vec<Cmd>) = (Vec::new(), Vec::new());
     for key in keys {
-        // No claim can carry what is no UTF-8, or longer than a token.
+        // No claim is longer than a token or not UTF-8.
         let Some(key) = bytes(key.clone()).and_then(|key| String::from_utf8(key).ok()) else {
             continue;
         };
@@ -270,7 +270,7 @@ async fn take(
 
 fn ttl(answer: Option<RedisResult<Value>>) -> Option<Duration> {
     match answer?.ok()? {
-        // Without an expiry: somebody else's way of writing it.
+        // The key has no expiry, because somebody else wrote it like that.
         Value::Int(-1) => Some(RETENTION),
         left => number(&left).map(Duration::from_millis),
     }

@@ -1,29 +1,28 @@
-//! What Redis does for us in one step, so that nothing happens between its parts.
-//! All keys of a script hash to one slot. Sizes are bounded where the bytes are:
-//! Redis answers a plain reading with whole messages, however large.
+//! What Redis does in one step, so that nothing happens in between. All keys of a script
+//! are in one slot. The scripts limit sizes, because a plain read returns whole messages,
+//! however large.
 
 use crate::event::Stream;
 
-/// Bytes of messages in one answer, but for the last one.
+/// Bytes of messages in one answer. Only the last message may exceed it.
 pub const BUDGET: usize = 2 * 1024 * 1024;
 /// Messages in one answer.
 pub const COUNT: usize = 1_000;
-/// Largest message that is fetched whole, in bytes: ten times the largest that means
-/// anything, which has six anchors of 64 KiB. Of a larger one only the fields that mean
-/// something are fetched.
+/// Largest message that is fetched whole, in bytes. That is ten times the largest
+/// meaningful message, which has six anchors of 64 KiB. Of a larger message only the
+/// meaningful fields are fetched.
 pub const LARGEST: usize = 4 * 1024 * 1024;
 
-/// How many messages of a stream, counted from the first ever added, have their
-/// effects in the shared store. In the stream's own slot, so that it is read with it
-/// and never runs ahead of it on a replica.
+/// How many messages of a stream, from the first ever added, have their effects in the
+/// shared store. The key is in the stream's own slot. So it is read together with the
+/// stream, and is never ahead of it on a replica.
 pub fn covered_key(stream: Stream) -> String {
     format!("caracal:edge:covered:{{{}}}", stream.key())
 }
 
-/// Collects messages until the budget is used; `step` is small because what it
-/// fetches is in Redis's memory twice for a moment. What is not sent counts too, or
-/// a hundred messages of 20 MB would all be looked at in one step, which never ends
-/// in time.
+/// Collects messages until the budget is used. `step` is small, because its messages are
+/// in Redis's memory twice for a moment. Messages that are not sent count too. Otherwise
+/// a hundred messages of 20 MB would be examined in one step, which would take too long.
 macro_rules! collect {
     () => {
         r"
@@ -88,12 +87,12 @@ end
     };
 }
 
-/// Messages after an id, for a companion's own view, and how the stream stands.
+/// Messages after an id, for a companion's own view, and the state of the stream.
 ///
-/// It begins with a write that changes nothing: a server that may not write, because
-/// it is a replica, lacks replicas or memory, or cannot save, refuses it with its
-/// reason. A group that vanished is made again by that; it went with its stream, so
-/// what was noted of that one says nothing of this one.
+/// It begins with a write that changes nothing. A server that must not write, because it
+/// is a replica, lacks replicas or memory, or cannot save, refuses this write with its
+/// reason. The write also creates the group again if it is gone. Then the stream was
+/// replaced, so what was noted of the old stream does not count.
 ///
 /// KEYS: stream, its covered key. ARGV: group, consumer, after, budget, count, largest.
 pub const READ: &str = concat!(
@@ -131,8 +130,8 @@ return {
 "
 );
 
-/// Messages for a consumer of a group: new ones (`>`), or its pending ones after an
-/// id. Before them, how group and stream stood.
+/// Messages for a consumer of a group: new ones (`>`), or its pending ones after an id.
+/// Before them, the state of the group and the stream.
 ///
 /// KEYS: stream. ARGV: group, consumer, after, budget, count, largest.
 pub const GROUP_READ: &str = concat!(
@@ -162,12 +161,12 @@ return {delivered, pending, read or false, lag or false, added, length, first, l
 "
 );
 
-/// Notes that so many messages are covered; never more than were added, never fewer
-/// than before unless the stream began anew, or the store has other masters.
+/// Notes that this many messages are covered. The number is never more than were added.
+/// It is never lower than before, unless the stream was replaced or the store has other
+/// masters.
 ///
-/// KEYS: stream, its covered key. ARGV: how many, kept for milliseconds, the server's
-/// time as a master in which they were counted, the name of all servers' times as
-/// masters or nothing.
+/// KEYS: stream, its covered key. ARGV: number, lifetime in milliseconds, the server's
+/// reign in which they were counted, the name of the reigns of all servers or nothing.
 pub const COVER: &str = r"
 if redis.call('INFO', 'replication'):match('master_replid:(%w+)') ~= ARGV[3] then return 0 end
 local added = 0
@@ -188,10 +187,10 @@ redis.call('SET', KEYS[2], text, 'PX', ARGV[2])
 return 1
 ";
 
-/// A step of `SCAN` that leaves out names which no anchor and no zone has: whoever may
-/// write chooses their size, and an answer has to fit.
+/// A step of `SCAN` that leaves out names that no anchor and no zone can have. Whoever
+/// may write chooses the size of names, and an answer has to fit.
 ///
-/// ARGV: cursor, pattern, how many to look at, longest name.
+/// ARGV: cursor, pattern, number of keys to examine, longest name.
 pub const SCAN: &str = r"
 local got = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local names, most = {}, tonumber(ARGV[4])
@@ -201,13 +200,13 @@ end
 return {got[1], names}
 ";
 
-/// Raises an epoch, never lowers it. The numbers have up to 19 digits, more than
-/// Lua's can tell apart, so they are compared as text: the longer one is the
-/// larger, and of two equally long ones the later in order. A key of another type
-/// counts as no epoch and is replaced: nobody's slip or malice in one key may keep
-/// revocations from being written.
+/// Raises an epoch, and never lowers it. Epochs have up to 19 digits, which Lua's numbers
+/// cannot represent exactly. So they are compared as text: the longer one is larger, and
+/// of two with equal length the one that sorts later. If the key has another type, it
+/// counts as no epoch and is replaced, so that one bad key cannot keep revocations from
+/// being written.
 ///
-/// KEYS: the epoch's key. ARGV: epoch, kept for milliseconds.
+/// KEYS: the epoch's key. ARGV: epoch, lifetime in milliseconds.
 pub const RAISE_EPOCH: &str = r"
 local function digits(text)
   if type(text) ~= 'string' or not text:match('^%d+$') then return '0' end
@@ -221,8 +220,9 @@ redis.call('SET', KEYS[1], new, 'PX', ARGV[2])
 return 1
 ";
 
-/// Deletes consumers that hold nothing: the one named, and whoever was idle for
-/// longer than the limit. In one step, so that none is given a message meanwhile.
+/// Deletes consumers that hold nothing: the named one, and those that were idle for
+/// longer than the limit. It is one step, so that none of them is given a message
+/// meanwhile.
 ///
 /// KEYS: stream. ARGV: group, consumer or nothing, milliseconds of idleness.
 pub const DROP_CONSUMERS: &str = r"

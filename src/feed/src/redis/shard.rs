@@ -1,4 +1,4 @@
-//! One server of the shared store, which has to stay the master that it was.
+//! One server of the shared store. It must stay the master that it was.
 
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
@@ -6,13 +6,13 @@ use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
 use super::not_a_master;
 use super::reply::text;
 
-/// Bytes of commands that are sent together; one may be larger.
+/// Bytes of commands that are sent together. A single command may be larger.
 const TOGETHER: usize = 256 * 1024;
 
-/// A server that holds a part of the store, or all of it.
+/// A server with a part of the store, or all of it.
 pub struct Shard {
     connection: MultiplexedConnection,
-    /// Its time as a master, as it was when we connected.
+    /// Its reign as a master at the time of connecting.
     pub reign: String,
 }
 
@@ -21,21 +21,19 @@ pub(super) fn changed(why: &'static str) -> RedisError {
 }
 
 impl Shard {
-    /// On a connection of its own.
+    /// Uses its own connection.
     ///
-    /// # Errors
-    /// It is no master, or does not answer.
+    /// # Errors It is not a master, or does not answer.
     pub async fn new(mut connection: MultiplexedConnection) -> RedisResult<Self> {
         let info: Value = replication().query_async(&mut connection).await?;
         let reign = reign_of(info)?;
         Ok(Shard { connection, reign })
     }
 
-    /// Sends commands together, behind a question whether this is the master that it
-    /// was; the answer of each, in order.
+    /// Sends commands together, after a question whether this is still the same master.
+    /// Returns the answer to each, in order.
     ///
-    /// # Errors
-    /// It is not, or does not answer.
+    /// # Errors It is not the same master, or does not answer.
     pub async fn ask(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
         let mut commands = commands.into_iter().peekable();
         let mut all = Vec::new();
@@ -61,10 +59,9 @@ impl Shard {
         }
     }
 
-    /// A command about a key that is being moved here, or was.
+    /// A command about a key that is being moved to this server, or was.
     ///
-    /// # Errors
-    /// As [`Shard::ask`].
+    /// # Errors As [`Shard::ask`].
     pub async fn ask_moved(
         &mut self,
         asking: bool,
@@ -93,10 +90,9 @@ fn replication() -> Cmd {
     info
 }
 
-/// The server's time as a master.
+/// The server's reign as a master.
 ///
-/// # Errors
-/// It is none.
+/// # Errors It is not a master.
 fn reign_of(info: Value) -> RedisResult<String> {
     let info = text(info).unwrap_or_default();
     let of = |name: &str| {

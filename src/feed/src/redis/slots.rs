@@ -1,4 +1,4 @@
-//! A cluster's slots: which one a key has, and which master has which.
+//! The slots of a cluster: the slot of a key, and the master of a slot.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use redis::Value;
 use super::connection::Named;
 use super::reply::{items, number, text};
 
-/// Slots of every cluster.
+/// Number of slots in every cluster.
 const SLOTS: u16 = 16_384;
 
-/// The slot of a key. Where the key has a part in braces, that part alone counts.
+/// The slot of a key. If the key has a part in braces, only that part counts.
 pub fn slot_of(key: &str) -> u16 {
     let key = key.as_bytes();
     let part = key.iter().position(|byte| *byte == b'{').and_then(|open| {
@@ -33,13 +33,13 @@ pub struct Range {
     pub id: String,
 }
 
-/// Which master has which slots, as one node says.
+/// The masters of all slots, as one node reports them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Slots(Vec<Range>);
 
 impl Slots {
-    /// Reads `CLUSTER SLOTS`. A node that does not know its own address leaves it
-    /// empty: it is the one that was asked. `None` for anything of another shape.
+    /// Reads `CLUSTER SLOTS`. A node that does not know its own address leaves it empty;
+    /// it is the node that was asked. `None` for anything with another shape.
     pub fn read(answer: Value, asked: &str) -> Option<Self> {
         let ranges = items(answer).into_iter().map(|range| {
             // First slot, last slot, master, replicas.
@@ -71,7 +71,7 @@ impl Slots {
         range.map(|range| &range.master)
     }
 
-    /// Every master that has a slot, once.
+    /// Every master that has slots, once each.
     pub fn masters(&self) -> BTreeSet<&Named> {
         self.0.iter().map(|range| &range.master).collect()
     }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_redis() {
-        // As CLUSTER KEYSLOT of Redis 7 gives them.
+        // The results of CLUSTER KEYSLOT in Redis 7.
         for (key, slot) in [
             ("123456789", 12_739),
             ("foo", 12_182),

@@ -1,10 +1,10 @@
-//! The shared store, which every connector reads: revoked anchors and epochs as
-//! keys that expire. Many commands go out together, and each has its own answer: one
-//! key of a wrong kind must not keep the others from being written.
+//! The shared store, which every connector reads: revoked anchors and epochs as keys that
+//! expire. Many commands are sent together, and each has its own answer, so that one key
+//! with a wrong type does not keep the others from being written.
 //!
-//! It is spoken to at the servers that the witnesses name, never at whatever server
-//! redirects to: a cluster's client follows whoever answers, and a master that was cut
-//! off from the others still answers.
+//! The companion talks to the servers that the witnesses name. It does not follow other
+//! servers' redirects as a cluster client does: a master that was cut off from the others
+//! still answers and redirects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::slots::{Slots, slot_of};
 use super::witness::Witness;
 use super::{is_data_error, is_moving};
 
-/// Servers that are spoken to besides the masters, while slots are moved to them.
+/// Most servers besides the masters to which it connects while slots are moved to them.
 const MAX_STRAYS: usize = 8;
 
 /// What is known of a cluster's servers.
@@ -30,15 +30,15 @@ struct Cluster {
     witness: Arc<Witness>,
     slots: Slots,
     shards: BTreeMap<Named, usize>,
-    /// Servers that a master has sent us to, and that have no slot yet.
+    /// Servers without slots to which a master has redirected a command.
     strays: BTreeMap<String, Shard>,
-    /// Something was written where a master has sent us.
+    /// Something was written to such a server.
     elsewhere: bool,
 }
 
-/// Who says that the servers are the masters.
+/// Who names the servers as masters.
 enum By {
-    /// One server, and its own witnesses.
+    /// One server with its witnesses.
     Server(Box<Node>),
     /// The masters of a cluster.
     Cluster(Cluster),
@@ -51,10 +51,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store at one server.
+    /// The store on one server.
     ///
-    /// # Errors
-    /// It is no master.
+    /// # Errors It is not a master.
     pub async fn of_server(node: Node) -> RedisResult<Self> {
         let shard = Shard::new(node.connection.clone()).await?;
         Ok(Store {
@@ -63,10 +62,9 @@ impl Store {
         })
     }
 
-    /// The store of a cluster: a connection to each of its masters.
+    /// The store of a cluster, with a connection to each of its masters.
     ///
-    /// # Errors
-    /// Whatever keeps one of them from being made.
+    /// # Errors Any reason why one of the connections cannot be made.
     pub async fn of_cluster(login: &Login, witness: &Arc<Witness>) -> RedisResult<Self> {
         let slots = witness.fresh_owners().await?.slots;
         let masters: Vec<Named> = slots.masters().into_iter().cloned().collect();
@@ -87,24 +85,22 @@ impl Store {
         })
     }
 
-    /// How many servers hold it.
+    /// Number of servers that hold the store.
     pub fn servers(&self) -> usize {
         self.shards.len()
     }
 
-    /// Sends commands together; the answer of each, in order. An error in the data of
-    /// one is that one's answer.
+    /// Sends commands together and returns the answer to each, in order. An error in the
+    /// data of one command is the answer to that command.
     ///
-    /// # Errors
-    /// Whatever else is wrong: none of them counts as done.
+    /// # Errors Any other error. Then none of the commands counts as done.
     pub async fn many(&mut self, commands: &[Command]) -> RedisResult<Vec<RedisResult<Value>>> {
         self.tolerating(commands, is_data_error).await
     }
 
-    /// The same, where other errors too are one command's own.
+    /// The same, but further errors may count as the answer to one command.
     ///
-    /// # Errors
-    /// Whatever else is wrong: none of them counts as done.
+    /// # Errors Any other error. Then none of the commands counts as done.
     pub async fn tolerating(
         &mut self,
         commands: &[Command],
@@ -159,8 +155,8 @@ impl Store {
             .ok_or_else(|| changed("a slot of the cluster has no master"))
     }
 
-    /// While a slot is being moved, its old master sends what it lacks to the new one, and
-    /// for a moment after. That is followed once.
+    /// While a slot is being moved, and for a moment after, its old master redirects
+    /// commands for missing keys to the new one. This is followed once.
     async fn ask_where_it_moves(
         &mut self,
         error: &RedisError,
@@ -193,8 +189,8 @@ impl Store {
         }
     }
 
-    /// Whether anything was written, since this was last asked, to another server than
-    /// the one that has its slot.
+    /// Whether anything was written to a server other than the slot's master since the
+    /// last call.
     pub fn went_elsewhere(&mut self) -> bool {
         match &mut self.by {
             By::Server(_) => false,
@@ -202,12 +198,11 @@ impl Store {
         }
     }
 
-    /// Sends commands about its own keys to one of the servers; the answer of each, in
-    /// order. An error in the data of one is that one's answer, and so is that its key is
-    /// moved.
+    /// Sends commands to the server that has their keys, and returns the answer to each,
+    /// in order. An error in the data of one command is the answer to that command, and
+    /// so is the error that its key is moved.
     ///
-    /// # Errors
-    /// Whatever else is wrong: none of them counts as answered.
+    /// # Errors Any other error. Then none of the commands counts as answered.
     pub async fn ask(
         &mut self,
         shard: usize,
@@ -230,17 +225,15 @@ impl Store {
 
     /// Sends one command to one of the servers.
     ///
-    /// # Errors
-    /// Whatever keeps it from answering.
+    /// # Errors Any reason why it does not answer.
     pub async fn ask_one(&mut self, shard: usize, command: Cmd) -> RedisResult<Value> {
         let answers = self.ask(shard, vec![command]).await?;
         answers.into_iter().next().unwrap_or(Ok(Value::Nil))
     }
 
-    /// Whether all servers are the masters that they were, and named as such.
+    /// Checks that all servers are still the same masters, and are named as masters.
     ///
-    /// # Errors
-    /// They are not.
+    /// # Errors They are not.
     pub async fn assure(&mut self) -> RedisResult<()> {
         match &self.by {
             By::Server(node) => drop(node.named_at()?),
@@ -256,12 +249,11 @@ impl Store {
         Ok(())
     }
 
-    /// Whether everything that was read of the store between two moments can have been
-    /// seen: no slot was on its way from one server to another. `before` is what this
-    /// said at the first moment.
+    /// Whether everything that was read from the store between two moments was certainly
+    /// seen: no slot was being moved. `before` is the result of this method at the first
+    /// moment.
     ///
-    /// # Errors
-    /// Another master has taken over meanwhile, or nobody knows.
+    /// # Errors Another master has taken over meanwhile, or nobody knows.
     pub async fn was_steady(&mut self, before: bool) -> RedisResult<bool> {
         let By::Cluster(cluster) = &self.by else {
             self.assure().await?;
@@ -273,10 +265,9 @@ impl Store {
         Ok(self.is_steady().await? && same && before)
     }
 
-    /// Whether no slot is on its way from one server to another.
+    /// Whether no slot is being moved from one server to another.
     ///
-    /// # Errors
-    /// Whatever keeps a server from answering.
+    /// # Errors Any reason why a server does not answer.
     pub async fn is_steady(&mut self) -> RedisResult<bool> {
         if let By::Server(_) = self.by {
             return Ok(true);
@@ -294,8 +285,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Names the times as masters of all servers together. Empty where one server has
-    /// the whole store: whatever it loses, it loses with all that was written later.
+    /// Names the reigns of all servers together. Empty if one server has the whole store:
+    /// if it loses something, it also loses everything that was written later.
     pub fn reigns(&self) -> String {
         if let By::Server(_) = self.by {
             return String::new();

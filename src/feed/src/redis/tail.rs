@@ -1,8 +1,8 @@
-//! Reads a stream from its beginning and then its tail, for this companion's own
-//! view: nothing is acknowledged, and nothing depends on other companions.
+//! Reads a stream from its beginning and then follows it, for this companion's own view.
+//! Nothing is acknowledged, and nothing depends on other companions.
 //!
-//! What is read is confirmed by the same step: Redis took a write, says that it is a
-//! master, and its count of messages agrees with ours.
+//! The step that reads also confirms: Redis accepted a write, said that it is a master,
+//! and has as many messages as were counted here.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,23 +16,23 @@ use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
 use super::{Backoff, Read, Tasks, not_a_master};
 use crate::event::{Event, Stream};
 
-/// Longest time that Redis holds back a question for news. Freshness is counted from
-/// when it was asked, so this is part of the state's age.
+/// Longest time that Redis holds back a question for new messages. The age of the state
+/// counts from the time of the question, so this is part of it.
 const BLOCK_MS: usize = 250;
-/// From one question to the next while the first or the last message is large, at least
-/// and at most. In between it is as long as leaves Redis nine tenths of its time:
-/// it looks at the first and the last message of a stream whenever it is asked.
+/// Shortest and longest pause between two questions while the first or the last message
+/// is large. Redis examines these two messages with every question. In between, the pause
+/// is chosen so that Redis keeps nine tenths of its time.
 const POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
 /// One line for many refused messages.
 static REFUSED: Limited = Limited::new();
 
-/// Messages that were missed, and may be in the shared store.
+/// Messages that were missed, and that may be in the shared store.
 struct Open {
     gap: Gap,
     since: Instant,
-    /// The store has them since then, in these times of its masters: a reading of it
-    /// that begins later finds them.
+    /// When the store had them, and the reigns of its masters at that time. A later
+    /// reading of the store finds them.
     stored: Option<(Instant, String)>,
 }
 
@@ -41,10 +41,10 @@ struct Tail {
     open: Option<Open>,
     /// The stream's first or last message is large.
     heavy: bool,
-    /// Entries that the state had no room for, when this was last looked at.
+    /// Number of entries for which the state had no room, at the last check.
     dropped: u64,
-    /// How many messages there were at a moment that can be confirmed once so many
-    /// were counted: writers who outpace the reader must not keep it from confirming.
+    /// The number of messages at a moment that can be confirmed once this many were
+    /// counted. Writers who are faster than the reader must not keep it from confirming.
     promised: Option<(u64, Instant)>,
 }
 
@@ -83,14 +83,15 @@ impl Tail {
             let asked = Instant::now();
             let named = node.named_at()?;
             let mut reading = self.read(tasks, &mut node, stream).await?;
-            // To a clock that is ahead everything looks old, and what is old may be missing.
+            // For a clock that is ahead everything looks old, and old messages may be
+            // missing.
             reading.time_ms = reading.time_ms.min(wall_clock_ms());
             let took = asked.elapsed();
             if !reading.master {
                 return Err(not_a_master());
             }
             self.heavy = reading.heavy;
-            // Where it was read before this, ids may come again.
+            // If the stream was read before, ids may come again.
             let known = self.account.before();
             match self.account.judge(&reading, millis(tasks.lifetime)) {
                 Step::Take { gap } => {
@@ -116,7 +117,7 @@ impl Tail {
                     );
                     state.unconfirm(stream);
                     self.promised = None;
-                    // What was added and not read before that may be in the store.
+                    // Messages that were added and not read before may be in the store.
                     self.opens(0, 0);
                     tasks.rescan.notify_one();
                     continue;
@@ -129,7 +130,7 @@ impl Tail {
                 continue;
             }
             self.promised = None;
-            // A note of more than there ever was is of another stream.
+            // A note of more messages than were ever added is about another stream.
             let covered = Some(&reading.covered).filter(|note| note.count <= reading.added);
             let complete = self.is_whole(tasks, stream, covered);
             let more = reading.more;
@@ -184,7 +185,7 @@ impl Tail {
                 Body::Gone => continue,
             };
             match event {
-                // What was read before is not news again for another 24 hours.
+                // A message that was read before does not live for another 24 hours.
                 Ok(event) if message.id <= known => state.apply_again(&event),
                 Ok(event) => {
                     state.apply(&event);
@@ -222,7 +223,8 @@ impl Tail {
         tasks.rescan.notify_one();
     }
 
-    /// More is missing, among so many first messages; what was missing before still is.
+    /// More messages are missing, among this many first ones. Those that were missing
+    /// before still are.
     fn opens(&mut self, missing: u64, until: u64) {
         let before = self.open.as_ref();
         self.open = Some(Open {
@@ -237,11 +239,12 @@ impl Tail {
         });
     }
 
-    /// Whether nothing is missing, or what was is made good.
+    /// Whether nothing is missing, or the missing messages were found.
     fn is_whole(&mut self, tasks: &Tasks, stream: Stream, covered: Option<&Covered>) -> bool {
         let state = &tasks.companion.state;
         let problem = format!("missed {}", stream.key());
-        // What there was no room for counts as missed, until there is room again.
+        // An entry for which there was no room counts as missed until there is room
+        // again.
         let dropped = state.dropped();
         if dropped != self.dropped || state.is_over_capacity() {
             self.opens(dropped.saturating_sub(self.dropped), self.account.counted());
@@ -258,7 +261,8 @@ impl Tail {
             );
         } else {
             let scan = tasks.progress.last_scan();
-            // Nothing of this stream is missing: the store was only read before it began.
+            // No message of this stream is missing. The store was just read before the
+            // stream began.
             let anew =
                 open.gap.until == 0 && scan.as_ref().is_some_and(|scan| scan.began >= open.since);
             match covered.filter(|note| note.count >= open.gap.until) {
@@ -294,14 +298,14 @@ impl Tail {
         true
     }
 
-    /// Waits until there is something new, or not for long.
+    /// Waits until there is something new, but not for long.
     async fn wait(&self, node: &mut Node, stream: Stream, took: Duration) -> RedisResult<()> {
         if self.heavy {
             let pause = took.saturating_mul(9).clamp(POLL, MAX_POLL);
             tokio::time::sleep(pause).await;
             return Ok(());
         }
-        // What comes is read by the next step, with all that it has to be judged by.
+        // The next step reads what arrives, with everything that is needed to judge it.
         let _: Value = redis::cmd("XREAD")
             .arg(&["COUNT", "1", "BLOCK", &BLOCK_MS.to_string()])
             .arg(&["STREAMS", stream.key()])

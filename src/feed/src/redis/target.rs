@@ -20,42 +20,41 @@ use crate::event::Stream;
 pub enum Target {
     /// One server, with its address for logs.
     Server(Box<Client>, String),
-    /// Whoever the Sentinels, the witnesses, name; how to reach it.
+    /// The server that the Sentinels name, and how to reach it.
     Sentinel(Login, Arc<Witness>),
-    /// A cluster, whose masters are the witnesses.
+    /// A cluster. Its masters are the witnesses.
     Cluster(Login, Arc<Witness>),
 }
 
-/// What the command line says about Redis.
+/// The command line's settings for Redis.
 #[derive(Debug, Clone, Default)]
 pub struct Address {
     /// `redis://` or `rediss://` URLs: the server, the Sentinels, or nodes of the
     /// cluster.
     pub urls: Vec<String>,
-    /// The master's name; the URLs are Sentinels'.
+    /// The master's name. The URLs are then those of Sentinels.
     pub sentinel_master: Option<String>,
-    /// The URLs are a cluster's.
+    /// The URLs are nodes of a cluster.
     pub cluster: bool,
     /// CA certificates in PEM, instead of the system's.
     pub ca: Option<Vec<u8>>,
-    /// The Sentinels' own user.
+    /// The user for the Sentinels.
     pub sentinel_user: Option<String>,
-    /// The Sentinels' own password.
+    /// The password for the Sentinels.
     pub sentinel_password: Option<String>,
-    /// Whether the Sentinels speak TLS; if not given, as the URLs' scheme says.
+    /// Whether the Sentinels use TLS. If it is not given, the URLs' scheme decides.
     pub sentinel_tls: Option<bool>,
     /// CA certificates of the Sentinels in PEM, instead of `ca`.
     pub sentinel_ca: Option<Vec<u8>>,
 }
 
 impl Address {
-    /// Finds out how to reach it. Nothing is connected yet.
+    /// Finds out how to reach Redis, without connecting yet.
     ///
-    /// # Errors
-    /// A URL that is none, in words that do not show the password in it.
+    /// # Errors An invalid URL, described without the password in it.
     pub fn target(&self) -> Result<Target> {
         ensure!(!self.urls.is_empty(), "no Redis URL");
-        // One process has one provider; a second call changes nothing.
+        // There is one provider in a process. A second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let parse = |url: &String| -> Result<ConnectionInfo> {
             url.as_str()
@@ -116,7 +115,7 @@ fn hosts(infos: &[ConnectionInfo]) -> Result<Vec<(String, u16)>> {
 }
 
 impl Target {
-    /// What is known of who is master, if there are witnesses.
+    /// The witnesses, if there are any.
     pub fn witness(&self) -> Option<&Arc<Witness>> {
         match self {
             Target::Server(..) => None,
@@ -124,7 +123,7 @@ impl Target {
         }
     }
 
-    /// Where it was told to look, for logs.
+    /// Where it looks for Redis, for logs.
     pub fn name(&self) -> String {
         match self {
             Target::Server(_, name) => name.clone(),
@@ -132,10 +131,9 @@ impl Target {
         }
     }
 
-    /// A connection of its own to the server that has a stream.
+    /// Its own connection to the server that has a stream.
     ///
-    /// # Errors
-    /// Whatever keeps it from being made.
+    /// # Errors Any reason why it cannot be made.
     pub async fn node(&self, stream: Stream) -> RedisResult<Node> {
         let (login, witness) = match self {
             Target::Server(client, name) => {
@@ -158,10 +156,9 @@ impl Target {
         })
     }
 
-    /// A connection of its own to the shared store.
+    /// Its own connection to the shared store.
     ///
-    /// # Errors
-    /// Whatever keeps it from being made.
+    /// # Errors Any reason why it cannot be made.
     pub async fn store(&self) -> RedisResult<Store> {
         match self {
             Target::Cluster(login, witness) => Store::of_cluster(login, witness).await,

@@ -1,4 +1,4 @@
-//! What witnesses of who is master said, and what follows from it. Pure.
+//! What the witnesses said about who is the master, and what follows from it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,21 @@ pub const MAX_WITNESSES: usize = 128;
 /// What one witness said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// Who it is: each has one voice, whatever addresses it has.
+    /// The witness. Each one has one voice, however many addresses it has.
     pub voice: String,
-    /// Whom it names for a stream, and by how new an election.
+    /// The master that it names for each stream, and the number of the election.
     pub named: BTreeMap<Stream, (Named, u64)>,
-    /// How many voices there are, by what it knows.
+    /// How many voices there are, as far as it knows.
     pub voices: usize,
     /// A failover is under way.
     pub changing: bool,
-    /// Which master has which slots, in a cluster.
+    /// In a cluster, the master of each slot.
     pub slots: Option<Slots>,
     /// Other witnesses that it knows.
     pub others: Vec<(String, u16)>,
 }
 
-/// What each voice said, and how many are a majority.
+/// What each voice said, and how many voices are a majority.
 fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), &'static str> {
     let heard: BTreeMap<&str, &Said> = said
         .iter()
@@ -37,7 +37,7 @@ fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), 
         .map(|said| (said.voice.as_str(), said))
         .collect();
     let voices = said.iter().map(|said| said.voices).max();
-    // In a failover the old and the new one both speak for a while.
+    // In a failover the old and the new master both speak for a while.
     let voices = voices.unwrap_or(0).max(least).max(heard.len());
     let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
     if heard.len() < majority {
@@ -46,12 +46,11 @@ fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), 
     Ok((heard, majority))
 }
 
-/// Which master has which slots, as a majority of the masters say; and whether they say
-/// just the same of every slot. While slots are moved they may differ in those, and
-/// agree on who the masters are.
+/// The master of each slot according to a majority of the masters, and whether they agree
+/// on every slot. While slots are moved, they may disagree on those and still agree on
+/// who the masters are.
 ///
-/// # Errors
-/// Why that is not known.
+/// # Errors Why this is not known.
 pub fn owners_of(said: &[Said]) -> Result<(Slots, bool), &'static str> {
     let (heard, majority) = heard(said, 0)?;
     let all = heard.values().filter_map(|said| said.slots.as_ref());
@@ -71,10 +70,10 @@ pub fn owners_of(said: &[Said]) -> Result<(Slots, bool), &'static str> {
     }
 }
 
-/// Whom a majority of at least `least` voices names, if none knows of a newer election.
+/// The master that a majority of at least `least` voices names, if no voice knows of a
+/// newer election.
 ///
-/// # Errors
-/// Why nobody is named.
+/// # Errors Why nobody is named.
 pub fn agreed(said: &[Said], least: usize, stream: Stream) -> Result<Named, &'static str> {
     let (heard, majority) = heard(said, least)?;
     if heard.values().any(|said| said.changing) {
@@ -110,7 +109,7 @@ fn pairs(value: Value) -> BTreeMap<String, String> {
     map
 }
 
-/// What a Sentinel answered; `None` for anything of another shape.
+/// A Sentinel's answer; `None` for anything with another shape.
 pub fn of_sentinel(answers: Vec<Value>) -> Option<Said> {
     let mut answers = answers.into_iter();
     let voice = text(answers.next()?)?;
@@ -141,7 +140,7 @@ pub fn of_sentinel(answers: Vec<Value>) -> Option<Said> {
     })
 }
 
-/// A node of the cluster has a voice if it is a master by its own account.
+/// A cluster node's answer. The node has a voice if it says that it is a master.
 pub fn of_master(answers: Vec<Value>, asked: &str) -> Option<Said> {
     let mut answers = answers.into_iter();
     let voice = text(answers.next()?)?;
@@ -154,7 +153,7 @@ pub fn of_master(answers: Vec<Value>, asked: &str) -> Option<Said> {
         .filter_map(|stream| Some((stream, (owner(stream)?, 0))));
     let others = slots.masters().into_iter().take(MAX_WITNESSES);
     Some(Said {
-        // All who have none are one voice that names nobody.
+        // All nodes without a voice together are one voice that names nobody.
         voice: if has_voice { voice } else { String::new() },
         named: named.collect(),
         voices: slots.ids().len(),
@@ -208,12 +207,12 @@ mod tests {
     fn one_that_knows_of_a_newer_election_is_enough_to_doubt() {
         let (a, b) = (said("a", 1, 1, 3), said("b", 1, 1, 3));
         assert_eq!(port(&[a.clone(), b.clone(), said("c", 2, 2, 3)]), None);
-        // And one that has not heard of it yet does not hold the others up.
+        // A node that has not heard of it yet does not delay the others.
         let (c, d) = (said("c", 2, 2, 3), said("d", 2, 2, 3));
         assert_eq!(port(&[a, c, d]), Some(2));
     }
 
-    /// What a master says of a cluster: each master's last slot and port.
+    /// What a master says about a cluster: each master's last slot and port.
     fn of_slots(voice: &str, ranges: &[(i64, i64)]) -> Said {
         let bulk = |text: String| Value::BulkString(text.into_bytes());
         let mut first = 0;
@@ -248,7 +247,7 @@ mod tests {
         assert_eq!(exact(&all([&one, &other, &one])), Ok(true));
         let third = [(4_999, 1), (10_000, 2), (16_383, 3)];
         assert_eq!(exact(&all([&one, &other, &third])), Ok(false));
-        // Another master instead, or a slot without one.
+        // Another master, or a slot without one.
         let new = [(5_000, 1), (10_000, 2), (16_383, 4)];
         let said = [
             of_slots("id1", &one),
@@ -262,7 +261,7 @@ mod tests {
         assert!(owners_of(&said[..2]).is_err(), "one each");
         let short = [(5_000, 1), (10_000, 2), (16_382, 3)];
         assert!(owners_of(&all([&short, &short, &short])).is_err());
-        // Who is no master has no voice.
+        // A node that is not a master has no voice.
         assert!(owners_of(&[of_slots("id9", &one), of_slots("id1", &one)]).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Who says that a server is the master: Sentinels, or the masters of a cluster. A
-//! server that was cut off from the others goes on believing it, so what it says of
-//! itself confirms nothing there. Asked twice a second, a majority has to name the
-//! same server, and none may know of a newer one.
+//! The witnesses that say which server is the master: Sentinels, or the masters of a
+//! cluster. A server that was cut off from the others still believes that it is the
+//! master, so its own word is not enough. The witnesses are asked twice a second. A
+//! majority must name the same server, and none may know of a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::event::Stream;
 const EVERY: Duration = Duration::from_millis(500);
 /// Longest wait for one witness.
 const ANSWER: Duration = Duration::from_secs(1);
-/// A view that is older names nobody.
+/// A view that is older than this names nobody.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// What the witnesses agree on.
@@ -33,18 +33,18 @@ pub struct View {
     pub at: Instant,
 }
 
-/// Which master has which slots, as they agree.
+/// The master of each slot, as the witnesses agree.
 #[derive(Debug, Clone)]
 pub struct Owners {
-    /// The slots, as most say.
+    /// The slots, as most witnesses report them.
     pub slots: Slots,
-    /// A majority says just so of every slot, not only of who the masters are.
+    /// A majority agrees on every slot, and not only on who the masters are.
     pub exact: bool,
     /// When they were asked.
     pub at: Instant,
 }
 
-/// What they last agreed on.
+/// The last agreement.
 #[derive(Default)]
 struct Agreed {
     views: BTreeMap<Stream, Result<View, &'static str>>,
@@ -63,7 +63,7 @@ struct Round {
     found: BTreeSet<(String, u16)>,
 }
 
-/// The witnesses, and what they last agreed on.
+/// The witnesses, and their last agreement.
 pub struct Witness {
     kind: Kind,
     told: Vec<(String, u16)>,
@@ -110,10 +110,9 @@ impl Witness {
         }
     }
 
-    /// Whom they named when they were last asked.
+    /// The server that they named when they were last asked.
     ///
-    /// # Errors
-    /// Why they name nobody.
+    /// # Errors Why they name nobody.
     pub fn view(&self, stream: Stream) -> RedisResult<View> {
         let agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
         match agreed.views.get(&stream) {
@@ -123,10 +122,9 @@ impl Witness {
         }
     }
 
-    /// Which master had which slots when they were last asked.
+    /// The master of each slot when they were last asked.
     ///
-    /// # Errors
-    /// Why that is not known.
+    /// # Errors Why this is not known.
     pub fn owners(&self) -> RedisResult<Owners> {
         let agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
         match &agreed.owners {
@@ -136,22 +134,22 @@ impl Witness {
         }
     }
 
-    /// [`Witness::view`], after the next answers if there is none now.
+    /// [`Witness::view`], or the one after the next answers if there is none now.
     pub(super) async fn fresh_view(&self, stream: Stream) -> RedisResult<View> {
         self.after_answers(|| self.view(stream).ok(), || self.view(stream))
             .await
     }
 
-    /// [`Witness::owners`], after the next answers if they are not known now.
+    /// [`Witness::owners`], or those after the next answers if they are not known now.
     pub(super) async fn fresh_owners(&self) -> RedisResult<Owners> {
         self.after_answers(|| self.owners().ok(), || self.owners())
             .await
     }
 
-    /// [`Witness::owners`], asked for later than `since`.
+    /// [`Witness::owners`], asked later than `since`.
     pub(super) async fn owners_since(&self, since: Instant) -> RedisResult<Owners> {
         let newer = || self.owners().ok().filter(|owners| owners.at >= since);
-        // The answers that are on their way may have been asked for too early.
+        // The question for the answers that are on their way may have been too early.
         for _ in 0..2 {
             if let Some(owners) = self.after_answers(newer, || Ok(newer())).await? {
                 return Ok(owners);
@@ -173,7 +171,7 @@ impl Witness {
         then()
     }
 
-    /// Asks them until the companion is told to stop.
+    /// Asks the witnesses until the companion is told to stop.
     pub(super) async fn run(self: Arc<Self>, companion: Companion) {
         let mut round = Round::default();
         while !*companion.stopping.borrow() {
@@ -185,11 +183,11 @@ impl Witness {
         }
     }
 
-    /// Asks them, for who has no companion running.
+    /// Asks the witnesses once, for a caller without a running companion.
     pub(super) async fn ask_once(&self) {
         let mut round = Round::default();
         self.ask_all(&mut round).await;
-        // Once more with those that the first ones named.
+        // Ask again, with the witnesses that the first ones named.
         self.ask_all(&mut round).await;
     }
 
@@ -234,8 +232,8 @@ impl Witness {
         self.asked.notify_waiters();
     }
 
-    /// Sentinels that were given count even when the one that answers has forgotten the
-    /// others: alone, it is no majority.
+    /// The given Sentinels count even if the one that answers has forgotten the others:
+    /// alone it is not a majority.
     fn least_voices(&self) -> usize {
         match self.kind {
             Kind::Sentinels(_) => self.told.len(),

@@ -1,7 +1,7 @@
-//! Writes into the shared store what this companion has read, if it is absent there.
-//! The group does so too; but a burst can be trimmed before the group has read it,
-//! and whoever starts later has nothing but the store. When all is written it is
-//! noted how much of each stream the store covers.
+//! Writes what this companion has read into the shared store, if it is missing there. The
+//! group does this too. But a burst can be trimmed before the group has read it, and a
+//! companion that starts later has only the store. When everything is written, it notes
+//! how much of each stream the store covers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::event::Stream;
 
 /// Entries that are written together.
 const BATCH: usize = 1_000;
-/// A note is written again after so long: whoever else writes it may know less.
+/// A note is written again after this time, because another writer may know less.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
-/// From one look to the next when nothing new is told.
+/// The pause between two looks if nothing new is reported.
 const EVERY: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(tasks: Tasks) {
@@ -39,8 +39,9 @@ pub(super) async fn run(tasks: Tasks) {
 async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisResult<()> {
     let state = &tasks.companion.state;
     let mut store = tasks.target.store().await?;
-    // Another server may lack what the last one was given: all is written again, and
-    // nothing noted before a reading of the store has written back the rest.
+    // Another server may lack what was written to the last one. So everything is written
+    // again, and nothing is noted before a reading of the store has written back the
+    // rest.
     *cursor = 0;
     let mut connected = Instant::now();
     tasks.rescan.notify_one();
@@ -49,7 +50,7 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
     let reigns = tasks.tag(&store);
     loop {
         store.assure().await?;
-        // Looked at first: what was read by then is in the log by then.
+        // Look at this first: what was read by now is also in the log by now.
         let (read, upto) = (tasks.progress.get(), state.seq());
         loop {
             let (entries, next) = state.news(*cursor, BATCH);
@@ -63,7 +64,8 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
         // The newest entries may have left the log by now.
         *cursor = (*cursor).max(upto);
         if store.went_elsewhere() {
-            // What was written where a slot is moved to counts once that has ended.
+            // What was written to a server that a slot is moved to counts only after the
+            // move.
             connected = Instant::now();
             tasks.rescan.notify_one();
         }
@@ -74,10 +76,12 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             let known = noted
                 .get(&stream)
                 .is_some_and(|(counted, at)| *counted == read.counted && at.elapsed() < NOTE_EVERY);
-            // Who leaves zones out cannot say of their epochs that they are in the store.
+            // A companion that leaves out zones cannot say that the epochs of all zones
+            // are in the store.
             let all_of_it = stream == Stream::Revocations || state.has_every_zone();
             if all_of_it && reconciled && read.complete && read.seq <= *cursor && !known {
-                // Whoever has lost what was written since is not the same any more.
+                // A server that has lost what was written since then is no longer the
+                // same master.
                 store.assure().await?;
                 note(&mut store, stream, &read, &reigns).await?;
                 noted.insert(stream, (read.counted, Instant::now()));

@@ -1,9 +1,9 @@
-//! The delegation epochs of the zones: each only rises.
+//! The delegation epochs of the zones. An epoch only rises.
 
 use super::*;
 
 impl State {
-    /// A zone's epoch is at least this, for so long.
+    /// A zone's epoch is at least this, for this time.
     pub fn raise(&self, zone: &str, epoch: u64, ttl: Duration) {
         if self.zone.as_deref().is_some_and(|only| only != zone) {
             return;
@@ -41,7 +41,7 @@ impl State {
         self.head.send_replace(seq);
     }
 
-    /// A zone's epoch as it was found in the shared store.
+    /// A zone's epoch that was found in the shared store.
     pub fn found_epoch(&self, zone: &str, epoch: u64, ttl: Duration, scan: u64) {
         self.raise(zone, epoch, ttl);
         if let Some(held) = self.lock().epochs.get_mut(zone)

@@ -1,4 +1,4 @@
-//! What is read of the state: pages of the log, and answers about single anchors.
+//! Reads the state: pages of the log, and answers about single anchors.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Inner, Item, State};
 
-/// Text in one page, in bytes, but for its last entry.
+/// Text in one page, in bytes. Only its last entry may exceed it.
 const MAX_PAGE_TEXT: usize = 256 * 1024;
 
-/// An entry of the log, as the feed gives it.
+/// An entry of the log, in the form of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Entry {
@@ -20,7 +20,7 @@ pub enum Entry {
         seq: u64,
         /// The anchor.
         anchor: Arc<str>,
-        /// Seconds that it stays so, rounded up.
+        /// The number of seconds for which it stays revoked, rounded up.
         ttl_s: u64,
     },
     /// A zone's delegation epoch.
@@ -31,7 +31,7 @@ pub enum Entry {
         zone: Arc<str>,
         /// The epoch.
         epoch: u64,
-        /// Seconds that it is kept, rounded up.
+        /// The number of seconds for which it is kept, rounded up.
         ttl_s: u64,
     },
 }
@@ -69,9 +69,9 @@ pub struct Page {
 /// Why the log cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoPage {
-    /// It was never complete yet, or it is over capacity.
+    /// The state was never complete yet, or it is over capacity.
     NotReady(&'static str),
-    /// The cursor is of another log, or beyond its end; this is its name now.
+    /// The cursor is from another log, or after the end. This is the log's name now.
     Gone(String),
 }
 
@@ -102,10 +102,9 @@ impl Inner {
 }
 
 impl State {
-    /// The entries after `after` in the log of that name.
+    /// The entries after `after`, if the log has this name.
     ///
-    /// # Errors
-    /// See [`NoPage`].
+    /// # Errors See [`NoPage`].
     pub fn page(&self, generation: &str, after: u64, max: usize) -> Result<Page, NoPage> {
         let inner = self.lock();
         let age = inner.readiness()?;
@@ -115,10 +114,9 @@ impl State {
         Ok(self.read(&inner, after, max, age))
     }
 
-    /// The log of whatever name, from its beginning or after `after`.
+    /// The log, whatever its name, from its beginning or after `after`.
     ///
-    /// # Errors
-    /// See [`NoPage`].
+    /// # Errors See [`NoPage`].
     pub fn snapshot(&self, after: u64, max: usize) -> Result<Page, NoPage> {
         let inner = self.lock();
         let age = inner.readiness()?;
@@ -148,11 +146,10 @@ impl State {
         }
     }
 
-    /// Which of these anchors are revoked, and the zone's epoch, with the age of
-    /// that knowledge.
+    /// Which of these anchors are revoked, and the zone's epoch, with the age of that
+    /// knowledge.
     ///
-    /// # Errors
-    /// See [`NoPage`].
+    /// # Errors See [`NoPage`].
     pub fn check<'a>(
         &self,
         anchors: &'a [String],
@@ -169,8 +166,8 @@ impl State {
         Ok((revoked.collect(), epoch.map_or(0, |held| held.epoch), age))
     }
 
-    /// Entries of the log after `after` that are `wanted` by the reading of the shared
-    /// store that found them and their end, among so many.
+    /// Among this many entries of the log after `after`, those that are `wanted`, by the
+    /// number of the reading that found them and by their expiry.
     pub(super) fn pick(
         &self,
         after: u64,
@@ -194,7 +191,7 @@ impl State {
         (entries, last)
     }
 
-    /// Everything, with what is left of its life; for the state file.
+    /// All entries with their remaining lifetime, for the state file.
     pub fn everything(&self) -> Vec<Entry> {
         let inner = self.lock();
         self.read_all(&inner)

@@ -1,12 +1,13 @@
-//! What readings of the shared store add to the state, and what they show to be missing there.
+//! What readings of the shared store add to the state, and what they show to be missing
+//! in the store.
 
 use std::time::{Duration, Instant};
 
 use super::{ANCHOR_BYTES, Entry, MAX_ZONES, State};
 
 impl State {
-    /// Whether the shared store has to be asked how long an anchor stays: it is
-    /// not known, ends within the next hour, or was not seen there before.
+    /// Whether the shared store must be asked how long it keeps an anchor: it is not
+    /// known, expires within an hour, or was not seen there before.
     pub fn is_expiry_wanted(&self, anchor: &str, scan: u64) -> bool {
         let soon =
             Duration::from_secs(3_600).min(self.retention.checked_div(2).unwrap_or_default());
@@ -20,12 +21,12 @@ impl State {
         }
     }
 
-    /// Begins a reading of the shared store; its number.
+    /// Begins a reading of the shared store and returns its number.
     pub fn scan_begins(&self) -> u64 {
         let mut inner = self.lock();
         inner.scan = inner.scan.saturating_add(1);
-        // Below nine tenths there is room again, and what was left out is in the
-        // store, from which it is read now.
+        // Below nine tenths there is room again. What was left out is in the store, and
+        // this reading finds it.
         let is_room = |held: usize, most: usize| held.saturating_mul(10) < most.saturating_mul(9);
         let most_bytes = self.max_anchors.saturating_mul(ANCHOR_BYTES);
         let room = is_room(inner.anchors.len(), self.max_anchors)
@@ -42,9 +43,9 @@ impl State {
         inner.scan
     }
 
-    /// A reading of the shared store that began at `began` is complete. How many
-    /// anchors it should have found and did not: Redis has lost them. They stay
-    /// revoked here until their own expiry.
+    /// A reading of the shared store that began at `began` is complete. Returns how many
+    /// anchors it should have found and did not: Redis has lost them. They stay revoked
+    /// here until their own expiry.
     pub fn scan_ended(&self, scan: u64, began: Instant) -> usize {
         let mut inner = self.lock();
         inner.scanned = Some(began);
@@ -64,9 +65,9 @@ impl State {
         self.lock().scanned
     }
 
-    /// What is held and was not found by a reading of the shared store that began at
-    /// `began`, among so many entries of the log after `after`; and where to go on. At
-    /// the end that is `after` itself. What is news since then is left to the writer.
+    /// Among this many entries of the log after `after`: those that a reading of the
+    /// shared store, which began at `began`, did not find, and where to continue. At the
+    /// end that is `after` itself. Newer entries are left to the writer.
     pub fn absent(&self, scan: u64, began: Instant, after: u64, among: usize) -> (Vec<Entry>, u64) {
         let soon = began.checked_add(Duration::from_secs(10));
         self.pick(after, among, |found, until| {
@@ -74,8 +75,8 @@ impl State {
         })
     }
 
-    /// What streams brought, among so many entries of the log after `after`, and where
-    /// to go on. At the end that is `after` itself.
+    /// Among this many entries of the log after `after`: those that came from streams,
+    /// and where to continue. At the end that is `after` itself.
     pub fn news(&self, after: u64, among: usize) -> (Vec<Entry>, u64) {
         self.pick(after, among, |found, _| found == 0)
     }

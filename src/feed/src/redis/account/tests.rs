@@ -7,7 +7,7 @@ use crate::redis::reply::{Body, Covered, Message};
 
 const LIFE: u64 = 3_600_000;
 
-/// A stream as Redis keeps it.
+/// A model of a stream in Redis.
 #[derive(Debug, Clone, Default)]
 struct Model {
     there: Vec<u64>,
@@ -73,8 +73,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever happens to a stream: once it was read to its end and no gap was told,
-    /// every message ever added was read.
+    /// Whatever happens to a stream: if it was read to its end and no gap was reported,
+    /// every message that was ever added was read.
     #[test]
     fn nothing_is_missed_in_silence(acts in acts()) {
         let mut model = Model::default();
@@ -82,7 +82,8 @@ proptest! {
         let mut read = BTreeSet::new();
         let mut ever = BTreeSet::new();
         let mut told = false;
-        // What a failover lost may hide as many deletions until the stream was read again.
+        // As many deletions as messages that a failover lost may stay hidden, until the
+        // stream was read again.
         let (mut lossy, mut deleted) = (false, false);
         for act in acts {
             match act {
@@ -101,8 +102,8 @@ proptest! {
                     }
                 }
                 Act::Failover(lost) => {
-                    // The new master never had the newest ones. What only the old one
-                    // had was never acknowledged by the one that stays.
+                    // The new master never had the newest messages. They were only on the
+                    // old master, so the surviving one never acknowledged them.
                     model.reign += 1;
                     for _ in 0..if deleted { 0 } else { lost } {
                         if let Some(id) = model.there.pop() {
@@ -168,7 +169,7 @@ fn a_late_start_lacks_what_was_trimmed_before_it() {
     model.add(10);
     model.there.drain(..7);
     assert_eq!(take(&mut account, &model, 10), gap(7, 10));
-    // Old ones concern no living mandate.
+    // Old messages concern no valid mandate.
     let mut account = Account::new();
     let mut reading = model.read((0, 0), 10);
     reading.time_ms = 2 * LIFE + 1_000;
@@ -185,7 +186,7 @@ fn deleted_messages_are_counted_at_the_end() {
     assert_eq!(take(&mut account, &model, 9), WHOLE);
 }
 
-/// The first message is old, as in any stream that lives; the deleted one is not.
+/// The first message is old, as in any long-running stream. The deleted one is not.
 #[test]
 fn a_message_that_was_just_deleted_is_missed_however_old_the_first_one_is() {
     let (mut model, mut account) = (Model::default(), Account::new());
