@@ -1,34 +1,37 @@
 //! The Caracal filter for proxy-wasm hosts. It translates between the proxy and
 //! [`caracal_mandate`], and nothing else: every rule about mandates is there.
 //!
-//! The rooms, from the lowest to the highest. Each knows those above it in this list, and
-//! none below it; `ARCHITECTURE.md` has a picture.
+//! These are the rooms, from the lowest to the highest. Each room uses only rooms above
+//! it in this list; `ARCHITECTURE.md` has a picture.
 //!
-//! - `abi`: raw host calls, their wire forms, WASI, exported symbols. The only unsafe room.
-//! - `proxy`: what Envoy, Kong and APISIX do differently, a file for each. The only room that
-//!   asks which proxy it is.
-//! - `vm`: one configuration's state in one VM. `plugin` owns it all; `authorizer` decides;
-//!   `waiting` and `request_callouts` hold requests that are not decided yet; `key_set` and
-//!   `revocation` know keys and revoked mandates; `metrics` counts.
-//! - `request`: the request of the current callback. `head` is what is judged, `sanitizer`
-//!   hides what the upstream must not see, `outcome` turns a verdict into an action.
-//! - `contexts`: the proxy's callbacks, which put all of this in order.
+//! - `abi`: raw host calls, their wire forms, WASI, exported symbols. The only unsafe
+//!   room.
+//! - `proxy`: what Envoy, Kong and APISIX do differently, with one file for each. The
+//!   only room that asks which proxy it runs in.
+//! - `vm`: one configuration's state in one VM. `plugin` owns it all, `authorizer`
+//!   decides, `waiting` and `request_callouts` hold requests without a decision,
+//!   `key_set` and `revocation` know keys and revoked mandates, and `metrics` counts.
+//! - `request`: the request of the current callback. `head` is what is judged,
+//!   `sanitizer` hides what the upstream must not see, and `outcome` turns a verdict into
+//!   an action.
+//! - `contexts`: the proxy's callbacks, which call all of these in the right order.
 //!
-//! Where coming things go:
+//! Places for coming features:
 //!
-//! - live streams that end with their authority: the admitted requests and their anchors in
-//!   `vm/live_streams.rs`; which proxy can end a stream in `proxy`;
-//! - audit events: made where `request/outcome.rs` records a decision, kept and sent by
-//!   `vm/audit.rs`;
-//! - readiness, and metadata of resources: replies in `request/`, sent from
-//!   `contexts/http_context.rs` before a request is judged;
-//! - shadow enforcement: in `request/outcome.rs`, the one place where a verdict becomes an
-//!   action;
-//! - exchange at an STS: one more callout of a request in `vm/request_callouts.rs`, its
-//!   answers kept in `vm/exchange.rs`, the new credential set by `request/upstream.rs`;
-//! - zones: several key sets and epochs in `vm/authorizer.rs`, chosen for each mandate;
-//! - MCP: the body's callbacks in `contexts/http_context.rs`, what is read of a body in
-//!   `request/body.rs`, which proxy shows one in `proxy`. The rules are the core's.
+//! - Live streams that end with their authority: the admitted requests and their anchors
+//!   in `vm/live_streams.rs`; whether a proxy can end a stream in `proxy`.
+//! - Audit events: made where `request/outcome.rs` records a decision, kept and sent by
+//!   `vm/audit.rs`.
+//! - Readiness, and metadata of resources: replies in `request/`, sent from
+//!   `contexts/http_context.rs` before a request is judged.
+//! - Shadow enforcement: in `request/outcome.rs`, the only place where a verdict becomes
+//!   an action.
+//! - Exchange at an STS: one more callout of a request in `vm/request_callouts.rs`; its
+//!   answers are kept in `vm/exchange.rs`, and `request/upstream.rs` sets the new
+//!   credential.
+//! - Zones: several key sets and epochs in `vm/authorizer.rs`, chosen for each mandate.
+//! - MCP: the body's callbacks in `contexts/http_context.rs`; what is read of a body in
+//!   `request/body.rs`; which proxy shows a body in `proxy`. The rules are in the core.
 
 mod abi;
 mod contexts;

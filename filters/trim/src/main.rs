@@ -1,16 +1,15 @@
-//! A step of the build: `caracal-trim IN OUT`.
+//! A build step: `caracal-trim IN OUT`.
 //!
-//! The SDK exports a function for every callback that there is, and a proxy enters
-//! the VM for each one that is exported, several times in every request, to be told
-//! that there is nothing to do. What is named here is left; the rest goes, with all
-//! code and all imports that only it needed. One callback of the filter's takes the
-//! place of the SDK's.
+//! The SDK exports a function for every callback. A proxy enters the VM for each exported
+//! callback, several times in every request, even if there is nothing to do. This step
+//! keeps the callbacks that are named here, and removes the others with all code and all
+//! imports that only they needed. Some callbacks of the filter replace those of the SDK.
 
 use anyhow::{Context as _, bail};
 
 /// What a host must find in the file (proxy-wasm ABI 0.2.1): the callbacks that the
-/// filter has something to do in, and those that a host calls without asking whether
-/// they are there (`tests/suites/wasm_demands.txt` says which host demands what).
+/// filter uses, and those that a host calls without asking whether they exist
+/// (`tests/suites/wasm_demands.txt` says which host requires what).
 const KEPT: [&str; 17] = [
     "_initialize",
     "memory",
@@ -31,7 +30,7 @@ const KEPT: [&str; 17] = [
     "proxy_on_vm_start",
 ];
 
-/// What the filter brings in place of callbacks of the SDK's.
+/// The filter's own callbacks, which replace those of the SDK.
 const OURS: [(&str, &str); 5] = [
     (
         "caracal_on_http_call_response",

@@ -1,12 +1,13 @@
-//! Callbacks that are exported in place of the SDK's. The trim gives them their names in the
-//! wasm file.
+//! Callbacks that are exported instead of the SDK's. The trim step gives them their names
+//! in the wasm file.
 //!
-//! One delivers the responses of callouts: the SDK's traps on a token that it does not know
-//! and on statuses of the calls around it. The others return at once: a host demands them,
-//! and the SDK's own look up the context first, which costs more than all of these together.
+//! One callback delivers the responses of callouts. The SDK's own version traps on a
+//! token that it does not know, and on failed calls. The other callbacks return at once.
+//! Hosts require them, and the SDK's versions look up the context first, which costs more
+//! than all of these together.
 //!
-//! Kong's module calls each of them without looking for it first, and its worker dies when
-//! one is missing. Without `proxy_on_done` APISIX logs an error for each request.
+//! Kong's module calls each of them without checking that it exists, and its worker dies
+//! if one is missing. Without `proxy_on_done` APISIX logs an error for each request.
 #![allow(unsafe_code, reason = "exported symbols")]
 #![allow(missing_docs, unreachable_pub, reason = "called by the host")]
 
@@ -23,7 +24,7 @@ pub(crate) struct HttpCallResponse {
 }
 
 /// Exports the callback for the responses of callouts, which passes them to a function of
-/// another room. Bound when the file is made: a response without a receiver would let a
+/// another room. This is bound at compile time: a response without a receiver would let a
 /// request go on in APISIX.
 macro_rules! export_http_call_response {
     ($receiver:path) => {
@@ -48,10 +49,10 @@ pub(crate) use export_http_call_response;
 
 /// The ABI's `Continue`.
 const CONTINUE: u32 = 0;
-/// The ABI's "true": nothing is left to wait for.
+/// The ABI's "true": there is nothing left to wait for.
 const DONE: u32 = 1;
 
-/// The filter's own replies pass here too, on their way to the client.
+/// The filter's own replies also pass here, on their way to the client.
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_response_headers(_context: u32, _headers: usize, _end: u32) -> u32 {
     CONTINUE
@@ -62,7 +63,7 @@ extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -
     CONTINUE
 }
 
-/// Nothing is cleaned up here: that happens with the context, in `proxy_on_delete`.
+/// Cleaning up happens in `proxy_on_delete`, when the context is dropped.
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_log(_context: u32) {}
 

@@ -1,23 +1,23 @@
 //! The ABI's form of a header map: the number of entries, the lengths of every name and
-//! value, and then the texts, each with a NUL behind it. Numbers have 32 bits and are
+//! value, and then the texts, each followed by a NUL. Numbers have 32 bits and are
 //! little-endian.
 
 /// A header map as the host wrote it. It is read in place: a string for each header would
-/// cost more than everything else that is done to a request.
+/// cost more than everything else that is done for a request.
 pub(crate) struct HeaderMap {
     bytes: Vec<u8>,
     count: usize,
 }
 
 impl HeaderMap {
-    /// Takes a map that the host wrote. `None` when it is not one.
+    /// Takes a map that the host wrote. `None` if it is malformed.
     pub(crate) fn new(bytes: Vec<u8>) -> Option<Self> {
         if bytes.is_empty() {
             return Some(HeaderMap { bytes, count: 0 });
         }
         let (count, _) = read_u32(&bytes)?;
         let map = HeaderMap { bytes, count };
-        // All lengths are checked once, so that reading cannot fail half way later.
+        // Check all lengths once, so that later reads cannot fail half way.
         (map.pairs().count() == count).then_some(map)
     }
 
@@ -26,7 +26,7 @@ impl HeaderMap {
         self.count
     }
 
-    /// Names and values in the order in which they came. They are bytes, and need not be UTF-8.
+    /// Names and values in their original order. They are bytes, and need not be UTF-8.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs()
     }
@@ -71,7 +71,7 @@ fn read_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
-/// Writes a map for the host. `None` when a length does not fit.
+/// Writes a map for the host. `None` if a length does not fit.
 pub(crate) fn encode_map<V: AsRef<str>>(map: &[(&str, V)]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut put = |size: usize| {

@@ -1,7 +1,7 @@
-//! The host's calls, each as a function that returns the host's status as a value. The
-//! SDK's own wrappers panic on statuses that hosts really return, 12 among them, and on
-//! header bytes that are not UTF-8. A panic here is an outage. Besides this file only
-//! `wasi` calls the host.
+//! The host's calls, as functions that return the host's status as a value. The SDK's own
+//! wrappers panic on statuses that hosts really return, such as 12, and on header bytes
+//! that are not UTF-8. A panic here is an outage. Besides this file only `wasi` calls the
+//! host.
 #![allow(
     unsafe_code,
     reason = "raw host calls; every pointer is checked before it is followed"
@@ -19,7 +19,7 @@ pub(crate) struct Status(pub(crate) u32);
 impl Status {
     pub(crate) const NOT_FOUND: Status = Status(1);
     pub(crate) const BAD_ARGUMENT: Status = Status(2);
-    /// Kong's answer when a header map is over its limit.
+    /// Kong's status for a header map that is over its limit.
     pub(crate) const SERIALIZATION_FAILURE: Status = Status(3);
     pub(crate) const PARSE_FAILURE: Status = Status(4);
     pub(crate) const CAS_MISMATCH: Status = Status(8);
@@ -72,8 +72,8 @@ fn status(number: u32) -> Result<(), Status> {
     }
 }
 
-/// Takes over bytes that the host allocated in this VM's memory. It does so through the
-/// SDK's `proxy_on_memory_allocate`, which makes a `Vec` of this capacity.
+/// Takes over bytes that the host allocated in this VM's memory. The host allocates with
+/// the SDK's `proxy_on_memory_allocate`, which makes a `Vec` of this capacity.
 fn take_allocation(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() || size == 0 {
         return Vec::new();
@@ -83,7 +83,7 @@ fn take_allocation(data: *mut u8, size: usize) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
-/// Writes a line to the proxy's log. There is nowhere to report a failure of that.
+/// Writes a line to the proxy's log. A failure of this call cannot be reported anywhere.
 #[inline(never)]
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the pointer and length are of a live string.
@@ -96,7 +96,7 @@ pub(crate) fn set_tick_period(period: Duration) -> Result<(), Status> {
     status(unsafe { raw::proxy_set_tick_period_milliseconds(period) })
 }
 
-/// Reads at most `max` bytes of a buffer. A buffer that is not there has none.
+/// Reads at most `max` bytes of a buffer. A buffer that does not exist has none.
 pub(crate) fn get_buffer(buffer: BufferType, max: usize) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
@@ -116,11 +116,11 @@ pub(crate) fn get_map(map: MapType) -> Result<HeaderMap, Status> {
     let result =
         unsafe { raw::proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size) };
     status(result)?;
-    // A map that cannot be read counts as a call that failed.
+    // A map that cannot be read counts as a failed call.
     HeaderMap::new(take_allocation(data, size)).ok_or(Status::PARSE_FAILURE)
 }
 
-/// Reads the value of one header; `None` when it is absent.
+/// Reads the value of one header; `None` if it is absent.
 pub(crate) fn get_map_value(map: MapType, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
@@ -141,7 +141,7 @@ pub(crate) fn get_map_value(map: MapType, name: &str) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// Adds a header beside those of the same name. On Envoy this costs half as much as
+/// Adds a header, and keeps others of the same name. On Envoy this costs half as much as
 /// replacing, which indexes the whole map.
 pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
@@ -156,7 +156,8 @@ pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status
     })
 }
 
-/// Overwrites a header, or adds it. Of several with one name, Kong changes the first only.
+/// Overwrites a header, or adds it. If several have the same name, Kong changes only the
+/// first.
 pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -183,7 +184,7 @@ pub(crate) struct SharedValue {
     pub(crate) cas: u32,
 }
 
-/// `None` when the key was never written.
+/// `None` if the key was never written.
 pub(crate) fn get_shared_data(key: &str) -> Result<Option<SharedValue>, Status> {
     let (mut data, mut size, mut cas) = (std::ptr::null_mut(), 0, 0);
     // SAFETY: the key is a live string, the out-pointers are live.
@@ -206,7 +207,7 @@ pub(crate) fn get_shared_data(key: &str) -> Result<Option<SharedValue>, Status> 
     }
 }
 
-/// Writes if the key's version is still `cas`; `false` when it is another.
+/// Writes if the key's version is still `cas`. Returns `false` if it has changed.
 pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool, Status> {
     // SAFETY: pointers and lengths are of live slices.
     let result = unsafe {
@@ -219,7 +220,7 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool,
     }
 }
 
-/// Reads a property of the request; `None` when the host does not have it.
+/// Reads a property of the request; `None` if the host does not have it.
 pub(crate) fn get_property(name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the name is a live string, both out-pointers are live.
@@ -233,9 +234,9 @@ pub(crate) fn get_property(name: &str) -> Result<Option<Vec<u8>>, Status> {
     }
 }
 
-/// Sets a property. A name of one segment is filter state on Envoy, which access logs can
-/// read, and a variable of nginx on APISIX. On Kong a variable has two segments, `ngx` and
-/// its name, with a NUL between them.
+/// Sets a property. A name with one segment is filter state on Envoy, which access logs
+/// can read, and an nginx variable on APISIX. On Kong a variable has two segments, `ngx`
+/// and its name, separated by a NUL.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
@@ -268,7 +269,7 @@ pub(crate) fn send_local_response(
     })
 }
 
-/// Lets the request of the effective context go on to the upstream.
+/// Lets the request of the effective context continue to the upstream.
 pub(crate) fn resume_http_request() -> Result<(), Status> {
     // SAFETY: no pointers.
     status(unsafe { raw::proxy_continue_stream(0) })
@@ -279,8 +280,8 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     status(unsafe { raw::proxy_set_effective_context(context) })
 }
 
-/// Sends a request to an upstream that the host knows, and gives the token of the
-/// response. That comes to `exports`.
+/// Sends a request to an upstream that the host knows, and returns a token. The response
+/// arrives in `exports`.
 #[inline(never)]
 pub(crate) fn dispatch_http_call(
     upstream: &str,

@@ -1,9 +1,9 @@
-//! What the proxy calls in this VM and what this VM calls in the proxy, in the proxy's own
-//! forms.
+//! What the proxy calls in this VM, and what this VM calls in the proxy, in the proxy's
+//! own forms.
 //!
-//! What may live here: raw host calls and WASI calls, each as a function that returns its
-//! failure as a value; the wire forms that they take and give; exported symbols. This is
-//! the only room with unsafe code. It knows no other room.
+//! This room has raw host calls and WASI calls, as functions that return failures as
+//! values; their wire forms; and exported symbols. It is the only room with unsafe code.
+//! It uses no other room.
 
 pub(crate) mod exports;
 pub(crate) mod header_map;

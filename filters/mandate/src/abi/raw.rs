@@ -1,5 +1,5 @@
-//! The host calls of the proxy-wasm ABI 0.2.1 that the filter imports. A host that lacks one
-//! of them does not load the file, so `tests/suites/wasm_file.txt` lists them too.
+//! The host calls of the proxy-wasm ABI 0.2.1 that the filter imports. A host that lacks
+//! one of them does not load the file. `tests/suites/wasm_file.txt` lists them too.
 #![allow(unsafe_code, reason = "raw host calls")]
 
 unsafe extern "C" {

@@ -1,14 +1,16 @@
-//! The host's clocks and environment, by WASI. Each call returns its failure as a value.
+//! The host's clocks and environment, through WASI. Each call returns its failure as a
+//! value.
 #![allow(unsafe_code, reason = "raw host calls")]
 
-/// Unix time in whole seconds, rounded down; `None` where there is no clock.
+/// Unix time in whole seconds, rounded down; `None` if there is no clock.
 pub(crate) fn unix_time_s() -> Option<u64> {
     wasi_clock(wasi::CLOCKID_REALTIME).map(|ns| ns / 1_000_000_000)
 }
 
-/// Some clocks begin at 0 with the VM. Times are computed that lie before that, and 0 means
-/// "never" in shared records, so a day is added to the clock. Shared records use this clock:
-/// whoever changes this number has to change the version in the names of shared values.
+/// Some clocks start at 0 with the VM. The filter computes times that are earlier than
+/// now, and 0 means "never" in shared records. So a day is added to the clock. Shared
+/// records use this clock: if you change this number, change the version in the names of
+/// shared values too.
 const CLOCK_OFFSET_MS: u64 = 86_400_000;
 
 /// Milliseconds on a clock that never goes back. On Envoy all VMs have the same one.
@@ -17,11 +19,11 @@ pub(crate) fn monotonic_ms() -> Option<u64> {
     Some((ns / 1_000_000).saturating_add(CLOCK_OFFSET_MS))
 }
 
-/// Most variables that are read from the environment, and most bytes of all together.
+/// Most variables that are read from the environment, and most bytes of all of them.
 const MAX_ENVIRONMENT: (usize, usize) = (4_096, 1024 * 1024);
 
-/// The environment as far as the host shows it. The standard library is not used for this,
-/// because it traps when the host's call fails.
+/// The environment, as far as the host shows it. The standard library is not used for
+/// this, because it traps if the host's call fails.
 pub(crate) fn environment() -> Vec<(String, String)> {
     read_environment().unwrap_or_default()
 }

@@ -1,16 +1,16 @@
-//! Finds out who made the callout of a response: a root context or a request.
+//! Finds out who made a callout, a root context or a request.
 
 use crate::abi::exports::HttpCallResponse;
 use crate::contexts::root_context;
 use crate::request::local_reply;
 use crate::vm::pending_callouts;
 
-/// Hands a response to the request or the root context that waits for it.
+/// Passes a response to the request or the root context that waits for it.
 pub(crate) fn deliver(response: HttpCallResponse) {
     let HttpCallResponse { context, token, .. } = response;
     if let Some(pending) = pending_callouts::take_for(context, token) {
-        // When a request's callout has ended, the proxy forwards the request unless it gets a
-        // reply. So it gets one even if its configuration is gone.
+        // After a request's callout has ended, the proxy forwards the request unless it
+        // gets a reply. So it gets a reply even if its configuration is gone.
         let phase = match root_context::find(pending.root) {
             Some(root) => root.on_request_callout_response(pending.stream, response),
             None => local_reply::send_unavailable("The configuration is gone"),

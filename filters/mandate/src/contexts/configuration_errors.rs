@@ -1,4 +1,4 @@
-//! Which reasons for refusing a configuration were logged in this VM.
+//! The reasons for refused configurations that were already logged in this VM.
 
 use std::cell::RefCell;
 
@@ -6,11 +6,12 @@ thread_local! {
     static LOGGED: RefCell<Vec<u32>> = RefCell::default();
 }
 
-/// Most reasons that are remembered. What is beyond is logged each time.
+/// Most reasons that are remembered. Further reasons are logged each time.
 const MAX_REASONS: usize = 64;
 
-/// Whether a configuration is refused for these reasons for the first time. APISIX gives
-/// the filter a refused one twice for each request, and one line for each reason is enough.
+/// Whether a configuration is refused for these reasons for the first time. APISIX passes
+/// a refused configuration to the filter twice for each request, and one line for each
+/// reason is enough.
 pub(crate) fn is_first_time(reasons: &str) -> bool {
     let reasons = crc32fast::hash(reasons.as_bytes());
     LOGGED.with(|logged| {

@@ -1,4 +1,4 @@
-//! The callbacks of one HTTP request, in the order of its life.
+//! The callbacks of one HTTP request, in the order in which they happen.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,8 +34,8 @@ impl HttpFilter {
         }
     }
 
-    /// Judges the request, or lets it wait. Reserved names are hidden before anything is
-    /// decided.
+    /// Judges the request, or lets it wait. Reserved headers are hidden before anything
+    /// is decided.
     fn on_headers(&self) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return local_reply::send_unavailable("The edge is busy with itself");
@@ -81,8 +81,8 @@ impl HttpFilter {
         }
     }
 
-    /// What a callback returns. A body that arrives must not let a request go on that waits
-    /// or was refused.
+    /// What a callback returns. A request that waits or was refused must not go on
+    /// because a body arrives.
     fn action(&self) -> Action {
         match self.phase.get() {
             StreamPhase::Continued => Action::Continue,
@@ -121,7 +121,7 @@ impl HttpContext for HttpFilter {
     }
 }
 
-/// The proxy deletes the context when the stream ends, also while the request waits.
+/// The proxy deletes the context when the stream ends, also if the request still waits.
 impl Drop for HttpFilter {
     fn drop(&mut self) {
         if self.phase.get() != StreamPhase::Paused {

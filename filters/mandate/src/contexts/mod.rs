@@ -1,8 +1,8 @@
 //! The proxy's callbacks: one root context for each configuration, one HTTP context for
 //! each request, and the response of a callout.
 //!
-//! What may live here: what happens in which callback, and in which order. How it is done
-//! stands in `request` and `vm`. This room knows all others, and none knows it.
+//! This room says what happens in which callback, and in which order. `request` and `vm`
+//! say how. It uses all other rooms, and none uses it.
 
 pub(crate) mod callout_response;
 pub(crate) mod configuration_errors;

@@ -1,5 +1,5 @@
-//! The callbacks of one configuration in one VM: it is read, it ticks, responses of callouts
-//! come, and requests that waited are answered or go on.
+//! The callbacks of one configuration in one VM: reading it, ticks, responses of
+//! callouts, and the decisions on requests that waited.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,10 +23,10 @@ use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
 use crate::vm::request_info::{ResolvedRequest, StreamPhase};
 
-/// Time between two ticks. The first tick fetches; a later one finds within this time what
-/// another VM has fetched. Each reads shared data once.
+/// Time between two ticks. The first tick fetches. A later tick finds within this time
+/// what another VM has fetched. Each tick reads shared data once.
 const TICK: Duration = Duration::from_millis(10);
-/// Largest configuration that is read, in bytes. The parser has a smaller bound.
+/// Largest configuration that is read, in bytes. The parser has a lower limit.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
 thread_local! {
@@ -34,15 +34,16 @@ thread_local! {
     static ROOTS: RefCell<Vec<(u32, Weak<RootState>)>> = RefCell::default();
 }
 
-/// The root context as the SDK has it.
+/// The root context for the SDK.
 pub(crate) struct FilterRoot(Rc<RootState>);
 
-/// What belongs to a root context. The SDK owns the context itself; responses of callouts
+/// The contents of a root context. The SDK owns the context itself; responses of callouts
 /// find this here.
 pub(crate) struct RootState {
     id: u32,
     plugin: Rc<RefCell<Option<Plugin>>>,
-    /// The tick period was set. To set it again would trap in Kong, or make a second timer.
+    /// The tick period is set. Setting it again would trap in Kong, or make a second
+    /// timer.
     tick_period_set: Cell<bool>,
 }
 
@@ -114,7 +115,8 @@ impl RootState {
             verdict,
         } in resolved
         {
-            // A stream that is gone has no context. The calls would act on the current one.
+            // The context of a stream that has ended is gone. The calls would act on the
+            // current one.
             if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
@@ -132,7 +134,7 @@ impl RootState {
         self.tick_period_set.get()
     }
 
-    /// A callout that a tick made has ended.
+    /// A callout of a tick has ended.
     pub(crate) fn on_callout_response(&self, response: HttpCallResponse) {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return;
@@ -144,8 +146,8 @@ impl RootState {
         self.apply_resolved(plugin, resolved);
     }
 
-    /// A request's own callout has ended. The request is answered or goes on, or waits for
-    /// another callout that it has just made.
+    /// A request's own callout has ended. The request is answered, goes on, or waits for
+    /// the next callout that it has just made.
     pub(crate) fn on_request_callout_response(
         &self,
         stream: u32,
@@ -190,7 +192,7 @@ fn register(root: u32, state: &Rc<RootState>) {
     });
 }
 
-/// The root context of an id, while it lives.
+/// The root context with an id, while it lives.
 pub(crate) fn find(id: u32) -> Option<Rc<RootState>> {
     ROOTS.with(|roots| {
         let roots = roots.try_borrow().ok()?;
@@ -234,7 +236,7 @@ impl RootContext for FilterRoot {
     }
 }
 
-/// Logs the first line: which filter it is, and which configuration.
+/// Logs the first line, which names the filter and its configuration.
 #[cold]
 fn log_start(document: &[u8]) {
     let digest = digest(document);

@@ -1,4 +1,4 @@
-//! Hooks for tests, which call them by a header. No file that is deployed has them.
+//! Hooks for tests, which call them with a header. They are in no file that is deployed.
 
 use caracal_mandate::jwks::signature::{P256Key, PublicKey, PureRust, SignatureVerifier as _};
 
@@ -7,8 +7,8 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::RequestHeaders;
 
 /// Handles a request with a hook; false for any other request. `x-test-trap` traps.
-/// `x-test-signature` is `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex behind
-/// an `x`, and gets the reply `wasm=BOOL host=BOOL`. The host verifies ES256 only.
+/// `x-test-signature` is `ALGORITHM KEY SIGNATURE MESSAGE`, all but the first in hex
+/// after an `x`; its reply is `wasm=BOOL host=BOOL`. The host verifies ES256 only.
 pub(crate) fn handle(headers: &RequestHeaders, proxy: Proxy) -> bool {
     if headers.all("x-test-trap").next().is_some() {
         core::arch::wasm32::unreachable();

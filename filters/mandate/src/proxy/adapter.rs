@@ -1,4 +1,4 @@
-//! What a proxy must say of itself, and do in its own way.
+//! What is different in each proxy: facts, and operations.
 
 use caracal_mandate::jwks::signature::PublicKey;
 use caracal_mandate::reply::{ErrorCode, Refusal};
@@ -8,46 +8,46 @@ use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::Status;
 use crate::proxy::callout::CalloutResult;
 
-/// Facts about a proxy, for code that is the same in all of them.
+/// Facts about a proxy, for code that is shared by all of them.
 #[derive(Debug)]
 pub(crate) struct Capabilities {
     pub(crate) when_missing: WhenMissing,
     pub(crate) revocation: RevocationSource,
     pub(crate) shared_data: SharedDataScope,
-    /// The proxy calls the root context again and again.
+    /// The proxy calls the root context at regular times.
     pub(crate) ticks: bool,
-    /// It can verify signatures, which is faster than to do so here.
+    /// The proxy can verify signatures, which is faster than doing it in wasm.
     pub(crate) verifies_signatures: bool,
     pub(crate) metrics: MetricSupport,
     pub(crate) authority: Authority,
-    /// Its replies to gRPC requests can have a grpc-status. Elsewhere gRPC clients make one
-    /// of the HTTP status.
+    /// Replies to gRPC requests can have a grpc-status. Otherwise gRPC clients derive one
+    /// from the HTTP status.
     pub(crate) grpc_replies: bool,
-    /// Time after a failed fetch of the key set until the next, at first.
+    /// The first pause after a failed fetch of the key set.
     pub(crate) fetch_retry_ms: u64,
 }
 
-/// What becomes of a request when keys or revocations are missing.
+/// What happens to a request if keys or revocations are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenMissing {
     /// It waits, and a tick fetches.
     Pause,
     /// It gets 503 at once, and a tick fetches.
     Refuse,
-    /// It fetches itself.
+    /// It fetches them itself.
     CallOut,
 }
 
-/// How revoked mandates are known.
+/// How the filter learns which mandates are revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RevocationSource {
-    /// By a copy of the companion's log, which ticks keep up to date.
+    /// From a copy of the companion's log, which ticks keep up to date.
     Feed,
     /// Requests ask the companion about their mandates.
     Lookup,
 }
 
-/// Who shares values.
+/// Which VMs share values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SharedDataScope {
     /// All VMs, in the proxy's shared data.
@@ -59,24 +59,24 @@ pub(crate) enum SharedDataScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetricSupport {
     All,
-    /// Gauges can be set, and trap when they are counted up.
+    /// Gauges can be set, but trap if they are incremented.
     NoGaugeDeltas,
-    /// Calls are taken and counted nowhere.
+    /// Calls succeed, but nothing is counted.
     None,
 }
 
-/// Which header names the host that a request is for.
+/// Which header has the host of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authority {
     Pseudo,
-    /// `host`: there `:authority` is the server's own name.
+    /// `host`, because `:authority` is the server's own name there.
     HostHeader,
 }
 
 /// A request's headers as the proxy gave them.
 pub(crate) struct RequestHeaders {
     pub(crate) map: HeaderMap,
-    /// The request's target where the map's is another one.
+    /// The request's target, if the one in the map may differ from it.
     pub(crate) target: Option<Vec<u8>>,
 }
 
@@ -89,39 +89,35 @@ impl RequestHeaders {
     }
 }
 
-/// What each proxy does in its own way. All of it acts on the request, or the response of a
-/// callout, of the current callback.
+/// What each proxy does in its own way. All operations act on the request, or the callout
+/// response, of the current callback.
 pub(crate) trait ProxyAdapter {
     const CAPABILITIES: Capabilities;
 
-    /// Refuses requests when this is not the proxy that the configuration names, as far as
-    /// that would do harm.
+    /// Refuses requests if this is not the configured proxy and that could do harm.
     ///
-    /// # Errors
-    /// The reply, also while the proxy does not say.
+    /// # Errors The reply, also if the proxy cannot be identified yet.
     fn verify_kind() -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// # Errors
-    /// The reply to a request that cannot be read whole.
+    /// # Errors The reply to a request that cannot be read completely.
     fn read_request() -> Result<RequestHeaders, Refusal>;
 
-    /// Looks at the reserved names that a client has sent.
+    /// Checks the reserved headers that a client has sent.
     ///
-    /// # Errors
-    /// The reply to a request with one that this proxy could not hide.
+    /// # Errors The reply to a request with a reserved header that this proxy could not
+    /// hide.
     fn check_reserved_names(_names: &[&[u8]]) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// Hides a header from the upstream, or leaves `rest` of its value.
+    /// Hides a header from the upstream, or leaves only `rest` of its value.
     ///
-    /// # Errors
-    /// The reply to a request in which it cannot be hidden.
+    /// # Errors The reply to a request in which the header cannot be hidden.
     fn hide_header(headers: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal>;
 
-    /// Sets a header of which the client's value was hidden before.
+    /// Sets a header. The client's value was hidden before.
     fn set_header(name: &[u8], value: &[u8]) -> Result<(), Status>;
 
     /// Sets a variable of the server's configuration.
@@ -141,7 +137,7 @@ pub(crate) trait ProxyAdapter {
     }
 }
 
-/// The details of a reply where the proxy has no use of its own for them.
+/// The details of a reply, for proxies that do not use them otherwise.
 pub(crate) fn default_reply_details(code: &str) -> String {
     ["caracal_", code].concat()
 }

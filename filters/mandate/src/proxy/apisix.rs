@@ -1,7 +1,7 @@
 //! APISIX (wasm-nginx-module): one VM for each worker process and plugin, with a root
-//! context for each configuration of a route. Nothing ticks, and no request can wait for
-//! another's callout, so each request calls the STS and the companion itself. There is no
-//! shared data, and metrics are counted nowhere.
+//! context for each configuration of a route. There are no ticks, and no request can wait
+//! for another's callout. So each request calls the STS and the companion itself. There
+//! is no shared data, and metrics are not counted.
 
 use caracal_mandate::reply::Refusal;
 
@@ -26,7 +26,7 @@ impl ProxyAdapter for Apisix {
         metrics: MetricSupport::None,
         authority: Authority::HostHeader,
         grpc_replies: false,
-        // A request that lacks the key set is refused meanwhile, and none waits for it.
+        // Requests that need the key set are refused meanwhile, and none waits for it.
         fetch_retry_ms: 20,
     };
 
@@ -51,8 +51,8 @@ impl ProxyAdapter for Apisix {
         hostcalls::set_property(name, value.as_bytes())
     }
 
-    /// A callout that failed has no headers, and the number of them is always 0. The map of
-    /// none cannot be read, a single header can.
+    /// A failed callout has no headers, but the reported number of headers is always 0. A
+    /// map without headers cannot be read, but a single header can.
     fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
         let status = callout::status().ok_or_else(callout::no_response)?;
         callout::read_body(status, response.body_size, max)

@@ -1,15 +1,15 @@
-//! How a callout ended, in words that are the same for all proxies.
+//! The end of a callout, in the same words for all proxies.
 
 use caracal_mandate::failure::{Cause, Kind};
 
 use crate::abi::hostcalls::{self, BufferType, MapType};
 
-/// Most of a response with status 503 that is looked at, in bytes.
+/// Most of a response with status 503 that is read, in bytes.
 const MAX_NOT_READY_BYTES: usize = 512;
-/// How the companion itself says that it is not ready.
+/// The companion's own word for not being ready.
 const NOT_READY: &[u8] = b"\"not_ready\"";
 
-/// Why a callout came to nothing.
+/// Why a callout failed.
 #[derive(Debug)]
 pub(crate) struct CalloutFailure {
     pub(crate) kind: Kind,
@@ -68,7 +68,7 @@ pub(super) fn status() -> Option<u16> {
     header(":status").and_then(|status| status.parse().ok())
 }
 
-/// The rest of a response whose status is known.
+/// Reads the rest of a response after its status.
 #[inline(never)]
 pub(super) fn read_body(status: u16, body_size: usize, max: usize) -> CalloutResult {
     if status != 200 {

@@ -1,5 +1,5 @@
-//! Envoy: one VM for each worker thread. Ticks fetch for all VMs, which share their data;
-//! requests wait for what is fetched; BoringSSL verifies signatures.
+//! Envoy: one VM for each worker thread. Ticks fetch for all VMs, which share data.
+//! Requests wait for what is fetched. BoringSSL verifies signatures.
 
 use caracal_mandate::failure::Kind;
 use caracal_mandate::jwks::signature::{PublicKey, es256_signature_to_der};
@@ -13,11 +13,12 @@ use crate::proxy::adapter::{
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
 
-/// The name of the foreign function that verifies.
+/// The name of the foreign function that verifies signatures.
 const VERIFY_SIGNATURE: &str = "verify_signature";
-/// Its result when the signature is valid: field 1, true. The field is absent when not.
+/// Its result for a valid signature: field 1 is true. For an invalid one the field is
+/// absent.
 const VALID: [u8; 2] = [0x08, 1];
-/// How Envoy begins its own replies in place of an upstream's.
+/// The beginnings of replies that Envoy sends instead of an upstream's.
 const LOCAL_REPLIES: [&[u8]; 3] = [b"upstream ", b"no healthy upstream", b"maintenance mode"];
 /// Most of such a reply that is logged, in bytes.
 const MAX_LOCAL_REPLY_BYTES: usize = 240;
@@ -37,8 +38,8 @@ impl ProxyAdapter for Envoy {
         fetch_retry_ms: 1_000,
     };
 
-    /// A configuration for Envoy must decide nothing in Kong: what it does to headers does
-    /// not hold there. Kong knows this property, and Envoy does not.
+    /// A configuration for Envoy must not decide anything in Kong, because its way of
+    /// hiding headers does not work there. Kong knows this property, and Envoy does not.
     fn verify_kind() -> Result<(), Refusal> {
         match hostcalls::get_property("ngx\0request_uri") {
             Ok(None) => Ok(()),
@@ -65,18 +66,18 @@ impl ProxyAdapter for Envoy {
         hidden.map_err(cannot_hide)
     }
 
-    /// To add costs half as much as to replace, which indexes the whole map. There is no
-    /// header of this name any more.
+    /// Adding costs half as much as replacing, which indexes the whole map. There is no
+    /// header of this name left.
     fn set_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
         hostcalls::add_request_header(name, value)
     }
 
-    /// There are none.
+    /// Envoy has no variables.
     fn set_variable(_: &str, _: &str) -> Result<(), Status> {
         Err(Status::UNIMPLEMENTED)
     }
 
-    /// A response that Envoy itself cut short has no headers at all.
+    /// A response that Envoy itself cut off has no headers at all.
     fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
         if response.num_headers == 0 {
             return Err(callout::no_response());
@@ -94,7 +95,8 @@ impl ProxyAdapter for Envoy {
         let PublicKey::P256(key) = key else {
             return None;
         };
-        // Envoy takes DER. A signature that has no such form is valid for no verifier.
+        // Envoy takes DER. A signature that cannot be written as DER is valid for no
+        // verifier.
         let Some(signature) = es256_signature_to_der(signature) else {
             return Some(false);
         };
@@ -123,9 +125,9 @@ impl ProxyAdapter for Envoy {
     }
 }
 
-/// Why Envoy answered a callout itself. A header says when the upstream answered, unless
-/// something takes that header away again. So a response without it is only called Envoy's
-/// own when it is in Envoy's words.
+/// Why Envoy answered a callout itself. A header shows that the upstream answered, unless
+/// something removes that header. So a response without it counts as Envoy's own only if
+/// it has Envoy's words.
 #[cold]
 fn local_reply(status: u16, body_size: usize) -> Option<CalloutFailure> {
     if status < 500 && status != 408 {
@@ -144,7 +146,7 @@ fn local_reply(status: u16, body_size: usize) -> Option<CalloutFailure> {
     if !is_local && is_not_ready(status, &body) {
         return None;
     }
-    // It can quote what a peer sent, as in a certificate.
+    // The text can quote what a peer sent, for example in a certificate.
     let words = body
         .escape_ascii()
         .take(MAX_LOCAL_REPLY_BYTES)

@@ -1,6 +1,7 @@
-//! Kong (ngx_wasm_module): one VM for each worker process. Ticks of each worker fetch; a
-//! request that waits for a callout would be forwarded when that fails, so none waits.
-//! Shared data mixes up names, evicts values and tears them, so each worker keeps its own.
+//! Kong (ngx_wasm_module): one VM for each worker process. The ticks of each worker
+//! fetch. A request that waits for a callout would be forwarded if the callout fails, so
+//! no request waits. Shared data mixes up names, evicts values and tears them, so each
+//! worker keeps its own values.
 
 use caracal_mandate::failure::Kind;
 use caracal_mandate::reply::Refusal;
@@ -15,7 +16,7 @@ use crate::proxy::adapter::{
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult};
 use crate::proxy::nginx;
 
-/// Most of a callout's dispatch status that is logged, in characters.
+/// Most of the dispatch status of a callout that is logged, in characters.
 const MAX_DISPATCH_STATUS: usize = 40;
 
 pub(super) struct Kong;
@@ -43,7 +44,7 @@ impl ProxyAdapter for Kong {
         nginx::check_reserved_names(names)
     }
 
-    /// Of two headers of one name, only the first is overwritten.
+    /// If two headers have the same name, only the first is overwritten.
     fn hide_header(headers: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
         let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
         if headers.map.iter().filter(same).count() > 1 {
@@ -62,7 +63,7 @@ impl ProxyAdapter for Kong {
         hostcalls::set_property(&variable_path(name), value.as_bytes())
     }
 
-    /// Here the details are the reason phrase of HTTP/1.1.
+    /// In Kong the details become the reason phrase of HTTP/1.1.
     fn reply_details(http_status: u16, _code: &str) -> String {
         let phrase = match http_status {
             400 => "Bad Request",
@@ -73,7 +74,7 @@ impl ProxyAdapter for Kong {
         phrase.to_owned()
     }
 
-    /// A callout that failed can have a status too, and says so in `:dispatch_status`.
+    /// A failed callout can have a status too. `:dispatch_status` shows the failure.
     fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
         if response.num_headers == 0 {
             return Err(callout::no_response());

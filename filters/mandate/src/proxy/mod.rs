@@ -1,9 +1,9 @@
-//! What the proxies do differently. Each has a file, whole and readable by itself; to add a
-//! proxy is to add a file and the lines for it here.
+//! The differences between the proxies. Each proxy has one file, which can be read by
+//! itself. To add a proxy, add a file and its lines here.
 //!
-//! What may live here: how a request and a callout's response are read, how the request is
-//! changed, and what is true of a proxy. No other room asks which proxy it runs in. This
-//! room knows `abi` alone.
+//! This room has facts about each proxy, how a request and a callout response are read,
+//! and how a request is changed. No other room asks which proxy it runs in. It uses only
+//! `abi`.
 
 pub(crate) mod adapter;
 mod apisix;
@@ -24,11 +24,11 @@ use crate::proxy::callout::CalloutResult;
 use crate::proxy::envoy::Envoy;
 use crate::proxy::kong::Kong;
 
-/// The proxy that the configuration names. Nobody outside can tell which it is.
+/// The configured proxy. Code outside this room cannot tell which one it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Proxy(Host);
 
-/// Passes a question on to the adapter of a proxy.
+/// Passes a call to the adapter of the proxy.
 macro_rules! ask {
     ($proxy:ident, $item:ident $($arguments:tt)?) => {
         match $proxy.0 {

@@ -1,4 +1,4 @@
-//! What the two modules for nginx, Kong's and APISIX's, have in common.
+//! What the nginx modules of Kong and APISIX have in common.
 
 use caracal_mandate::reply::Refusal;
 
@@ -6,20 +6,21 @@ use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::adapter::{RequestHeaders, bad_request, cannot_hide, cannot_read};
 
-/// Entries at which a request is refused. APISIX shows 100 of the client's headers, and
-/// sends those behind them all the same. Kong does not show a longer map at all.
+/// With this many entries a request is refused. APISIX shows only the first 100 headers
+/// of the client, and sends the others all the same. Kong does not show a longer map at
+/// all.
 const MAX_MAP_ENTRIES: usize = 100;
 
-/// Reads a variable of nginx.
+/// Reads an nginx variable.
 type ReadVariable = fn(&str) -> Result<Option<Vec<u8>>, Status>;
 
-/// Reads the request. `read_map` reads its header map in the module's way.
+/// Reads the request. `read_map` reads its header map in the way of the module.
 pub(super) fn read_request(
     read_map: fn() -> Result<HeaderMap, Refusal>,
     variable: ReadVariable,
 ) -> Result<RequestHeaders, Refusal> {
-    // The map of a request without a Host header kills an APISIX worker. So that header is
-    // read first.
+    // If a request has no Host header, reading its map kills an APISIX worker. So that
+    // header is read first.
     let host = hostcalls::get_map_value(MapType::RequestHeaders, "host").map_err(cannot_read)?;
     let Some(host) = host else {
         return Err(bad_request("The request has no Host header"));
@@ -33,13 +34,13 @@ pub(super) fn read_request(
             Refusal::unavailable("The edge could not read a variable of the request")
         })
     };
-    // A host in the request's target is the one that nginx goes by.
+    // If the request's target has a host, nginx uses that one.
     if !is_same_host(&variable("host")?, &host) {
         return Err(bad_request("The request does not name one host plainly"));
     }
-    // A map may show the path decoded, and the upstream gets it as it came. Each module
-    // knows this variable under its own name only, so a configuration for one decides
-    // nothing in the other.
+    // A map may show the path decoded, but the upstream gets the original. Each module
+    // exposes the original under its own name only, so a configuration for one module
+    // decides nothing in the other.
     let target = Some(variable("request_uri")?);
     Ok(RequestHeaders { map, target })
 }
@@ -48,8 +49,8 @@ pub(super) fn too_many_headers() -> Refusal {
     bad_request("The request has too many headers for this edge to see")
 }
 
-/// Whether what nginx takes for the host, in lower case and without a port, is what the
-/// client's header names.
+/// Whether the client's header names the host that nginx uses, which is in lower case and
+/// without a port.
 fn is_same_host(host: &[u8], header: &[u8]) -> bool {
     let rest = header.get(host.len()..).unwrap_or(b"?");
     let same = header.get(..host.len());
@@ -57,8 +58,8 @@ fn is_same_host(host: &[u8], header: &[u8]) -> bool {
         && (rest.is_empty() || rest.starts_with(b":"))
 }
 
-/// Refuses a reserved name that is spelled with other characters than header names usually
-/// have: the modules may not find it, and would send it on.
+/// Refuses a reserved header that is spelled with unusual characters: the modules may not
+/// find it, and would send it on.
 pub(super) fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
     if names.iter().all(|name| name.iter().all(is_plain)) {
@@ -69,7 +70,7 @@ pub(super) fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
     ))
 }
 
-/// Overwrites a header: one that is removed may be sent all the same.
+/// Overwrites a header, because a removed header may still be sent.
 pub(super) fn overwrite_header(name: &[u8], value: &[u8]) -> Result<(), Refusal> {
     hostcalls::replace_request_header(name, value).map_err(cannot_hide)
 }

@@ -1,4 +1,4 @@
-//! The decision as access logs can read it: the proxy's filter state.
+//! Writes the decision to the proxy's filter state, where access logs can read it.
 
 use std::rc::Rc;
 
@@ -16,7 +16,8 @@ pub(crate) fn write_filter_state(
     mandate: Option<&Rc<Mandate>>,
 ) {
     let set = |name: &str, value: &str| {
-        // A proxy that keeps no state loses a log field, not a decision.
+        // If a proxy keeps no state, the access log lacks a field. The decision still
+        // holds.
         let _ = hostcalls::set_property(name, value.as_bytes());
     };
     set("caracal_decision", decision);
@@ -36,7 +37,8 @@ pub(crate) fn write_filter_state(
             ("caracal_client_id", &claims.client_id),
             ("caracal_jti", &claims.jti),
         ] {
-            // Whoever asked for the mandate chose these. A log line must stay one line.
+            // Whoever asked for the mandate chose these values. A log line must stay one
+            // line.
             if is_sendable(value) {
                 set(name, value);
             }

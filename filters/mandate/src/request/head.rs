@@ -6,7 +6,7 @@ use caracal_mandate::request::RequestView;
 
 use crate::proxy::adapter::{Authority, Capabilities, RequestHeaders};
 
-/// Of a header that may be there once only, the first one.
+/// The first value of each header that may occur only once.
 #[derive(Default)]
 pub(crate) struct RequestHead<'h> {
     method: Option<&'h [u8]>,
@@ -18,7 +18,7 @@ pub(crate) struct RequestHead<'h> {
 }
 
 impl<'h> RequestHead<'h> {
-    /// Finds them in one pass, and compares each name with few others.
+    /// Finds the headers in one pass, and compares each name with few others.
     pub(crate) fn of(headers: &'h RequestHeaders, capabilities: &Capabilities) -> Self {
         let from_host_header = capabilities.authority == Authority::HostHeader;
         let mut head = RequestHead {
@@ -57,7 +57,7 @@ impl<'h> RequestHead<'h> {
         }
     }
 
-    /// How the client wants to be answered.
+    /// The format in which the client expects a reply.
     pub(crate) fn reply_format(&self, capabilities: &Capabilities) -> ReplyFormat {
         match capabilities.grpc_replies {
             true => ReplyFormat::for_content_type(self.content_type),

@@ -1,5 +1,5 @@
-//! Replies that the filter sends in place of the upstream. After a reply nothing may be done
-//! to the request in the same callback: a second one would hang the client.
+//! Replies that the filter sends instead of the upstream. After a reply, nothing may be
+//! done to the request in the same callback: a second reply would hang the client.
 
 use caracal_mandate::reply::{Refusal, Reply, ReplyFormat};
 
@@ -8,7 +8,7 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::default_reply_details;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
-/// Replies with a refusal. There is no proxy where there is no configuration.
+/// Replies with a refusal. There is no proxy if there is no configuration.
 pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) {
     let code = refusal.code().as_str();
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
@@ -37,12 +37,12 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
         &reply.body,
         grpc_status,
     )
-    // Once more, with nothing that a proxy could object to: APISIX lets a request go on
-    // whose own callout has ended and that gets no reply.
+    // Try again with a reply that no proxy can object to: APISIX forwards a request whose
+    // own callout has ended if it gets no reply.
     .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
     if let Err(Status(status)) = sent {
-        // The request stays paused. It hangs until the proxy's own timeout, which is better
-        // than to go on.
+        // The request stays paused and hangs until the proxy's own timeout. That is
+        // better than to let it go on.
         hostcalls::log(
             LogLevel::Error,
             &format!("caracal: a reply could not be sent (status {status})"),
@@ -50,7 +50,7 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
     }
 }
 
-/// Refuses a request when there is no configuration to decide by.
+/// Refuses a request because there is no configuration.
 pub(crate) fn send_unavailable(why: &'static str) -> StreamPhase {
     send(&RequestInfo::UNKNOWN, &Refusal::unavailable(why), None);
     StreamPhase::Replied

@@ -1,8 +1,8 @@
-//! One HTTP request: which of its headers are judged, what is hidden from the upstream, and
-//! how a verdict becomes an action.
+//! One HTTP request: which of its headers are judged, what is hidden from the upstream,
+//! and how a verdict becomes an action.
 //!
-//! What may live here: what acts on the request of the current callback. State that is
-//! kept between callbacks stands in `vm`. This room knows `vm`, `proxy` and `abi`.
+//! This room has code that acts on the request of the current callback. State that is
+//! kept between callbacks is in `vm`. It uses `vm`, `proxy` and `abi`.
 
 pub(crate) mod access_log;
 pub(crate) mod head;

@@ -1,5 +1,5 @@
-//! How a verdict becomes an action. This is the only place where a request is let go on or
-//! is refused.
+//! Turns a verdict into an action. This is the only place where a request is let through
+//! or refused.
 
 use std::rc::Rc;
 
@@ -14,8 +14,8 @@ use crate::request::upstream;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
-/// Applies a verdict to the request of the effective context, and says how far that brings
-/// it. A request to which it cannot be applied is refused.
+/// Applies a verdict to the request of the effective context, and returns its new phase.
+/// If the verdict cannot be applied, the request is refused.
 pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict) -> StreamPhase {
     match verdict {
         Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate) {
@@ -31,7 +31,7 @@ pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict
             }
         },
         Verdict::Refused(refusal, mandate) => refuse(plugin, request, &refusal, mandate.as_ref()),
-        // Whoever called has found out that it is not worth waiting.
+        // The caller has found out that waiting would not help.
         Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => refuse(
             plugin,
             request,
@@ -52,7 +52,7 @@ pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
     StreamPhase::Continued
 }
 
-/// Answers a refused request.
+/// Replies to a refused request.
 pub(crate) fn refuse(
     plugin: &mut Plugin,
     request: &RequestInfo,
@@ -66,7 +66,7 @@ pub(crate) fn refuse(
     StreamPhase::Replied
 }
 
-/// Lets a request that waited go on.
+/// Lets a request go on that waited.
 pub(crate) fn resume() {
     if hostcalls::resume_http_request().is_err() {
         hostcalls::log(

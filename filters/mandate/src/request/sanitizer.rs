@@ -1,6 +1,6 @@
-//! What the upstream must not see of a request: names that only the filter may use, and the
-//! mandate where it is not to be forwarded. It is hidden before anything is decided, so it
-//! is gone whatever the decision is and however late it comes.
+//! Hides from the upstream what it must not see: headers that only the filter may set,
+//! and the mandate if it is not to be forwarded. This happens before anything is decided,
+//! so it holds for every decision, also for a late one.
 
 use caracal_mandate::reply::{ErrorCode, Refusal};
 use caracal_mandate::upstream::{Forwarding, without_caracal_baggage};
@@ -12,12 +12,12 @@ use crate::proxy::adapter::RequestHeaders;
 
 /// Hides what the upstream must not see.
 ///
-/// A request is refused when its `Connection` header lists a reserved name. The next hop, or
-/// nginx itself, would remove the verified header as one of this connection only (RFC 9110
-/// section 7.6.1). Envoy sends `Connection` on with an upgrade.
+/// A request is refused if its `Connection` header lists a reserved header. The next hop,
+/// or nginx itself, would then remove the verified header, because it would belong to
+/// this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
+/// upgrade.
 ///
-/// # Errors
-/// The reply to a request in which something cannot be hidden.
+/// # Errors The reply to a request in which something cannot be hidden.
 pub(crate) fn sanitize(
     proxy: Proxy,
     headers: &RequestHeaders,
@@ -56,7 +56,8 @@ pub(crate) fn sanitize(
     }
 }
 
-/// Removes reserved names from a request's trailers: some upstreams read them as headers.
+/// Removes reserved names from a request's trailers: some upstreams treat them as
+/// headers.
 pub(crate) fn sanitize_trailers(forwarding: &Forwarding) -> Result<(), Status> {
     let trailers = hostcalls::get_map(MapType::RequestTrailers)?;
     for name in reserved_names(&trailers, forwarding) {
@@ -65,8 +66,8 @@ pub(crate) fn sanitize_trailers(forwarding: &Forwarding) -> Result<(), Status> {
     Ok(())
 }
 
-/// The reserved names in a map. One that is there twice is hidden twice: to look for these
-/// would cost more than all else that is done to a request.
+/// The reserved names in a map. A name that occurs twice is hidden twice: to look for
+/// duplicates would cost more than everything else that is done for a request.
 fn reserved_names<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
     let names = map.iter().map(|(name, _)| name);
     names.filter(|name| forwarding.is_reserved(name)).collect()

@@ -1,5 +1,5 @@
-//! What the upstream learns of an admitted request: the principal's headers, variables of
-//! the proxy's configuration, and the gate that lets it through.
+//! What the upstream gets of an admitted request: headers with the principal, variables
+//! of the proxy, and the gate that lets the request through.
 
 use caracal_mandate::Mandate;
 use caracal_mandate::header_names::RESOURCE_HEADER;
@@ -8,7 +8,7 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
 
-/// Does all that is done to an admitted request.
+/// Makes all changes to an admitted request.
 pub(crate) fn admit(
     plugin: &mut Plugin,
     request: &RequestInfo,
@@ -21,7 +21,7 @@ pub(crate) fn admit(
     open_gate(plugin)
 }
 
-/// Opens the way to the upstream. This is the last that is done to a request which goes on.
+/// Opens the gate to the upstream. This is the last step for a request that goes on.
 pub(crate) fn open_gate(plugin: &Plugin) -> Result<(), Status> {
     match plugin.forwarding.gate() {
         Some(gate) => set_variable(plugin, &gate.variable, &gate.upstream),
@@ -29,8 +29,8 @@ pub(crate) fn open_gate(plugin: &Plugin) -> Result<(), Status> {
     }
 }
 
-/// Sets a variable of nginx. One that is not declared cannot be set, and a filter cannot
-/// find that out before the first request.
+/// Sets an nginx variable. A variable that is not declared cannot be set, and a filter
+/// can find this out only when a request comes.
 fn set_variable(plugin: &Plugin, name: &str, value: &str) -> Result<(), Status> {
     let set = plugin.proxy.set_variable(name, value);
     if let Err(Status(status)) = set
@@ -46,8 +46,8 @@ fn set_variable(plugin: &Plugin, name: &str, value: &str) -> Result<(), Status> 
     set
 }
 
-/// Adds the principal's headers, and the verified resource where there are several. The
-/// client's headers of these names were hidden before the request was judged.
+/// Adds the headers with the principal, and the verified resource if there are several.
+/// The client's headers of these names were hidden before the request was judged.
 fn set_principal_headers(
     plugin: &mut Plugin,
     request: &RequestInfo,

@@ -1,5 +1,6 @@
-//! Decides by what this VM has now: the key set, the revocation state, known mandates and
-//! the time. It neither waits nor calls out; what is missing, the verdict says.
+//! Decides with what this VM has now: the key set, the revocation state, known mandates
+//! and the time. It does not wait and makes no callouts. If something is missing, the
+//! verdict says so.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -31,21 +32,21 @@ pub(crate) enum WaitReason {
     Revocations,
 }
 
-/// What one configuration decides by.
+/// Everything that one configuration needs for a decision.
 pub(crate) struct Authorizer {
     verifier: Verifier,
     known_mandates: MandateCache,
     signatures: SignatureBackend,
     pub(crate) key_set: KeySetCache,
-    /// A copy of the companion's log; none where revocation is disabled, or where requests
-    /// ask the companion.
+    /// A copy of the companion's log. None if revocation is disabled, or if requests ask
+    /// the companion.
     pub(crate) feed: Option<RefCell<RevocationFeed>>,
-    /// The companion's answers, where requests ask it.
+    /// The companion's answers, if requests ask it.
     pub(crate) lookup: Option<Rc<RefCell<RevocationLookup>>>,
     pub(crate) metrics: Metrics,
-    /// The wall clock as last read, with the monotonic time of that.
+    /// The wall clock when it was last read, and the monotonic time of that.
     cached_unix_time: Option<(u64, u64)>,
-    /// The last decision checked a signature: the mandate is new in this VM.
+    /// The last decision checked a signature, so its mandate is new in this VM.
     pub(crate) mandate_was_new: bool,
 }
 
@@ -78,24 +79,24 @@ impl Authorizer {
         })
     }
 
-    /// The id of a resource as the upstream gets it.
+    /// The id of a resource in the form for the upstream.
     pub(crate) fn forwarded_resource(&self, resource: ResourceId) -> Option<&str> {
         self.verifier.resources().forwarded_id(resource)
     }
 
-    /// Decides as far as neither keys nor revocations are needed.
+    /// Decides as far as that is possible without keys and revocations.
     pub(crate) fn screen<'t>(&self, request: &RequestView<'t>) -> Result<Screened<'t>, Refusal> {
         self.verifier.screen(request, &self.known_mandates)
     }
 
-    /// Takes over the key set that is shared, if it is another one.
+    /// Loads the shared key set if it has changed.
     pub(crate) fn load_shared_key_set(&mut self) {
-        // A monotonic clock that stands still must not make the wall clock stand still too.
+        // If the monotonic clock stands still, the wall clock must not stand still too.
         self.cached_unix_time = None;
         self.key_set.load_shared();
     }
 
-    /// Unix time in whole seconds. Read once in a millisecond.
+    /// Unix time in whole seconds. It is read once in a millisecond.
     fn unix_time_s(&mut self, now_ms: u64) -> Option<u64> {
         if let Some((read_ms, unix_s)) = self.cached_unix_time
             && read_ms == now_ms
@@ -107,8 +108,8 @@ impl Authorizer {
         Some(unix_s)
     }
 
-    /// Decides by what there is. `already_checked`: the request has asked the companion,
-    /// and must do with its answer.
+    /// Decides with what is there. `already_checked` means that the request has asked the
+    /// companion, and is decided with its answer.
     pub(crate) fn decide(
         &mut self,
         credential: &Credential<'_>,
@@ -169,7 +170,7 @@ impl Authorizer {
         }
     }
 
-    /// The verdict on a request for which something is missing; `None` when it is worth
+    /// The verdict on a request for which something is missing; `None` if it is worth
     /// waiting for that.
     pub(crate) fn verdict_without(
         &self,
@@ -180,7 +181,7 @@ impl Authorizer {
         let outlook = match reason {
             WaitReason::KeySet(Missing::KeySet) => self.key_set.record.without_key_set(),
             WaitReason::KeySet(Missing::Key) => self.key_set.record.without_key(mark, now_ms),
-            // Whoever decides finds out whether they will come.
+            // The next decision finds out whether they will come.
             WaitReason::Revocations => FetchOutlook::Wait,
         };
         match outlook {
@@ -190,8 +191,8 @@ impl Authorizer {
         }
     }
 
-    /// Decides on a request that cannot wait. If something is missing it gets 503, and the
-    /// next tick fetches.
+    /// Decides on a request that cannot wait. If something is missing, it gets 503, and
+    /// the next tick fetches.
     #[cold]
     pub(crate) fn authorize_or_refuse(
         &mut self,
@@ -212,13 +213,13 @@ impl Authorizer {
         }
     }
 
-    /// Fetches the key set when that is due, from a tick.
+    /// Fetches the key set if that is due. Called in a tick.
     pub(crate) fn fetch_key_set_if_due(&mut self, unknown_kid: bool, now_ms: u64) {
         self.key_set
             .fetch_if_due(unknown_kid, &mut self.metrics, now_ms);
     }
 
-    /// Polls the companion when that is due, from a tick.
+    /// Polls the companion if that is due. Called in a tick.
     pub(crate) fn poll_companion_if_due(&mut self, now_ms: u64) {
         if let Some(feed) = &self.feed
             && let Ok(mut feed) = feed.try_borrow_mut()
@@ -240,8 +241,8 @@ impl Authorizer {
     }
 }
 
-/// A mandate is not refused for what the edge lacks: the request gets 503, and can be sent
-/// again.
+/// Something is missing at the edge, and the mandate may be good. So the request gets
+/// 503, and can be sent again.
 pub(crate) fn unavailable(what: &'static str) -> Verdict {
     Verdict::Refused(Refusal::unavailable(what), None)
 }

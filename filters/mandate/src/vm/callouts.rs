@@ -1,5 +1,5 @@
 //! The requests that the filter sends to the STS and to the companion, and what the
-//! responses mean. How a response is read from the proxy stands in `proxy`.
+//! responses mean. `proxy` reads the responses.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ impl StsClient {
         }
     }
 
-    /// Asks for the key set, and gives the token of the response. `at_most` is a shorter
-    /// wait than the configured one.
+    /// Requests the key set, and returns the token of the callout. `at_most` is a shorter
+    /// timeout than the configured one.
     pub(crate) fn key_set(&self, at_most: Option<Duration>) -> Result<u32, Status> {
         let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
         let headers = [
@@ -51,7 +51,7 @@ pub(crate) struct CompanionClient {
     pub(crate) upstream: String,
     authorization: Option<String>,
     scheme: &'static str,
-    /// Its name. Under nginx its certificate must be for this name.
+    /// Its name. In nginx its certificate must be for this name.
     authority: String,
 }
 
@@ -72,7 +72,7 @@ impl CompanionClient {
         }
     }
 
-    /// Asks for a page of its feed or its snapshot.
+    /// Requests a page of the companion's feed or snapshot.
     pub(crate) fn fetch_page(&self, path: &str, timeout_ms: u64) -> Result<u32, Status> {
         self.call("GET", path, &[], timeout_ms)
     }
@@ -101,8 +101,8 @@ impl CompanionClient {
     }
 }
 
-/// Why a response of the companion other than 200 is no use. With 503 its body decides,
-/// because anything between the filter and the companion can answer 503 too.
+/// Why a response of the companion with another status than 200 is not usable. With 503
+/// the body decides, because any server in between can also answer 503.
 #[cold]
 pub(crate) fn companion_error(status: u16, body: &[u8]) -> CalloutFailure {
     match status {
@@ -123,7 +123,7 @@ fn not_200(status: u16) -> CalloutFailure {
     CalloutFailure::new(Kind::Status, format!("status {status}, expected 200"))
 }
 
-/// The document that the STS sent, or why there is none.
+/// The document of the STS, or why there is none.
 pub(crate) fn expect_document(answer: CalloutResult) -> Result<Vec<u8>, CalloutFailure> {
     match answer? {
         (200, document) => Ok(document),

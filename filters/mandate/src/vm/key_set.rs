@@ -1,5 +1,5 @@
-//! The key set by which this VM decides, and this VM's part in fetching it. All VMs share
-//! one record, and the VM that holds the lease in it fetches for all.
+//! The key set with which this VM decides, and this VM's part in fetching it. All VMs
+//! share one record. The VM that holds the lease in it fetches for all.
 
 use std::time::Duration;
 
@@ -17,21 +17,22 @@ use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
 use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 
-/// How often the shared record is written again because another VM writes it too.
+/// How often the shared record is written again if another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
-/// A damaged copy in shared data is replaced when the key set is older than this.
+/// A damaged copy in shared data is replaced if the key set is older than this.
 const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
 
 /// A fetch that this VM has begun.
 pub(crate) struct PendingFetch {
-    /// None when a request fetches because it cannot wait for another request's fetch.
+    /// None if a request fetches by itself, because it cannot wait for another request's
+    /// fetch.
     lease: Option<Lease>,
     started_ms: u64,
     token: Option<u32>,
 }
 
 impl PendingFetch {
-    /// A fetch beside one that somebody else has the lease for.
+    /// A fetch beside the one of the lease's holder.
     pub(crate) fn without_lease(now_ms: u64) -> Self {
         PendingFetch {
             lease: None,
@@ -53,7 +54,7 @@ pub(crate) struct KeySetCache {
     sts: StsClient,
     timing: FetchTiming,
     algorithms: Vec<Algorithm>,
-    /// The shared record as last read.
+    /// The shared record when it was last read.
     pub(crate) record: Control,
     current: Option<CurrentKeySet>,
     /// The key set in shared data is not what was written there.
@@ -61,7 +62,7 @@ pub(crate) struct KeySetCache {
     /// A request that could not wait had a `kid` that is not in the key set.
     pub(crate) unknown_kid_seen: bool,
     pending_fetch: Option<PendingFetch>,
-    /// It was logged that shared data cannot be read.
+    /// The log already says that shared data cannot be read.
     shared_data_failed: bool,
 }
 
@@ -88,13 +89,13 @@ impl KeySetCache {
         }
     }
 
-    /// Reads the shared record, and the key set when it is another one. Also when a VM
-    /// starts: it is warm at once where others have fetched.
+    /// Reads the shared record, and the key set if it has changed. A new VM gets its keys
+    /// here.
     pub(crate) fn load_shared(&mut self) {
         match self.read_shared() {
             Ok(()) => self.shared_data_failed = false,
             Err(Status(status)) => {
-                // It is logged once, not at every tick. The next success arms it again.
+                // Logged once, and not at every tick. The next success resets this.
                 if !std::mem::replace(&mut self.shared_data_failed, true) {
                     hostcalls::log(
                         LogLevel::Error,
@@ -108,10 +109,10 @@ impl KeySetCache {
     fn read_shared(&mut self) -> Result<(), Status> {
         let attempts = self.record.attempts;
         (self.record, _) = self.store.control()?;
-        // Whoever fetched, the key that this VM wanted was asked for.
+        // Somebody has fetched, so the key that this VM wanted was asked for.
         self.unknown_kid_seen &= self.record.attempts == attempts;
         let current = self.current_id();
-        // Without an id the record was lost. The key set that this VM holds goes on ageing.
+        // Without an id the record was lost. The key set that this VM holds gets older.
         if self
             .record
             .key_set_id()
@@ -124,7 +125,7 @@ impl KeySetCache {
                 Ok(keys) => self.install(keys),
                 Err(_) => self.stored_copy_damaged = true,
             },
-            // Somebody is writing it, or began to and is gone.
+            // Another VM is writing it, or began to write and is gone.
             StoredKeySet::OtherGeneration => {
                 self.stored_copy_damaged |=
                     wasi::monotonic_ms().is_none_or(|now_ms| !self.record.is_leased(now_ms));
@@ -142,7 +143,7 @@ impl KeySetCache {
         });
     }
 
-    /// The key set, unless there is none or it is too old to decide by.
+    /// The key set, unless there is none or it is too old.
     pub(crate) fn usable(&self, now_ms: u64) -> Option<&KeySet> {
         let usable = self
             .current
@@ -151,7 +152,7 @@ impl KeySetCache {
         usable.map(|current| &current.keys)
     }
 
-    /// Names the key set by which this VM decides.
+    /// Names the key set with which this VM decides.
     pub(crate) fn current_id(&self) -> Option<(u64, u64)> {
         self.current
             .as_ref()
@@ -167,15 +168,16 @@ impl KeySetCache {
         age.is_some_and(|age| age > self.timing.ttl_ms.min(soon))
     }
 
-    /// Takes the lease for a fetch if one is due. The caller makes the callout, and reports
-    /// with [`KeySetCache::on_fetch_response`] how it ended.
+    /// Takes the lease for a fetch if one is due. The caller makes the callout, and
+    /// reports its end with [`KeySetCache::on_fetch_response`].
     pub(crate) fn begin_fetch(&mut self, unknown_kid: bool, now_ms: u64) -> Option<PendingFetch> {
         let age_ms = self.record.age_ms(now_ms);
         let is_old = age_ms.is_some_and(|age_ms| age_ms > REPLACE_DAMAGED_AFTER_MS);
         self.begin_fetch_anyway(self.stored_copy_damaged && is_old, unknown_kid, now_ms)
     }
 
-    /// The same; with `anyway` also when none is due, unless somebody is fetching.
+    /// The same. With `anyway` it fetches even if no fetch is due, unless another VM is
+    /// fetching.
     pub(crate) fn begin_fetch_anyway(
         &mut self,
         anyway: bool,
@@ -185,7 +187,7 @@ impl KeySetCache {
         if self.record.due(now_ms, unknown_kid).is_none() && !anyway {
             return None;
         }
-        // The record is read again for the version to write against.
+        // Read the record again to get its version for the write.
         let Ok((control, cas)) = self.store.control() else {
             return None;
         };
@@ -210,7 +212,7 @@ impl KeySetCache {
         }
     }
 
-    /// Fetches the key set from a tick, when that is due.
+    /// Fetches the key set if that is due. Called in a tick.
     pub(crate) fn fetch_if_due(&mut self, unknown_kid: bool, metrics: &mut Metrics, now_ms: u64) {
         let unknown_kid = self.unknown_kid_seen || unknown_kid;
         let Some(mut pending_fetch) = self.begin_fetch(unknown_kid, now_ms) else {
@@ -231,8 +233,8 @@ impl KeySetCache {
         }
     }
 
-    /// Asks the STS from a request, and gives the token of the response; none when the proxy
-    /// does not take the callout. `at_most` is a shorter wait than the configured one.
+    /// Sends a request to the STS, and returns the token of the callout. None if the
+    /// proxy does not accept it. `at_most` is a shorter timeout than the configured one.
     pub(crate) fn dispatch(
         &mut self,
         pending_fetch: &PendingFetch,
@@ -248,7 +250,7 @@ impl KeySetCache {
         token
     }
 
-    /// Lets a later tick repeat a callout that the proxy did not take. False when it was
+    /// Lets a later tick repeat a callout that the proxy did not accept. False if it was
     /// tried often enough.
     #[cold]
     fn retry_dispatch(&mut self, pending_fetch: &PendingFetch, now_ms: u64) -> bool {
@@ -274,8 +276,8 @@ impl KeySetCache {
         false
     }
 
-    /// Logs when requests begin or cease to be refused because there is no usable key set.
-    /// The VM that writes that into the shared record logs it, so all VMs log it once.
+    /// Logs when requests begin or stop to be refused for lack of a key set. Only the VM
+    /// that writes this into the shared record logs it.
     pub(crate) fn report_turn(&mut self, now_ms: u64) {
         if self.record.turned(now_ms, self.timing).is_some() {
             self.write_turn(now_ms);
@@ -305,8 +307,8 @@ impl KeySetCache {
         );
     }
 
-    /// The fetch that a response belongs to. A late response, to a fetch under a lease that
-    /// this VM has lost since, belongs to none.
+    /// The fetch that a response belongs to. None if the response is late and this VM has
+    /// lost the lease since.
     pub(crate) fn take_fetch(&mut self, token: u32) -> Option<PendingFetch> {
         self.pending_fetch
             .take_if(|pending_fetch| pending_fetch.token == Some(token))
@@ -326,7 +328,7 @@ impl KeySetCache {
                 Err(why) => Err(CalloutFailure::new(Kind::Unreadable, why.to_string())),
             }
         });
-        // The key that was wanted meanwhile is there now, or is asked for again.
+        // The key that was wanted meanwhile is there now, or will be asked for again.
         self.unknown_kid_seen = false;
         metrics.jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
         for _ in 0..WRITE_ATTEMPTS {
@@ -337,7 +339,7 @@ impl KeySetCache {
             };
             let counts = match pending_fetch.lease {
                 Some(lease) => control.holds(lease),
-                // It counts where there is no usable key set, or only an older one.
+                // Use it if there is no usable key set, or only an older one.
                 None => {
                     parsed.is_ok()
                         && (!control.is_usable(now_ms, self.timing)
@@ -345,7 +347,7 @@ impl KeySetCache {
                 }
             };
             if !counts {
-                // Another VM took over, and what that one writes counts.
+                // Another VM took over, and its result counts.
                 return;
             }
             let (next, log) = match &parsed {
@@ -388,7 +390,7 @@ impl KeySetCache {
         );
     }
 
-    /// Reports the age of the key set, and the number of its keys that are not used.
+    /// Reports the age of the key set, and how many of its keys are not used.
     pub(crate) fn report(&self, metrics: &mut Metrics, since_start_ms: u64, now_ms: u64) {
         let current = self.current.as_ref();
         let age_ms = current.and_then(|current| current.record.age_ms(now_ms));

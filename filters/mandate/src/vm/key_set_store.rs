@@ -1,5 +1,5 @@
-//! The key set in shared data: the control record of [`caracal_mandate::jwks::refresh`], and the
-//! document as the STS sent it. Any plugin with the same `vm_id` can write there. So each
+//! The key set in shared data: the control record of [`caracal_mandate::jwks::refresh`],
+//! and the document of the STS. Any plugin with the same `vm_id` can write there. So each
 //! value has a version and a checksum, and a damaged value counts as missing.
 
 use caracal_mandate::config::Configuration;
@@ -20,21 +20,21 @@ pub(crate) struct KeySetStore {
     key_set: String,
 }
 
-/// The key set as it was found in shared data.
+/// The key set in shared data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StoredKeySet {
-    /// The document of that generation.
+    /// The document of the requested generation.
     Document(Vec<u8>),
-    /// Another generation: somebody is writing. Look again later.
+    /// Another generation: a VM is writing. Look again later.
     OtherGeneration,
-    /// It is missing, or is not what was written.
+    /// It is missing or damaged.
     Damaged,
 }
 
 impl KeySetStore {
-    /// The names say everything that makes two key sets different: the format, the issuer,
-    /// the zone, the audience, the algorithms, the upstream, and the timing. A configuration
-    /// that fetches seldom must not decide for one that must fetch often.
+    /// The names contain everything that makes two key sets different: the format, the
+    /// issuer, the zone, the audience, the algorithms, the upstream, and the timing. A
+    /// configuration that fetches rarely must not decide for one that must fetch often.
     pub(crate) fn new(configuration: &Configuration) -> Self {
         let jwks = &configuration.jwks;
         let timing = [jwks.timeout_ms, jwks.ttl_s, jwks.max_stale_s].map(|n| n.to_string());
@@ -55,8 +55,8 @@ impl KeySetStore {
         }
     }
 
-    /// The control record, and the version to write against. A record that is damaged or
-    /// was never written is the empty one.
+    /// The control record, and its version for a write. A record that is damaged or was
+    /// never written counts as empty.
     #[inline(never)]
     pub(crate) fn control(&self) -> Result<(Control, u32), Status> {
         Ok(match self.data.get(&self.control)? {
@@ -68,7 +68,7 @@ impl KeySetStore {
         })
     }
 
-    /// `false` when another VM wrote meanwhile.
+    /// Returns `false` if another VM wrote meanwhile.
     #[inline(never)]
     pub(crate) fn write_control(&self, control: &Control, cas: u32) -> Result<bool, Status> {
         self.data.set(&self.control, &control.encode(), cas)
@@ -87,8 +87,8 @@ impl KeySetStore {
         })
     }
 
-    /// The version to write the key set against. It is read before the lease is checked, so
-    /// that a holder which loses the lease in between overwrites nothing.
+    /// The version of the key set, for a write. It is read before the lease is checked,
+    /// so a holder that loses the lease in between overwrites nothing.
     pub(crate) fn key_set_version(&self) -> Result<u32, Status> {
         Ok(self
             .data
@@ -96,8 +96,8 @@ impl KeySetStore {
             .map_or(CAS_UNWRITTEN, |shared| shared.cas))
     }
 
-    /// Writes the key set of a generation. Only the holder of the lease does. The record that
-    /// makes it valid is written afterwards.
+    /// Writes the key set of a generation. Only the holder of the lease does this. It
+    /// then writes the record that puts the key set in force.
     pub(crate) fn write_key_set(
         &self,
         generation: u64,

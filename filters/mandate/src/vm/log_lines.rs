@@ -1,12 +1,12 @@
-//! Lines of the proxy's log that more than one part writes, or that take some words.
+//! Log lines that more than one part writes, or that are long.
 
 use caracal_mandate::failure::Turn;
 use caracal_mandate::jwks::key_set::KeySet;
 
 use crate::abi::hostcalls::{self, LogLevel};
 
-/// Requests begin or cease to be refused because `what` is missing or too old. It comes from
-/// `upstream`; the line says why, how old it is, and how old it may be.
+/// Requests begin or stop to be refused because `what`, which comes from `upstream`, is
+/// missing or too old. The line has the reason, the age and the limit.
 #[cold]
 pub(crate) fn refusal_turn(
     turn: Turn,
@@ -42,7 +42,7 @@ pub(crate) fn refusal_turn(
 /// Most unusable keys that a line names.
 const MAX_NAMED_KEYS: usize = 4;
 
-/// A key set was fetched; a second line names the keys that cannot be used.
+/// A key set was fetched. A second line names the keys that cannot be used.
 #[cold]
 pub(crate) fn key_set_fetched(keys: &KeySet) {
     let (kept, skipped) = (keys.keys().len(), keys.skipped());

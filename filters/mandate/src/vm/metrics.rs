@@ -1,5 +1,5 @@
-//! The filter's metrics. Names are flat in Envoy: labels are parts of the name, and
-//! `stats_tags` in envoy.yaml makes labels of them again.
+//! The filter's metrics. Names in Envoy are flat: labels are parts of a name, and
+//! `stats_tags` in envoy.yaml turns them into labels again.
 
 use std::cell::Cell;
 
@@ -10,20 +10,20 @@ use crate::proxy::adapter::MetricSupport;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
-    /// The bytes of linear memory that were added to the gauge, for all configurations of
-    /// this VM together.
+    /// The bytes of linear memory that this VM added to the gauge, for all its
+    /// configurations.
     static COUNTED_MEMORY: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Ids of the metrics in this VM. All labels come from fixed lists, so all metrics are
-/// defined with the configuration, and the filter does not start if the proxy refuses one.
-/// If a tick found that out, it could trap again and again.
+/// Ids of the metrics in this VM. All labels come from fixed lists. So all metrics are
+/// defined with the configuration, and the filter does not start if the proxy refuses
+/// one. If this failed in a tick instead, it could trap again and again.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     support: MetricSupport,
     ids: Vec<(String, u32)>,
     /// What requests have counted since the last tick. A tick adds it to the proxy's
-    /// counters, which costs less than to do so in each request.
+    /// counters, which costs less than a call for each request.
     unflushed: Vec<(RequestCounter, i64)>,
 }
 
@@ -59,10 +59,9 @@ impl RequestCounter {
 }
 
 impl Metrics {
-    /// Defines all that this proxy counts.
+    /// Defines all metrics that this proxy counts.
     ///
-    /// # Errors
-    /// Which metric the proxy refused, in words.
+    /// # Errors The metric that the proxy refused.
     #[cold]
     pub(crate) fn define(support: MetricSupport) -> Result<Self, String> {
         let mut ids = Vec::new();
@@ -104,15 +103,15 @@ impl Metrics {
         if self.support == MetricSupport::None {
             return;
         }
-        // There are few, and always the same ones: a list is faster than a map.
+        // There are few, and always the same ones, so a list is faster than a map.
         match self.unflushed.iter_mut().find(|(known, _)| *known == which) {
             Some((_, unflushed)) => *unflushed = unflushed.saturating_add(1),
             None => self.unflushed.push((which, 1)),
         }
     }
 
-    /// Adds what requests have counted to the proxy's counters. A VM that traps, and a
-    /// configuration that is replaced, lose the counts of one tick.
+    /// Adds what requests have counted to the proxy's counters. If a VM traps or a
+    /// configuration is replaced, the counts since the last tick are lost.
     pub(crate) fn flush(&mut self) {
         while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
@@ -129,15 +128,15 @@ impl Metrics {
         self.count(HEADERS_NOT_SENT);
     }
 
-    /// Changes the number of requests that wait, in all VMs together.
+    /// Changes the number of waiting requests, in all VMs together.
     pub(crate) fn paused(&mut self, change: i64) {
         if let Some(id) = self.id(PAUSED) {
             let _ = hostcalls::increment_metric(id, change);
         }
     }
 
-    /// Time since the key set was asked for; since the filter's start if there was none yet.
-    /// The gauge has seconds.
+    /// Time since the key set was requested, or since the filter's start if there was
+    /// none yet. The gauge is in seconds.
     pub(crate) fn jwks_age(&mut self, age_ms: u64) {
         self.gauge(JWKS_AGE, age_ms / 1_000);
     }
@@ -152,8 +151,8 @@ impl Metrics {
         self.count(&[FEED_POLLS, result].concat());
     }
 
-    /// Time since the companion last confirmed its state; since the filter's start if it has
-    /// not yet. The gauge has seconds.
+    /// Time since the companion last confirmed its state, or since the filter's start if
+    /// it has not yet. The gauge is in seconds.
     pub(crate) fn revocation_age(&mut self, age_ms: u64) {
         self.gauge(REVOCATION_AGE, age_ms / 1_000);
     }
@@ -164,7 +163,7 @@ impl Metrics {
         self.gauge(REVOCATION_ANCHORS, anchors);
     }
 
-    /// Linear memory of all VMs together. A VM that has trapped goes on being counted.
+    /// Linear memory of all VMs together. It still includes VMs that have trapped.
     pub(crate) fn memory(&mut self) {
         if self.support != MetricSupport::All {
             return;
@@ -209,7 +208,7 @@ const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
 const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
-/// Every metric of a proxy. The two gauges that are counted up and down are the last ones.
+/// All metrics of a proxy. The two gauges that are incremented and decremented come last.
 fn names(support: MetricSupport) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if support == MetricSupport::None {

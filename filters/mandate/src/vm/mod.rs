@@ -1,9 +1,9 @@
-//! One configuration's state in one VM: the key set, the revocation state, requests that
-//! wait, metrics, shared data and callouts.
+//! One configuration's state in one VM: the key set, the revocation state, waiting
+//! requests, metrics, shared data and callouts.
 //!
-//! What may live here: what outlives a callback. `plugin` owns the parts and puts them in
-//! order, and no part knows it. Nothing here reads or changes the request of the current
-//! callback; `request` does that. This room knows `proxy` and `abi`.
+//! This room has what outlives a callback. `plugin` owns the parts and coordinates them,
+//! and no part uses `plugin`. Nothing here reads or changes the request of the current
+//! callback; `request` does that. It uses `proxy` and `abi`.
 
 pub(crate) mod authorizer;
 pub(crate) mod callouts;

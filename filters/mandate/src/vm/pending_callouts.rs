@@ -1,5 +1,5 @@
-//! Which request waits for which callout. The proxy names the request or its root context
-//! when a response comes, so the list is one for all configurations in this VM.
+//! Which request waits for which callout. When a response comes, the proxy names the
+//! request or its root context. So there is one list for all configurations in this VM.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::vm::request_info::StreamPhase;
 
 thread_local! {
-    /// Requests of this VM make callouts.
+    /// Whether requests of this VM make callouts.
     static REQUEST_CALLOUTS: Cell<bool> = const { Cell::new(false) };
     static PENDING: RefCell<Vec<PendingCallout>> = RefCell::default();
 }
@@ -17,7 +17,7 @@ pub(crate) struct PendingCallout {
     pub(crate) stream: u32,
     /// The root context of its configuration.
     pub(crate) root: u32,
-    /// The callout's token, once the proxy has taken it.
+    /// The callout's token, after the proxy has accepted it.
     token: Option<u32>,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
 }
@@ -32,8 +32,8 @@ pub(crate) fn are_request_callouts_enabled() -> bool {
     REQUEST_CALLOUTS.get()
 }
 
-/// Expects the response of a callout that a request is about to make. False when nobody
-/// could match it to the request: then the callout must not be made.
+/// Prepares for the response of a callout that a request is about to make. False if the
+/// response could not be matched to the request: then the callout must not be made.
 pub(crate) fn reserve(stream: u32, root: u32, phase: &Rc<Cell<StreamPhase>>) -> bool {
     let phase = Rc::clone(phase);
     PENDING.with(|all| {
@@ -50,7 +50,7 @@ pub(crate) fn reserve(stream: u32, root: u32, phase: &Rc<Cell<StreamPhase>>) -> 
     })
 }
 
-/// Notes the token of a callout that the proxy has taken.
+/// Stores the token of a callout that the proxy has accepted.
 pub(crate) fn set_token(stream: u32, token: u32) {
     PENDING.with(|all| {
         if let Ok(mut all) = all.try_borrow_mut()
@@ -61,14 +61,15 @@ pub(crate) fn set_token(stream: u32, token: u32) {
     });
 }
 
-/// Expects no response any more: the callout was not made, or the request has ended.
+/// The response is not expected any more: the callout was not made, or the request has
+/// ended.
 pub(crate) fn cancel(stream: u32) {
     let _ = take(|pending| pending.stream == stream);
 }
 
-/// Takes out the request that a response is for. APISIX was seen to pass the request's
-/// context; its module's source says that it passes the root's. Both are accepted, and in
-/// the second case the token names the request.
+/// Removes and returns the request that a response is for. APISIX was seen to pass the
+/// request's context, but its module's source says that it passes the root's. Both are
+/// accepted; in the second case the token identifies the request.
 pub(crate) fn take_for(context: u32, token: u32) -> Option<PendingCallout> {
     take(|pending| {
         pending.stream == context || (pending.root == context && pending.token == Some(token))

@@ -1,5 +1,5 @@
-//! One configuration in one VM. It owns the parts and puts them in order; what each does is
-//! in its own file. It knows all of this room, and nothing in this room knows it.
+//! One configuration in one VM. It owns the parts of this room and coordinates them; each
+//! part has its own file. It uses all of this room, and nothing in this room uses it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -27,13 +27,13 @@ const REPORT_INTERVAL_MS: u64 = 1_000;
 /// One configuration in one VM.
 pub(crate) struct Plugin {
     pub(crate) proxy: Proxy,
-    /// It was found that the proxy is the configured one.
+    /// The proxy was found to be the configured one.
     proxy_verified: bool,
     pub(crate) forwarding: Forwarding,
     pub(crate) max_token_bytes: usize,
     /// Whether decisions are written to the filter state.
     pub(crate) filter_state: bool,
-    /// It was logged that a variable cannot be set.
+    /// The log already says that a variable cannot be set.
     pub(crate) variable_missing: Cell<bool>,
     pub(crate) authorizer: Authorizer,
     waiting: WaitingRequests,
@@ -62,10 +62,9 @@ impl Plugin {
         })
     }
 
-    /// Refuses requests when this is not the proxy that the configuration names.
+    /// Refuses requests if this is not the configured proxy.
     ///
-    /// # Errors
-    /// The reply, also while the proxy does not say.
+    /// # Errors The reply, also if the proxy cannot be identified yet.
     pub(crate) fn verify_proxy(&mut self) -> Result<(), Refusal> {
         if !self.proxy_verified {
             self.proxy.verify_kind()?;
@@ -107,7 +106,7 @@ impl Plugin {
         }
     }
 
-    /// Fetches and polls what is due, and takes out the requests that can be decided now.
+    /// Fetches and polls what is due, and returns the requests that can be decided now.
     pub(crate) fn on_tick(&mut self, now_ms: u64) -> Vec<ResolvedRequest> {
         self.authorizer.load_shared_key_set();
         self.authorizer.key_set.report_turn(now_ms);
@@ -119,7 +118,7 @@ impl Plugin {
         resolved
     }
 
-    /// A callout of a tick has ended. Takes out the requests that can be decided now.
+    /// A callout of a tick has ended. Returns the requests that can be decided now.
     pub(crate) fn on_callout_response(
         &mut self,
         response: HttpCallResponse,
@@ -137,13 +136,13 @@ impl Plugin {
             let answer = self.proxy.read_callout(response, MAX_PAGE_BYTES);
             feed.on_poll_response(answer, &mut self.authorizer.metrics, now_ms);
         } else {
-            // The response of a callout that nobody waits for any more.
+            // Nobody waits for this response any more.
             return Vec::new();
         }
         self.waiting.resolve(&mut self.authorizer, now_ms)
     }
 
-    /// A request's own callout has ended. `None` when no such request waits.
+    /// A request's own callout has ended. `None` if no such request waits.
     pub(crate) fn on_request_callout_response(
         &mut self,
         stream: u32,
@@ -155,14 +154,15 @@ impl Plugin {
             .on_response(&mut self.authorizer, stream, response)
     }
 
-    /// Flushes what was counted, and reports ages and sizes once a second.
+    /// Flushes the counters, and reports ages and sizes once a second.
     fn report(&mut self, now_ms: u64) {
         self.authorizer.metrics.flush();
         if now_ms.saturating_sub(self.reported_ms) < REPORT_INTERVAL_MS {
             return;
         }
         self.reported_ms = now_ms;
-        // What has no age yet is as old as this: a limit on an age holds for it too.
+        // If there is no age yet, report the time since the start, so that an alert on
+        // the age works from the beginning.
         let started_ms = *self.started_ms.get_or_insert(now_ms);
         let since_start_ms = now_ms.saturating_sub(started_ms);
         self.authorizer.report(since_start_ms, now_ms);

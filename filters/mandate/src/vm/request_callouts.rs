@@ -1,6 +1,7 @@
-//! Requests that make callouts themselves, where nothing ticks and no request can wait for
-//! another's callout (APISIX). A request calls the STS when the key set is missing, then, in
-//! the callback of that, the companion. It is decided when its last callout has ended.
+//! Requests that make callouts themselves (APISIX): there are no ticks, and no request
+//! can wait for another's callout. If the key set is missing, a request calls the STS and
+//! then, in the callback of that, the companion. It is decided when its last callout has
+//! ended.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,22 +19,22 @@ use crate::vm::key_set::PendingFetch;
 use crate::vm::pending_callouts;
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 
-/// Most callouts of one request: for the key set, once more for a key that it does not
-/// have, and to the companion.
+/// Most callouts of one request: one for the key set, one more for a key that is not in
+/// it, and one to the companion.
 const MAX_CALLS: u8 = 3;
-/// Longest wait for a newer key set when the request does not need it.
+/// Longest wait for a newer key set if the request does not need it.
 const REFRESH_ONLY_TIMEOUT: Duration = Duration::from_millis(250);
-/// If that was too short, a request with a mandate that is new to this worker waits as long
-/// as the STS may take. One request in this time does.
+/// If that was too short, a request with a mandate that is new to this worker waits as
+/// long as the STS may take. One request does so in this time.
 const FULL_WAIT_EVERY_MS: u64 = 10_000;
-/// Most requests of one worker that fetch the key set at the same time while it is missing,
-/// or while their key is not in it. Not every request may ask the STS then.
+/// Most requests of one worker that fetch the key set at the same time because it, or
+/// their key, is missing. Otherwise every request would ask the STS.
 const MAX_COLD_FETCHES: usize = 16;
-/// Most requests that ask about one mandate at the same time. Many requests with one unknown
-/// mandate must not use up `limits.max_paused`.
+/// Most requests that ask about one mandate at the same time. Otherwise many requests
+/// with one unknown mandate could use up `limits.max_paused`.
 const MAX_CHECKS_PER_MANDATE: usize = 16;
-/// Time after which no response is expected any more. It is much longer than the proxy's own
-/// timeout.
+/// After this time no response is expected any more. It is much longer than the proxy's
+/// own timeout.
 const CALLOUT_LOST_AFTER_MS: u64 = 120_000;
 
 /// A callout that a request has made.
@@ -42,10 +43,10 @@ enum Callout {
     Check(Rc<Mandate>),
 }
 
-/// What becomes of a request whose callout has ended.
+/// What happens to a request after its callout has ended.
 pub(crate) enum CalloutEnd {
     Decided(ResolvedRequest),
-    /// It waits for another callout that it has made.
+    /// It waits for the next callout, which it has made.
     AnotherCallout,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct PendingRequest {
     mark: FetchMark,
     call: Callout,
     began_ms: u64,
-    /// Callouts that it has made, this one included.
+    /// The number of callouts that it has made, including this one.
     calls: u8,
     /// It has asked the companion, and that callout has ended.
     checked: bool,
@@ -70,7 +71,7 @@ pub(crate) struct RequestCallouts {
     /// The root context of the configuration.
     root: u32,
     max: usize,
-    /// When a request last waited for a newer key set as long as the STS may take.
+    /// When a request last waited for a newer key set for as long as the STS may take.
     full_wait_ms: u64,
 }
 
@@ -84,7 +85,7 @@ impl RequestCallouts {
         }
     }
 
-    /// Decides on a request at once, or after the callouts that it makes.
+    /// Decides on a request, at once or after the callouts that it makes.
     #[cold]
     pub(crate) fn authorize(
         &mut self,
@@ -115,7 +116,8 @@ impl RequestCallouts {
             self.requests.retain(|pending| {
                 let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
                 if !waits {
-                    // If a response comes after all, it matches no request and is answered with 503.
+                    // If a response still comes, it matches no request and is answered
+                    // with 503.
                     pending_callouts::cancel(pending.stream);
                 }
                 waits
@@ -144,7 +146,7 @@ impl RequestCallouts {
         Authorization::Paused
     }
 
-    /// Makes the callout that a verdict asks for. Its response is expected before it is
+    /// Makes the callout that a verdict asks for. Its response is registered before it is
     /// made.
     fn reserve_and_start(
         &mut self,
@@ -164,8 +166,8 @@ impl RequestCallouts {
         made
     }
 
-    /// Makes the callout that a verdict asks for, or that is due anyway. None when none is
-    /// needed, or the proxy did not take it.
+    /// Makes the callout that a verdict asks for, or that is due anyway. None if no
+    /// callout is needed, or if the proxy did not accept it.
     fn start_callout(
         &mut self,
         authorizer: &mut Authorizer,
@@ -180,8 +182,8 @@ impl RequestCallouts {
                 fetch_key_set(authorizer, fetch, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
-                // A key set past its time to live is fetched first. If every mandate is new,
-                // it would never be fetched otherwise.
+                // A key set past its time to live is fetched first. If every mandate were
+                // new, it would otherwise never be fetched.
                 if let Some(call) = self.refresh_only(authorizer, now_ms) {
                     return Some(call);
                 }
@@ -204,11 +206,11 @@ impl RequestCallouts {
         }
     }
 
-    /// Fetches a key set that is past its time to live, from a request that does not need a
-    /// newer one. If all mandates are known, nobody else would fetch it. The wait is short,
-    /// and then the request is decided by what is there. If the STS is slower than that,
-    /// only a request with a new mandate waits longer now and then; one with a known
-    /// mandate never does.
+    /// Fetches a key set that is past its time to live, from a request that does not need
+    /// a newer one. If all mandates are known, no other request would fetch it. The wait
+    /// is short, and then the request is decided with what is there. If the STS is slower
+    /// than that, a request with a new mandate sometimes waits longer. A request with a
+    /// known mandate never does.
     fn refresh_only(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Option<(Callout, u32)> {
         if !authorizer.key_set.is_past_ttl(now_ms) {
             return None;
@@ -227,8 +229,8 @@ impl RequestCallouts {
         fetch_key_set(authorizer, pending_fetch, at_most, now_ms)
     }
 
-    /// A fetch beside one that another request has begun, because no request can wait for
-    /// another's.
+    /// A fetch beside the one that another request has begun, because no request can wait
+    /// for another's.
     fn fetch_without_lease(&self, authorizer: &Authorizer, now_ms: u64) -> Option<PendingFetch> {
         let fetches = self.requests.iter();
         let fetches = fetches.filter(|pending| matches!(pending.call, Callout::KeySet(_)));
@@ -236,8 +238,8 @@ impl RequestCallouts {
         may.then(|| PendingFetch::without_lease(now_ms))
     }
 
-    /// A request's callout has ended. The request is decided now, or makes the next callout.
-    /// `None` when no such request waits.
+    /// A request's callout has ended. The request is decided now, or makes the next
+    /// callout. `None` if no such request waits.
     pub(crate) fn on_response(
         &mut self,
         authorizer: &mut Authorizer,
@@ -281,12 +283,14 @@ impl RequestCallouts {
             verdict,
             Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_)
         );
-        // A request that lacks nothing makes no callout for others here. It has waited once.
+        // If the request lacks nothing, it does not make a callout for others here. It
+        // has waited once.
         if !lacks || pending.calls >= MAX_CALLS {
             return Some(pending.decided(refuse_if_missing(verdict)));
         }
         match self.reserve_and_start(authorizer, stream, &pending.phase, &verdict, now_ms) {
-            // No reply may be sent now: the proxy loses one that is sent after a callout.
+            // No reply may be sent now: the proxy loses a reply that is sent after a
+            // callout.
             Some((call, token)) => {
                 pending_callouts::set_token(stream, token);
                 pending.call = call;
@@ -310,7 +314,7 @@ impl RequestCallouts {
         }
     }
 
-    /// Takes out a request that waits for its own callout.
+    /// Removes and returns a request that waits for its own callout.
     fn remove(&mut self, stream: u32) -> Option<PendingRequest> {
         let index = self
             .requests
@@ -344,7 +348,7 @@ fn fetch_key_set(
     Some((Callout::KeySet(fetch), token))
 }
 
-/// The verdict on a request that makes no callout, or no other one.
+/// The verdict on a request that makes no further callout.
 fn refuse_if_missing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::NeedsKeySet(_) => unavailable("The zone's key set is not there yet"),

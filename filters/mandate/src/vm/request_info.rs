@@ -1,4 +1,4 @@
-//! What is kept of a request when its header callback has returned.
+//! What is kept of a request after its header callback.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::routing::resources::ResourceId;
 use caracal_mandate::token::fingerprint::Fingerprint;
 
-/// What a reply and a log line need to know of a request.
+/// What replies and log lines need to know about a request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestInfo {
     pub(crate) format: ReplyFormat,
-    /// Of the bearer token, verified or not; for logs.
+    /// Fingerprint of the bearer token, verified or not, for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// The resource that it is for, once that is known.
+    /// The resource that the request is for, once it is known.
     pub(crate) resource: Option<ResourceId>,
 }
 
 impl RequestInfo {
-    /// A request of which nothing is known.
+    /// A request about which nothing is known.
     pub(crate) const UNKNOWN: RequestInfo = RequestInfo {
         format: ReplyFormat::Http,
         fingerprint: None,
@@ -27,8 +27,9 @@ impl RequestInfo {
     };
 }
 
-/// How far a request has come. The HTTP context shares it with whoever decides later: a
-/// request that was refused or still waits must not go on because a body arrives.
+/// The progress of a request. The HTTP context shares it with the code that decides
+/// later: a request that was refused or still waits must not go on because a body
+/// arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamPhase {
     New,
@@ -43,7 +44,7 @@ pub(crate) enum Authorization {
     Paused,
 }
 
-/// A request that waited and is decided.
+/// A request that waited and is decided now.
 pub(crate) struct ResolvedRequest {
     pub(crate) stream: u32,
     pub(crate) request: RequestInfo,

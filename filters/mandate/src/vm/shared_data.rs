@@ -1,5 +1,5 @@
-//! Values that are shared: by all VMs in the proxy's shared data, or, where that is missing
-//! or not safe, by the configurations of one worker in its memory. Both have the same
+//! Shared values. All VMs share them in the proxy's shared data. If that is missing or
+//! unsafe, the configurations of one worker share them in its memory. Both have the same
 //! compare-and-set rules, so one holder of a lease fetches for all. A map in memory is
 //! dropped with its last user.
 
@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use crate::abi::hostcalls::{self, SharedValue, Status};
 use crate::proxy::adapter::SharedDataScope;
 
-/// A version that no key ever has. A write against it inserts a missing key and fails on an
-/// existing one. Against 0 it would overwrite that.
+/// A version that no key ever has. A write with it inserts a missing key, and fails if
+/// the key exists. A write with 0 would overwrite the key.
 pub(crate) const CAS_UNWRITTEN: u32 = u32::MAX;
 
-/// Keys, in order, with their values.
+/// Keys with their values, sorted.
 type WorkerMap = RefCell<Vec<(String, SharedValue)>>;
 
 thread_local! {
@@ -40,8 +40,8 @@ impl SharedData {
         }
     }
 
-    /// The map of this name in this worker. Everybody finds it who uses the same name, and a
-    /// name says everything that its values were fetched for.
+    /// The map of this name in this worker. Everybody who uses the same name finds it,
+    /// and a name contains everything that its values depend on.
     #[cold]
     fn worker_local(name: &str) -> Self {
         let found = WORKER_MAPS.with(|maps| {
@@ -55,11 +55,12 @@ impl SharedData {
             maps.push((name.to_owned(), Rc::downgrade(&map)));
             Some(map)
         });
-        // If nobody else finds this one, the values are only fetched more often.
+        // If no other configuration finds this one, values are fetched more often, and
+        // nothing else happens.
         SharedData::Worker(found.unwrap_or_default())
     }
 
-    /// `None` when the key was never written.
+    /// `None` if the key was never written.
     pub(crate) fn get(&self, key: &str) -> Result<Option<SharedValue>, Status> {
         match self {
             SharedData::Proxy => hostcalls::get_shared_data(key),
@@ -67,7 +68,7 @@ impl SharedData {
         }
     }
 
-    /// Writes if the key's version is still `cas`; `false` when it is another.
+    /// Writes if the key's version is still `cas`. Returns `false` if it has changed.
     pub(crate) fn set(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, Status> {
         match self {
             SharedData::Proxy => hostcalls::set_shared_data(key, value, cas),
@@ -104,11 +105,11 @@ fn write(map: &WorkerMap, key: &str, value: &[u8], cas: u32) -> Result<bool, Sta
     Ok(true)
 }
 
-/// Stands for a list of texts. No two lists have the same digest.
+/// Stands for a list of texts. Different lists have different digests.
 pub(crate) fn digest(texts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for text in texts {
-        // The length first, so that no two lists of texts run together.
+        // The length comes first, so that no two lists give the same bytes.
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     }

@@ -1,5 +1,5 @@
-//! Who verifies signatures: the proxy where it can, which takes a tenth of the time in
-//! Envoy, else the core's own code. Every check is recorded for the metrics.
+//! Chooses who verifies signatures: the proxy if it can, which takes a tenth of the time
+//! in Envoy, and otherwise the core's own code. Every check is recorded for the metrics.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ pub(crate) enum VerifiedBy {
     Wasm,
 }
 
-/// What verifies the signatures of one VM.
+/// The verifier of one VM.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignatureBackend {
     proxy: Proxy,
@@ -22,8 +22,8 @@ pub(crate) struct SignatureBackend {
 }
 
 impl SignatureBackend {
-    /// The proxy, if it can and tells a good signature from a bad one. Proxies that cannot
-    /// are not asked: the call would trap.
+    /// The proxy, if it can verify and tells a good signature from a bad one. A proxy
+    /// that cannot verify is not asked, because the call would trap.
     pub(crate) fn probe(proxy: Proxy) -> Self {
         let is_right = |known: KnownAnswer| known.holds_for(&ProxyCrypto(proxy));
         let can = proxy.capabilities().verifies_signatures;
@@ -33,7 +33,7 @@ impl SignatureBackend {
         }
     }
 
-    /// One decision's checks.
+    /// Records the checks of one decision.
     pub(crate) fn recorder(self) -> RecordingVerifier {
         RecordingVerifier {
             backend: self,
@@ -42,7 +42,7 @@ impl SignatureBackend {
     }
 }
 
-/// The proxy alone. What it cannot verify is not valid.
+/// Only the proxy. If it cannot verify a signature, the signature is not valid.
 struct ProxyCrypto(Proxy);
 
 impl SignatureVerifier for ProxyCrypto {

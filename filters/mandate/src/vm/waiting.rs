@@ -1,5 +1,5 @@
-//! Requests that wait for keys or revocations which somebody else fetches. Each has a
-//! deadline, and their number has a bound. Ticks and responses resolve them.
+//! Requests that wait for keys or revocations that another VM, or a tick, fetches. Each
+//! has a deadline, and their number is bounded. Ticks and responses resolve them.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -24,15 +24,15 @@ struct WaitingRequest {
     mark: FetchMark,
     reason: WaitReason,
     deadline_ms: u64,
-    /// Fetches that had ended when it was last decided, and the key set of that decision:
-    /// as long as both are the same, deciding again changes nothing.
+    /// How many fetches had ended when it was last decided, and the key set of that
+    /// decision. As long as both are the same, deciding again changes nothing.
     decided_at: u64,
     key_set: Option<(u64, u64)>,
 }
 
 /// The requests of one configuration that wait.
 pub(crate) struct WaitingRequests {
-    /// By stream.
+    /// The requests, by stream.
     requests: BTreeMap<u32, WaitingRequest>,
     max: usize,
     timeout_ms: u64,
@@ -85,8 +85,8 @@ impl WaitingRequests {
         Authorization::Paused
     }
 
-    /// Takes out the requests that can be decided now, as far as the time for one
-    /// callback goes.
+    /// Removes and returns the requests that can be decided now, as many as one callback
+    /// has time for.
     pub(crate) fn resolve(
         &mut self,
         authorizer: &mut Authorizer,
@@ -161,7 +161,7 @@ impl WaitingRequests {
         self.requests.values().any(waits)
     }
 
-    /// Forgets a request whose stream has ended. True when it waited.
+    /// Removes a request whose stream has ended. True if it was waiting.
     pub(crate) fn remove(&mut self, stream: u32) -> bool {
         self.requests.remove(&stream).is_some()
     }

@@ -1,5 +1,5 @@
-//! Compaction of the shared log: whoever holds the lease writes a new image of it, without
-//! the entries that have expired, and then puts that in force. Meanwhile nothing is polled
+//! Compaction of the shared log. The holder of the lease writes a new image of the log
+//! without the expired entries, and then puts it in force. Meanwhile nothing is polled
 //! and nothing is swept.
 
 use caracal_mandate::revocation::anchors::Position;
@@ -9,10 +9,10 @@ use crate::abi::hostcalls::Status;
 use crate::vm::revocation::shared_log::{SLICE_CHUNKS, SharedLog, whole_seconds};
 use crate::vm::time_slice::slice_exhausted;
 
-/// Expired entries that a log may hold beyond a quarter of its live ones.
+/// Number of expired entries that a log may hold beyond a quarter of its live ones.
 const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
 
-/// The new image, as far as it is written.
+/// The part of the new image that is already written.
 pub(crate) struct Compaction {
     lease: u64,
     image: u64,
@@ -23,8 +23,8 @@ pub(crate) struct Compaction {
 /// Whether there is more to write.
 enum Progress {
     More,
-    /// The new image is in force, or another VM has the lease, or it cannot be written: the
-    /// log that is there stays as good as it is.
+    /// The new image is in force, or another VM has the lease, or it cannot be written.
+    /// In the last two cases the current log stays in force.
     Ended,
 }
 
@@ -45,8 +45,8 @@ impl Compaction {
         log.head.len > live.saturating_add(spare)
     }
 
-    /// Writes as much as one callback has time for. It returns itself when there is more to
-    /// write and the lease still holds.
+    /// Writes as much as one callback has time for. Returns itself if there is more to
+    /// write and the lease is still held.
     pub(crate) fn go_on(mut self, log: &mut SharedLog, now_ms: u64) -> Option<Self> {
         for _ in 0..SLICE_CHUNKS {
             if slice_exhausted(now_ms) {
@@ -57,7 +57,7 @@ impl Compaction {
                 Ok(Progress::Ended) | Err(Status(_)) => return None,
             }
         }
-        // The next tick goes on, under a lease that lasts until then.
+        // The next tick continues, under a lease that lasts until then.
         let renewed = log.head.renewed(now_ms, log.timing);
         let goes_on = log.head.holds(self.lease) && matches!(log.write_head(renewed), Ok(true));
         goes_on.then_some(self)

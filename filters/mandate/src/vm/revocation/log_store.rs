@@ -1,5 +1,5 @@
 //! The revocation log in shared data: a head and numbered chunks. Their names are a fixed
-//! set that is used over and over. Envoy never frees a name, so anchors do not have names.
+//! set that is reused. Envoy never frees a name, so anchors cannot be names.
 
 use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::revocation::log::ChunkName;
@@ -35,11 +35,12 @@ impl RevocationLogStore {
             feed.token.as_ref().map_or("", |token| token.expose()),
         ];
         texts.extend(numbers.iter().map(String::as_str));
-        // One that forgets anchors early, because it bounds the life of mandates, must not
-        // write the log of one that does not.
+        // A configuration that forgets anchors early, because it bounds the life of
+        // mandates, must not write the log of one that does not.
         let kept = max_anchor_life_s(configuration).map(|keep_s| format!("kept {keep_s}"));
         texts.extend(kept.as_deref());
-        // One that asks without TLS must not decide for one that asks with it.
+        // A configuration that asks without TLS must not decide for one that asks with
+        // TLS.
         if let Some(tls) = feed.tls {
             texts.push(if tls { "tls" } else { "plain" });
         }
@@ -52,12 +53,12 @@ impl RevocationLogStore {
         }
     }
 
-    /// The head's bytes and its version. There are no bytes when it was never written.
+    /// The head's bytes and its version. The bytes are empty if it was never written.
     pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.head)
     }
 
-    /// `false` when another VM wrote meanwhile.
+    /// Returns `false` if another VM wrote meanwhile.
     pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Status> {
         self.data.set(&self.head, bytes, cas)
     }
@@ -66,12 +67,12 @@ impl RevocationLogStore {
         self.data.get(&self.key(name))
     }
 
-    /// The bytes and the version that a chunk will be written over.
+    /// The bytes of a chunk, and the version that a write must replace.
     pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Status> {
         self.read(&self.key(name))
     }
 
-    /// `false` when another VM wrote meanwhile.
+    /// Returns `false` if another VM wrote meanwhile.
     pub(crate) fn write_chunk(
         &self,
         name: ChunkName,
@@ -93,8 +94,8 @@ impl RevocationLogStore {
     }
 }
 
-/// The longest that an anchor is kept, where the life of mandates is bounded. No mandate
-/// outlives this. Two clocks may be wrong: the issuer's and the one here.
+/// The longest time for which an anchor is kept if the life of mandates is bounded. No
+/// mandate outlives it. Two clocks may be wrong: the issuer's and this one.
 pub(crate) fn max_anchor_life_s(configuration: &Configuration) -> Option<u32> {
     let skew_s = configuration.clock_skew_s.saturating_mul(2);
     let longest = configuration.limits.max_lifetime_s?;

@@ -1,4 +1,4 @@
-//! The revocation log as one decision sees it.
+//! The revocation log for one decision.
 
 use std::cell::RefCell;
 
@@ -7,8 +7,8 @@ use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use crate::vm::revocation::poller::RevocationFeed;
 use crate::vm::revocation::shared_log::whole_seconds;
 
-/// The log is read when the check for revocation asks for it. A request that is refused
-/// before that costs nothing here, and never depends on the log.
+/// The log is read when the check for revocation asks for it. So a request that is
+/// refused before that costs nothing here and does not depend on the log.
 pub(crate) struct LogView<'a> {
     pub(crate) feed: &'a RefCell<RevocationFeed>,
     pub(crate) now_ms: u64,

@@ -1,8 +1,8 @@
-//! Writes what the companion sent into the shared log, for all VMs. Only the holder of the
-//! lease does, in this order: read the chunk, read the head and check the lease, write the
-//! chunk, write the head. Each write is against the version that was read, and entries count
-//! only when the head says so. So a holder that loses the lease at any point changes nothing
-//! that counts.
+//! Writes what the companion sent into the shared log, for all VMs. Only the holder of
+//! the lease does this, in this order: read the chunk, read the head and check the lease,
+//! write the chunk, write the head. Each write fails if the value has changed since it
+//! was read, and entries are in force only when the head says so. So a holder that loses
+//! the lease at any point changes nothing that is in force.
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::revocation::AnchorId;
@@ -15,11 +15,11 @@ use crate::vm::revocation::log_store::max_anchor_life_s;
 use crate::vm::revocation::shared_log::{ATTEMPTS, HeadUpdate, SharedLog, whole_seconds};
 
 /// An anchor is kept this much longer than the companion says, in seconds. The companion
-/// says how long an anchor still lives, so two pages give slightly different ends for one
-/// anchor. The small difference must not make a new entry.
+/// gives the remaining lifetime, so two pages give slightly different ends for one
+/// anchor. This small difference must not make a new entry.
 const SLACK_S: u32 = 5;
 
-/// What became of a page.
+/// The result of writing a page.
 pub(crate) enum PublishOutcome {
     Done,
     /// The lease is lost, and another VM polls.
@@ -28,26 +28,26 @@ pub(crate) enum PublishOutcome {
     Failed,
 }
 
-/// A chunk that is to be written, and the version that it replaces.
+/// A chunk to be written, and the version that it replaces.
 struct PendingChunk {
     name: ChunkName,
     chunk: Chunk,
     cas: u32,
 }
 
-/// What became of entries that were to be appended.
+/// The result of appending entries.
 enum AppendOutcome {
     Committed,
     Retry,
     LeaseLost,
 }
 
-/// What the holder of the lease appends by.
+/// What the holder of the lease needs to append.
 pub(crate) struct LogWriter {
     pub(crate) max_anchors: usize,
-    /// The longest that an anchor is kept after it came, in seconds.
+    /// The longest time for which an anchor is kept after it came, in seconds.
     max_life_s: u32,
-    /// It was logged that the anchors come near their limit.
+    /// The log already says that the anchors come near their limit.
     capacity_warned: bool,
 }
 
@@ -60,7 +60,7 @@ impl LogWriter {
         }
     }
 
-    /// Appends what is new in a page, and changes the head with `finish`.
+    /// Appends the new entries of a page, and changes the head with `finish`.
     pub(crate) fn publish(
         &mut self,
         log: &mut SharedLog,
@@ -72,7 +72,7 @@ impl LogWriter {
         for _ in 0..ATTEMPTS {
             match log.catch_up(now_ms) {
                 Ok(true) => {}
-                // This VM has not read enough of the log to know what is new.
+                // This VM has not read enough of the log to know which entries are new.
                 Ok(false) | Err(_) => return PublishOutcome::Failed,
             }
             let entries = self.new_entries(log, page, now_ms);
@@ -99,7 +99,7 @@ impl LogWriter {
         PublishOutcome::Failed
     }
 
-    /// Warns once, in time to act, that there will soon be too many.
+    /// Warns once, in time to act, that there will soon be too many anchors.
     fn warn_near_capacity(&mut self, anchors: usize) {
         let full = self.max_anchors;
         if !self.capacity_warned && anchors > full.saturating_sub(full / 5) {
@@ -113,7 +113,7 @@ impl LogWriter {
         }
     }
 
-    /// The entries of a page that the log does not have, with their ends.
+    /// The entries of a page that are not in the log, with their expiries.
     fn new_entries(&self, log: &SharedLog, page: &Page, now_ms: u64) -> Vec<(AnchorId, u32)> {
         let now_s = whole_seconds(now_ms);
         let known = log.replica.anchors();
@@ -126,7 +126,7 @@ impl LogWriter {
     }
 }
 
-/// Writes entries behind the others, and then the head.
+/// Writes entries after the existing ones, and then the head.
 fn append(
     log: &mut SharedLog,
     lease: u64,
@@ -145,7 +145,7 @@ fn append(
         return Ok(AppendOutcome::Retry);
     }
     let Some(chunks) = chunks else {
-        // Every VM has read this chunk before it was damaged, so no other would notice.
+        // Every VM read this chunk before it was damaged, so no other VM would notice.
         log.mark_damaged();
         return Ok(AppendOutcome::LeaseLost);
     };
@@ -167,7 +167,7 @@ fn append(
     })
 }
 
-/// The chunks with the new entries in them; `None` when the log is not what the head says.
+/// The chunks that contain the new entries; `None` if the log is not what the head says.
 fn build_chunks(
     log: &SharedLog,
     head: &LogHead,
@@ -200,8 +200,8 @@ fn build_chunks(
     Ok(Some(chunks))
 }
 
-/// Notes that more is revoked than may be held. The lease is kept, for the failure is
-/// recorded under it.
+/// Notes that more anchors are revoked than may be held. The lease is kept, because the
+/// failure is recorded under it.
 fn report_over_capacity(log: &mut SharedLog, lease: u64) -> PublishOutcome {
     match log.update_head(lease, &|head| Some(head.overflowed())) {
         HeadUpdate::Written => PublishOutcome::OverCapacity,

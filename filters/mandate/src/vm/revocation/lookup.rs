@@ -1,6 +1,6 @@
-//! Revocation where a VM has no copy of the log (APISIX): each request asks the companion
-//! about its own mandate, and the answers are kept for a while. All configurations of a
-//! worker that ask the same companion in the same way share the answers.
+//! Revocation without a copy of the log (APISIX): each request asks the companion about
+//! its own mandate, and the answers are kept for a while. All configurations of a worker
+//! that ask the same companion in the same way share the answers.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -20,7 +20,7 @@ use crate::vm::shared_data::digest;
 /// Longest wait for an answer. The companion answers from memory.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
 
-/// A lookup that some configuration holds, and the digest that names it.
+/// A lookup that some configuration uses, and the digest that names it.
 type Registered = ([u8; 32], Weak<RefCell<RevocationLookup>>);
 
 thread_local! {
@@ -35,7 +35,8 @@ pub(crate) struct RevocationLookup {
 }
 
 impl RevocationLookup {
-    /// The lookup of this worker, for all configurations that would ask and remember alike.
+    /// The lookup of this worker that is shared by all configurations with the same
+    /// settings.
     #[cold]
     pub(crate) fn in_worker(
         configuration: &Configuration,
@@ -44,7 +45,8 @@ impl RevocationLookup {
         let name = name(configuration, settings);
         let lookup = Rc::new(RefCell::new(RevocationLookup::new(configuration, settings)));
         IN_WORKER.with(|all| {
-            // If nobody else finds this one, the companion is only asked more often.
+            // If no other configuration finds this one, the companion is asked more
+            // often, and nothing else happens.
             let Ok(mut all) = all.try_borrow_mut() else {
                 return lookup;
             };
@@ -73,7 +75,7 @@ impl RevocationLookup {
         }
     }
 
-    /// Asks about a mandate's anchors, and gives the token of the response.
+    /// Asks about a mandate's anchors, and returns the token of the callout.
     pub(crate) fn query(&mut self, mandate: &Mandate, now_ms: u64) -> Result<u32, Status> {
         let question = lookup_cache::question(mandate.claims(), &self.zone_id);
         let token = self.companion.check_anchors(&question, TIMEOUT_MS)?;
@@ -86,7 +88,7 @@ impl RevocationLookup {
         self.answers.left(mandate.anchors());
     }
 
-    /// The callout of `asked_ms` has ended, with an answer or with a failure.
+    /// The callout that began at `asked_ms` has ended, with an answer or with a failure.
     pub(crate) fn on_response(
         &mut self,
         mandate: &Mandate,
@@ -120,7 +122,7 @@ impl RevocationLookup {
         self.record_failure(&why, now_ms);
     }
 
-    /// A request is refused because there is no answer. The first of many is logged.
+    /// A request is refused because there is no answer. The first such request is logged.
     #[cold]
     pub(crate) fn record_refusal(&mut self, now_ms: u64) {
         if let Some(turn) = self.answers.refuses(now_ms) {
@@ -141,7 +143,7 @@ impl RevocationLookup {
         );
     }
 
-    /// The companion was not asked, or its answer is no use.
+    /// The companion was not asked, or its answer is not usable.
     pub(crate) fn record_failure(&mut self, why: &CalloutFailure, now_ms: u64) {
         if self.answers.failed(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
@@ -153,8 +155,8 @@ impl RevocationLookup {
     }
 }
 
-/// Stands for everything that decides what the companion is asked, and how long an answer
-/// is kept. It is a digest because the token is in it.
+/// A digest of everything that decides what the companion is asked and how long an answer
+/// is kept. It is a digest because the token is part of it.
 fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
     let token = settings.token.as_ref().map(|token| token.expose());
     let tls = match settings.tls {
@@ -174,18 +176,18 @@ fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
     digest(&texts)
 }
 
-/// The companion's answers as one decision sees them.
+/// The companion's answers for one decision.
 pub(crate) struct LookupView<'a> {
     pub(crate) lookup: &'a RevocationLookup,
     /// The request has already asked the companion.
     pub(crate) already_checked: bool,
     pub(crate) now_ms: u64,
-    /// The decision found no answer that it could use.
+    /// The decision found no usable answer.
     pub(crate) was_unavailable: Cell<bool>,
 }
 
 impl RevocationView for LookupView<'_> {
-    /// Nothing is known without the anchors of a mandate.
+    /// Without the anchors of a mandate nothing is known.
     fn availability(&self) -> Availability {
         Availability::Pending
     }

@@ -1,7 +1,7 @@
-//! What is known about revoked mandates. With ticks it is a log that all VMs share: `poller`
-//! asks the companion, `log_writer` appends, `compaction` rewrites, `shared_log` reads, and
-//! `log_view` answers a decision. Without ticks it is `lookup`: requests ask the companion
-//! about their own mandates.
+//! What is known about revoked mandates. On proxies with ticks it is a log that all VMs
+//! share: `poller` asks the companion, `log_writer` appends, `compaction` rewrites,
+//! `shared_log` reads, and `log_view` answers a decision. On proxies without ticks it is
+//! `lookup`: requests ask the companion about their own mandates.
 
 pub(crate) mod compaction;
 pub(crate) mod log_store;

@@ -1,5 +1,5 @@
-//! Polls the companion for what is revoked. Every VM reads the shared log; whoever holds the
-//! lease in it polls for all, and appends what comes.
+//! Polls the companion for revocations. Every VM reads the shared log. The holder of its
+//! lease polls for all and appends what comes.
 
 use std::cell::Cell;
 
@@ -18,10 +18,10 @@ use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::revocation::log_writer::{LogWriter, PublishOutcome};
 use crate::vm::revocation::shared_log::{HeadUpdate, SharedLog, whole_seconds};
 
-/// Slots of the table in which a tick looks for expired anchors.
+/// How many slots of the table a tick searches for expired anchors.
 const SWEPT_SLOTS: usize = 4_096;
 
-/// A poll that has not been answered.
+/// A poll without an answer yet.
 struct PendingPoll {
     lease: u64,
     token: Option<u32>,
@@ -29,12 +29,12 @@ struct PendingPoll {
     snapshot: bool,
 }
 
-/// A snapshot of which some pages are in the log. The anchors in a page count at once, and
-/// only the last page makes the cursor valid.
+/// A snapshot of which some pages are already in the log. The anchors in a page are in
+/// force at once. Only the last page makes the cursor valid.
 struct SnapshotProgress {
     lease: u64,
     generation: Cursor,
-    /// The companion's head when the first page was made. What came later is read from its
+    /// The companion's head when the first page was made. Later entries are read from its
     /// feed.
     head: u64,
     confirmed_at_ms: u64,
@@ -73,7 +73,7 @@ impl RevocationFeed {
         }
     }
 
-    /// Asks the companion when that is due, and goes on with what is under way.
+    /// Polls the companion if that is due, and continues what is under way.
     pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
         let Some(path) = self.next_poll(metrics, now_ms) else {
             return;
@@ -110,8 +110,8 @@ impl RevocationFeed {
         self.poll(metrics, now_ms)
     }
 
-    /// Logs when requests begin or cease to be refused because the state is too old. The VM
-    /// that writes that into the shared head logs it, so all VMs log it once.
+    /// Logs when requests begin or stop to be refused because the state is too old. Only
+    /// the VM that writes this into the shared head logs it.
     #[cold]
     fn log_turn(&mut self, now_ms: u64) {
         let Some((next, turn)) = self.log.head.turned(now_ms, self.log.timing) else {
@@ -165,8 +165,8 @@ impl RevocationFeed {
                 lease
             }
         };
-        // After a compaction that failed the companion is asked first. Otherwise compactions
-        // that fail again and again would stop the polls.
+        // After a failed compaction, poll first. Repeated failures must not stop the
+        // polls.
         let again = std::mem::take(&mut self.compaction_tried);
         if goes_on.is_none() && !again && Compaction::is_due(&self.log) {
             self.compaction_tried = true;
@@ -243,7 +243,7 @@ impl RevocationFeed {
         }
     }
 
-    /// The proxy did not take the call. It is made again soon, or has failed.
+    /// The proxy did not accept the call. It is made again soon, or has failed.
     #[cold]
     fn dispatch_failed(&mut self, metrics: &mut Metrics, now_ms: u64) {
         let updated = match &self.pending_poll {
@@ -271,7 +271,8 @@ impl RevocationFeed {
         };
         let page = Page::parse(body, after, &self.zone_id)
             .map_err(|why| CalloutFailure::new(Kind::Unreadable, why.to_string()))?;
-        // The companion made the page after it was asked, so this is the earliest time.
+        // The companion made the page after it was asked, so this is the earliest
+        // possible time.
         let confirmed_at_ms = pending_poll.began_ms.saturating_sub(page.confirmed_age_ms);
         if pending_poll.snapshot {
             return self.apply_snapshot_page(pending_poll, &page, confirmed_at_ms, now_ms);
@@ -333,8 +334,8 @@ impl RevocationFeed {
                     }
                 });
         let went_well = matches!(published, PublishOutcome::Done);
-        // If the companion is not in touch with Redis, all requests are refused in spite of
-        // the snapshot. Then this line would mislead.
+        // If the companion has lost Redis, all requests are still refused. Then this line
+        // would mislead.
         if went_well && last && self.log.head.is_fresh(now_ms, self.log.timing) {
             let held = self.log.replica.anchors().len();
             hostcalls::log(
@@ -352,7 +353,7 @@ impl RevocationFeed {
     fn poll_result(&self, published: PublishOutcome) -> Result<&'static str, CalloutFailure> {
         match published {
             PublishOutcome::Done => Ok("ok"),
-            // Another VM took over, and what that one writes counts.
+            // Another VM took over, and its result counts.
             PublishOutcome::Lost => Ok("lost"),
             PublishOutcome::OverCapacity => Err(CalloutFailure::new(
                 Kind::Capacity,
@@ -368,7 +369,7 @@ impl RevocationFeed {
         }
     }
 
-    /// Forgets how far the companion's feed was read, and gives the lease back.
+    /// Forgets the position in the companion's feed, and gives the lease back.
     fn restart_from_snapshot(&mut self, lease: u64, now_ms: u64) {
         let _ = self.log.update_head(lease, &|head| Some(head.gone(now_ms)));
     }

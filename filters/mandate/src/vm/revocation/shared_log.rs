@@ -1,5 +1,5 @@
 //! The log of revoked anchors that all VMs share, and this VM's copy of it. The head says
-//! which chunks count; each VM reads what it does not have yet.
+//! which chunks are in force. Each VM reads what it does not have yet.
 
 use caracal_mandate::revocation::Availability;
 use caracal_mandate::revocation::log_head::{LogHead, PollTiming};
@@ -9,25 +9,25 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::time_slice::slice_exhausted;
 
-/// Chunks of the log that one callback reads or writes, whatever the clock says.
+/// Most chunks that one callback reads or writes, whatever the clock says.
 pub(crate) const SLICE_CHUNKS: usize = 32;
-/// How often a record is read or written again because another VM writes it too.
+/// How often a record is read or written again if another VM writes it too.
 pub(crate) const ATTEMPTS: usize = 4;
 
-/// Seconds of the monotonic clock, in which expiries in the log are written.
+/// Seconds of the monotonic clock. Expiries in the log are in this unit.
 pub(crate) fn whole_seconds(now_ms: u64) -> u32 {
     u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
 }
 
-/// Why a piece of the log could not be read.
+/// Why a part of the log could not be read.
 enum ReadError {
     /// The host's call failed.
     Status,
-    /// The chunk is not what it must be; it should belong to this image.
+    /// The chunk is not what it should be. It should belong to this image.
     NotAsNamed(u64),
 }
 
-/// What came of a change of the record.
+/// The result of changing the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadUpdate {
     Written,
@@ -40,14 +40,14 @@ pub(crate) enum HeadUpdate {
 pub(crate) struct SharedLog {
     pub(crate) store: RevocationLogStore,
     pub(crate) timing: PollTiming,
-    /// The shared record as last read, its bytes, and the version to write against.
+    /// The shared record when it was last read, its bytes, and its version for a write.
     pub(crate) head: LogHead,
     bytes: Vec<u8>,
     cas: u32,
     pub(crate) replica: Replica,
-    /// When a decision last found everything there, on the monotonic clock.
+    /// When a decision last found that everything was there, on the monotonic clock.
     complete_ms: Option<u64>,
-    /// The log did not hold what the head says.
+    /// The log is not what the head says.
     damaged: bool,
 }
 
@@ -65,14 +65,14 @@ impl SharedLog {
         }
     }
 
-    /// Reads the shared record. Whether it is another one than before.
+    /// Reads the shared record. Returns whether it has changed.
     pub(crate) fn read_head(&mut self) -> Result<bool, Status> {
         let (bytes, cas) = self.store.head()?;
         self.cas = cas;
         if bytes == self.bytes {
             return Ok(false);
         }
-        // A damaged record counts as none: nothing is confirmed, and whoever polls next
+        // A damaged record counts as absent: nothing is confirmed, and the next poller
         // writes a new one.
         self.head = LogHead::decode(&bytes).unwrap_or_default();
         self.bytes = bytes;
@@ -80,8 +80,7 @@ impl SharedLog {
         Ok(true)
     }
 
-    /// Writes the record against the version last read; `false` when another VM
-    /// wrote meanwhile.
+    /// Writes the record. Returns `false` if it has changed since it was last read.
     #[inline(never)]
     pub(crate) fn write_head(&mut self, head: LogHead) -> Result<bool, Status> {
         let bytes = head.encode();
@@ -94,8 +93,8 @@ impl SharedLog {
         Ok(written)
     }
 
-    /// Changes the record while a lease holds. `change` gives none when there is nothing to
-    /// write.
+    /// Changes the record while a lease is held. `change` returns none if there is
+    /// nothing to write.
     #[inline(never)]
     pub(crate) fn update_head(
         &mut self,
@@ -121,8 +120,8 @@ impl SharedLog {
         HeadUpdate::Failed
     }
 
-    /// Reads the record, and then as much of the log as this VM lacks and one callback has
-    /// time for. Whether this VM has everything.
+    /// Reads the record, and then as much of the log as one callback has time for.
+    /// Returns whether this VM has everything now.
     pub(crate) fn catch_up(&mut self, now_ms: u64) -> Result<bool, &'static str> {
         const UNREADABLE: &str = "The revocation state cannot be read";
         self.read_head().map_err(|_| UNREADABLE)?;
@@ -132,8 +131,9 @@ impl SharedLog {
                 Err(ReadError::Status) => return Err(UNREADABLE),
                 Err(ReadError::NotAsNamed(image)) => image,
             };
-            // The log moved on, or it is damaged: the head tells which. The chunks of an
-            // image that was replaced may be gone; then the image in force is read instead.
+            // The log has moved on, or it is damaged; the head shows which. The chunks of
+            // an image that was replaced may be gone. Then the image in force is read
+            // instead.
             let moved = self.read_head().map_err(|_| UNREADABLE)?;
             if !moved && bad == self.head.image {
                 self.damaged = true;
@@ -160,18 +160,18 @@ impl SharedLog {
         Ok(true)
     }
 
-    /// The log does not hold what the head says. The next tick begins a new one.
+    /// The log is not what the head says. The next tick begins a new one.
     pub(crate) fn mark_damaged(&mut self) {
         self.damaged = true;
     }
 
-    /// Whether it was found damaged since this was last asked.
+    /// Whether it was found damaged since the last call.
     pub(crate) fn take_damaged(&mut self) -> bool {
         std::mem::take(&mut self.damaged)
     }
 
-    /// Begins a new log in place of a damaged one. Until the companion's whole state is in
-    /// it, nothing is confirmed and requests are refused.
+    /// Begins a new log in place of a damaged one. Until the companion's whole state is
+    /// in it, nothing is confirmed and requests are refused.
     pub(crate) fn reset_damaged(&mut self, now_ms: u64) {
         let reset = self.head.reset(now_ms);
         if matches!(self.write_head(reset), Ok(true)) {
@@ -182,9 +182,9 @@ impl SharedLog {
         }
     }
 
-    /// Whether requests can be decided by what this VM knows now. The shared record is read
-    /// once in a millisecond, for a busy worker has tens of requests in one. What another VM
-    /// has written meanwhile counts that much later here.
+    /// Whether requests can be decided with what this VM knows now. The shared record is
+    /// read once in a millisecond, because a busy worker has tens of requests in that
+    /// time. So a write of another VM takes effect here up to a millisecond later.
     pub(crate) fn availability(&mut self, now_ms: u64) -> Availability {
         if self.complete_ms != Some(now_ms) {
             self.complete_ms = None;
