@@ -1,4 +1,5 @@
-//! What an integrator is asked to confirm, sent to a real Envoy, as a table.
+//! The demo: sends what an integrator wants to see confirmed to a real Envoy, and prints
+//! a table.
 
 mod revocation;
 
@@ -13,16 +14,16 @@ use crate::output;
 use crate::stack::{Arguments, Stack};
 use crate::sts::Order;
 
-/// Longest wait for any one answer.
+/// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long traffic flows before and after the rotation.
+/// How long requests are sent before and after the rotation.
 const TRAFFIC: Duration = Duration::from_millis(1_500);
 
-/// One request and what must come of it.
+/// One request and the expected answer.
 struct Step {
     what: &'static str,
     path: &'static str,
-    /// How the mandate differs from a good one; none sends no mandate.
+    /// How the mandate differs from a good one; none means no mandate.
     claims: Option<Value>,
     status: u16,
     error: Option<&'static str>,
@@ -155,8 +156,8 @@ async fn send(
     Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-/// Every request of the demo carries a forged `x-caracal-sub`; on an excluded path
-/// nothing takes its place.
+/// Every request of the demo carries a forged `x-caracal-sub`. On an excluded path it is
+/// removed, and nothing replaces it.
 async fn forged_header(stack: &Stack, client: &reqwest::Client) -> Result<Row> {
     let (_, body) = send(stack, client, "/healthz", None).await?;
     let reached = body.pointer("/headers/x-caracal-sub").is_some();
@@ -173,7 +174,7 @@ async fn what_the_upstream_saw(stack: &Stack, client: &reqwest::Client) -> Resul
     Ok(body)
 }
 
-/// Rotates the zone's key while good mandates flow, old and new.
+/// Rotates the zone's key while good mandates are sent, with the old key and the new one.
 async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
     let before = stack.zone.fetches();
     let (stop, mut stopped) = watch::channel(false);

@@ -1,4 +1,4 @@
-//! The Envoy that the demo runs, on the project's own envoy.yaml.
+//! The Envoy of the demo, with the project's own envoy.yaml.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 /// Longest wait for Envoy to serve.
 const START: Duration = Duration::from_secs(30);
 
-/// A port of envoy.yaml, and the one that stands in its place.
+/// A port of envoy.yaml, and the one that replaces it.
 pub(crate) struct Ports {
     pub(crate) listener: u16,
     pub(crate) admin: u16,
@@ -20,7 +20,7 @@ pub(crate) struct Ports {
     pub(crate) upstream: u16,
 }
 
-/// The ports as envoy.yaml has them.
+/// The ports in envoy.yaml.
 const WRITTEN: Ports = Ports {
     listener: 10_000,
     admin: 9_901,
@@ -48,8 +48,7 @@ fn free(wanted: u16) -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Starts Envoy on `config`, with the ports replaced where they differ, and waits
-/// until it serves.
+/// Starts Envoy with `config`, replaces the ports that differ, and waits until it serves.
 pub(crate) async fn start(
     binary: &Path,
     config: &Path,

@@ -23,11 +23,11 @@ use crate::{loopback, output, serving};
 
 /// The consumer group, unless another is named.
 const GROUP: &str = "caracal-edge";
-/// How often expired revocations leave.
+/// How often expired revocations are removed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
-/// The longest that the STS makes a mandate valid (contract, "Parties").
+/// The longest time for which the STS issues mandates (contract, "Parties").
 const LIFETIME_S: u64 = 3_600;
-/// Twice the largest leeway for clocks that a filter can be told.
+/// Twice the largest clock skew that a filter can be configured with.
 const LEEWAY_S: u64 = 600;
 
 #[derive(Args)]
@@ -42,21 +42,23 @@ pub(crate) struct Arguments {
     /// list shows arguments.
     #[arg(long)]
     token: Option<String>,
-    /// The API's certificate and those between it and the root (PEM): it is served over
-    /// TLS. Read again within 30 seconds when the file changes, and on SIGHUP.
+    /// The API's certificate, followed by the intermediate ones (PEM). The API is then
+    /// served over TLS. The file is read again within 30 seconds when it changes, and at
+    /// once on SIGHUP.
     #[arg(long)]
     tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert (PEM).
     #[arg(long)]
     tls_key: Option<PathBuf>,
-    /// Refuses to start without STREAMS_HMAC_KEY.
+    /// Does not start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
-    /// Runs without Redis, for development: revocations come by its own API, and nobody
-    /// else knows of them.
+    /// Runs without Redis, for development. Revocations come through its own API, and no
+    /// other companion knows them.
     #[arg(long)]
     in_memory: bool,
-    /// The consumer group that does what must happen once [default: caracal-edge].
+    /// The consumer group, which shares the work that must be done once [default:
+    /// caracal-edge].
     #[arg(long)]
     group: Option<String>,
     /// This companion's name in the group. Default: the host's name.
@@ -65,22 +67,23 @@ pub(crate) struct Arguments {
     /// Serves epochs of this zone only. Anchors have no zone.
     #[arg(long)]
     zone: Option<String>,
-    /// Most revoked anchors held; beyond it filters are told nothing and refuse.
+    /// Most revoked anchors. With more, the companion serves nothing, and filters refuse
+    /// requests.
     #[arg(long, default_value_t = 4_000_000, value_parser = at_least_one)]
     max_anchors: usize,
-    /// The longest that a mandate of this STS is valid, in seconds. No edge checks that:
-    /// give it only where the STS keeps to it. Anchors are then kept no longer than
-    /// that and ten minutes [default: 3600, and anchors are kept for 24 hours].
+    /// The longest time that a mandate of this STS is valid, in seconds. The companion
+    /// cannot check it: set it only if the STS keeps to it. Anchors are then kept for
+    /// that time and ten minutes more [default: 3600, and anchors are kept for 24 hours].
     #[arg(long, value_parser = clap::value_parser!(u64).range(60..=86_400))]
     max_lifetime_s: Option<u64>,
     /// Without Redis: keeps revocations in this file over a restart.
     #[arg(long)]
     state_file: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug or trace. RUST_LOG, where it is set,
-    /// wins, and chooses by module.
+    /// What is logged: error, warn, info, debug or trace. RUST_LOG wins if it is set, and
+    /// can choose by module.
     #[arg(long, default_value = "info")]
     log_level: tracing::Level,
-    /// Writes the address it listens on to this file once it does.
+    /// Writes the address to this file when it listens.
     #[arg(long)]
     address_file: Option<PathBuf>,
 }
@@ -175,15 +178,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-/// How long a revocation is kept where mandates live no longer than that.
+/// How long a revocation is kept if mandates live no longer than this.
 fn retention(lifetime_s: Option<u64>) -> Duration {
     lifetime_s.map_or(caracal_feed::RETENTION, |lifetime| {
         Duration::from_secs(lifetime.saturating_add(LEEWAY_S))
     })
 }
 
-/// What would leave it useless, or less than somebody meant: an empty state that is
-/// served as a complete one admits what was revoked.
+/// Refuses settings with which the companion would be useless, or weaker than intended:
+/// an empty state that is served as a complete one admits what was revoked.
 fn check(arguments: &Arguments, redis: bool, token: bool, key: bool) -> Result<()> {
     let listen = arguments.listen;
     ensure!(
@@ -252,7 +255,7 @@ async fn expire(companion: Companion) {
     }
 }
 
-/// One object for each line, on standard error.
+/// Writes one JSON object for each line, to standard error.
 fn log_as_json(level: tracing::Level) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.to_string()));

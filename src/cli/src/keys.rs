@@ -1,4 +1,4 @@
-//! The development zone's signing keys, in a file only its owner reads: a JSON
+//! The development zone's signing keys, in a file that only its owner can read: a JSON
 //! Web Key Set (RFC 7517) with private keys, the current key first.
 
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Keys that a zone serves: the current one and the one before.
+/// Number of keys that a zone serves: the current one and the previous one.
 const KEPT: usize = 2;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl ZoneKeys {
         Ok(keys)
     }
 
-    /// Replaces the file in one step, readable by its owner alone.
+    /// Replaces the file in one step, readable only by its owner.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let what = || format!("cannot write the keys to {}", file.display());
@@ -84,7 +84,7 @@ impl ZoneKeys {
             .with_context(what)
     }
 
-    /// A new current key; the previous one is still served (contract, "Key sets").
+    /// Makes a new current key. The previous one is still served (contract, "Key sets").
     pub(crate) fn rotate(&mut self) -> Result<()> {
         self.keys.insert(0, PrivateJwk::generate()?);
         self.keys.truncate(KEPT);
@@ -107,8 +107,8 @@ impl ZoneKeys {
         json!({"keys": self.keys.iter().map(public).collect::<Vec<_>>()})
     }
 
-    /// Signs claims as they are, with the current key. Members of `header`
-    /// replace the usual ones; null removes one.
+    /// Signs the given claims with the current key. Members of `header` replace the usual
+    /// ones; null removes one.
     pub(crate) fn sign(
         &self,
         header: &Map<String, Value>,

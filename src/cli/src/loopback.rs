@@ -1,5 +1,5 @@
-//! Listening, on loopback unless it is said explicitly: the development servers
-//! sign what anybody asks them to.
+//! Listens on loopback, unless told otherwise: the development servers sign whatever
+//! anybody asks for.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub(crate) async fn bind(address: SocketAddr, allow_remote: bool) -> Result<TcpL
         .with_context(|| format!("cannot listen on {address}: is the port taken?"))
 }
 
-/// Serves until SIGTERM or Ctrl-C; requests under way are answered first. The address
-/// goes to `address_file`, if any, once connections are accepted.
+/// Serves until SIGTERM or Ctrl-C, and answers requests that are under way first. When
+/// connections are accepted, writes the address to `address_file`, if any.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// Comes when the process is told to stop.
+/// Completes when the process is told to stop.
 pub(crate) async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {

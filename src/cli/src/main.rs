@@ -46,28 +46,28 @@ enum Command {
     Revoke(revoke::Arguments),
     /// Serves a development zone: its key set, minting and key rotation.
     Sts(sts::Arguments),
-    /// Serves an upstream that answers with what reached it.
+    /// Serves an upstream that answers with what it received.
     Upstream(upstream::Arguments),
     /// Mints a mandate with keys from a file, and prints it.
     Mint(mint::Arguments),
-    /// Checks a filter configuration: every error at once, or what will be in force;
+    /// Checks a filter configuration: prints every error at once, or the rules in force;
     /// or compares it with an older one.
     Check(check::Arguments),
-    /// Explains a decision: every check, the reply, and what to change. Exits with 0
-    /// when the edge admits, 1 when it refuses, 2 when it could not be judged.
+    /// Explains a decision: every check, the reply, and what to change. The exit status is
+    /// 0 if the edge admits, 1 if it refuses, and 2 if the request could not be judged.
     Explain(Box<explain::Arguments>),
-    /// Starts STS, upstream and Envoy, sends what an integrator should confirm,
-    /// and prints a table of what was sent, expected and got.
+    /// Starts STS, upstream and Envoy, sends good and bad requests, and prints a table of
+    /// what was sent, what was expected, and what came back.
     Demo(stack::Arguments),
-    /// Starts the same, prints curl lines that work, and runs until it is told
-    /// to stop (SIGTERM or Ctrl-C).
+    /// Starts the same servers, prints curl lines that work, and runs until SIGTERM or
+    /// Ctrl-C.
     Up(stack::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // The HTTP client takes whichever is installed, and panics where none is. Installed
-    // already is as good.
+    // The HTTP client uses the installed provider, and panics if there is none. If one is
+    // already installed, that is fine too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
         Command::Feed(arguments) => feed::run(arguments).await,

@@ -1,4 +1,4 @@
-//! Mandates for development: good by default, and wrong in any way one asks for.
+//! Mandates for development: good by default, and wrong in any requested way.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,14 +29,14 @@ pub(crate) struct Arguments {
     /// The claim `aud`.
     #[arg(long, default_value = DEMO_AUDIENCE)]
     audience: String,
-    /// The claim `scope`: scopes with a space between.
+    /// The claim `scope`: scopes separated by spaces.
     #[arg(long, default_value = "billing:read")]
     scope: String,
-    /// Seconds from now to `exp`; negative for an expired one.
+    /// Seconds from now to `exp`; negative for an expired mandate.
     #[arg(long, default_value_t = 900, allow_negative_numbers = true)]
     ttl_s: i64,
-    /// Any claim: NAME=VALUE, where VALUE is JSON, or else text; `null` removes
-    /// the claim. May be given often.
+    /// Any claim: NAME=VALUE, where VALUE is JSON, or otherwise text. `null` removes the
+    /// claim. May be given several times.
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     claims: Vec<String>,
     /// Any member of the JOSE header, in the same way.
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What a development mandate is made of; everything has a default.
+/// The parts of a development mandate. Everything has a default.
 pub(crate) struct Draft {
     pub(crate) issuer: String,
     pub(crate) zone: String,
@@ -67,7 +67,7 @@ impl Draft {
         }
     }
 
-    /// The claims of a mandate made now, with these in place of the usual ones.
+    /// The claims of a mandate made now. `changes` replaces the usual ones.
     pub(crate) fn claims(&self, changes: &Map<String, Value>) -> Result<Map<String, Value>> {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
         let usual = json!({

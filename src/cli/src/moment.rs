@@ -1,4 +1,4 @@
-//! Times, as a person and a machine write them.
+//! Times in the forms for people and for machines.
 
 use anyhow::{Context as _, Result, ensure};
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ pub(crate) fn parse(text: &str) -> Result<u64> {
     u64::try_from(time.unix_timestamp()).with_context(what)
 }
 
-/// The time now, in whole seconds, floored.
+/// The current time in whole seconds, rounded down.
 pub(crate) fn now() -> Result<u64> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = since.context("the clock is before 1970")?.as_secs();
@@ -22,7 +22,7 @@ pub(crate) fn now() -> Result<u64> {
     Ok(now)
 }
 
-/// RFC 3339 in UTC; empty for what has no date.
+/// RFC 3339 in UTC; empty if there is no such date.
 pub(crate) fn date(seconds: u64) -> String {
     let date = i64::try_from(seconds)
         .ok()
@@ -49,7 +49,7 @@ pub(crate) fn length(seconds: u64) -> String {
     }
 }
 
-/// A time, its date, and how far it is from another.
+/// A time, its date, and its distance from another time.
 pub(crate) fn beside(seconds: u64, now: u64) -> String {
     let far = match (seconds.checked_sub(now), now.checked_sub(seconds)) {
         (Some(0), _) => "now".to_owned(),

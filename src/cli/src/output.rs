@@ -1,4 +1,4 @@
-//! The only place that prints. A terminal that is gone is no error of ours.
+//! The only place that prints. If the terminal is gone, that is not an error.
 
 use std::io::Write as _;
 
@@ -7,17 +7,17 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// What went wrong or deserves attention, on standard error.
+/// An error or a warning, on standard error.
 pub(crate) fn problem(text: &str) {
     let _ = writeln!(std::io::stderr(), "caracal-edge: {text}");
 }
 
-/// Longest text of somebody else's that is shown, in characters.
+/// Longest text from others that is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Somebody else's text between quotes, cut, and without anything that a terminal or a
-/// reader would take for something else: control characters, marks that turn the
-/// direction of writing, and blanks that look like none.
+/// Text from others in quotes, shortened, and without anything that a terminal or a
+/// reader could misread: control characters, marks that change the direction of writing,
+/// and invisible blanks.
 pub(crate) fn shown(text: &str) -> String {
     let mut out = String::from('"');
     for (n, c) in text.chars().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn shown(text: &str) -> String {
     out
 }
 
-/// The same of bytes, which may be no text.
+/// The same for bytes, which may not be text.
 pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => shown(text),

@@ -1,10 +1,10 @@
-//! The rule that a request falls under, in words.
+//! Describes the rule of a request.
 
 use caracal_mandate::routing::routes::{MethodId, RuleId, Rules};
 
 use crate::output::shown;
 
-/// A rule, by its prefix, and by the method where that has requirements of its own.
+/// A rule by its prefix, and by the method if that has its own requirements.
 pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId>) -> String {
     match rule {
         RuleId::Default => "the rule outside routes".to_owned(),

@@ -1,4 +1,4 @@
-//! Where Redis is, and the key of its streams, as options and the environment say.
+//! The address of Redis and the key of its streams, from options and the environment.
 
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,20 @@ use crate::secret::secret;
 /// Where Redis is.
 #[derive(Args, Clone)]
 pub(crate) struct RedisArguments {
-    /// redis:// or rediss:// with user and password as in redis://user:pass@host:6379/0;
-    /// several, with commas, for Sentinels or a cluster. Better in REDIS_URL, or in the
-    /// file that REDIS_URL_FILE names: a process list shows arguments.
+    /// redis:// or rediss:// with user and password, as in redis://user:pass@host:6379/0.
+    /// For Sentinels or a cluster, several with commas between. Better in REDIS_URL, or
+    /// in the file that REDIS_URL_FILE names: a process list shows arguments.
     #[arg(long, value_delimiter = ',')]
     redis_url: Vec<String>,
-    /// The URLs are Sentinels'; this is the master's name. User, password, database and
-    /// scheme of the URLs are the master's.
+    /// The name of the master. The URLs are then those of Sentinels; user, password,
+    /// database and scheme in them are for the master.
     #[arg(long, conflicts_with = "redis_cluster")]
     redis_sentinel_master: Option<String>,
-    /// The Sentinels' own user. Their password is in REDIS_SENTINEL_PASSWORD, or in the
-    /// file that REDIS_SENTINEL_PASSWORD_FILE names.
+    /// The user for the Sentinels. Their password is in REDIS_SENTINEL_PASSWORD, or in
+    /// the file that REDIS_SENTINEL_PASSWORD_FILE names.
     #[arg(long)]
     redis_sentinel_user: Option<String>,
-    /// Whether the Sentinels speak TLS [default: as the URLs' scheme says].
+    /// Whether the Sentinels use TLS [default: as the URLs' scheme says].
     #[arg(long)]
     redis_sentinel_tls: Option<bool>,
     /// CA certificates (PEM) of the Sentinels [default: those of --redis-ca-file].
@@ -40,15 +40,14 @@ pub(crate) struct RedisArguments {
 }
 
 impl RedisArguments {
-    /// Whether the URL is given as an option.
+    /// Whether the URL was given as an option.
     pub(crate) fn is_explicit(&self) -> bool {
         !self.redis_url.is_empty()
     }
 
     /// `None` without a URL.
     ///
-    /// # Errors
-    /// An option that would have no effect, a file or a variable that cannot be used.
+    /// # Errors An option without an effect, or a file or a variable that cannot be used.
     pub(crate) fn address(&self) -> Result<Option<Address>> {
         let (from, urls) = if self.is_explicit() {
             ("--redis-url", Some(self.redis_url.clone()))
@@ -146,10 +145,9 @@ fn certificates(option: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>> {
     Ok(Some(pem))
 }
 
-/// `STREAMS_HMAC_KEY`, if it is set: hex of at least 32 bytes.
+/// `STREAMS_HMAC_KEY`, if it is set: hex, at least 32 bytes.
 ///
-/// # Errors
-/// It is no such key.
+/// # Errors It is not such a key.
 pub(crate) fn hmac_key() -> Result<Option<HmacKey>> {
     let key = secret("STREAMS_HMAC_KEY")?;
     key.map(|text| {

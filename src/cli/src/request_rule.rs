@@ -1,5 +1,5 @@
-//! The rule that holds for one request: its resource, the readings of its path, what it
-//! has to carry.
+//! The rule for one request: its resource, the readings of its path, and its
+//! requirements.
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::verifier::Verifier;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::output::shown_bytes;
 use crate::place;
 
-/// What is required, without what demands nothing.
+/// The requirements, without those that require nothing.
 pub(crate) fn requires_text(requires: &Map<String, Value>) -> String {
     let demands = |value: &Value| *value != json!([]) && *value != json!(false);
     let requires: Vec<String> = requires
@@ -20,7 +20,7 @@ pub(crate) fn requires_text(requires: &Map<String, Value>) -> String {
     requires.join(" ")
 }
 
-/// The rule in force for the request that is named.
+/// The rule in force for a request.
 pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>) -> Value {
     let verifier = Verifier::from(configuration);
     let location = verifier.locate(request);

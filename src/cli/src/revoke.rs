@@ -1,5 +1,5 @@
-//! Revokes: publishes an event as Caracal's control plane does, or tells a
-//! companion that runs without Redis.
+//! Revokes: publishes an event as Caracal's control plane does, or asks a companion that
+//! runs without Redis.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,23 +36,23 @@ pub(crate) struct Arguments {
     /// Raises the delegation epoch of --zone.
     #[arg(long, conflicts_with_all = ["session", "root_session", "agent_session", "edge"])]
     epoch: Option<u64>,
-    /// The zone; it has to be named for --epoch.
+    /// The zone; required for --epoch.
     #[arg(long, env = "CARACAL_ZONE_ID")]
     zone: Option<String>,
-    /// Why, for those who read the stream.
+    /// The reason, for readers of the stream.
     #[arg(long, default_value = "revoked")]
     reason: String,
     #[command(flatten)]
     redis: RedisArguments,
-    /// Without Redis: the companion's address; with --wait: the companion that is asked
-    /// [default: http://127.0.0.1:7700]. Given here it wins over REDIS_URL.
+    /// Without Redis: the companion's address. With --wait: the companion that is asked
+    /// [default: http://127.0.0.1:7700]. This option wins over REDIS_URL.
     #[arg(long)]
     feed: Option<String>,
     /// The companion's bearer token [default: CARACAL_FEED_TOKEN].
     #[arg(long)]
     token: Option<String>,
-    /// Waits until the revocation is in force at the companion; seconds at most, 10 if
-    /// no number is given.
+    /// Waits until the revocation is in force at the companion, at most this many
+    /// seconds; 10 if no number is given.
     #[arg(long, num_args = 0..=1, default_missing_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
     /// Prints what was done as JSON.
@@ -95,7 +95,7 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let (stream, fields) = arguments.event()?;
-    // What a consumer would refuse is not sent.
+    // An event that a consumer would refuse is not sent.
     let event = Event::read(stream, &fields, None).map_err(|why| match why {
         caracal_feed::event::Refused::InvalidDelegationEpoch => {
             anyhow::anyhow!("expected --zone and an --epoch of at most 2^63-1")
@@ -109,7 +109,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         !(explicit && arguments.feed.is_some() && arguments.wait.is_none()),
         "--redis-url publishes, --feed tells a companion without Redis: give one of them, or --wait too"
     );
-    // What is written on the command line wins over the environment.
+    // An option wins over the environment.
     let address = match &arguments.feed {
         Some(_) if !explicit => None,
         _ => arguments.redis.address()?,
@@ -148,7 +148,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A companion that is asked.
+/// The companion that is asked.
 struct Feed {
     url: String,
     token: Option<String>,

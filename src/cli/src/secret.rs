@@ -1,17 +1,16 @@
 //! Secrets and addresses from the environment: `NAME` itself, or the file that
-//! `NAME_FILE` names. No option has them, because a process list shows arguments, and
-//! no message shows what they hold.
+//! `NAME_FILE` names. They are not in options, because a process list shows arguments. No
+//! message shows their values.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The value of a variable or of its file; `None` when neither is set.
+/// The value of a variable or of its file; `None` if neither is set.
 ///
-/// # Errors
-/// Both are set, one is empty, or the file cannot be read: going on without what
-/// somebody meant to give would be weaker than they think.
+/// # Errors Both are set, one is empty, or the file cannot be read. Continuing without
+/// the value would be less secure than the operator thinks.
 pub(crate) fn secret(name: &str) -> Result<Option<String>> {
     let in_file = format!("{name}_FILE");
     let value = match (read(name)?, read(&in_file)?) {

@@ -1,6 +1,5 @@
-//! How the companion serves its API: every connection has a deadline for what it does,
-//! there is a limit of connections, and a flood of half-open ones does not keep probes
-//! and filters out.
+//! Serves the companion's API. Every connection has deadlines, their number is limited,
+//! and a flood of half-open connections does not keep out probes and filters.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,27 +24,28 @@ use crate::tls::Tls;
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 1_024;
-/// How long the first request's head may take, with the handshake before it.
+/// Time for the first request's head, including the TLS handshake before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take to read an answer and begin the next request. Longer
-/// than proxies keep an idle connection, or they would meet one that has just closed.
+/// Time for a connection to read an answer and begin the next request. It is longer than
+/// proxies keep an idle connection. Otherwise they would use connections that have just
+/// closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a request may take: the longest wait for news (30 s), and as long again for
-/// a body that comes slowly.
+/// Time for a request: the longest wait for new revocations (30 s), and as long again for
+/// a body that arrives slowly.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long requests under way are waited for at the end.
+/// Time for requests that are under way at the end.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a connection could not be accepted, for want of descriptors.
+/// Pause after a connection could not be accepted because there were no file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Largest head of a request, and the largest part of an answer that waits to be read.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What a connection does.
+/// The state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No request has come whole yet.
+    /// No complete request has arrived yet.
     New,
-    /// A request is answered.
+    /// A request is being answered.
     Serving,
     /// Between two requests.
     Idle,
@@ -66,13 +66,13 @@ struct Entry {
     evicted: Arc<Notify>,
 }
 
-/// The connections there are, the oldest first.
+/// The current connections, the oldest first.
 #[derive(Default)]
 struct Connections {
     inner: Mutex<(u64, BTreeMap<u64, Entry>)>,
 }
 
-/// A connection's place among them, as long as this lives.
+/// A connection's place in the list, for as long as this value lives.
 struct Place {
     connections: Arc<Connections>,
     number: u64,
@@ -82,9 +82,9 @@ struct Place {
 }
 
 impl Connections {
-    /// A place for a new connection. When all are taken, the oldest connection that
-    /// has not sent a whole request gives up its own, else the oldest idle one.
-    /// Without either there is none.
+    /// A place for a new connection. If all places are taken, the oldest connection
+    /// without a complete request is closed, or else the oldest idle one. If there is
+    /// neither, there is no place.
     fn admit(self: &Arc<Self>) -> Option<Place> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.1.len() >= MAX_CONNECTIONS {
@@ -123,7 +123,7 @@ impl Drop for Place {
     }
 }
 
-/// Raises the number of descriptors this process may have to what it is allowed.
+/// Raises this process's number of file descriptors to the allowed maximum.
 pub(crate) fn raise_descriptors() {
     let most = rlimit::Resource::NOFILE.get_hard();
     let raised = most.and_then(|most| rlimit::increase_nofile_limit(most).map(|now| (now, most)));
@@ -137,8 +137,8 @@ pub(crate) fn raise_descriptors() {
     }
 }
 
-/// Serves until `end` comes; requests under way are answered first. The address goes
-/// to `address_file`, if any, once connections are accepted.
+/// Serves until `end` completes, and answers requests that are under way first. When
+/// connections are accepted, writes the address to `address_file`, if any.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
@@ -203,7 +203,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// The same after a handshake, which counts as a part of the first head.
+/// The same after a TLS handshake, which counts as part of the first head.
 async fn encrypted(
     stream: TcpStream,
     tls: &Tls,
@@ -228,7 +228,7 @@ async fn encrypted(
     }
 }
 
-/// Serves one connection until it ends, does nothing for too long, or has to go.
+/// Serves one connection until it ends, is idle for too long, or must close.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     routes: Router,
@@ -246,7 +246,7 @@ async fn exchange(
         }
     });
     let connection = http1::Builder::new()
-        // It would count idle time too; the deadlines here tell them apart.
+        // It would count idle time too. The deadlines here distinguish the two.
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
@@ -255,7 +255,7 @@ async fn exchange(
     let mut ending = false;
     loop {
         let now = *phases.borrow_and_update();
-        // At the end only what is under way is waited for.
+        // At the end, only requests that are under way are waited for.
         if ending && now != Phase::Serving {
             connection.as_mut().graceful_shutdown();
         }

@@ -1,5 +1,5 @@
-//! STS, companion, upstream and Envoy together, on envoy.yaml: what `demo` walks
-//! through and `up` leaves running.
+//! STS, companion, upstream and Envoy together, with envoy.yaml: `demo` tests them, and
+//! `up` leaves them running.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -20,18 +20,18 @@ pub(crate) struct Arguments {
     /// Envoy's binary.
     #[arg(long, env = "ENVOY", default_value_os_t = envoy::default_binary())]
     envoy: PathBuf,
-    /// Envoy's configuration. Its ports are replaced by free ones where they are taken.
+    /// Envoy's configuration. Ports that are in use are replaced by free ones.
     #[arg(long, default_value = "envoy.yaml")]
     config: PathBuf,
-    /// Where keys, logs and the configuration as used are written.
+    /// The folder for keys, logs and the configuration that is used.
     #[arg(long, default_value = "run")]
     run_dir: PathBuf,
 }
 
-/// The companion's state file, in the run's folder.
+/// The companion's state file, in the folder of the run.
 const REVOCATIONS: &str = "revocations.jsonl";
 
-/// What runs; it stops when dropped.
+/// The running servers. They stop when this is dropped.
 pub(crate) struct Stack {
     pub(crate) zone: Arc<Zone>,
     pub(crate) ports: Ports,
@@ -52,7 +52,7 @@ impl Stack {
         tokio::spawn(axum::serve(listener, zone.routes()).into_future());
         let listener = loopback::bind(local(ports.upstream), false).await?;
         tokio::spawn(axum::serve(listener, upstream::routes()).into_future());
-        // What an earlier run revoked is no part of this one.
+        // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
         let companion = companion(run, ports.feed).await?;
         let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
@@ -70,7 +70,7 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.ports.feed)
     }
 
-    /// Ends the companion as a crash would.
+    /// Kills the companion, as in a crash.
     pub(crate) async fn stop_companion(&mut self) -> Result<()> {
         if let Some(mut companion) = self.companion.take() {
             companion.kill().await?;
@@ -89,7 +89,7 @@ impl Stack {
     }
 }
 
-/// The companion as a program of its own, without Redis, and once it answers.
+/// Starts the companion as its own program, without Redis, and waits until it answers.
 async fn companion(run: &Path, port: u16) -> Result<Child> {
     let log = run.join("feed.log");
     let child = Command::new(std::env::current_exe()?)
@@ -136,8 +136,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where everything listens, for a shell to read: other ports than those of envoy.yaml
-/// where these were taken.
+/// The addresses of everything, for a shell to read. They differ from those in envoy.yaml
+/// if ports were in use.
 fn variables(stack: &Stack) -> String {
     format!(
         "EDGE={}\nISSUER=http://127.0.0.1:{}\nFEED={}\n",

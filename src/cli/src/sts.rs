@@ -1,5 +1,5 @@
-//! A development zone: the key set endpoint as Caracal's STS serves it, and, under
-//! `/dev`, what a test or a person needs to play with it.
+//! A development zone: the key set endpoint as in Caracal's STS, and, under `/dev`,
+//! endpoints for tests and for trying things out.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,14 +31,14 @@ pub(crate) struct Arguments {
     /// Listens beyond loopback, where anybody who reaches it can mint.
     #[arg(long)]
     allow_remote: bool,
-    /// The zone it is the STS of.
+    /// The zone of this STS.
     #[arg(long, env = "CARACAL_ZONE_ID", default_value = DEMO_ZONE)]
     zone: String,
-    /// Keeps the zone's private keys here (made when missing, mode 0600);
-    /// without it they live in memory.
+    /// Keeps the zone's private keys in this file, which is made if it is missing (mode
+    /// 0600). Without this option the keys are only in memory.
     #[arg(long)]
     keys: Option<PathBuf>,
-    /// Writes the address it listens on to this file once it does.
+    /// Writes the address to this file when it listens.
     #[arg(long)]
     address_file: Option<PathBuf>,
 }
@@ -94,7 +94,7 @@ impl Zone {
         self.keys().sign(&order.header, &claims)
     }
 
-    /// Rotates; the id of the new key comes back.
+    /// Rotates the key, and returns the id of the new one.
     pub(crate) fn rotate(&self) -> Result<String> {
         let mut keys = self.keys();
         let mut next = keys.clone();
@@ -106,7 +106,7 @@ impl Zone {
         Ok(keys.kid().to_owned())
     }
 
-    /// Fetches of the key set so far.
+    /// Number of key set fetches so far.
     pub(crate) fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::SeqCst)
     }
@@ -124,8 +124,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `/dev/mint` is asked: claims and header members that differ from those of
-/// a good mandate.
+/// The body of `/dev/mint`: claims and header members that differ from those of a good
+/// mandate.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Order {

@@ -1,4 +1,4 @@
-//! TLS for the companion's API: a certificate and its key from two files, which are
+//! TLS for the companion's API, with a certificate and its key from two files. They are
 //! read again when they change, because certificates are renewed while it runs.
 
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
-/// How often the files are looked at. SIGHUP asks for it at once.
+/// How often the files are checked. SIGHUP checks them at once.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// What both files hold.
+/// The contents of both files.
 type Pair = (Vec<u8>, Vec<u8>);
 
 /// The certificate that is served.
@@ -28,11 +28,10 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads the pair, and goes on reading it.
+    /// Reads the pair, and continues to read it.
     ///
-    /// # Errors
-    /// A file that cannot be read, holds no certificate or key, or a key of another
-    /// certificate.
+    /// # Errors A file that cannot be read, has no certificate or key, or has the key of
+    /// another certificate.
     pub(crate) fn start(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>> {
         let pair = read(&certificate, &key)?;
         let tls = Arc::new(Tls {
@@ -45,7 +44,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Takes connections by the pair of now.
+    /// Accepts connections with the current pair.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&served))
@@ -61,7 +60,7 @@ impl Tls {
             let pair = match read(&self.certificate, &self.key) {
                 Ok(pair) => pair,
                 Err(error) => {
-                    // Once, and not every half a minute.
+                    // Log this once, and not every half minute.
                     if asked || !unreadable {
                         keeps_the_old(&error);
                     }
@@ -79,8 +78,8 @@ impl Tls {
                     *self.served.lock().unwrap_or_else(PoisonError::into_inner) = new;
                     tracing::info!(changed, "the API's certificate was read again");
                 }
-                // Between the writing of one file and of the other they do not match;
-                // the next look finds both.
+                // If only one of the two files has been written yet, they do not match.
+                // The next check finds both.
                 Err(error) => keeps_the_old(&error),
             }
             seen = pair;
@@ -114,7 +113,7 @@ fn configuration(pair: &Pair) -> Result<Arc<ServerConfig>> {
         .collect::<Result<_, _>>()
         .map_err(|_| anyhow::anyhow!("--tls-cert holds no certificate in PEM"))?;
     ensure!(!chain.is_empty(), "--tls-cert holds no certificate in PEM");
-    // The reader's own words could show a part of the key.
+    // The library's own error could show a part of the key.
     let key = PrivateKeyDer::from_pem_slice(&pair.1)
         .map_err(|_| anyhow::anyhow!("--tls-key holds no private key in PEM"))?;
     let mut configuration = ServerConfig::builder()

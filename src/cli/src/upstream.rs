@@ -1,4 +1,4 @@
-//! The service behind the edge, for development: it answers with what reached it.
+//! The service behind the edge, for development: it answers with what it received.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Listens beyond loopback.
     #[arg(long)]
     allow_remote: bool,
-    /// Writes the address it listens on to this file once it does.
+    /// Writes the address to this file when it listens.
     #[arg(long)]
     address_file: Option<PathBuf>,
 }
@@ -37,8 +37,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Method, path and headers as they came. Credentials are not shown: their
-/// fingerprint is.
+/// Method, path and headers as they came. Credentials are replaced by their fingerprints.
 async fn echo(request: Request) -> Json<Value> {
     let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in request.headers() {

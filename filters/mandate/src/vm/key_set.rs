@@ -89,8 +89,8 @@ impl KeySetCache {
         }
     }
 
-    /// Reads the shared record, and the key set if it has changed. A new VM gets its keys
-    /// here.
+    /// Reads the shared record, and the key set if it has changed. So a new VM gets its
+    /// keys.
     pub(crate) fn load_shared(&mut self) {
         match self.read_shared() {
             Ok(()) => self.shared_data_failed = false,
@@ -176,7 +176,7 @@ impl KeySetCache {
         self.begin_fetch_anyway(self.stored_copy_damaged && is_old, unknown_kid, now_ms)
     }
 
-    /// The same. With `anyway` it fetches even if no fetch is due, unless another VM is
+    /// The same. With `anyway` it fetches even if none is due, unless another VM is
     /// fetching.
     pub(crate) fn begin_fetch_anyway(
         &mut self,
@@ -307,8 +307,7 @@ impl KeySetCache {
         );
     }
 
-    /// The fetch that a response belongs to. None if the response is late and this VM has
-    /// lost the lease since.
+    /// The fetch of a response. None if it is late and this VM has lost the lease since.
     pub(crate) fn take_fetch(&mut self, token: u32) -> Option<PendingFetch> {
         self.pending_fetch
             .take_if(|pending_fetch| pending_fetch.token == Some(token))

@@ -1,4 +1,5 @@
-//! How a request names its resource, as far as two configurations tell it apart.
+//! The ways to name a resource in a request, as far as two configurations tell them
+//! apart.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,9 @@ pub(crate) struct Choice {
 pub(crate) enum Named {
     Absent,
     Is(String),
-    /// One that neither configuration has.
+    /// A resource that neither configuration has.
     Unknown,
-    /// More than one.
+    /// More than one resource.
     Several,
 }
 
@@ -29,27 +30,27 @@ pub(crate) enum Named {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum At {
-    /// Neither configuration asks.
+    /// Neither configuration checks the host.
     Any,
     Is(String),
-    /// This one with a port that neither configuration has, with a final dot, or
-    /// otherwise spelled.
+    /// Almost this host: with a port that neither configuration has, with a final dot, or
+    /// in another spelling.
     Near(String),
-    /// One that neither configuration has.
+    /// A host that neither configuration has.
     Other,
     /// It is missing, or cannot be read as a host.
     Unreadable,
 }
 
-/// Which resource each configuration chooses, by its place; none for a 400.
+/// The resource that each configuration chooses, as an index; none for a 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Chosen {
     pub(super) before: Option<usize>,
     pub(super) now: Option<usize>,
 }
 
-/// Every way that leads to the same two resources. Where neither configuration asks,
-/// there is one outcome and no way to name.
+/// All ways to name a resource, grouped by the two resources that they choose. If neither
+/// configuration checks, there is one result and no way to name.
 pub(super) fn all(before: &Resources, now: &Resources) -> Vec<(Chosen, Vec<Choice>)> {
     let both = [before, now];
     let chosen = |authority: Option<&[u8]>, names: &[&[u8]]| {
@@ -109,7 +110,7 @@ fn hosts(both: [&Resources; 2]) -> Vec<(At, Option<Vec<u8>>)> {
         }
         all.push((At::Near(name.text().to_owned()), Some(near.into_bytes())));
     }
-    // A name that begins no configured one is near none of them.
+    // The name must not be almost one of the configured names.
     while names.iter().any(|name| name.text().starts_with(&other)) {
         other.push('r');
     }

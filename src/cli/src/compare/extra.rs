@@ -1,9 +1,9 @@
 //! What one configuration admits and another refused, as a condition on the mandate.
 //!
-//! Both admit what satisfies every condition they set. The conditions are on different
-//! claims, so each stands by itself: what the new configuration admits in addition are
-//! the mandates that fulfil all of its own conditions and break at least one of the
-//! old one's. One [`Extra`] is one such condition.
+//! Each configuration admits what satisfies all its conditions. The conditions are about
+//! different claims, so each one can be compared by itself. The new configuration
+//! additionally admits the mandates that satisfy all of its own conditions and break at
+//! least one of the old ones. One [`Extra`] is one such condition.
 
 use std::fmt;
 
@@ -15,57 +15,58 @@ use serde::Serialize;
 
 use crate::output::shown;
 
-/// Mandates, or requests, that the new configuration admits and the old one refused.
-/// Where there are several, each lets through by itself.
+/// Mandates, or requests, that the new configuration admits and the old one refused. If
+/// there are several, each one alone is let through.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum Extra {
-    /// Any request that the old one refused, without a mandate too.
+    /// Any request that the old configuration refused, also without a mandate.
     AnyRequest,
-    /// Any mandate that the new one admits: the old one refused all.
+    /// Any mandate that the new configuration admits: the old one refused all.
     AnyMandate,
     /// A mandate that lacks at least one of these scopes.
     WithoutScopes { scopes: Vec<String> },
     /// A mandate that lacks at least one of these targets.
     WithoutTargets { targets: Vec<String> },
-    /// A mandate in whose chain at least one of these is no hop.
+    /// A mandate whose chain lacks at least one of these.
     WithoutInChain { applications: Vec<String> },
-    /// A mandate of this `use`.
+    /// A mandate with this `use`.
     Use { token_use: TokenUse },
     /// A mandate without an agent session.
     WithoutSession,
     /// A mandate without a delegation edge.
     WithoutDelegation,
-    /// A mandate of so many hops.
+    /// A mandate with this many hops.
     Hops { from: u64, to: u64 },
     /// A mandate for one audience and not for the other.
     Audience { audience: String, without: String },
-    /// A mandate of this issuer.
+    /// A mandate from this issuer.
     Issuer { issuer: String },
-    /// A mandate of this zone.
+    /// A mandate from this zone.
     Zone { zone: String },
-    /// A mandate signed by one of these algorithms.
+    /// A mandate that is signed with one of these algorithms.
     Algorithms { algorithms: Vec<Algorithm> },
-    /// A mandate whose `iat` or `nbf` is so many seconds ahead.
+    /// A mandate whose `iat` or `nbf` is this many seconds ahead.
     Ahead { from_s: u64, to_s: u64 },
-    /// A mandate whose `exp` is so many seconds after its `iat`; without an end, any.
+    /// A mandate whose `exp` is this many seconds after its `iat`; without an upper end,
+    /// any number.
     Lifetime { from_s: u64, to_s: Option<u64> },
-    /// A token of so many bytes.
+    /// A token with this many bytes.
     TokenBytes { from: u64, to: u64 },
     /// A mandate that was revoked, or whose delegation is stale, or any while the
     /// revocation state is missing.
     Revoked,
-    /// Any mandate, by a revocation state of that age.
+    /// Any mandate, with a revocation state of this age.
     StateAge { from_s: u64, to_s: u64 },
-    /// Any mandate, while so many anchors are revoked.
+    /// Any mandate, while this many anchors are revoked.
     Anchors { from: u64, to: u64 },
-    /// A mandate whose key the zone has withdrawn for so long.
+    /// A mandate whose key the zone withdrew this long ago.
     WithdrawnKey { from_s: u64, to_s: u64 },
-    /// Any mandate, by a key set that could not be refreshed for so long.
+    /// Any mandate, with a key set that could not be refreshed for this long.
     KeySetAge { from_s: u64, to_s: u64 },
 }
 
-/// What of the new list is missing that the old one demands, each once.
+/// What the old list requires and the new list does not, once each.
 fn dropped(old: &[String], new: &[String]) -> Option<Vec<String>> {
     let mut dropped: Vec<String> = Vec::new();
     for one in old {
@@ -76,12 +77,12 @@ fn dropped(old: &[String], new: &[String]) -> Option<Vec<String>> {
     (!dropped.is_empty()).then_some(dropped)
 }
 
-/// The numbers that a bound lets through in addition.
+/// The numbers that the new bound additionally admits.
 fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
     (new > old).then(|| (old.saturating_add(1), new))
 }
 
-/// By the requirements of a rule, and the audience.
+/// Compares the requirements of a rule, and the audience.
 pub(crate) fn of_requirements(
     (old_audience, old): (&str, &Requirements),
     (audience, new): (&str, &Requirements),
@@ -120,7 +121,7 @@ pub(crate) fn of_requirements(
     all.into_iter().flatten().collect()
 }
 
-/// By what a configuration says of every mandate, whatever the request.
+/// Compares what the configurations say about every mandate, whatever the request.
 pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec<Extra> {
     let mut all = Vec::new();
     if old.issuer != new.issuer {
@@ -178,7 +179,7 @@ pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec
     all
 }
 
-/// What the two differ in and nobody can say from the files alone.
+/// Differences that cannot be judged from the files alone.
 pub(crate) fn not_compared(old: &Configuration, new: &Configuration) -> Vec<String> {
     let mut notes = Vec::new();
     if old.jwks.upstream != new.jwks.upstream {

@@ -1,10 +1,11 @@
-//! What a newer configuration admits that an older one refused: over every class of
-//! requests that either can tell apart, and for each the mandates ([`extra`]).
+//! What a newer configuration admits and an older one refused. It looks at every class of
+//! requests that either configuration can tell apart, and finds the mandates for each
+//! class ([`extra`]).
 //!
-//! A class is a choice of resource ([`choices`]), the paths under one prefix and no
-//! longer one of either configuration, and a method that either lists, or any other.
-//! Paths that can be read in several ways are classes of their own: the older one may
-//! have refused them for that alone.
+//! A class is a choice of resource ([`choices`]), the paths under one prefix and under no
+//! longer prefix of either configuration, and a method that either configuration lists,
+//! or any other method. Paths with several readings are separate classes, because the
+//! older configuration may have refused them for that reason alone.
 
 mod choices;
 pub(crate) mod extra;
@@ -19,58 +20,58 @@ use choices::Choice;
 use extra::Extra;
 pub(crate) use show::text;
 
-/// Everything that the newer configuration lets through in addition.
+/// Everything that the newer configuration additionally lets through.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
-    /// Whatever the request, where both need a mandate: by these mandates.
+    /// For all requests, if both configurations need a mandate: with these mandates.
     pub(crate) everywhere: Vec<Extra>,
-    /// By class of requests.
+    /// For single classes of requests.
     pub(crate) findings: Vec<Finding>,
     /// What differs and could not be compared.
     pub(crate) not_compared: Vec<String>,
 }
 
-/// Requests, and by what mandates they are let through in addition.
+/// Requests, and the mandates with which they are additionally let through.
 #[derive(Debug, Serialize)]
 pub(crate) struct Finding {
-    /// How these requests name their resource; empty where there is but one.
+    /// How these requests name their resource; empty if there is only one resource.
     pub(crate) choices: Vec<Choice>,
     /// Their paths.
     pub(crate) paths: Paths,
     /// Their methods.
     pub(crate) methods: Vec<Method>,
-    /// What is let through: each by itself.
+    /// What is let through; each entry alone is enough.
     pub(crate) extra: Vec<Extra>,
 }
 
-/// Paths of a class.
+/// The paths of a class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Paths {
     /// Under one of these.
     Under(Vec<Region>),
-    /// Those with readings under at least two of these groups: each group is one rule
-    /// of the older one, which answered 400.
+    /// Paths with readings under at least two of these groups. Each group is one rule of
+    /// the older configuration, which answered 400.
     Between(Vec<Vec<Region>>),
 }
 
 /// Paths under a prefix, and under none of the longer ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Region {
-    /// Without trailing `/`; empty for every path.
+    /// Without a trailing `/`; empty for every path.
     pub(crate) prefix: String,
     pub(crate) except: Vec<String>,
 }
 
-/// Methods of a class.
+/// The methods of a class.
 #[derive(Debug, Clone, PartialEq, PartialOrd, Ord, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Method {
     /// This one, in upper case.
     Is(String),
-    /// This one in other letters.
+    /// This one, but not in upper case.
     InOtherLetters(String),
-    /// Any but those.
+    /// Any method except these.
     Other(Vec<String>),
 }
 
@@ -96,7 +97,7 @@ impl Comparison {
         }
     }
 
-    /// Whether nothing is let through in addition.
+    /// Whether nothing is additionally let through.
     pub(crate) fn is_empty(&self) -> bool {
         self.everywhere.is_empty() && self.findings.is_empty()
     }
@@ -133,7 +134,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// What is admitted now and was not, conditions of all mandates aside.
+    /// What is admitted now and was not before, without the conditions for all mandates.
     fn beyond(self, before: Self) -> Vec<Extra> {
         match (before, self) {
             (_, Answer::Never) | (Answer::Unverified, _) => Vec::new(),
@@ -146,7 +147,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The classes of requests for one resource that are let through in addition.
+/// The classes of requests for one resource that are additionally let through.
 fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
     let Some(new) = new else {
         return Vec::new();
@@ -164,7 +165,7 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
     };
 
     let mut under: Vec<Class> = Vec::new();
-    // Each region that falls under a rule of the new one, with the old one's.
+    // Each region under a rule of the new configuration, with its rule in the old one.
     let mut between: Vec<(RuleId, Vec<(&Region, RuleId)>)> = Vec::new();
     for region in &regions {
         let before = old.and_then(|_| find(&old_rules, region));
@@ -173,7 +174,7 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
             Answer::of(Some(new), now, method).beyond(Answer::of(old, before, method))
         };
         for (methods, extra) in by_extra(&methods, answers) {
-            // Regions that say the same are one class of several prefixes.
+            // Regions with the same result are one class with several prefixes.
             let same = under
                 .iter_mut()
                 .find(|(_, of, what)| *of == methods && *what == extra);
@@ -214,9 +215,10 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
     under
 }
 
-/// The same paths in fewer regions: one that another leaves out is put back into it.
+/// The same paths in fewer regions: a region that another one leaves out is put back into
+/// it.
 fn joined(mut regions: Vec<Region>) -> Vec<Region> {
-    // Longest first, so that what is put back is whole.
+    // The longest first, so that a region is complete when it is put back.
     regions.sort_by(|a, b| b.prefix.cmp(&a.prefix));
     let mut kept: Vec<Region> = Vec::new();
     for mut region in regions {
@@ -255,7 +257,8 @@ fn by_extra(
     groups
 }
 
-/// Every prefix of either, each with the paths that no longer one has.
+/// Every prefix of either configuration, each with the paths that are under no longer
+/// prefix.
 fn regions(old: &Rules, new: &Rules) -> Vec<Region> {
     let mut prefixes: Vec<&str> = [old, new]
         .into_iter()
@@ -273,7 +276,7 @@ fn regions(old: &Rules, new: &Rules) -> Vec<Region> {
     };
     let region = |prefix: &&str| {
         let mut below: Vec<&str> = Vec::new();
-        // Sorted, so that what is under another comes after it.
+        // The prefixes are sorted, so those under another one come after it.
         for other in prefixes.iter().filter(|other| is_under(other, prefix)) {
             if !below.iter().any(|known| is_under(other, known)) {
                 below.push(other);
@@ -287,8 +290,8 @@ fn regions(old: &Rules, new: &Rules) -> Vec<Region> {
     prefixes.iter().map(region).collect()
 }
 
-/// Every method that either lists, the same in other letters, and one that neither
-/// lists; each with how it is sent.
+/// Every method that either configuration lists, the same in lower case, and one that
+/// neither lists; each with its text in a request.
 fn methods(old: &Rules, new: &Rules) -> Vec<(Method, String)> {
     let routes = old.routes().iter().chain(new.routes());
     let mut names: Vec<String> = routes
@@ -304,7 +307,7 @@ fn methods(old: &Rules, new: &Rules) -> Vec<(Method, String)> {
     for name in &names {
         all.push((Method::Is(name.clone()), name.clone()));
         let lower = name.to_ascii_lowercase();
-        // One without letters is written in one way.
+        // A name without letters has no lower case.
         if lower != *name {
             all.push((Method::InOtherLetters(name.clone()), lower));
         }

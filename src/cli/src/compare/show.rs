@@ -1,13 +1,13 @@
-//! A comparison in words.
+//! Describes a comparison in words.
 
 use super::choices::{At, Choice, Named};
 use super::{Comparison, Finding, Method, Paths, Region};
 use crate::output::shown;
 
-/// Most of a list that is shown.
+/// Most entries of a list that are shown.
 const MOST: usize = 5;
 
-/// The lines of a comparison with the configuration of that name.
+/// The lines about a comparison with the configuration of this name.
 pub(crate) fn text(comparison: &Comparison, old: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if comparison.is_empty() {
@@ -70,7 +70,7 @@ fn region(region: &Region) -> String {
     }
 }
 
-/// None where it is every method.
+/// None for all methods.
 fn methods(methods: &[Method]) -> Option<String> {
     let each = methods.iter().map(|method| match method {
         Method::Is(name) => name.clone(),

@@ -1,5 +1,5 @@
-//! The demo's part about revocation: what ends a mandate before it expires, and
-//! what happens when nobody can say.
+//! The demo's part about revocation: what ends a mandate before it expires, and what
+//! happens if nobody knows what is revoked.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use super::{Row, mint, outcome, send};
 use crate::stack::Stack;
 
-/// Longest wait for something to become so: `max_staleness_s` of envoy.yaml, and
-/// some more.
+/// Longest wait for a change: `max_staleness_s` of envoy.yaml, and some more.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PATH: &str = "/invoices";
 
@@ -96,7 +95,7 @@ async fn answer(stack: &Stack, client: &Client, token: &str) -> Result<String> {
     Ok(outcome(status, body.get("error").and_then(Value::as_str)))
 }
 
-/// Sends until the answer is the expected one, and says how long that took.
+/// Sends until the answer is the expected one, and returns how long that took.
 async fn wait_for(
     stack: &Stack,
     client: &Client,

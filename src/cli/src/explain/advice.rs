@@ -1,4 +1,5 @@
-//! What to change, and who has to: one sentence or two for each check that failed.
+//! What to change, and who has to change it: one or two sentences for each check that
+//! failed.
 
 use caracal_mandate::config::Revocation;
 use caracal_mandate::decision::checks::MandateCheck;
@@ -14,10 +15,10 @@ use super::{origin, required};
 use crate::moment;
 use crate::output::shown;
 
-/// Most that `clock_skew_s` may be.
+/// The largest `clock_skew_s`.
 const MAX_SKEW_S: u64 = 300;
 
-/// What mends the failure of a check; `why` is what the edge says of it.
+/// How to fix the failure of a check. `why` is the edge's description.
 pub(crate) fn of(check: Check, why: &str, subject: &Subject<'_>) -> String {
     match check {
         Check::Token(check) => of_token(check, why, subject),

@@ -1,6 +1,6 @@
-//! What each check compares: what was expected, and what was found. Values from the
-//! token are shown only here and in what is to change, only those that a check
-//! compares, and only through [`shown`].
+//! What each check compares: what was expected, and what was found. Values from the token
+//! are shown only here and in the advice, only if a check compares them, and only through
+//! [`shown`].
 
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::{Check, TokenCheck};
@@ -15,7 +15,7 @@ use super::words::{json_in_words, list};
 use crate::moment;
 use crate::output::{shown, shown_bytes};
 
-/// What was expected, and what was found; `-` where that cannot be said.
+/// What was expected, and what was found; `-` if that is not known.
 pub(crate) struct Compared {
     pub(crate) expected: String,
     pub(crate) found: String,
@@ -155,7 +155,7 @@ fn credential(subject: &Subject<'_>) -> String {
     let scheme = first.split(|b| matches!(b, b' ' | b'\t')).next();
     let scheme = scheme.unwrap_or_default();
     match scheme {
-        // Whatever is no scheme may be a token.
+        // A word that is not a scheme may be a token.
         _ if scheme.len() > 16 || !scheme.iter().all(u8::is_ascii_alphabetic) => {
             "one Authorization header without a scheme".to_owned()
         }
@@ -307,7 +307,7 @@ fn texts(shape: &Shape<Vec<String>>) -> String {
     }
 }
 
-/// Whether all of these are as they should be, or the first that is not.
+/// Whether all of these are right, or the first that is not.
 fn shapes(all: &[Option<String>]) -> String {
     let first = all.iter().flatten().next();
     first.cloned().unwrap_or_else(|| "they are".to_owned())
@@ -377,7 +377,7 @@ fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> String 
     }
 }
 
-/// Which of the anchors are revoked, by the claims that carry them.
+/// The revoked anchors, by the claims that carry them.
 pub(crate) fn revoked(claims: &Claims, subject: &Subject<'_>) -> String {
     let optional = |shape: &Shape<Option<String>>| shape.clone().ok().flatten();
     let anchors = [

@@ -1,5 +1,5 @@
 //! What a decision depends on besides the request: the zone's key set, and what is
-//! revoked. Both are asked for only when a check needs them, as an edge does.
+//! revoked. Both are fetched only when a check needs them, as at an edge.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,13 +20,13 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A key set, or why there is none.
 pub(crate) struct Keys {
-    /// Where it is from.
+    /// Where it comes from.
     pub(crate) from: String,
     pub(crate) set: Result<KeySet, String>,
 }
 
 impl Keys {
-    /// From a file or a URL; without one from where the edge fetches it.
+    /// Reads it from a file or a URL, or else from where the edge fetches it.
     pub(crate) async fn get(given: Option<&str>, configuration: &Configuration) -> Result<Self> {
         let from = given.map_or_else(|| edge_url(configuration), str::to_owned);
         let document = if from.starts_with("http://") || from.starts_with("https://") {
@@ -41,7 +41,7 @@ impl Keys {
     }
 }
 
-/// Where the edge gets its key set from.
+/// The address from which the edge gets its key set.
 pub(crate) fn edge_url(configuration: &Configuration) -> String {
     let target = configuration.jwks_target();
     format!("{}://{}{}", target.scheme, target.authority, target.path)
@@ -50,13 +50,13 @@ pub(crate) fn edge_url(configuration: &Configuration) -> String {
 fn client(timeout: Duration) -> Result<reqwest::Client> {
     let client = reqwest::Client::builder()
         .timeout(timeout)
-        // A proxy's callout follows none.
+        // A proxy's callout follows no redirects.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     client.build().context("no client can be made")
 }
 
-/// What went wrong with a request, without the URL, and down to the cause.
+/// What went wrong with a request, down to the cause, without the URL.
 fn causes(error: reqwest::Error) -> String {
     format!("{:#}", anyhow::Error::new(error.without_url()))
 }
@@ -81,27 +81,27 @@ async fn body(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, Str
     Ok(body)
 }
 
-/// What is known of revocations.
+/// What is known about revocations.
 pub(crate) enum Revocations {
     /// The configuration disables them.
     Disabled,
-    /// Nobody was asked, and nothing was given.
+    /// No companion was named, and nothing was given.
     NotAsked,
-    /// It will be asked when a check needs it.
+    /// The companion will be asked when a check needs it.
     Pending,
     /// Given by flags.
     Given { revoked: Vec<String>, epoch: u64 },
     /// A companion's answer.
     Answered(Answer),
-    /// It gave none that can be decided by.
+    /// The companion gave no usable answer.
     Unavailable {
         why: String,
-        /// What the edge says of it.
+        /// The edge's description.
         reply: &'static str,
     },
 }
 
-/// What `POST /v1/check` answers.
+/// The answer to `POST /v1/check`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) revoked: Vec<String>,
@@ -139,7 +139,7 @@ impl Revocations {
         }
     }
 
-    /// What of these is revoked.
+    /// The anchors among these that are revoked.
     pub(crate) fn revoked(&self) -> &[String] {
         match self {
             Revocations::Given { revoked, .. } => revoked,

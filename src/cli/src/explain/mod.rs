@@ -1,5 +1,5 @@
-//! Explains a decision: every check with what it compared, the reply, and what to
-//! change. The verdict is the core's, by the same code that the filter runs.
+//! Explains a decision: every check with what it compared, the reply, and what to change.
+//! The verdict comes from the core, with the code that the filter runs.
 
 mod advice;
 mod case;
@@ -30,7 +30,8 @@ use self::subject::Subject;
 use crate::configured::{self, read_file};
 use crate::{moment, output};
 
-/// What could not be judged, as a bad flag, which clap answers with the same.
+/// The exit status if the request could not be judged; clap uses the same one for a bad
+/// flag.
 const NOT_JUDGED: u8 = 2;
 
 #[derive(Args)]

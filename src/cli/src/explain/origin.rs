@@ -1,6 +1,6 @@
-//! Where a token says that it is from, and what that tells of the cause where its
-//! signature cannot: the key is unknown, does not fit, or is of another kind. Nobody
-//! may have signed what is read here. It is a hint for people, and decides nothing.
+//! Where a token says that it comes from. If a key is unknown, does not fit or is of
+//! another kind, this can show the cause when the signature cannot. Perhaps nobody has
+//! signed what is read here. It is a hint for people, and decides nothing.
 
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::TokenCheck;
@@ -12,7 +12,7 @@ use super::subject::Subject;
 use super::words::json_in_words;
 use crate::output::shown;
 
-/// A claim of the token beside what is configured.
+/// A claim of the token, and the configured value.
 struct Named {
     /// What the token has.
     words: String,
@@ -31,25 +31,24 @@ impl Named {
     }
 }
 
-/// What a token says of its issuer and its zone.
+/// What a token says about its issuer and its zone.
 pub(super) struct Origin<'s> {
     issuer: Named,
     zone: Named,
-    /// The configured ones.
+    /// The configured issuer and zone.
     own_issuer: &'s str,
     own_zone: &'s str,
 }
 
 impl<'s> Origin<'s> {
-    /// None where the payload cannot be read.
+    /// None if the payload cannot be read.
     pub(super) fn of(subject: &'s Subject<'_>) -> Option<Self> {
         let payload = subject.payload.as_ref()?;
         let (own_issuer, own_zone) = (
             subject.configuration.issuer.as_str(),
             subject.configuration.zone_id.as_str(),
         );
-        // Slashes at the end are a matter of writing, which the issuer's check judges:
-        // the STS is the same.
+        // Only the issuer's check compares trailing slashes. Here the STS is the same.
         let same_sts = |iss: &str| iss.trim_end_matches('/') == own_issuer.trim_end_matches('/');
         Some(Origin {
             issuer: Named::new(payload.get("iss"), same_sts),
@@ -72,7 +71,7 @@ impl<'s> Origin<'s> {
         &self.issuer.words
     }
 
-    /// The subject of a sentence: that it says it is from here.
+    /// The subject of a sentence: the token says that it comes from here.
     fn said(&self) -> String {
         format!(
             "by its iss and zone_id (unverified) the token is from the configured STS {}, zone {}",
@@ -81,7 +80,7 @@ impl<'s> Origin<'s> {
         )
     }
 
-    /// How what it says differs from what is configured.
+    /// How the token differs from the configuration.
     fn difference(&self) -> String {
         let parts = [
             (&self.issuer, "iss", "issuer", self.own_issuer),
@@ -101,7 +100,7 @@ impl<'s> Origin<'s> {
         differ.join("; ")
     }
 
-    /// Where the caller gets a mandate that this edge trusts.
+    /// Where the caller can get a mandate that this edge trusts.
     pub(super) fn asks(&self) -> String {
         format!(
             "The caller asks the STS {} for a mandate of zone {}.",
@@ -110,7 +109,7 @@ impl<'s> Origin<'s> {
         )
     }
 
-    /// The same, or that the configuration is what is wrong.
+    /// The same, or that the configuration is wrong.
     fn remedy(&self) -> String {
         let settings = [(&self.issuer, "issuer"), (&self.zone, "zone_id")];
         let settings: Vec<String> = settings
@@ -129,7 +128,7 @@ impl<'s> Origin<'s> {
     }
 }
 
-/// Whether what is said of the first failure has told already how to mend a later one.
+/// Whether the advice for the first failure also covers a later one.
 pub(super) fn explains(failed: TokenCheck, later: MandateCheck, subject: &Subject<'_>) -> bool {
     let told = matches!(
         failed,
@@ -146,13 +145,13 @@ fn header(name: &str, subject: &Subject<'_>) -> String {
     json_in_words(subject.header.as_ref().and_then(|header| header.get(name)))
 }
 
-/// Which key set was looked into, where that may be another than the edge's.
+/// The key set that was searched, if it may differ from the edge's.
 fn other_key_set<'s>(subject: &Subject<'s>) -> Option<&'s str> {
     let from = subject.keys?.from.as_str();
     (from != edge_url(subject.configuration)).then_some(from)
 }
 
-/// Why a key of the token's `kid` is not used, if there is one.
+/// Why a key with the token's `kid` is not used, if there is one.
 fn of_kid(set: &KeySet, subject: &Subject<'_>) -> Option<UnusableKey> {
     let kid = subject.header.as_ref()?.get("kid")?.as_str()?;
     let skipped = set.skipped_keys().iter();
@@ -166,7 +165,7 @@ fn whys(set: &KeySet) -> String {
     format!(" ({})", whys.join("; "))
 }
 
-/// The key set has no key of the token's `kid`.
+/// The key set has no key with the token's `kid`.
 pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     let kid = header("kid", subject);
     let set = subject.keys.and_then(|keys| keys.set.as_ref().ok());
@@ -212,7 +211,7 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     )
 }
 
-/// No key of the token's `kid` made its signature.
+/// No key with the token's `kid` made its signature.
 pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
     let kid = header("kid", subject);
     let Some(origin) = Origin::of(subject) else {
@@ -244,7 +243,7 @@ pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
     )
 }
 
-/// The token is signed with another algorithm than the edge accepts.
+/// The token is signed with an algorithm that the edge does not accept.
 pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
     let alg = header("alg", subject);
     let allowed = subject.algorithms();

@@ -107,7 +107,7 @@ impl<'s, 'a> Report<'s, 'a> {
                 (Some(failed), Check::Mandate(later)) => origin::explains(failed, *later, subject),
                 _ => false,
             };
-            // Two checks can fail for one reason: it is mended once.
+            // Two checks can fail for one reason, which is fixed once.
             if let Some((why, before)) = first
                 && !reasons.contains(why)
                 && !told
@@ -156,7 +156,7 @@ impl<'s, 'a> Report<'s, 'a> {
         })
     }
 
-    /// Whether the edge lets the request through; none where that cannot be said.
+    /// Whether the edge lets the request through; none if that is not known.
     pub(crate) fn admits(&self) -> Option<bool> {
         match self.subject.trace.verdict {
             Traced::Admitted | Traced::Excluded => Some(true),
@@ -210,7 +210,7 @@ impl<'s, 'a> Report<'s, 'a> {
         })
     }
 
-    /// The verdict, what to do about it, and what failed; with `all` every check.
+    /// The verdict, what to do, and what failed; with `all` every check.
     fn text(&self, all: bool) -> Vec<String> {
         let mut lines = self.verdict_lines();
         if !self.changes.is_empty() {
@@ -257,7 +257,7 @@ impl<'s, 'a> Report<'s, 'a> {
         lines
     }
 
-    /// The request, the token, and the rule by which they were judged.
+    /// The request, the token, and the rule that was used.
     fn request_lines(&self) -> Vec<String> {
         let subject = self.subject;
         let request = subject.request;
@@ -284,8 +284,9 @@ impl<'s, 'a> Report<'s, 'a> {
     }
 }
 
-/// That nobody looked whether the mandate is revoked, where it could be: one who mends
-/// what is said here would think that this is all. Nothing without claims to look for.
+/// Says that revocation was not checked, if it could have been. Otherwise somebody who
+/// fixes the reported problem would think that this is all. None if there are no claims
+/// to look up.
 fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
     subject.payload.as_ref()?;
     let text = match subject.revocations {
@@ -300,12 +301,12 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// A query is no part of what is judged, and may have a credential in it.
+/// The query is not judged, and may contain a credential.
 fn without_query(target: &[u8]) -> &[u8] {
     target.split(|b| *b == b'?').next().unwrap_or_default()
 }
 
-/// Bytes without quotes around them, where nothing in them could mislead.
+/// Bytes without quotes, if nothing in them can mislead.
 fn plain(bytes: &[u8]) -> String {
     let is_plain = |b: &u8| matches!(b, b' '..=b'~');
     match bytes.iter().all(is_plain) {

@@ -1,4 +1,4 @@
-//! The request that is explained: from flags, or a request head as it was recorded.
+//! The request that is explained: from flags, or from a recorded request head.
 
 use std::path::{Path, PathBuf};
 
@@ -20,21 +20,22 @@ pub(crate) struct RequestArguments {
     /// does not belong here: a process list shows it.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// The token, or `-` for standard input: the mandate alone, or with `Bearer`
-    /// before it. Without one the request is explained that has none.
+    /// The token, or `-` for standard input: the mandate alone, or with `Bearer` before
+    /// it. Without this option the request has no token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Instead of those: the head of a recorded HTTP/1.1 request, `-` for standard
-    /// input. `curl -v` prints one, its `> ` before each line may stay.
+    /// Instead of the other options: the head of a recorded HTTP/1.1 request, or `-` for
+    /// standard input. The output of `curl -v` works, also with its `> ` before each
+    /// line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "headers", "token_file", "claims"])]
     request: Option<PathBuf>,
-    /// Instead of a token: its claims, a JSON document, or `-` for standard input. No
-    /// signature is checked then.
+    /// Instead of a token: its claims as a JSON document, or `-` for standard input. Then
+    /// no signature is checked.
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     pub(crate) claims: Option<PathBuf>,
 }
 
-/// A request, as the edge gets it.
+/// A request as the edge gets it.
 pub(crate) struct Request {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
@@ -69,7 +70,7 @@ impl RequestArguments {
     }
 }
 
-/// The value of `Authorization` that a file's token is sent as.
+/// The value of `Authorization` for the token in a file.
 fn token(file: &Path) -> Result<Vec<u8>> {
     let bytes = read_file(file)?;
     let token = bytes.trim_ascii();
@@ -93,7 +94,7 @@ fn header(line: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 impl Request {
-    /// From a request head (RFC 9112): the request line and headers.
+    /// Reads a request head (RFC 9112): the request line and headers.
     fn recorded(bytes: &[u8]) -> Result<Self> {
         let lines = bytes
             .split(|b| *b == b'\n')
@@ -128,14 +129,14 @@ impl Request {
         })
     }
 
-    /// The values of every header of a name.
+    /// The values of all headers with this name.
     pub(crate) fn all(&self, name: &str) -> Vec<&[u8]> {
         let named = self.headers.iter();
         let named = named.filter(|(one, _)| one.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_slice()).collect()
     }
 
-    /// What the core reads of it.
+    /// The parts that the core reads.
     pub(crate) fn view<'t>(
         &'t self,
         resource: &'t [&'t [u8]],

@@ -1,6 +1,6 @@
-//! The claims that row 3 requires: which of them are absent, which are of another type,
-//! and who mends it. An absent claim mostly means another kind of token; one of another
-//! type means an STS to correct.
+//! The claims that row 3 of the contract requires: which are absent, which have another
+//! type, and who can fix it. An absent claim usually means another kind of token. A wrong
+//! type means that the STS must be corrected.
 
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck};
 use caracal_mandate::token::claims::TokenUse;
@@ -11,8 +11,8 @@ use super::subject::Subject;
 use super::words::json_in_words;
 use crate::output::shown;
 
-/// All of them, and the zone's, which a later row judges: who has to add the others
-/// wants to know of it too.
+/// All of them, and the zone's claim, which a later row judges: whoever adds the others
+/// needs to know about it too.
 const REQUIRED: [&str; 12] = [
     "iss",
     "aud",
@@ -28,7 +28,7 @@ const REQUIRED: [&str; 12] = [
     "zone_id",
 ];
 
-/// The claim that failed the check, and what it is.
+/// The claim that failed the check, and its value.
 pub(super) fn failed(subject: &Subject<'_>) -> Option<(String, String)> {
     let check = Check::Token(TokenCheck::RequiredClaims);
     let mut checks = subject.trace.checks.iter();
@@ -40,7 +40,7 @@ pub(super) fn failed(subject: &Subject<'_>) -> Option<(String, String)> {
     Some((name.to_owned(), typed(value)))
 }
 
-/// What a claim is, with its type. Of a list its first entry that is no text.
+/// A claim's value with its type. For a list, the first entry that is not a text.
 fn typed(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) if text.is_empty() => "an empty text".to_owned(),
@@ -57,7 +57,7 @@ fn typed(value: Option<&Value>) -> String {
     }
 }
 
-/// Whether a claim is as it has to be.
+/// Whether a claim is right.
 fn is_right(name: &str, value: &Value) -> bool {
     let text = value.as_str().filter(|text| !text.is_empty());
     match name {
@@ -72,7 +72,7 @@ fn is_right(name: &str, value: &Value) -> bool {
     }
 }
 
-/// The other claims that are not as they have to be, in sentences.
+/// Sentences about the other claims that are not right.
 fn others(first: &str, payload: &Value) -> String {
     let (mut absent, mut wrong) = (Vec::new(), Vec::new());
     for name in REQUIRED.into_iter().filter(|name| *name != first) {
@@ -92,7 +92,7 @@ fn others(first: &str, payload: &Value) -> String {
     absent + &sentence("Also not as it has to be", &wrong)
 }
 
-/// A required claim is not as it has to be; `why` says which.
+/// A required claim is not right; `why` says which.
 pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
     let (Some((name, found)), Some(payload), Some(origin)) = (
         failed(subject),
@@ -101,7 +101,7 @@ pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
     ) else {
         return format!("The STS issues the claims as they have to be: {why}.");
     };
-    // Claims alone get here without a signature: nobody knows who wrote them.
+    // Claims without a token have no signature, so nobody knows who wrote them.
     let is_signed = subject.outcome(TokenCheck::Signature) == Some(true);
     let names = match is_signed {
         true => "A key of the zone signed the token, which names",

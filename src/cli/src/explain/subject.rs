@@ -1,4 +1,4 @@
-//! What an explanation is about, and how its parts are put into words.
+//! What an explanation is about, and how its parts are described.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,17 +26,17 @@ pub(crate) struct Subject<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) resource: Option<&'a Resource>,
     pub(crate) audience: Option<&'a str>,
-    /// What the request's rule requires; none where nothing is verified.
+    /// What the request's rule requires; none if nothing is verified.
     pub(crate) required: Option<&'a Requirements>,
     /// None until a check needed them.
     pub(crate) keys: Option<&'a Keys>,
     pub(crate) revocations: &'a Revocations,
     pub(crate) at: u64,
-    /// Whether claims were given in place of a token.
+    /// Whether claims were given instead of a token.
     pub(crate) claims_only: bool,
     pub(crate) token: Option<&'a [u8]>,
-    /// The token's header and payload, read leniently: for what is shown, never for
-    /// what is decided.
+    /// The token's header and payload, read leniently. They are only shown, and never
+    /// used for a decision.
     pub(crate) header: Option<Value>,
     pub(crate) payload: Option<Value>,
 }
@@ -87,7 +87,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether a check passed; none when it was not made.
+    /// Whether a check passed; none if it was not made.
     pub(crate) fn outcome(&self, check: TokenCheck) -> Option<bool> {
         let check = Check::Token(check);
         let mut checks = self.trace.checks.iter();
@@ -133,7 +133,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The rule that the request falls under.
+    /// The rule of the request.
     pub(crate) fn rule_in_words(&self) -> String {
         let (Some(resource), Some(rule)) = (self.resource, self.trace.location.rule) else {
             return "no rule".to_owned();

@@ -18,7 +18,7 @@ pub(crate) fn list<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
     format!("[{}]", all.join(", "))
 }
 
-/// A JSON value by its type, a short one by itself.
+/// A JSON value by its type, and a short one by its text.
 pub(crate) fn json_in_words(value: Option<&Value>) -> String {
     match value {
         None => "absent".to_owned(),

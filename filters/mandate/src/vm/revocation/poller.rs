@@ -165,8 +165,7 @@ impl RevocationFeed {
                 lease
             }
         };
-        // After a failed compaction, poll first. Repeated failures must not stop the
-        // polls.
+        // After a failed compaction, poll first: repeated failures must not stop polls.
         let again = std::mem::take(&mut self.compaction_tried);
         if goes_on.is_none() && !again && Compaction::is_due(&self.log) {
             self.compaction_tried = true;
@@ -271,8 +270,7 @@ impl RevocationFeed {
         };
         let page = Page::parse(body, after, &self.zone_id)
             .map_err(|why| CalloutFailure::new(Kind::Unreadable, why.to_string()))?;
-        // The companion made the page after it was asked, so this is the earliest
-        // possible time.
+        // The companion made the page after it was asked: the earliest time possible.
         let confirmed_at_ms = pending_poll.began_ms.saturating_sub(page.confirmed_age_ms);
         if pending_poll.snapshot {
             return self.apply_snapshot_page(pending_poll, &page, confirmed_at_ms, now_ms);
