@@ -105,7 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     rows.extend(rotation(&stack, &client).await?);
     rows.extend(revocation::walk(&mut stack, &client).await?);
 
-    output::line("What the upstream saw of the good mandate:");
+    output::line("What the upstream got with the good mandate:");
     output::line(&serde_json::to_string_pretty(&seen)?);
     output::line("");
     Ok(print(&rows))
@@ -201,7 +201,7 @@ async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
     let (counts, rotated) = tokio::join!(traffic, rotate);
     let ((sent, refused), _) = (counts?, rotated?);
     let fetches = stack.zone.fetches().saturating_sub(before);
-    let sent = format!("{sent} good mandates, key rotated meanwhile");
+    let sent = format!("{sent} good mandates, while the key is rotated");
     Ok([
         Row {
             sent,
@@ -209,7 +209,7 @@ async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
             got: format!("{refused} refused"),
         },
         Row {
-            sent: "fetches of the key set for that".to_owned(),
+            sent: "fetches of the key set meanwhile".to_owned(),
             expected: "1".to_owned(),
             got: fetches.to_string(),
         },

@@ -57,12 +57,12 @@ pub(crate) async fn start(
 ) -> Result<Child> {
     ensure!(
         binary.is_file(),
-        "there is no Envoy at {}: run `make envoy`, or name one with ENVOY=",
+        "there is no Envoy at {}: run `make envoy`, or set ENVOY to one",
         binary.display()
     );
     ensure!(
         Path::new("dist/caracal_filter.wasm").is_file(),
-        "dist/caracal_filter.wasm is missing: run `make build`, and this command in the project's folder"
+        "dist/caracal_filter.wasm is missing: run `make build`, and run this command in the project's folder"
     );
     let text = std::fs::read_to_string(config)
         .with_context(|| format!("cannot read {}", config.display()))?;

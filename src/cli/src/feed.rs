@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     if tls.is_none() && !arguments.listen.ip().is_loopback() {
         tracing::warn!(
-            "--listen {} is not on loopback, and the token crosses the network in the clear: give --tls-cert and --tls-key",
+            "--listen {} is not on loopback, so the token would cross the network unencrypted: give --tls-cert and --tls-key",
             arguments.listen
         );
     }
@@ -133,7 +133,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(address) => {
             if key.is_none() {
                 tracing::warn!(
-                    "STREAMS_HMAC_KEY is not set: every message on the streams counts, whoever wrote it"
+                    "STREAMS_HMAC_KEY is not set: every message on the streams is accepted, whoever wrote it"
                 );
             }
             Some(Consumer {
@@ -159,7 +159,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));
     tokio::spawn(async move {
         loopback::stopped().await;
-        tracing::info!("stopping: finishing what is held");
+        tracing::info!("stopping: finishing messages that are under way");
         let _ = stop.send(true);
     });
     let stopped = companion.clone();
@@ -200,17 +200,17 @@ fn check(arguments: &Arguments, redis: bool, token: bool, key: bool) -> Result<(
         );
         ensure!(
             !arguments.in_memory,
-            "--in-memory is for running without Redis: leave it out, or unset REDIS_URL"
+            "--in-memory works only without Redis: leave it out, or unset REDIS_URL"
         );
         ensure!(
             arguments.state_file.is_none(),
-            "--state-file is for running without Redis"
+            "--state-file works only without Redis"
         );
         return Ok(());
     }
     ensure!(
         arguments.in_memory || arguments.state_file.is_some(),
-        "no Redis: give --redis-url or REDIS_URL; or --in-memory, for development, where nobody else's revocations are known"
+        "no Redis: give --redis-url or REDIS_URL; or --in-memory for development, which knows only revocations from its own API"
     );
     let idle = [
         ("--require-signature", arguments.require_signature),
@@ -222,7 +222,7 @@ fn check(arguments: &Arguments, redis: bool, token: bool, key: bool) -> Result<(
     let idle = idle.into_iter().find(|(_, given)| *given);
     ensure!(
         idle.is_none(),
-        "{} is not for running without Redis: give --redis-url or REDIS_URL",
+        "{} needs Redis: give --redis-url or REDIS_URL",
         idle.map_or("", |(name, _)| name)
     );
     Ok(())
@@ -240,7 +240,7 @@ fn without_redis(arguments: &Arguments, companion: &Companion) -> Result<Arc<Mem
     let memory = Memory::open(arguments.state_file.clone(), &companion.state)?;
     companion.state.stand_alone();
     tracing::warn!(
-        "without Redis: this state is not shared with anybody; for development only (--redis-url)"
+        "without Redis: revocations are not shared; for development only (use --redis-url)"
     );
     Ok(Arc::new(memory))
 }

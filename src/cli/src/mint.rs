@@ -77,7 +77,7 @@ impl Draft {
             "client_id": "app-1", "use": "resource", "sub_type": "user", "scope": self.scope,
         });
         let Value::Object(mut claims) = usual else {
-            anyhow::bail!("the claims are no object");
+            anyhow::bail!("the claims are not an object");
         };
         replace(&mut claims, changes);
         Ok(claims)

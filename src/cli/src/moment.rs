@@ -9,7 +9,7 @@ pub(crate) fn parse(text: &str) -> Result<u64> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
     }
-    let what = || format!("{text:?} is no time: expected Unix seconds or RFC 3339");
+    let what = || format!("{text:?} is not a time: expected Unix seconds or RFC 3339");
     let time = OffsetDateTime::parse(text, &Rfc3339).with_context(what)?;
     u64::try_from(time.unix_timestamp()).with_context(what)
 }

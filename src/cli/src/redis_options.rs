@@ -69,7 +69,7 @@ impl RedisArguments {
         let urls: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
         ensure!(
             urls.iter().all(|url| !url.is_empty()),
-            "{from} is empty, or has an empty place in its list"
+            "{from} is empty, or has an empty entry in its list"
         );
         let tls = urls.iter().any(|url| url.starts_with("rediss://"));
         if self.redis_sentinel_master.is_none() {

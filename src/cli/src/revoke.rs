@@ -107,7 +107,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let explicit = arguments.redis.is_explicit();
     ensure!(
         !(explicit && arguments.feed.is_some() && arguments.wait.is_none()),
-        "--redis-url publishes, --feed tells a companion without Redis: give one of them, or --wait too"
+        "--redis-url publishes to Redis, and --feed asks a companion without Redis: use only one of them, or add --wait"
     );
     // An option wins over the environment.
     let address = match &arguments.feed {
@@ -126,7 +126,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             }
             let id = publish(&address.target()?, stream, fields, key.as_ref())
                 .await
-                .context("Redis did not take the event")?;
+                .context("Redis did not accept the event")?;
             json!({"stream": stream.key(), "id": id, "signed": signed})
         }
         None => tell(&feed, &event).await?,
@@ -196,7 +196,7 @@ impl Feed {
                     let status = answer.status();
                     ensure!(
                         status.as_u16() != 401,
-                        "the companion at {} wants another token: --token or CARACAL_FEED_TOKEN",
+                        "the companion at {} does not accept this token: use --token or CARACAL_FEED_TOKEN",
                         self.url
                     );
                     format!("the companion answers {status}")

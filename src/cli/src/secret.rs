@@ -40,6 +40,6 @@ fn read(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => bail!("{name} is no UTF-8"),
+        Err(std::env::VarError::NotUnicode(_)) => bail!("{name} is not UTF-8"),
     }
 }

@@ -198,7 +198,7 @@ pub(crate) async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("connections are cut that did not end in time");
+        tracing::warn!("connections that did not end in time are cut off");
     }
     Ok(())
 }

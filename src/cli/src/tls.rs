@@ -90,7 +90,7 @@ impl Tls {
 fn keeps_the_old(error: &anyhow::Error) {
     tracing::error!(
         error = format!("{error:#}"),
-        "the API's new certificate cannot be used: the old one is served on"
+        "the API's new certificate cannot be used: the old one stays in use"
     );
 }
 
@@ -119,7 +119,7 @@ fn configuration(pair: &Pair) -> Result<Arc<ServerConfig>> {
     let mut configuration = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .context("--tls-cert and --tls-key do not go together")?;
+        .context("--tls-key is not the key of --tls-cert")?;
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(configuration))
 }

@@ -158,7 +158,9 @@ async fn feed(
         Err(why) => return no_page(why),
     }
     let Ok(_place) = api.waits.try_acquire() else {
-        return no_page(NoPage::NotReady("too many wait for news"));
+        return no_page(NoPage::NotReady(
+            "too many requests wait for new revocations",
+        ));
     };
     let waiting = api.companion.metrics.filter_waits();
     let wait = Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
@@ -200,7 +202,7 @@ async fn snapshot(
             .rsplit_once('.')
             .and_then(|(generation, after)| Some((generation, after.parse().ok()?)));
         let Some((generation, after)) = place else {
-            return bad("the cursor is none of ours");
+            return bad("the cursor is not from this companion");
         };
         state.page(generation, after, max)
     };
@@ -285,7 +287,7 @@ async fn ready(Shared(api): Shared<Api>) -> Response {
     let age = state.confirmed_age_ms();
     let why = match (state.not_ready(), age) {
         (Some(why), _) => Some(why),
-        (None, Some(age)) if age > MAX_READY_AGE_MS => Some("out of touch with Redis"),
+        (None, Some(age)) if age > MAX_READY_AGE_MS => Some("not connected to Redis"),
         _ => None,
     };
     let status = match why {

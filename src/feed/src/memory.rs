@@ -66,7 +66,10 @@ impl Memory {
                 match (line.anchor, line.zone, line.epoch) {
                     (Some(anchor), None, None) => state.revoke(&anchor, left),
                     (None, Some(zone), Some(epoch)) => state.raise(&zone, epoch, left),
-                    _ => anyhow::bail!("{name}, line {}: no revocation", number.saturating_add(1)),
+                    _ => anyhow::bail!(
+                        "{name}, line {}: not a revocation",
+                        number.saturating_add(1)
+                    ),
                 }
             }
         }

@@ -100,7 +100,7 @@ impl Metrics {
             )?,
             data_errors: counter(
                 "caracal_feed_data_errors_total",
-                "Keys of a wrong kind in the shared store",
+                "Keys of a wrong type in the shared store",
                 &["task"],
             )?,
             written_back,
@@ -111,7 +111,7 @@ impl Metrics {
             )?,
             lag: by_stream(
                 "caracal_feed_group_lag",
-                "Messages that the consumer group has not been given, as Redis counts; -1 when it does not",
+                "Messages that the consumer group has not been given, as Redis counts; -1 if it does not count",
             )?,
             length: by_stream("caracal_feed_stream_length", "Messages in the stream")?,
             refusing_writes: gauge(
@@ -125,7 +125,7 @@ impl Metrics {
             )?,
             filters: gauge(
                 "caracal_feed_connected_filters",
-                "Proxies that wait for news",
+                "Proxies that wait for new revocations",
             )?,
             registry,
         }))

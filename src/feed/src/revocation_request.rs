@@ -33,7 +33,7 @@ impl RevocationBody {
                 (!fits || i64::try_from(epoch).is_err())
                     .then_some("expected a zone and an epoch of at most 2^63-1")
             }
-            _ => Some("a zone and an epoch go together"),
+            _ => Some("give both a zone and an epoch"),
         }
     }
 }

@@ -196,7 +196,7 @@ impl State {
                 if !std::mem::replace(&mut inner.over_capacity, true) {
                     tracing::error!(
                         max_anchors = self.max_anchors,
-                        "over capacity: filters are told nothing until fewer anchors are revoked (--max-anchors)"
+                        "over capacity: filters get no revocations and refuse requests until fewer anchors are revoked (--max-anchors)"
                     );
                 }
                 return;
@@ -208,7 +208,7 @@ impl State {
                 tracing::warn!(
                     anchors = count,
                     max_anchors = self.max_anchors,
-                    "four fifths of --max-anchors are held; beyond it filters refuse. Each proxy has a limit of its own (limits.max_anchors)"
+                    "four fifths of --max-anchors are used. Beyond the limit filters refuse requests. Each proxy also has its own limit (limits.max_anchors)"
                 );
             }
             let held = Held {

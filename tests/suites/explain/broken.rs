@@ -105,7 +105,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "check the key set first",
                 "fetches it again from \"https://sts.example.test/.well-known/jwks.json?zone_id=zone-1\"",
                 "If it is there, the STS has changed its key since",
-                "If the set lacks the kid of that one too, the STS signs with a key that it does not serve",
+                "If the set lacks the kid of the new one too, the STS signs with a key that it does not serve",
             ],
         ),
         of(

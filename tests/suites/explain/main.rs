@@ -329,7 +329,7 @@ fn a_request_for_no_resource_is_explained() {
         "400 invalid_request",
         "expected one of [\"resource://billing-api\", \"resource://crm-api\"]",
         "found X-Caracal-Resource \"resource://payroll\"",
-        "The caller names one resource of",
+        "The caller names one of the resources",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
     }

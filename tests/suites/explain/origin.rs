@@ -93,13 +93,13 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
                 "the operator sets issuer to \"https://idp.example.test\"",
             ],
             // Neither the key set is to blame, nor is the issuer told twice.
-            &["fetches it again", "Then also", "zone_id (unverified)"],
+            &["fetches the key set again", "Then also", "zone_id (unverified)"],
         ),
         of(
             "another zone",
             json!({"zone_id": "zone-2"}),
             &[OTHER_ZONE, "sets zone_id to \"zone-2\""],
-            &["fetches it again", "Then also", "iss (unverified)"],
+            &["fetches the key set again", "Then also", "iss (unverified)"],
         ),
         of(
             "both",
@@ -120,7 +120,7 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
         of(
             "a slash more is the same STS, and the issuer's check says the rest",
             json!({"iss": "https://sts.example.test/"}),
-            &["fetches it again", "- Then also: The mandate's iss and"],
+            &["fetches the key set again", "- Then also: The mandate's iss and"],
             &["from elsewhere"],
         ),
         Said {
@@ -134,9 +134,9 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
                 json!({}),
                 &[
                     "The key set has a key \"k9\", and it is not used: its use or key_ops is not for verifying. ",
-                    "Whoever runs the STS serves that key as it should be",
+                    "Whoever runs the STS corrects that key in the key set",
                 ],
-                &["fetches it again"],
+                &["fetches the key set again"],
             )
         },
         Said {
@@ -147,7 +147,7 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
                 &[
                     "The key set has a key \"k9\", and it is not used: kty, crv and alg together name no algorithm that is allowed here",
                 ],
-                &["fetches it again"],
+                &["fetches the key set again"],
             )
         },
         Said {
@@ -166,8 +166,8 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
             ..of(
                 "no claims",
                 json!({}),
-                &["payload is no JSON object", "is no mandate"],
-                &["fetches it again", "Revocation was not checked"],
+                &["payload is not a JSON object", "is not a mandate"],
+                &["fetches the key set again", "Revocation was not checked"],
             )
         },
     ]);
@@ -273,7 +273,7 @@ fn another_algorithm_is_for_whoever_mints_to_mend() {
                 "no algorithm",
                 "",
                 json!({}),
-                &["its alg is absent", "Nothing is to change at the edge."],
+                &["its alg is absent", "Nothing needs to change at the edge."],
                 &["never add"],
             )
         },
@@ -297,7 +297,7 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
             &[
                 "the claim exp must be an integer in 0..2^63-1 (seconds); here it is the text \"soon\"",
                 "Also absent: root_sid.",
-                "Also not as it has to be: sid is the number 7.",
+                "Also not right: sid is the number 7.",
                 "corrects what it gives as exp",
                 "names the configured issuer \"https://sts.example.test\"",
             ],

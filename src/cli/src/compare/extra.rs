@@ -221,7 +221,7 @@ impl fmt::Display for Extra {
         match self {
             Extra::AnyRequest => f.write_str("also requests without a mandate"),
             Extra::AnyMandate => {
-                f.write_str("also every mandate that is good there now: all were refused")
+                f.write_str("also every mandate that is accepted there now: all were refused")
             }
             Extra::WithoutScopes { scopes } => {
                 write!(f, "also mandates without scope {}", one_of(scopes))
@@ -262,12 +262,12 @@ impl fmt::Display for Extra {
             ),
             Extra::StateAge { from_s, to_s } => write!(
                 f,
-                "also mandates judged by a revocation state that is over {} and up to {to_s} s old",
+                "also mandates while the revocation state is over {} and up to {to_s} s old",
                 from_s.saturating_sub(1)
             ),
             Extra::Lifetime { from_s, to_s } => {
                 let over = from_s.saturating_sub(1);
-                write!(f, "also mandates that live over {over} s")?;
+                write!(f, "also mandates that are valid for over {over} s")?;
                 match to_s {
                     Some(to_s) => write!(f, " and up to {to_s} s"),
                     None => Ok(()),

@@ -16,7 +16,9 @@ pub(crate) fn text(comparison: &Comparison, old: &str) -> Vec<String> {
         lines.push(format!("lets through what {old} refused:"));
     }
     for extra in &comparison.everywhere {
-        lines.push(format!("  wherever both need a mandate: {extra}"));
+        lines.push(format!(
+            "  for every request that needs a mandate in both: {extra}"
+        ));
     }
     for finding in &comparison.findings {
         for extra in &finding.extra {
@@ -74,9 +76,9 @@ fn region(region: &Region) -> String {
 fn methods(methods: &[Method]) -> Option<String> {
     let each = methods.iter().map(|method| match method {
         Method::Is(name) => name.clone(),
-        Method::InOtherLetters(name) => format!("{name} in other letters"),
+        Method::InOtherLetters(name) => format!("{name}, but not in upper case"),
         Method::Other(names) if names.is_empty() => "any method".to_owned(),
-        Method::Other(names) => format!("any method but {}", names.join(", ")),
+        Method::Other(names) => format!("any method except {}", names.join(", ")),
     });
     let listed = methods.iter().find_map(|method| match method {
         Method::Other(names) => Some(names.len()),

@@ -34,32 +34,32 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
     match check {
         TokenCheck::Resource => subject.resource_advice(why),
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
-            "The caller sends a path that can be read: {why}. It starts with / and has each % followed by two hexadecimal digits, no #, and no NUL."
+            "The caller sends a path that can be read: {why}. A path starts with /, each % is followed by two hexadecimal digits, and there is no # and no NUL."
         ),
-        TokenCheck::Path => "The caller sends the plain path that it means: without encoded or doubled slashes, dot segments, backslashes or ;parameters. Or the operator gives all readings listed above the same rule.".to_owned(),
+        TokenCheck::Path => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters. Or the operator gives all readings that are listed above the same rule.".to_owned(),
         TokenCheck::Excluded => "Nothing: the path is excluded.".to_owned(),
         TokenCheck::Method => format!(
             "The caller sends the method in upper case. {why}: methods are case-sensitive, and the route lists this one."
         ),
         TokenCheck::Credential => match subject.request.all("authorization").len() {
             0 => "The caller gets a mandate from the STS and sends it as the header Authorization: Bearer <mandate>. If it does send one, something before the edge removes the header.".to_owned(),
-            1 => "The caller sends exactly one credential: the word Bearer, a space and the mandate, and nothing else in the header Authorization. A comma in it comes from two headers that somebody joined.".to_owned(),
+            1 => "The caller sends exactly one credential: the word Bearer, a space and the mandate, and nothing else in the header Authorization. A comma comes from two headers that were joined.".to_owned(),
             n => format!(
-                "The caller, or whatever proxy is before the edge, sends Authorization once and not {n} times."
+                "The caller, or a proxy before the edge, sends Authorization once and not {n} times."
             ),
         },
         TokenCheck::Size => format!(
             "The STS issues a shorter mandate (fewer scopes, a shorter delegation chain), or the operator raises limits.max_token_bytes to at least {} (65536 at most).",
             subject.token.map_or(0, <[u8]>::len)
         ),
-        TokenCheck::Parts => "The caller sends the mandate as the STS gave it: header.payload.signature. This is an opaque token, an encrypted one, or was cut.".to_owned(),
-        TokenCheck::Base64 => "The caller sends the mandate byte for byte as the STS gave it: a part of it was changed, cut, or encoded by another alphabet or with padding.".to_owned(),
+        TokenCheck::Parts => "The caller sends the mandate as the STS gave it: header.payload.signature. This token is opaque, encrypted, or was cut off.".to_owned(),
+        TokenCheck::Base64 => "The caller sends the mandate byte for byte as the STS gave it: a part of it was changed or cut off, or encoded with another alphabet or with padding.".to_owned(),
         TokenCheck::Header => format!(
-            "The caller sends a mandate of the Caracal STS: {why}."
+            "The caller sends a mandate from the Caracal STS: {why}."
         ),
         TokenCheck::Algorithm => origin::algorithm_advice(subject),
-        TokenCheck::KeyId => "Whoever issues this token names its key: a mandate's header has a kid. One from the Caracal STS always has, so this one is probably not from there.".to_owned(),
-        TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension of it is supported. One from the Caracal STS has none.".to_owned(),
+        TokenCheck::KeyId => "Whoever issues this token adds the kid of its key to the header. Tokens from the Caracal STS always have a kid, so this one is probably not from there.".to_owned(),
+        TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension is supported. Tokens from the Caracal STS have no crit.".to_owned(),
         TokenCheck::PayloadEncoding => "Whoever issues this token leaves out \"b64\": false: a mandate's payload is encoded.".to_owned(),
         TokenCheck::KeySet => key_set_advice(subject),
         TokenCheck::Key => origin::key_advice(subject),
@@ -69,7 +69,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
             header("alg")
         ),
         TokenCheck::Signature => origin::signature_advice(subject),
-        TokenCheck::Payload => format!("The STS issues claims that are strict JSON: {why}."),
+        TokenCheck::Payload => format!("Whoever runs the STS makes it issue claims in strict JSON: {why}."),
         TokenCheck::RequiredClaims => required::advice(why, subject),
     }
 }
@@ -77,7 +77,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
 fn key_set_advice(subject: &Subject<'_>) -> String {
     match subject.keys {
         Some(keys) => format!(
-            "The operator makes {} answer 200 with a key set that has a usable key ({}). The edge itself reaches it through the upstream {} of its proxy. The caller has nothing to mend, and tries again later.",
+            "The operator makes {} answer 200 with a key set that has a usable key ({}). The edge itself reaches it through the upstream {} of its proxy. The caller needs to fix nothing, and tries again later.",
             shown(&keys.from),
             keys.set.as_ref().err().map_or("it does", String::as_str),
             shown(&subject.configuration.jwks.upstream)
@@ -95,27 +95,27 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
     match check {
         MandateCheck::Issuer => issuer_advice(claims, subject),
         MandateCheck::Audience => format!(
-            "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if {} is what this edge protects, the operator sets that as the audience in the filter's configuration.",
+            "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if this edge protects {}, the operator sets that as the audience in the filter's configuration.",
             shown(subject.audience.unwrap_or_default()),
             list(&claims.aud),
             list(&claims.aud)
         ),
         MandateCheck::ExpiryWithSkew | MandateCheck::Expiry => format!(
-            "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge judges at {at} = {}), and set the wrong one right (NTP).",
+            "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge's time is {at} = {}), and correct the wrong one (NTP).",
             moment::beside(claims.exp, at),
             moment::date(at)
         ),
         MandateCheck::IssuedAt => {
             let ahead = claims.iat.saturating_sub(at);
             format!(
-                "The clocks differ: the mandate says it was issued {} ahead of the edge's clock, and {skew} s are allowed. Set the clocks of the STS and the edge right (NTP); {}",
+                "The clocks differ: the mandate was issued {} ahead of the edge's clock, and {skew} s are allowed. Synchronize the clocks of the STS and the edge (NTP); {}",
                 moment::length(ahead),
                 skew_advice(ahead)
             )
         }
         MandateCheck::NotBefore => not_before_advice(claims, subject),
         MandateCheck::Lifetime => format!(
-            "The caller asks the STS for a mandate that lives {} s at most: this one lives {} s. Or the operator raises limits.max_lifetime_s.",
+            "The caller asks the STS for a mandate that is valid for at most {} s: this one is valid for {} s. Or the operator raises limits.max_lifetime_s.",
             configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             claims.exp.saturating_sub(claims.iat)
         ),
@@ -126,13 +126,13 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             claims.token_use.as_str()
         ),
         MandateCheck::Zone => format!(
-            "The caller asks the STS {} for a mandate of zone {}: this one is of {}. Or, if this edge is to serve that zone in place of its own, the operator sets zone_id to it in the filter's configuration: mandates of {} are refused then.",
+            "The caller asks the STS {} for a mandate of zone {}: this one is from {}. Or, if this edge should serve that zone instead of its own, the operator sets zone_id to it in the filter's configuration. Mandates of {} are then refused.",
             shown(&configuration.issuer),
             shown(&configuration.zone_id),
             claims
                 .zone_id
                 .as_deref()
-                .map_or("none, or of one that is no text".to_owned(), shown),
+                .map_or("no zone, or one that is not a text".to_owned(), shown),
             shown(&configuration.zone_id)
         ),
         MandateCheck::Scopes => {
@@ -143,15 +143,15 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The caller asks the STS for a mandate that also has scope {}; where the STS does not give it, whoever administers the caller's grant adds it there first. Or, if {rule} needs less than that, the operator removes it from required_scopes.",
+                "The caller asks the STS for a mandate that also has scope {}; if the STS does not give it, whoever administers the caller's grant adds it there first. Or, if {rule} needs less, the operator removes it from required_scopes.",
                 list(&missing)
             )
         }
         MandateCheck::Session => format!(
-            "The caller's application starts an agent session with Caracal's SDK before it calls, and gets its mandate within it: that one has agent_session_id. If it does so and the claim is absent all the same, whoever runs the STS finds out why. Only if {rule} may be called outside of any agent session does the operator set require_session to false there: every mandate with the scopes passes then."
+            "The caller's application starts an agent session with Caracal's SDK before it calls, and gets its mandate within that session. Such a mandate has agent_session_id. If the claim is still absent, whoever runs the STS finds out why. The operator sets require_session to false there only if {rule} may be called outside of any agent session: every mandate with the scopes then passes."
         ),
         MandateCheck::Delegation => format!(
-            "Here only delegated authority counts. Whoever holds the authority (an application by Caracal's SDK, or who administers the grant) delegates it to application {}, which then gets its mandate through that delegation: that one has delegation_edge_id. Only if {rule} may be called without does the operator set require_delegation to false there: every mandate with the scopes passes then.",
+            "Only delegated authority is accepted here. Whoever holds the authority (an application with Caracal's SDK, or the administrator of the grant) delegates it to application {}, which then gets its mandate through that delegation. Such a mandate has delegation_edge_id. The operator sets require_delegation to false there only if {rule} may be called without delegation: every mandate with the scopes then passes.",
             shown(&claims.client_id)
         ),
         MandateCheck::Chain => {
@@ -163,26 +163,26 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 .cloned()
                 .collect();
             format!(
-                "The caller uses authority that was delegated through {}, which is no hop of this chain (client_id does not count). Or the operator removes it from require_chain_contains of {rule}.",
+                "The caller uses authority that was delegated through {}, which is not a hop of this chain (client_id does not count). Or the operator removes it from require_chain_contains of {rule}.",
                 list(&missing)
             )
         }
         MandateCheck::HopCount => match &claims.hop_count {
             Ok(hops) => format!(
-                "Authority counts for {rule} that was delegated through at most {} hops, and this was through {}. Nobody can shorten a mandate: whoever holds the authority earlier in the chain (it names {}; hop_count alone is counted) delegates it to application {} with fewer applications between, and the caller gets a new mandate through that. Or, only if so long a chain is meant to get here, the operator raises max_hop_count there to at least {}.",
+                "{rule} accepts authority that was delegated through at most {} hops, and this one was delegated through {}. A mandate cannot be shortened. Whoever holds the authority earlier in the chain (it names {}; only hop_count is checked) delegates it to application {} with fewer applications in between, and the caller gets a new mandate from that. Or the operator raises max_hop_count there to at least {}, but only if such a long chain is intended.",
                 required.max_hop_count,
                 hops.unwrap_or(0),
                 chain_in_words(claims),
                 shown(&claims.client_id),
                 hops.unwrap_or(0)
             ),
-            Err(why) => format!("The STS issues the claim as it has to be: {why}."),
+            Err(why) => format!("Whoever runs the STS corrects the claim: {why}."),
         },
         MandateCheck::DelegationShape | MandateCheck::OptionalShape => format!(
-            "The STS issues the claim as it has to be: {}.",
+            "Whoever runs the STS corrects the claim: {}.",
             compared::Compared::of(Check::Mandate(check), subject).found
         ),
-        MandateCheck::ScopeNotEmpty => "The caller asks the STS for a mandate with at least one scope: an empty scope is accepted nowhere, no scope at all would be.".to_owned(),
+        MandateCheck::ScopeNotEmpty => "The caller asks the STS for a mandate with at least one scope: an empty scope is never accepted. A mandate without the claim would be.".to_owned(),
         MandateCheck::Targets => {
             let targets = claims.target.as_deref().unwrap_or_default();
             let missing: Vec<String> = required
@@ -198,10 +198,10 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         }
         MandateCheck::RevocationState => revocation_state_advice(subject),
         MandateCheck::Revocation => format!(
-            "The caller starts a new authorized session, under nothing that is revoked, and gets a mandate in it. This one is {}, and no mandate with that is accepted again. If that was given by --revoked, ask the companion whether it is true (--feed). Caracal's audit trail says who revoked it.",
+            "The caller starts a new authorized session, which depends on nothing that is revoked, and gets a mandate in it. This one is {}, and no mandate with that is accepted again. If you gave it with --revoked, ask the companion whether it is true (--feed). Caracal's audit trail says who revoked it.",
             compared::revoked(claims, subject)
         ),
-        MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the STS issues delegation_graph_epoch behind the stream that the companion reads.".to_owned(),
+        MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the delegation_graph_epoch that the STS issues lags behind the stream that the companion reads.".to_owned(),
     }
 }
 
@@ -219,19 +219,19 @@ fn not_before_advice(claims: &Claims, subject: &Subject<'_>) -> String {
     let nbf = claims.nbf.unwrap_or(0);
     let ahead = nbf.saturating_sub(at);
     let wait = format!(
-        "The caller waits {}, until {} (nbf, less the {skew} s of leeway), or asks the STS for a mandate that is valid now.",
+        "The caller waits {}, until {} (nbf minus {skew} s of leeway), or asks the STS for a mandate that is valid now.",
         moment::length(ahead.saturating_sub(skew)),
         moment::date(nbf.saturating_sub(skew))
     );
     let dated_ahead = nbf.saturating_sub(claims.iat);
     if dated_ahead > skew {
         return format!(
-            "{wait} Clocks are not the cause: the STS itself made nbf {} later than iat. If that was not meant, whoever runs the STS mends it.",
+            "{wait} Clocks are not the cause: the STS itself set nbf {} later than iat. If that is not intended, whoever runs the STS fixes it.",
             moment::length(dated_ahead)
         );
     }
     format!(
-        "{wait} The STS made it valid from when it issued it, so the clocks of the STS and the edge differ: set them right (NTP), {}",
+        "{wait} The STS made it valid from its issue, so the clocks of the STS and the edge differ: synchronize them (NTP), {}",
         skew_advice(ahead)
     )
 }
@@ -240,7 +240,7 @@ fn skew_advice(ahead: u64) -> String {
     if ahead <= MAX_SKEW_S {
         format!("or the operator raises clock_skew_s to at least {ahead}.")
     } else {
-        format!("clock_skew_s, which is {MAX_SKEW_S} at most, cannot make up for it.")
+        format!("clock_skew_s is at most {MAX_SKEW_S}, which is not enough.")
     }
 }
 
@@ -249,12 +249,12 @@ fn issuer_advice(claims: &Claims, subject: &Subject<'_>) -> String {
     let cut = |text: &str| text.trim_end_matches('/').to_owned();
     if cut(own) == cut(theirs) {
         return format!(
-            "The mandate's iss and the configured issuer differ in slashes at the end alone, and are compared byte for byte: the operator writes issuer as {} in the filter's configuration.",
+            "The mandate's iss and the configured issuer differ only in trailing slashes, and are compared byte for byte. The operator sets issuer to {} in the filter's configuration.",
             shown(theirs)
         );
     }
     format!(
-        "The caller asks the STS {} for its mandate: this one is from {}. Or, if that is the STS to trust, the operator sets issuer to it in the filter's configuration.",
+        "The caller asks the STS {} for its mandate: this one is from {}. Or, if the edge should trust that STS, the operator sets issuer to it in the filter's configuration.",
         shown(own),
         shown(theirs)
     )
@@ -267,8 +267,8 @@ fn revocation_state_advice(subject: &Subject<'_>) -> String {
     };
     match subject.revocations {
         Revocations::Unavailable { why, .. } => format!(
-            "The operator makes the companion answer and be in touch with Redis (`/readyz` says whether it is): {why}. A state of at most {oldest} s (revocation.max_staleness_s) is decided by. The caller tries again later."
+            "The operator makes sure that the companion answers and is connected to Redis (`/readyz` says whether it is): {why}. The edge uses a state that is at most {oldest} s old (revocation.max_staleness_s). The caller tries again later."
         ),
-        _ => "The operator makes the companion answer.".to_owned(),
+        _ => "The operator makes sure that the companion answers.".to_owned(),
     }
 }

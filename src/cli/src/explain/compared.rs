@@ -269,7 +269,7 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
         MandateCheck::ScopeNotEmpty => "scope absent, or not empty".to_owned(),
         MandateCheck::Targets => all_of(&required.required_targets, "in target all of"),
         MandateCheck::Expiry => format!("exp after {at} = {}, now", moment::date(at)),
-        MandateCheck::RevocationState => "a revocation state to decide by".to_owned(),
+        MandateCheck::RevocationState => "a usable revocation state".to_owned(),
         MandateCheck::Revocation => {
             "none of sid, root_sid, agent_session_id, delegation_edge_id revoked".to_owned()
         }
@@ -333,7 +333,7 @@ fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> String 
         MandateCheck::Use => shown(claims.token_use.as_str()),
         MandateCheck::Zone => match &claims.zone_id {
             Some(zone) => shown(zone),
-            None => "absent, or no text".to_owned(),
+            None => "absent, or not a text".to_owned(),
         },
         MandateCheck::Scopes | MandateCheck::ScopeNotEmpty => match &claims.scope {
             Some(scope) => shown(scope),

@@ -74,7 +74,7 @@ impl<'s> Origin<'s> {
     /// The subject of a sentence: the token says that it comes from here.
     fn said(&self) -> String {
         format!(
-            "by its iss and zone_id (unverified) the token is from the configured STS {}, zone {}",
+            "its iss and zone_id (unverified) say that the token comes from the configured STS {}, zone {}",
             shown(self.own_issuer),
             shown(self.own_zone)
         )
@@ -120,7 +120,7 @@ impl<'s> Origin<'s> {
         match settings.as_slice() {
             [] => self.asks(),
             settings => format!(
-                "{} Or, if the edge should trust where this one is from, the operator sets {} in the filter's configuration.",
+                "{} Or, if the edge should trust the issuer of this one, the operator sets {} in the filter's configuration.",
                 self.asks(),
                 settings.join(" and ")
             ),
@@ -171,7 +171,7 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     let set = subject.keys.and_then(|keys| keys.set.as_ref().ok());
     if let Some(why) = set.and_then(|set| of_kid(set, subject)) {
         return format!(
-            "The key set has a key {kid}, and it is not used: {why}. Nothing is to change in the token or at the edge. Whoever runs the STS serves that key as it should be; the edge fetches the set again by itself."
+            "The key set has a key {kid}, and it is not used: {why}. Nothing needs to change in the token or at the edge. Whoever runs the STS corrects that key in the key set. The edge then fetches the set again by itself."
         );
     }
     let skipped = match set {
@@ -186,27 +186,27 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     );
     let Some(origin) = Origin::of(subject) else {
         return format!(
-            "{has} The token's payload is no JSON object, so it does not say who issued it, and is no mandate. The caller gets one from the STS {}.",
+            "{has} The token's payload is not a JSON object, so it does not say who issued it, and it is not a mandate. The caller gets one from the STS {}.",
             shown(&subject.configuration.issuer)
         );
     };
     if !origin.is_own() {
         return format!(
-            "{has} The cause is that the token is from elsewhere: {}. Keys of others are not in this key set. {}",
+            "{has} The cause is that the token comes from elsewhere: {}. This key set has no keys of other issuers. {}",
             origin.difference(),
             origin.remedy()
         );
     }
     let set = match other_key_set(subject) {
         Some(from) => format!(
-            "so check the key set first: the one looked into is from {}, and may be from before {kid}. The operator fetches it again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing is to mend: the edge fetches the set again by itself when it meets an unknown kid, once in 30 s at most, so the caller tries again after 30 s. If it is not there",
+            "so check the key set first: this one comes from {}, and may be older than {kid}. The operator fetches the key set again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing needs to be fixed: when the edge meets an unknown kid it fetches the set again by itself, at most once in 30 s, so the caller tries again after 30 s. If it is not there",
             shown(from),
             shown(&edge_url(subject.configuration))
         ),
-        None => "and the key set was fetched just now where the edge gets it, so it is not too old. Therefore".to_owned(),
+        None => "and the key set was fetched just now from where the edge gets it, so it is not too old. Therefore".to_owned(),
     };
     format!(
-        "{has} But {}, {set}, the caller gets a new mandate and has it explained with that key set. If that one passes, {kid} was withdrawn or is made up: its tokens stay refused, and the caller uses the new one. If the set lacks the kid of that one too, the STS signs with a key that it does not serve, and whoever runs the STS serves that key.",
+        "{has} But {}, {set}, the caller gets a new mandate and has it explained with that key set. If the new one passes, {kid} was withdrawn or made up: its tokens stay refused, and the caller uses the new one. If the set lacks the kid of the new one too, the STS signs with a key that it does not serve, and whoever runs the STS adds that key.",
         origin.said()
     )
 }
@@ -215,11 +215,11 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
 pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
     let kid = header("kid", subject);
     let Some(origin) = Origin::of(subject) else {
-        return "The token's payload is no JSON object, and no STS signs such a one: the token was altered or cut after it was signed. The caller gets a new mandate and sends it byte for byte.".to_owned();
+        return "The token's payload is not a JSON object. No STS signs such a payload, so the token was altered or cut off after it was signed. The caller gets a new mandate and sends it byte for byte.".to_owned();
     };
     if !origin.is_own() {
         return format!(
-            "The token is from elsewhere: {}. So it was signed, most likely, with somebody else's key that has the same kid {kid}. {} If the caller got this very token from the right STS, it was altered afterwards: the caller gets a new one and sends it byte for byte.",
+            "The token comes from elsewhere: {}. Most likely it was signed with another issuer's key that has the same kid {kid}. {} If the caller did get exactly this token from the right STS, it was altered afterwards. Then the caller gets a new one and sends it byte for byte.",
             origin.difference(),
             origin.remedy()
         );
@@ -230,15 +230,17 @@ pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
     };
     let fetches = match other_key_set(subject) {
         Some(from) => format!(
-            "the operator fetches the key set again from {}, where the edge gets it, and compares x and y of {kid} with those in {}. If they differ, that one was too old or another's: explain with the new one. The edge fetches the set every {} s (jwks.ttl_s) or sooner. If they are equal, ",
+            "the operator fetches the key set again from {}, where the edge gets it, and compares x and y of {kid} with those in {}. If they differ, the latter was too old or from another zone: explain with the new one. The edge fetches the set every {} s (jwks.ttl_s) or sooner. If they are equal, ",
             shown(&edge_url(subject.configuration)),
             shown(from),
             subject.configuration.jwks.ttl_s
         ),
-        None => "it was fetched just now where the edge gets it, so it is not too old: ".to_owned(),
+        None => {
+            "it was fetched just now from where the edge gets it, so it is not too old: ".to_owned()
+        }
     };
     format!(
-        "No key {kid} of the key set made this signature, though {}. So either the token was altered after it was signed, or that STS signs with another key {kid} than the key set has. To tell which, the caller gets a new mandate and has it explained with the same key set. If the new one passes, this one is bad: altered, forged, or from before that STS changed the key under this kid. The caller uses the new one, byte for byte. (The token explained here has the fingerprint{fingerprint}. If it was taken at the edge, explain also the very token that the caller sent: another fingerprint there means that something between the two changes it.) If the new one fails here too, the key set does not fit: {fetches}whoever runs the STS serves the key that it signs with, under a kid of its own.",
+        "No key {kid} of the key set made this signature, though {}. So either the token was altered after it was signed, or that STS signs with another key {kid} than the key set has. To tell which, the caller gets a new mandate and has it explained with the same key set. If the new one passes, this one is bad: altered, forged, or from before that STS changed the key under this kid. The caller uses the new one, byte for byte. (The token explained here has the fingerprint{fingerprint}. If it was recorded at the edge, explain also exactly the token that the caller sent. If that one has another fingerprint, something between the two changes it.) If the new one fails here too, the key set does not fit: {fetches}whoever runs the STS serves the key that it signs with, under its own kid.",
         origin.said()
     )
 }
@@ -250,19 +252,19 @@ pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
     let is_known = matches!(alg.as_str(), "\"ES256\"" | "\"EdDSA\"");
     let never = match alg.starts_with('"') {
         true => format!(
-            "Nothing is to change at the edge: never add {alg} to algorithms, no edge accepts any but ES256 and EdDSA."
+            "Nothing needs to change at the edge: never add {alg} to algorithms. Edges accept only ES256 and EdDSA."
         ),
-        false => "Nothing is to change at the edge.".to_owned(),
+        false => "Nothing needs to change at the edge.".to_owned(),
     };
     let Some(origin) = Origin::of(subject) else {
         return format!(
-            "The token's alg is {alg}, and its payload is no JSON object: it is no mandate. The caller gets one from the STS {}, which signs with {allowed}.",
+            "The token's alg is {alg}, and its payload is not a JSON object, so it is not a mandate. The caller gets one from the STS {}, which signs with {allowed}.",
             shown(&subject.configuration.issuer)
         );
     };
     match (is_known, origin.is_own()) {
         (_, false) => format!(
-            "The token is from elsewhere: {}, and its alg is {alg}. {}, which signs with {allowed}.{}",
+            "The token comes from elsewhere: {}, and its alg is {alg}. {}, which signs with {allowed}.{}",
             origin.difference(),
             origin.asks().trim_end_matches('.'),
             match is_known {
@@ -275,7 +277,7 @@ pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
             origin.said()
         ),
         (false, true) => format!(
-            "The alg of the token is {alg}, though {}. To tell who minted it, the caller gets a new mandate from that STS and has it explained. If its alg is {alg} too, whoever runs the STS makes it sign with {allowed}. If it is not, another program minted this one (a test, a service with a secret of its own, an attacker): the caller uses the new one, and finds out where this one came from. {never}",
+            "The alg of the token is {alg}, though {}. To tell who minted it, the caller gets a new mandate from that STS and has it explained. If its alg is {alg} too, whoever runs the STS makes it sign with {allowed}. If not, another program minted this one (a test, a service with its own secret, an attacker): the caller uses the new one, and finds out where this one came from. {never}",
             origin.said()
         ),
     }

@@ -269,14 +269,14 @@ impl<'s, 'a> Report<'s, 'a> {
             moment::date(subject.at)
         )];
         if let Some(fingerprint) = subject.trace.fingerprint {
-            lines.push(format!("token of fingerprint {fingerprint}"));
+            lines.push(format!("token with fingerprint {fingerprint}"));
         }
         if subject.trace.location.rule.is_some() {
             lines.push(format!("judged by {}", subject.rule_in_words()));
         }
         let readings = subject.readings();
         if readings.len() > 1 {
-            lines.push("the path can be read as".to_owned());
+            lines.push("the path has these readings".to_owned());
             let each = readings.into_iter();
             lines.extend(each.map(|(path, rule)| format!("  {path}, under {rule}")));
         }
@@ -291,10 +291,10 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
     subject.payload.as_ref()?;
     let text = match subject.revocations {
         Revocations::NotAsked => {
-            "Revocation was not checked: explain was given nothing to ask. Once the rest is mended, explain again with --feed URL (the companion's; its token in CARACAL_FEED_TOKEN), or with --revoked ANCHOR for each sid, root_sid, agent session or delegation edge that is revoked, and --epoch NUMBER."
+            "Revocation was not checked: explain was not told where to ask. When the rest is fixed, explain again with --feed URL (the companion's; its token in CARACAL_FEED_TOKEN), or with --revoked ANCHOR for each sid, root_sid, agent session or delegation edge that is revoked, and --epoch NUMBER."
         }
         Revocations::Pending => {
-            "Revocation was not checked: the companion (--feed) is asked only of a mandate that passes all before it. Mend the rest, and explain again with --feed."
+            "Revocation was not checked: the companion (--feed) is asked only if all earlier checks pass. Fix the rest, and explain again with --feed."
         }
         _ => return None,
     };

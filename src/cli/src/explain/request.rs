@@ -113,13 +113,13 @@ impl Request {
             .unwrap_or_default();
         ensure!(
             version.starts_with(b" HTTP/") && !method.is_empty(),
-            "its first line is no request line"
+            "its first line is not a request line"
         );
         let mut headers = Vec::new();
         for line in lines {
             match header(line) {
                 Some(header) => headers.push(header),
-                None => bail!("a line of it is no header"),
+                None => bail!("one of its lines is not a header"),
             }
         }
         Ok(Request {

@@ -89,7 +89,7 @@ fn others(first: &str, payload: &Value) -> String {
         all => format!(" {start}: {}.", all.join(", ")),
     };
     let absent = sentence("Also absent", &absent);
-    absent + &sentence("Also not as it has to be", &wrong)
+    absent + &sentence("Also not right", &wrong)
 }
 
 /// A required claim is not right; `why` says which.
@@ -99,7 +99,7 @@ pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
         subject.payload.as_ref(),
         Origin::of(subject),
     ) else {
-        return format!("The STS issues the claims as they have to be: {why}.");
+        return format!("Whoever runs the STS corrects the claims: {why}.");
     };
     // Claims without a token have no signature, so nobody knows who wrote them.
     let is_signed = subject.outcome(TokenCheck::Signature) == Some(true);
@@ -121,27 +121,27 @@ pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
     let mend = match (value, is_own) {
         _ if use_of_another => {
             format!(
-                "A mandate of this use is not for an edge. {}",
+                "A mandate with this use is not for an edge. {}",
                 origin.asks()
             )
         }
         (None, true) => format!(
-            "{} (an access token or an ID token has no {name}). {} If it did ask for a mandate, whoever runs that STS makes it issue what is absent.",
+            "{} (an access token or an ID token has no {name}). {} If it did ask for a mandate, whoever runs that STS makes it issue the absent claims.",
             match is_signed {
                 true => "So the right STS issued it, but probably not as a mandate",
-                false => "This is probably no mandate",
+                false => "This is probably not a mandate",
             },
             origin.asks()
         ),
         (None, false) => format!(
-            "So it is probably no mandate, but an access token or an ID token from elsewhere. {}",
+            "So it is probably not a mandate, but an access token or an ID token from elsewhere. {}",
             origin.asks()
         ),
         (Some(_), true) => format!(
-            "So whoever runs that STS corrects what it gives as {name}. The caller can mend nothing, and gets a new mandate after that."
+            "So whoever runs that STS corrects what it issues as {name}. The caller cannot fix this, and gets a new mandate afterwards."
         ),
         (Some(_), false) => format!(
-            "So it is probably no mandate of the Caracal STS, which never issues {name} like this. {}",
+            "So it is probably not a mandate from the Caracal STS, which never issues {name} like this. {}",
             origin.asks()
         ),
     };

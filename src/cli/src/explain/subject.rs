@@ -207,7 +207,7 @@ impl<'a> Subject<'a> {
 
     pub(crate) fn resource_advice(&self, why: &str) -> String {
         format!(
-            "{why}. The caller names one resource of {} in one header X-Caracal-Resource, and sends the request to a host that this resource is served at; or the operator adds the host to that resource's hosts in the filter's configuration.",
+            "{why}. The caller names one of the resources {} in one header X-Caracal-Resource, and sends the request to a host of this resource. Or the operator adds the host to that resource's hosts in the filter's configuration.",
             self.resource_ids()
         )
     }

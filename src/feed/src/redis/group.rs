@@ -205,7 +205,7 @@ impl Group<'_> {
             tracing::info!(
                 stream = self.stream.key(),
                 claimed,
-                "took over what a consumer left"
+                "took over messages of a dead consumer"
             );
             self.finish().await?;
         }
@@ -370,6 +370,9 @@ pub(super) async fn leave(tasks: &Tasks, stream: Stream) {
     };
     match tokio::time::timeout(Duration::from_secs(2), left).await {
         Ok(Ok(())) => {}
-        _ => tracing::debug!(stream = stream.key(), "the consumer stays in the group"),
+        _ => tracing::debug!(
+            stream = stream.key(),
+            "the consumer could not leave the group"
+        ),
     }
 }

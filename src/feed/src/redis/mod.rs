@@ -230,7 +230,7 @@ fn is_data_error(error: &RedisError) -> bool {
 fn not_a_master() -> RedisError {
     (
         ErrorKind::Client,
-        "this server is a replica: what it says confirms nothing",
+        "this server is a replica, and a replica cannot confirm the state",
     )
         .into()
 }

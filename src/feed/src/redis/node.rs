@@ -33,7 +33,7 @@ impl Node {
         if view.named != *named {
             return Err((
                 ErrorKind::Client,
-                "this server is no longer the master that its witnesses name",
+                "this server is no longer the master that the Sentinels or masters name",
             )
                 .into());
         }

@@ -143,7 +143,7 @@ async fn read(tasks: &Tasks) -> RedisResult<bool> {
         // store before goes on; a companion that starts waits.
         tracing::warn!(
             count,
-            "slots of the cluster are being moved: the shared store is read again. `redis-cli --cluster fix` ends a move that was broken off"
+            "slots of the cluster are being moved: the shared store is read again. `redis-cli --cluster fix` ends a move that was interrupted"
         );
     }
     if !whole && state.scan_began().is_none() {
@@ -153,7 +153,7 @@ async fn read(tasks: &Tasks) -> RedisResult<bool> {
     if lost > 0 && whole {
         tracing::error!(
             lost,
-            "revocations have left the shared store before their time: Redis has lost data. They stay revoked here and are written back"
+            "revocations disappeared from the shared store too early: Redis has lost data. They stay revoked here and are written back"
         );
     }
     let took = began.elapsed();

@@ -113,7 +113,7 @@ impl Tail {
                 Step::Backwards => {
                     tracing::error!(
                         stream = stream.key(),
-                        "the stream went backwards: Redis has lost data; reading it again. What was known stays revoked here"
+                        "the stream went backwards: Redis has lost data. Reading it again; known revocations stay in force here"
                     );
                     state.unconfirm(stream);
                     self.promised = None;
@@ -290,7 +290,7 @@ impl Tail {
             tracing::info!(
                 stream = stream.key(),
                 missed = open.gap.missing,
-                "what was missed was found in the shared store"
+                "missed messages were found in the shared store"
             );
         }
         self.open = None;

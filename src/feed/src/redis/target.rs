@@ -109,7 +109,7 @@ fn hosts(infos: &[ConnectionInfo]) -> Result<Vec<(String, u16)>> {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Ok((host.clone(), *port))
         }
-        _ => anyhow::bail!("Sentinels and clusters are reached by TCP"),
+        _ => anyhow::bail!("Sentinels and clusters must be reached over TCP"),
     };
     infos.iter().map(host).collect()
 }

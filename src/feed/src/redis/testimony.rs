@@ -41,7 +41,9 @@ fn heard(said: &[Said], least: usize) -> Result<(BTreeMap<&str, &Said>, usize), 
     let voices = voices.unwrap_or(0).max(least).max(heard.len());
     let majority = voices.checked_div(2).unwrap_or(0).saturating_add(1);
     if heard.len() < majority {
-        return Err("too few witnesses of who is master answer: a majority is needed");
+        return Err(
+            "too few of the Sentinels or masters that name the master answer: a majority is needed",
+        );
     }
     Ok((heard, majority))
 }
@@ -66,7 +68,7 @@ pub fn owners_of(said: &[Said]) -> Result<(Slots, bool), &'static str> {
     match most.max_by_key(|slots| same(slots)) {
         Some(slots) if slots.is_whole() => Ok(((*slots).clone(), same(slots) >= majority)),
         Some(_) => Err("some slots of the cluster have no master"),
-        None => Err("the masters do not agree on who has which slots"),
+        None => Err("the masters do not agree on the owners of the slots"),
     }
 }
 
@@ -82,14 +84,14 @@ pub fn agreed(said: &[Said], least: usize, stream: Stream) -> Result<Named, &'st
     let named = |said: &&Said| said.named.get(&stream).cloned();
     let all: Vec<(Named, u64)> = heard.values().filter_map(named).collect();
     let Some((newest, epoch)) = all.iter().max_by_key(|(_, epoch)| *epoch) else {
-        return Err("the witnesses name no master");
+        return Err("the Sentinels or masters name no master");
     };
     let votes = all.iter().filter(|(named, _)| named == newest).count();
     let rivals = all
         .iter()
         .any(|(named, other)| named != newest && other == epoch && *epoch > 0);
     if votes < majority || rivals {
-        return Err("the witnesses do not agree on who is master");
+        return Err("the Sentinels or masters do not agree on the master");
     }
     Ok(newest.clone())
 }

@@ -72,7 +72,7 @@ pub struct Witness {
     asked: Notify,
 }
 
-const SILENT: &str = "the witnesses of who is master have not answered";
+const SILENT: &str = "the Sentinels or masters that name the master have not answered";
 
 fn nobody(why: &'static str) -> RedisError {
     (ErrorKind::Client, why).into()
@@ -155,7 +155,9 @@ impl Witness {
                 return Ok(owners);
             }
         }
-        Err(nobody("the masters of the cluster do not say who they are"))
+        Err(nobody(
+            "the masters of the cluster do not give their own ids",
+        ))
     }
 
     async fn after_answers<T, U>(
