@@ -16,7 +16,7 @@ use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
 const REFUSING: &str = "caracal: REFUSING every request that needs the revocation state (503)";
-const JUDGED: &str = "caracal: no request is refused any more for want of the revocation state";
+const JUDGED: &str = "caracal: requests are no longer refused for lack of the revocation state";
 
 /// The lines that hold a text.
 fn lines(envoy: &Envoy, text: &str) -> Vec<String> {
@@ -59,7 +59,12 @@ fn refusing_is_said_once_with_its_reason_and_so_is_its_end() {
         assert!(refusing.contains(part), "{part}: {refusing}");
     }
     // Envoy's own 503 is not taken for the companion's.
-    assert_eq!(envoy.logged("in touch with Redis"), 0, "{}", envoy.log());
+    assert_eq!(
+        envoy.logged("says that it is not ready"),
+        0,
+        "{}",
+        envoy.log()
+    );
     let why = &lines(&envoy, "revocations not read from feed: ")[0];
     assert!(why.contains("[error]"), "{why}");
     assert!(
@@ -104,14 +109,14 @@ fn a_companion_without_redis_is_told_from_one_that_is_away() {
     until("said", SOON, || envoy.logged(REFUSING) > 0);
     let refusing = the_line(&envoy, REFUSING);
     assert!(
-        refusing.contains("feed: it answers, and what it says is old"),
+        refusing.contains("feed: it answers, but its state is old"),
         "{refusing}"
     );
     // A new one has never been in touch with Redis, and says so itself.
     companion.kill();
     companion.start();
     until("said by itself", SOON, || {
-        envoy.logged("the companion says that it is not in touch with Redis yet") > 0
+        envoy.logged("the companion says that it is not ready yet") > 0
     });
     assert!(all_answer(edge, &free, 503, "sts_unavailable"));
     assert_eq!(
@@ -135,10 +140,7 @@ fn a_change_of_cause_is_always_logged() {
     let failed = |text: &str| envoy.logged(&format!("revocations not read from feed: {text}"));
     for (number, text) in [
         (500, "status 500, expected 200"),
-        (
-            401,
-            "the companion does not take the token: revocation.token",
-        ),
+        (401, "the companion refuses the token: revocation.token"),
         (503, "status 503, expected 200"),
         (429, "status 429, expected 200"),
     ] {
@@ -151,7 +153,7 @@ fn a_change_of_cause_is_always_logged() {
     assert_eq!(failed(""), 4, "{}", envoy.log());
     assert_eq!(envoy.logged(REFUSING), 1);
     let log = envoy.log();
-    assert!(!log.contains("never-logged") && !log.contains("in touch with Redis"));
+    assert!(!log.contains("never-logged") && !log.contains("says that it is not ready"));
 }
 
 /// What Envoy answers itself, for the STS: nobody there, no TLS there, no answer in time.

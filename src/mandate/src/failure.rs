@@ -32,13 +32,13 @@ pub enum Kind {
 }
 
 const KINDS: [(Kind, &str); 8] = [
-    (Kind::Untaken, "the proxy does not take the call"),
+    (Kind::Untaken, "the proxy refuses the call"),
     (Kind::Unreached, "it cannot be reached"),
-    (Kind::Token, "it does not take the token"),
+    (Kind::Token, "it refuses the token"),
     (Kind::NotReady, "it says that it is not ready"),
     (Kind::Status, "it does not answer with status 200"),
-    (Kind::Unreadable, "its answer is of no use"),
-    (Kind::Capacity, "more is revoked than may be held"),
+    (Kind::Unreadable, "its answer is unusable"),
+    (Kind::Capacity, "too many anchors are revoked"),
     (Kind::Unshared, "its answer cannot be shared"),
 ];
 

@@ -66,7 +66,7 @@ fn a_certificate_is_served_and_its_successor_after_it_was_read_again() {
     let kept = |times: usize| {
         companion.hang_up();
         until("told", SOON, || {
-            companion.log().matches("old one is served on").count() >= times
+            companion.log().matches("old one stays in use").count() >= times
         });
         assert!(answers(&companion, &second));
     };

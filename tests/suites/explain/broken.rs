@@ -76,8 +76,8 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "\"https://sts.example.test/\"",
             ],
             &[
-                "slashes at the end",
-                "the operator writes issuer as \"https://sts.example.test/\"",
+                "trailing slashes",
+                "The operator sets issuer to \"https://sts.example.test/\"",
             ],
         ),
         of(
@@ -87,7 +87,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             ["scopes", "[\"billing:read\"]", "\"billing:write\""],
             &[
                 "also has scope [\"billing:read\"]",
-                "if the rule outside routes needs less than that, the operator removes it from required_scopes",
+                "if the rule outside routes needs less, the operator removes it from required_scopes",
             ],
         ),
         of(
@@ -103,7 +103,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "has no key \"k9\": it has [\"k1\"].",
                 "from the configured STS \"https://sts.example.test\", zone \"zone-1\"",
                 "check the key set first",
-                "fetches it again from \"https://sts.example.test/.well-known/jwks.json?zone_id=zone-1\"",
+                "fetches the key set again from \"https://sts.example.test/.well-known/jwks.json?zone_id=zone-1\"",
                 "If it is there, the STS has changed its key since",
                 "If the set lacks the kid of the new one too, the STS signs with a key that it does not serve",
             ],
@@ -147,7 +147,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 "403 hop_count_exceeded",
                 ["hop count", "hop_count at most 2", "4"],
                 &[
-                    "for the route \"/agents\" that was delegated through at most 2 hops, and this was through 4",
+                    "For the route \"/agents\", authority may be delegated through at most 2 hops, and this one was delegated through 4",
                     "delegates it to application \"",
                     "raises max_hop_count there to at least 4",
                 ],
@@ -165,7 +165,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                     "revoked: root_sid \"root-1\"",
                 ],
                 &[
-                    "a new authorized session, under nothing that is revoked",
+                    "a new authorized session, which depends on nothing that is revoked",
                     "(--feed)",
                 ],
             )
@@ -206,7 +206,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             ],
             &[
                 "waits 140 s",
-                "the STS itself made nbf 200 s (3 min 20 s) later than iat",
+                "the STS itself set nbf 200 s (3 min 20 s) later than iat",
             ],
         ),
         of(
@@ -215,7 +215,7 @@ pub(crate) fn broken() -> Vec<Broken> {
             "401 invalid_token",
             ["lifetime", "exp at most 3600 s after iat", "3601 s"],
             &[
-                "a mandate that lives 3600 s at most: this one lives 3601 s",
+                "a mandate that is valid for at most 3600 s: this one is valid for 3601 s",
                 "raises limits.max_lifetime_s",
             ],
         ),

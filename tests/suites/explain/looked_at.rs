@@ -16,8 +16,8 @@ fn a_fetched_key_set_is_not_called_old() {
     let configuration = folder.file("filter.json", edge.to_string());
     let at = NOW.to_string();
     for (kid, says) in [
-        ("k9", "whoever runs the STS serves that key"),
-        ("k1", "under a kid of its own"),
+        ("k9", "whoever runs the STS adds that key"),
+        ("k1", "under its own kid"),
     ] {
         let token = Key::new(kid, 9).mandate(NOW, json!({"iss": issuer}));
         let arguments = [

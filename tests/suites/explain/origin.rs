@@ -93,7 +93,11 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
                 "the operator sets issuer to \"https://idp.example.test\"",
             ],
             // Neither the key set is to blame, nor is the issuer told twice.
-            &["fetches the key set again", "Then also", "zone_id (unverified)"],
+            &[
+                "fetches the key set again",
+                "Then also",
+                "zone_id (unverified)",
+            ],
         ),
         of(
             "another zone",
@@ -120,7 +124,10 @@ fn an_unknown_kid_is_explained_by_where_the_token_is_from() {
         of(
             "a slash more is the same STS, and the issuer's check says the rest",
             json!({"iss": "https://sts.example.test/"}),
-            &["fetches the key set again", "- Then also: The mandate's iss and"],
+            &[
+                "fetches the key set again",
+                "- Then also: The mandate's iss and",
+            ],
             &["from elsewhere"],
         ),
         Said {
@@ -189,7 +196,7 @@ fn a_bad_signature_is_explained_by_where_the_token_is_from() {
             other.mandate(NOW, json!({"iss": IDP})),
             &[
                 ELSEWHERE,
-                "somebody else's key that has the same kid \"k1\"",
+                "another issuer's key that has the same kid \"k1\"",
                 "sets issuer to \"https://idp.example.test\"",
                 "it was altered afterwards",
             ],
@@ -198,13 +205,13 @@ fn a_bad_signature_is_explained_by_where_the_token_is_from() {
         of(
             "another zone",
             other.mandate(NOW, json!({"zone_id": "zone-2"})),
-            &[OTHER_ZONE, "somebody else's key"],
+            &[OTHER_ZONE, "another issuer's key"],
             &["compares x and y", "Then also"],
         ),
         of(
             "no claims",
             other.sign(&json!("claims")),
-            &["no STS signs such a one", "altered or cut"],
+            &["No STS signs such a payload", "altered or cut"],
             &["compares x and y"],
         ),
         of(
@@ -298,7 +305,7 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
                 "the claim exp must be an integer in 0..2^63-1 (seconds); here it is the text \"soon\"",
                 "Also absent: root_sid.",
                 "Also not right: sid is the number 7.",
-                "corrects what it gives as exp",
+                "corrects what it issues as exp",
                 "names the configured issuer \"https://sts.example.test\"",
             ],
             &["ID token"],
@@ -311,7 +318,7 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
                 "names as issuer \"https://idp.example.test\", and not the configured \"https://sts.example.test\"",
                 "an ID token from elsewhere",
             ],
-            &["Also", "corrects what it gives"],
+            &["Also", "corrects what it issues"],
         ),
         of(
             "of another issuer, of another type",
@@ -319,14 +326,14 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
             &[
                 "here it is the boolean true",
                 "names as issuer \"https://idp.example.test\"",
-                "no mandate of the Caracal STS",
+                "not a mandate from the Caracal STS",
             ],
             &["ID token"],
         ),
         of(
             "empty",
             json!({"root_sid": ""}),
-            &["here it is an empty text", "corrects what it gives"],
+            &["here it is an empty text", "corrects what it issues"],
             &["ID token", "absent"],
         ),
         of(
@@ -340,9 +347,9 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
             json!({"use": "gateway"}),
             &[
                 "here it is the text \"gateway\"",
-                "A mandate of this use is not for an edge",
+                "A mandate with this use is not for an edge",
             ],
-            &["corrects what it gives", "ID token"],
+            &["corrects what it issues", "ID token"],
         ),
     ]);
     let folder = Folder::new("claims-absent");

@@ -224,7 +224,7 @@ fn a_key_set_that_may_not_be_stale_is_refreshed_before_its_end() {
     proxy.assert_clean();
 }
 
-/// One line when refusing begins and one when it ends, for want of either; why and by
+/// One line when refusing begins and one when it ends, for lack of either; why and by
 /// which limit.
 #[test]
 fn refusing_is_said_once_and_so_is_its_end() {
@@ -232,12 +232,12 @@ fn refusing_is_said_once_and_so_is_its_end() {
         (
             true,
             "caracal: REFUSING every request that needs the key set (503): it was never read, the limit is 900 s (jwks.ttl_s and jwks.max_stale_s); sts.test:443: it cannot be reached",
-            "caracal: no request is refused any more for want of the key set: that lasted ",
+            "caracal: requests are no longer refused for lack of the key set: that lasted ",
         ),
         (
             false,
             "caracal: REFUSING every request that needs the revocation state of its mandate (503): it was never read, the limit is 30 s (revocation.max_staleness_s); 127.0.0.1:7700: it cannot be reached",
-            "caracal: no request is refused any more for want of the revocation state of its mandate: that lasted ",
+            "caracal: requests are no longer refused for lack of the revocation state of its mandate: that lasted ",
         ),
     ] {
         let away = Rc::new(RefCell::new(true));

@@ -203,7 +203,7 @@ fn without_a_companion_only_what_needs_it_is_refused(on: On) {
     };
     let vms = if on == ENVOY { 1 } else { 2 };
     let failed = if on == APISIX {
-        "not asked of"
+        "lookup failed at"
     } else {
         "not read from"
     };

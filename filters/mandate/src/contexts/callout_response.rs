@@ -20,6 +20,6 @@ pub(crate) fn deliver(response: HttpCallResponse) {
         root.on_callout_response(response);
     } else if pending_callouts::are_request_callouts_enabled() {
         // A response that matches no request must not let one go on.
-        local_reply::send_unavailable("The edge does not know what this answers");
+        local_reply::send_unavailable("Unexpected callout response");
     }
 }

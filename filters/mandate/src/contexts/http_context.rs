@@ -38,7 +38,7 @@ impl HttpFilter {
     /// is decided.
     fn on_headers(&self) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
-            return local_reply::send_unavailable("The edge is busy with itself");
+            return local_reply::send_unavailable("Re-entrant call at the edge");
         };
         let Some(plugin) = plugin.as_mut() else {
             return local_reply::send_unavailable("The edge is not configured");

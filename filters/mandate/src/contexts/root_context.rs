@@ -154,7 +154,7 @@ impl RootState {
         response: HttpCallResponse,
     ) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
-            return local_reply::send_unavailable("The edge is busy with itself");
+            return local_reply::send_unavailable("Re-entrant call at the edge");
         };
         let Some(plugin) = plugin.as_mut() else {
             return local_reply::send_unavailable("The edge is not configured");
@@ -162,7 +162,7 @@ impl RootState {
         let resolved = match plugin.on_request_callout_response(stream, response) {
             Some(CalloutEnd::Decided(resolved)) => resolved,
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
-            None => return local_reply::send_unavailable("The edge was configured anew meanwhile"),
+            None => return local_reply::send_unavailable("The edge was reconfigured meanwhile"),
         };
         let next = outcome::apply(plugin, &resolved.request, resolved.verdict);
         if next == StreamPhase::Continued {

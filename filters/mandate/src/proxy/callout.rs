@@ -28,7 +28,7 @@ impl CalloutFailure {
     pub(crate) fn dispatch_failed() -> Self {
         CalloutFailure::new(
             Kind::Untaken,
-            "the proxy did not take the call: is there an upstream of that name?",
+            "the proxy refused the call: is there an upstream of that name?",
         )
     }
 

@@ -47,7 +47,7 @@ impl ProxyAdapter for Envoy {
                 "The edge is configured for another proxy (host)",
             )),
             Err(_) => Err(Refusal::unavailable(
-                "The edge could not find out in which proxy it is",
+                "The edge could not identify its proxy",
             )),
         }
     }

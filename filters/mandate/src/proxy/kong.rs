@@ -48,9 +48,7 @@ impl ProxyAdapter for Kong {
     fn hide_header(headers: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {
         let same = |(n, _): &(&[u8], &[u8])| n.eq_ignore_ascii_case(name);
         if headers.map.iter().filter(same).count() > 1 {
-            return Err(bad_request(
-                "A header that the edge has to overwrite is there twice",
-            ));
+            return Err(bad_request("A reserved header is there twice"));
         }
         nginx::overwrite_header(name, rest)
     }

@@ -36,7 +36,7 @@ pub(super) fn read_request(
     };
     // If the request's target has a host, nginx uses that one.
     if !is_same_host(&variable("host")?, &host) {
-        return Err(bad_request("The request does not name one host plainly"));
+        return Err(bad_request("The request names its host ambiguously"));
     }
     // A map may show the path decoded, but the upstream gets the original. Each module
     // exposes the original under its own name only, so a configuration for one module
@@ -65,9 +65,7 @@ pub(super) fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
     if names.iter().all(|name| name.iter().all(is_plain)) {
         return Ok(());
     }
-    Err(bad_request(
-        "A header that is the edge's own is written in another way",
-    ))
+    Err(bad_request("A reserved header is spelled in another way"))
 }
 
 /// Overwrites a header, because a removed header may still be sent.

@@ -44,7 +44,7 @@ pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict
 /// Lets an excluded request through, without a principal.
 pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
     if upstream::open_gate(plugin).is_err() {
-        let refusal = Refusal::unavailable("The edge could not open the way to the upstream");
+        let refusal = Refusal::unavailable("The edge could not open the gate");
         return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
     record(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);

@@ -29,7 +29,7 @@ pub(crate) fn sanitize(
     if listed.any(|name| forwarding.is_reserved(name.trim_ascii())) {
         return Err(Refusal::new(
             ErrorCode::InvalidRequest,
-            "Connection names a header that is the edge's own",
+            "Connection names a reserved header",
         ));
     }
     let reserved = reserved_names(&headers.map, forwarding);

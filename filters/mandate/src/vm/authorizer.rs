@@ -130,7 +130,7 @@ impl Authorizer {
                 now_ms,
                 was_unavailable: Cell::new(false),
             }),
-            Some(Err(_)) => return unavailable("The edge is busy with itself"),
+            Some(Err(_)) => return unavailable("Re-entrant call at the edge"),
         };
         let revocation: &dyn RevocationView = match (&log, &answers) {
             (Some(log), _) => log,

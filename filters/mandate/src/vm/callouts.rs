@@ -108,11 +108,11 @@ pub(crate) fn companion_error(status: u16, body: &[u8]) -> CalloutFailure {
     match status {
         401 | 403 => CalloutFailure::new(
             Kind::Token,
-            "the companion does not take the token: revocation.token",
+            "the companion refuses the token: revocation.token",
         ),
         status if is_not_ready(status, body) => CalloutFailure::new(
             Kind::NotReady,
-            "the companion says that it is not in touch with Redis yet",
+            "the companion says that it is not ready yet",
         ),
         status => not_200(status),
     }

@@ -18,7 +18,7 @@ pub(crate) fn refusal_turn(
 ) {
     match turn {
         Turn::Refused => {
-            let why = why.unwrap_or("it answers, and what it says is old");
+            let why = why.unwrap_or("it answers, but its state is old");
             let age = match age_ms {
                 Some(age_ms) => format!("is {} s old", age_ms / 1_000),
                 None => "was never read".to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn refusal_turn(
         Turn::Judged(lasted_ms) => hostcalls::log(
             LogLevel::Info,
             &format!(
-                "caracal: no request is refused any more for want of the {what}: that lasted {lasted_ms} ms"
+                "caracal: requests are no longer refused for lack of the {what}: that lasted {lasted_ms} ms"
             ),
         ),
     }

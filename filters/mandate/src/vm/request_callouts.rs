@@ -352,9 +352,7 @@ fn fetch_key_set(
 fn refuse_if_missing(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::NeedsKeySet(_) => unavailable("The zone's key set is not there yet"),
-        Verdict::NeedsRevocations(_) => {
-            unavailable("The companion has not said yet whether it is revoked")
-        }
+        Verdict::NeedsRevocations(_) => unavailable("The companion has not answered about it yet"),
         verdict => verdict,
     }
 }

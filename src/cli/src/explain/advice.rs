@@ -169,7 +169,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         }
         MandateCheck::HopCount => match &claims.hop_count {
             Ok(hops) => format!(
-                "{rule} accepts authority that was delegated through at most {} hops, and this one was delegated through {}. A mandate cannot be shortened. Whoever holds the authority earlier in the chain (it names {}; only hop_count is checked) delegates it to application {} with fewer applications in between, and the caller gets a new mandate from that. Or the operator raises max_hop_count there to at least {}, but only if such a long chain is intended.",
+                "For {rule}, authority may be delegated through at most {} hops, and this one was delegated through {}. A mandate cannot be shortened. Whoever holds the authority earlier in the chain (it names {}; only hop_count is checked) delegates it to application {} with fewer applications in between, and the caller gets a new mandate from that. Or the operator raises max_hop_count there to at least {}, but only if such a long chain is intended.",
                 required.max_hop_count,
                 hops.unwrap_or(0),
                 chain_in_words(claims),

@@ -38,7 +38,7 @@ pub(super) fn upstream(at: &At<'_, '_, '_>, host: Host) -> Option<String> {
 pub(super) fn tls(object: &Object<'_, '_, '_>, host: Host, upstream: Option<&str>) -> Option<bool> {
     if !host.is_nginx() {
         if let Some(at) = object.get("tls") {
-            at.fail::<()>("Envoy's cluster says whether it is called over TLS; remove the key");
+            at.fail::<()>("Envoy's cluster decides about TLS; remove the key");
         }
         return None;
     }
@@ -63,13 +63,10 @@ pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host, max_paused: u64) {
         object.fail::<()>("max_paused", "no request waits on kong; remove the key");
     }
     if host == Host::Apisix && max_paused == 0 {
-        object.fail::<()>(
-            "max_paused",
-            "no request could call out on apisix; at least 1",
-        );
+        object.fail::<()>("max_paused", "must be at least 1 on apisix");
     }
     if host.is_nginx() && object.has("pause_timeout_ms") {
-        let what = "nothing can end a wait on this host but the call's own timeout; remove the key";
+        let what = "only the call's own timeout can end a wait on this host; remove the key";
         object.fail::<()>("pause_timeout_ms", what);
     }
 }
@@ -102,8 +99,8 @@ pub(super) fn forward(
 
 fn read_gate(at: &At<'_, '_, '_>) -> Option<Gate> {
     let object = at.object()?;
-    let variable = object.require("variable", "the variable that proxy_pass goes by");
-    let upstream = object.require("upstream", "what it is set to for an admitted request");
+    let variable = object.require("variable", "the variable in proxy_pass");
+    let upstream = object.require("upstream", "its value for an admitted request");
     object.finish();
     let (variable, upstream) = (variable?, upstream?);
     if let Err(problem) = values::variable(variable.text()?) {

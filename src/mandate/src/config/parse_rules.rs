@@ -27,7 +27,7 @@ pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
     };
     for name in ["audience", "routes", "exclude"] {
         if object.get(name).is_some() {
-            object.fail::<()>(name, "must not stand beside resources: each has its own");
+            object.fail::<()>(name, "must not be beside resources: each has its own");
         }
     }
     let resources = resources(&at)?;
@@ -44,7 +44,7 @@ pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
 fn without_names(object: &Object<'_, '_, '_>) -> Protected {
     let audience = object.require(
         "audience",
-        "the identifier of the protected resource, which a mandate's aud must be (or resources, where there are several)",
+        "the identifier of the protected resource, as in a mandate's aud (or resources, if there are several)",
     );
     let audience = audience.and_then(|at| at.text().map(str::to_owned));
     let routes = object.get("routes").and_then(|at| routes(&at));
@@ -157,7 +157,7 @@ fn own_hosts<'v>(
 ) -> Option<Vec<String>> {
     let items = at.list(MAX_HOSTS)?;
     if items.is_empty() {
-        return at.fail("must name at least one host; leave it out where the host does not matter");
+        return at.fail("must name at least one host; leave it out if the host does not matter");
     }
     let mut hosts = Vec::new();
     for item in items {

@@ -80,7 +80,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Number(Number::Integer(_)) => "an integer",
-            Value::Number(_) => "a number that is no integer in range",
+            Value::Number(_) => "a number that is not an integer in range",
             Value::String(_) => "a string",
             Value::Array(_) => "a list",
             Value::Object(_) => "an object",
@@ -142,7 +142,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
         for item in &items {
             let Some(text) = item.text() else { continue };
             if strings.iter().any(|known| known == text) {
-                item.fail::<()>(format!("{} stands twice in the list", quoted(text)));
+                item.fail::<()>(format!("{} is in the list twice", quoted(text)));
                 continue;
             }
             strings.push(text.to_owned());
@@ -169,7 +169,7 @@ impl<'v, 'a, 'e> At<'v, 'a, 'e> {
                 errors: self.errors,
             };
             if entries.iter().any(|(known, _)| known == name) {
-                at.fail::<()>("the key stands twice");
+                at.fail::<()>("duplicate key");
                 continue;
             }
             entries.push((name.as_ref(), at));
@@ -239,7 +239,7 @@ impl<'v, 'a, 'e> Object<'v, 'a, 'e> {
             errors: self.errors,
         };
         if found.next().is_some() {
-            return at.fail("the key stands twice");
+            return at.fail("duplicate key");
         }
         Some(at)
     }

@@ -73,10 +73,10 @@ pub(super) fn identifier(text: &str, max: usize) -> Result<(), String> {
         return Err(format!("an identifier has 1 to {max} bytes"));
     }
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("an identifier is visible ASCII".to_owned());
+        return Err("an identifier must be visible ASCII".to_owned());
     }
     if text.contains(',') {
-        return Err("an identifier has no comma, which stands between two of them".to_owned());
+        return Err("an identifier must not contain a comma".to_owned());
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ pub(super) fn variable(name: &str) -> Result<(), String> {
     if !name.is_empty() && name.len() <= 64 && name.bytes().all(fits) {
         return Ok(());
     }
-    Err("is no variable: at most 64 lower-case letters, digits and _, without the $".to_owned())
+    Err("is not a variable: at most 64 lower-case letters, digits and _, without the $".to_owned())
 }
 
 /// Checks a scope that a route requires. The claim is split at U+0020, so it could never

@@ -126,7 +126,7 @@ fn latest(facts: &Facts<'_>) -> u64 {
 #[inline(always)]
 fn issuer(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.iss != facts.policy.issuer {
-        return refuse("it is of another issuer");
+        return refuse("it is from another issuer");
     }
     Ok(())
 }
@@ -188,7 +188,7 @@ fn token_use(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn zone(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.zone_id.as_deref() != Some(facts.policy.zone_id.as_str()) {
-        let what = "The mandate is of another zone";
+        let what = "The mandate is from another zone";
         return Err(Refusal::new(ErrorCode::InvalidZone, what).into());
     }
     Ok(())

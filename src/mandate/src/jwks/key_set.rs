@@ -94,7 +94,7 @@ impl fmt::Display for UnusableKey {
             UnusableKey::KeyId => "it has no kid",
             UnusableKey::Purpose => "its use or key_ops is not for verifying",
             UnusableKey::PrivateKey => "it holds the private key (d)",
-            UnusableKey::Point => "its coordinates are no point of the curve",
+            UnusableKey::Point => "its coordinates are not on the curve",
         })
     }
 }

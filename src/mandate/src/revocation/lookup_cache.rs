@@ -196,7 +196,7 @@ impl LookupCache {
             }
             _ if may_ask => Availability::Pending,
             Some(_) => Availability::Unavailable("The revocation state is too old"),
-            None => Availability::Unavailable("The companion has not said whether it is revoked"),
+            None => Availability::Unavailable("The companion has not answered about it"),
         }
     }
 

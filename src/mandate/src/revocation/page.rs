@@ -110,7 +110,7 @@ impl fmt::Display for InvalidPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             InvalidPage::TooLarge => "the page is over 1 MiB",
-            InvalidPage::Shape => "the answer is no page of a revocation feed",
+            InvalidPage::Shape => "the answer is not a page of a feed",
             InvalidPage::TooMany => "the page has over 1000 entries",
             InvalidPage::Generation => "the page has no usable generation",
             InvalidPage::Order => "the page's entries are out of order",

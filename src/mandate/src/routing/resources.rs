@@ -232,7 +232,7 @@ impl Resources {
     pub fn match_route(&self, request: &RequestView<'_>) -> Result<RouteMatch, Refusal> {
         let resource = self.choose(request.authority, request.resource)?;
         let Some(rules) = self.get(resource).map(|one| &one.rules) else {
-            return Err(Refusal::unavailable("The edge has no such resource"));
+            return Err(Refusal::unavailable("There is no such resource"));
         };
         let rule = rules
             .find(request.target)

@@ -61,9 +61,9 @@ pub enum InvalidMandate {
 impl fmt::Display for InvalidMandate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            InvalidMandate::UnknownKey => f.write_str("the zone has no key of the token's kid"),
+            InvalidMandate::UnknownKey => f.write_str("the zone has no key with the token's kid"),
             InvalidMandate::KeyAlgorithm => {
-                f.write_str("the zone's key of that kid has another algorithm")
+                f.write_str("the zone's key with that kid has another algorithm")
             }
             InvalidMandate::Signature => f.write_str("the signature does not verify"),
             InvalidMandate::Claims(why) => why.fmt(f),

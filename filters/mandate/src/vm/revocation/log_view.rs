@@ -18,7 +18,7 @@ impl RevocationView for LogView<'_> {
     fn availability(&self) -> Availability {
         match self.feed.try_borrow_mut() {
             Ok(mut feed) => feed.log.availability(self.now_ms),
-            Err(_) => Availability::Unavailable("The edge is busy with itself"),
+            Err(_) => Availability::Unavailable("Re-entrant call at the edge"),
         }
     }
 

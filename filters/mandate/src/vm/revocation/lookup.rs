@@ -115,7 +115,7 @@ impl RevocationLookup {
             }
             Ok(_) => CalloutFailure::new(
                 Kind::Capacity,
-                "more is revoked than may be remembered (limits.max_anchors)",
+                "too many anchors are revoked (limits.max_anchors)",
             ),
             Err(why) => why,
         };
@@ -149,7 +149,10 @@ impl RevocationLookup {
             let upstream = &self.companion.upstream;
             hostcalls::log(
                 LogLevel::Error,
-                &format!("caracal: revocation not asked of {upstream}: {}", why.words),
+                &format!(
+                    "caracal: revocation lookup failed at {upstream}: {}",
+                    why.words
+                ),
             );
         }
     }

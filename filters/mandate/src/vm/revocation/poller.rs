@@ -312,7 +312,7 @@ impl RevocationFeed {
         if page.more && page.next.is_empty() {
             return Err(CalloutFailure::new(
                 Kind::Unreadable,
-                "the snapshot says that there is more, and not where",
+                "the snapshot has more pages, but no cursor",
             ));
         }
         let timing = self.log.timing;

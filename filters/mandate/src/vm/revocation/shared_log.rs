@@ -177,7 +177,7 @@ impl SharedLog {
         if matches!(self.write_head(reset), Ok(true)) {
             hostcalls::log(
                 LogLevel::Error,
-                "caracal: the shared revocation state is damaged and read anew: does another plugin write under this vm_id?",
+                "caracal: the shared revocation state is damaged and is read again: does another plugin write under this vm_id?",
             );
         }
     }
@@ -195,7 +195,7 @@ impl SharedLog {
             }
         }
         if self.head.over_capacity {
-            return Availability::Unavailable("More is revoked than this edge may hold");
+            return Availability::Unavailable("Too many anchors are revoked");
         }
         match self.head.age_ms(now_ms) {
             Some(age) if age <= self.timing.max_staleness_ms => Availability::Ready,
