@@ -1,8 +1,8 @@
-//! A clock of its own for an Envoy: a preloaded shim.
+//! Gives an Envoy its own wall clock, with a preloaded library.
 
 use super::*;
 
-/// A wall clock of its own for the programs that are given it.
+/// A wall clock for the programs that are started with it.
 pub struct Clock {
     pub(super) file: PathBuf,
 }
@@ -17,9 +17,9 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Sets it off by so many seconds, for every program at once.
+    /// Sets the clock off by this many seconds, for every program at once.
     pub fn set(&self, seconds: i64) {
-        // Written in place: the programs have the file mapped.
+        // Written in place, because the programs have the file mapped.
         let mut options = fs::File::options();
         let mut file = options
             .create(true)
@@ -30,7 +30,7 @@ impl Clock {
         file.write_all(&seconds.to_ne_bytes()).unwrap();
     }
 
-    /// What a program is given to run by this clock.
+    /// The environment with which a program uses this clock.
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [
             ("LD_PRELOAD", clock_shim()),

@@ -1,6 +1,6 @@
-//! A real Envoy that loads the real wasm file, on ports of its own.
+//! A real Envoy that loads the real wasm file, on its own ports.
 //!
-//! What may live here: how it is found, configured, started, asked and stopped.
+//! This module finds, configures, starts, asks and stops it.
 
 mod bootstrap;
 mod clock;
@@ -19,7 +19,7 @@ pub use clock::{Clock, clock_shim};
 
 use crate::servers::{self, Response};
 
-/// How long Envoy may take to start; many listeners on a busy machine take some.
+/// Time for Envoy to start. Many listeners on a busy machine take a while.
 const START: Duration = Duration::from_secs(90);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -30,25 +30,25 @@ pub struct Setup {
     pub configurations: Vec<String>,
     /// Cluster name to address, the protected upstream's (`upstream`) among them.
     pub clusters: Vec<(String, SocketAddr)>,
-    /// Clusters, by name, that are there only when their health was checked once: until
-    /// then Envoy takes no call to them.
+    /// Clusters, by name, that exist only after a health check. Until then Envoy accepts
+    /// no call to them.
     pub warming: Vec<String>,
     /// The VM's environment.
     pub environment: Vec<(String, String)>,
     /// The process's environment that the VM may read (`host_env_keys`).
     pub host_environment: Vec<(String, String)>,
-    /// Clusters that are reached over TLS as `localhost`, with the CA of each.
+    /// Clusters that are called over TLS as `localhost`, with the CA of each.
     pub trusted: Vec<(String, PathBuf)>,
-    /// What each listener does to paths before the filter sees them; without any,
-    /// none does anything.
+    /// What each listener does to paths before the filter sees them. If this is empty, no
+    /// listener does anything.
     pub paths: Vec<Paths>,
-    /// The virtual hosts of every listener; without any, all goes to `upstream`.
+    /// The virtual hosts of every listener. Without any, all requests go to `upstream`.
     pub virtual_hosts: Option<Value>,
-    /// Wall clock, in seconds, when it is to stand still.
+    /// The wall clock in seconds, if it stands still.
     pub frozen_at: Option<u64>,
-    /// The file that says how far off the wall clock is.
+    /// The file that says how far the wall clock is off.
     pub clock: Option<PathBuf>,
-    /// The filter's file, in place of the usual one.
+    /// The filter's file, instead of the usual one.
     pub wasm: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ impl Setup {
         self
     }
 
-    /// One that warms up.
+    /// A cluster that needs a health check first.
     pub fn warming(mut self, name: &str, address: SocketAddr) -> Self {
         self.warming.push(name.to_owned());
         self.cluster(name, address)
@@ -107,8 +107,8 @@ impl Setup {
         self
     }
 
-    /// Starts it with two workers. The error is Envoy's log, when it exits
-    /// instead of serving.
+    /// Starts it with two workers. If Envoy exits instead of serving, the error is its
+    /// log.
     pub fn start(&self) -> Result<Envoy, String> {
         Envoy::start(self)
     }
@@ -272,7 +272,7 @@ impl Envoy {
             .unwrap_or(0)
     }
 
-    /// What whoever reaches the admin port can read of its configuration.
+    /// The configuration that everybody who reaches the admin port can read.
     pub fn config_dump(&self) -> String {
         String::from_utf8(self.ask("/config_dump").body).unwrap()
     }
@@ -282,7 +282,7 @@ impl Envoy {
         fs::read_to_string(self.folder.join("envoy.log")).unwrap_or_default()
     }
 
-    /// Lines of the log that hold a text.
+    /// How many lines of the log contain a text.
     pub fn logged(&self, text: &str) -> usize {
         self.log()
             .lines()
@@ -306,7 +306,7 @@ impl Envoy {
         crate::processes::resident(self.child.id())
     }
 
-    /// SIGSTOP: it stands still until it is resumed.
+    /// SIGSTOP: it stops until it is resumed.
     pub fn pause(&self) {
         self.signal("-STOP");
     }

@@ -1,12 +1,10 @@
-//! The two clocks, and the timers of a VM.
-//!
-//! What may live here: the time and when a root ticks next. Running what falls
-//! due is `events.rs`.
+//! The two clocks, and the timers of a VM: the time, and when a root ticks next.
+//! `events.rs` runs what is due.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the monotonic clock shows at the start: like a machine's, not zero.
+/// The monotonic clock at the start. It is not zero, as on a real machine.
 const MONOTONIC_AT_START: Duration = Duration::from_secs(4_000);
 
 /// The clocks of the process.
@@ -28,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// Moves both clocks to a time since the start.
+    /// Sets both clocks to a time since the start.
     pub(crate) fn move_to(&mut self, now: Duration) {
         self.wall += now.saturating_sub(self.now);
         self.now = self.now.max(now);
@@ -51,12 +49,12 @@ pub(crate) struct Ticks(BTreeMap<u32, Tick>);
 struct Tick {
     period: Duration,
     next: Duration,
-    /// How many timers run at this period.
+    /// How many timers run with this period.
     timers: u32,
     whose: Timer,
 }
 
-/// Which VM set a timer.
+/// The VM that set a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// This one.
@@ -66,7 +64,7 @@ pub(crate) enum Timer {
 }
 
 impl Ticks {
-    /// A new period counts from now; zero stops the timer.
+    /// A new period counts from now. Zero stops the timer.
     pub(crate) fn set(&mut self, root: u32, period: Duration, now: Duration) {
         if period.is_zero() {
             self.0.remove(&root);
@@ -82,7 +80,7 @@ impl Ticks {
         }
     }
 
-    /// One more timer beside those that an earlier VM left.
+    /// Adds a timer beside those that an earlier VM left.
     pub(crate) fn add(&mut self, root: u32, period: Duration, now: Duration) {
         let before = self.timers(root);
         self.set(root, period, now);
@@ -91,7 +89,7 @@ impl Ticks {
         }
     }
 
-    /// What a VM made in place of this one finds running.
+    /// The timers that a VM finds which replaces this one.
     pub(crate) fn inherited(&self) -> Self {
         let mut all = self.0.clone();
         for tick in all.values_mut() {
@@ -108,12 +106,12 @@ impl Ticks {
         self.0.get(&root).map_or(0, |tick| tick.timers)
     }
 
-    /// The next due: when, and whose.
+    /// The next timer that is due: its time and its root.
     pub(crate) fn next(&self) -> Option<(Duration, u32)> {
         self.0.iter().map(|(root, tick)| (tick.next, *root)).min()
     }
 
-    /// After a tick has run: the timer starts again with the period it has now.
+    /// Called after a tick: the timer starts again with its current period.
     pub(crate) fn again(&mut self, root: u32, now: Duration) {
         if let Some(tick) = self.0.get_mut(&root) {
             tick.next = now + tick.period;

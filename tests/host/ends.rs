@@ -1,14 +1,13 @@
-//! How a stream ends: answered by the filter, trapped, cut, complete.
-//!
-//! What may live here: the filter's own replies and what they look like on the
-//! wire, and the last callbacks of a stream. The way before is `flow.rs`.
+//! How a stream ends: with the filter's reply, a trap, a cut connection, or completely.
+//! This module has the filter's own replies and their form on the wire, and the last
+//! callbacks of a stream. What comes before is in `flow.rs`.
 
 use crate::host::streams::{End, Held, grpc_status_of};
 use crate::host::vm::LocalReply;
 use crate::host::{Headers, Proxy, Reply, Wrong};
 
 impl Proxy {
-    /// The filter's own reply takes its way to the client.
+    /// The filter's own reply goes to the client.
     pub(crate) fn local_reply(&mut self, stream: usize, mut reply: LocalReply) {
         let flow = self.world().profile.flow;
         let s = self.state(stream);
@@ -46,7 +45,7 @@ impl Proxy {
         self.begin_response(stream, headers, Some(body), true);
     }
 
-    /// The VM of a stream is dead: the client gets a 503, or what it was
+    /// The VM of a stream is dead. The client gets a 503, or the response that it is
     /// getting ends.
     pub(crate) fn trapped(&mut self, stream: usize) {
         let flow = self.world().profile.flow;
@@ -70,7 +69,7 @@ impl Proxy {
         self.finish(stream, End::Trapped);
     }
 
-    /// A stream is over: the access log is written, then its context goes.
+    /// A stream has ended: the access log is written, and then its context is deleted.
     pub(crate) fn finish(&mut self, stream: usize, end: End) {
         let now = self.world().clock.now;
         let s = self.state(stream);
@@ -120,7 +119,7 @@ fn plain_headers(reply: &LocalReply) -> Headers {
     headers
 }
 
-/// Trailers only: the body becomes the message, percent-encoded.
+/// Trailers only. The body becomes the message, percent-encoded.
 fn grpc_headers(code: u32, reply: &LocalReply) -> Headers {
     let mut headers = Headers::from([(":status", "200")]);
     for (name, value) in reply.headers.iter() {

@@ -1,7 +1,5 @@
-//! What happens as time passes: ticks, answers to callouts, queues.
-//!
-//! What may live here: the order in which things fall due, and the callbacks
-//! that no request causes.
+//! What happens as time passes: ticks, responses to callouts, queues. This module has the
+//! order in which things are due, and the callbacks that no request causes.
 
 use std::time::Duration;
 
@@ -10,15 +8,15 @@ use crate::host::start::Begin;
 use crate::host::vm::{Called, Context};
 use crate::host::{Proxy, Vm};
 
-/// More events than this at one moment are a filter that runs in a circle.
+/// More events than this at one moment mean that a filter is in an endless loop.
 const MOST_AT_ONCE: usize = 100_000;
 
-/// A worker with more timers than this drowns.
+/// A worker cannot handle more timers than this.
 const MOST_TIMERS: u32 = 64;
 
 impl Proxy {
-    /// Runs everything due until then, in the order in which it falls due; at
-    /// one moment answers come first, then ticks, VM by VM.
+    /// Runs everything that is due until `end`, in order. At the same moment, responses
+    /// come first, and then ticks, VM by VM.
     pub(crate) fn run_until(&mut self, end: Duration) {
         let mut at_once = 0;
         loop {
@@ -84,7 +82,7 @@ impl Proxy {
         }
     }
 
-    /// Tells a VM of an answer. Those of a VM that was made anew are cancelled.
+    /// Gives a response to a VM. If the VM was replaced, the response is cancelled.
     fn deliver(&mut self, to: Caller, Arrived(what, promised): Arrived) {
         let names_root = self.world().profile.callouts.names_root;
         let Some(instance) = self.vms.get_mut(&to.vm) else {
@@ -112,7 +110,7 @@ impl Proxy {
         if let Some(stream) = stream {
             self.state(stream).dispatched = false;
             if promised.is_some() {
-                // It goes on before the filter can say anything.
+                // The request goes on before the filter can do anything.
                 self.answered(stream, false);
             }
         }

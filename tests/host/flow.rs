@@ -1,9 +1,7 @@
-//! What moves a stream: the filter chain as Envoy runs it.
-//!
-//! What may live here: the way of a request and of its answer through the
-//! callbacks, and what a filter asked for and happens when its callback has
-//! ended. A held message goes on in `resume.rs`, a stream ends in `ends.rs`; timers and
-//! callouts are `events.rs`.
+//! Moves a stream through the filter chain as Envoy does: a request and its response go
+//! through the callbacks, and what the filter asked for happens after each callback. Held
+//! messages go on in `resume.rs`, streams end in `ends.rs`, and timers and callouts are
+//! in `events.rs`.
 
 use crate::host::streams::{End, Held, Piece, StreamState, Way};
 use crate::host::vm::{Called, Context, Deferred};
@@ -88,7 +86,7 @@ impl Proxy {
         called
     }
 
-    /// Whether the VM that serves a stream can still be called for it.
+    /// Whether the VM of a stream can still be called for it.
     fn alive(&self, stream: usize) -> bool {
         let s = &self.world().streams[stream];
         let Some(instance) = self.vms.get(&s.vm) else {
@@ -100,7 +98,7 @@ impl Proxy {
             && data.contexts.contains_key(&s.context)
     }
 
-    /// A callback of a stream's context; `None` when its VM is dead or dies.
+    /// A callback of a stream's context; `None` if its VM is dead or dies.
     pub(crate) fn callback(
         &mut self,
         stream: usize,
@@ -153,7 +151,7 @@ impl Proxy {
         }
     }
 
-    /// Makes the context of a stream; false when that traps.
+    /// Makes the context of a stream. False if that traps.
     pub(crate) fn create_context(&mut self, stream: usize, root: u32) -> bool {
         let vm = self.state(stream).vm;
         let Some(instance) = self.vms.get_mut(&vm) else {
@@ -172,7 +170,7 @@ impl Proxy {
     pub(crate) fn headers_done(&mut self, stream: usize, way: Way, action: u32) {
         let s = self.state(stream);
         if way == Way::Request && s.reply_queued {
-            // Envoy holds it whatever the callback returned.
+            // Envoy holds it, whatever the callback returned.
             if action != PAUSE {
                 self.violate(
                     stream,
@@ -243,7 +241,7 @@ impl Proxy {
         }
     }
 
-    /// What the filter has seen of the body goes on.
+    /// The part of the body that the filter has seen goes on.
     pub(crate) fn pass_body(&mut self, stream: usize, way: Way) {
         let s = self.state(stream);
         let half = s.half(way);
@@ -270,7 +268,7 @@ impl Proxy {
         }
     }
 
-    /// Shows the filter what has come and it has not seen.
+    /// Shows the filter what has arrived and it has not seen yet.
     pub(crate) fn pump(&mut self, stream: usize, way: Way) {
         loop {
             let s = self.state(stream);
@@ -347,7 +345,7 @@ impl Proxy {
         self.half_done(stream, way);
     }
 
-    /// An answer enters the filter, the upstream's or its own.
+    /// A response enters the filter: the upstream's, or the filter's own.
     pub(crate) fn begin_response(
         &mut self,
         stream: usize,

@@ -1,7 +1,5 @@
-//! Header maps as a proxy keeps them, and their form on the ABI.
-//!
-//! What may live here: the map itself and its (de)serialisation. Who may read
-//! or change which map, and when, is `abi/maps.rs`.
+//! Header maps as a proxy keeps them, and their form in the ABI. `abi/maps.rs` has the
+//! rules for reading and changing them.
 
 use std::fmt;
 
@@ -37,7 +35,7 @@ impl Headers {
             .map(|(_, v)| v.as_slice())
     }
 
-    /// The first value of a name as text; `None` when it is absent or no UTF-8.
+    /// The first value of a name as text; `None` if it is absent or not UTF-8.
     pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
         self.get(name).and_then(|v| std::str::from_utf8(v).ok())
     }
@@ -77,13 +75,13 @@ impl Headers {
         self.0.is_empty()
     }
 
-    /// Adds an entry behind the others, whatever its name.
+    /// Adds an entry at the end, whatever its name.
     pub(crate) fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (lower(name.as_ref()), value.as_ref().to_vec());
         self.0.push((name, value));
     }
 
-    /// The same entries, joined where the proxy keeps one.
+    /// The same entries, joined if the proxy keeps only one.
     pub(crate) fn joined(&self) -> Self {
         let mut all = Self::new();
         for (name, value) in self.iter() {
@@ -92,7 +90,7 @@ impl Headers {
         all
     }
 
-    /// Overwrites the first entry of a name, or adds one; false when there are more.
+    /// Overwrites the first entry of a name, or adds one. False if there are more.
     pub(crate) fn set_first(&mut self, name: &[u8], value: &[u8]) -> bool {
         let name = lower(name);
         let mut same = self.0.iter_mut().filter(|(n, _)| *n == name);
@@ -108,7 +106,7 @@ impl Headers {
         }
     }
 
-    /// Removes every entry of that name, and gives them.
+    /// Removes every entry with that name, and returns them.
     pub(crate) fn take(&mut self, name: &[u8]) -> Self {
         let name = lower(name);
         let (taken, kept) = std::mem::take(&mut self.0)
@@ -128,7 +126,7 @@ impl Headers {
         self.0.truncate(most);
     }
 
-    /// Adds an entry behind the others, or joins it where the proxy keeps one.
+    /// Adds an entry at the end, or joins it if the proxy keeps only one.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (lower(name.as_ref()), value.as_ref());
         if let Some((_, by)) = JOINED.iter().find(|(n, _)| n.as_bytes() == name)
@@ -169,7 +167,7 @@ impl Headers {
         self.0.iter().map(|(n, v)| n.len() + v.len()).sum()
     }
 
-    /// The form on the ABI: the count, the sizes, then NUL-terminated strings.
+    /// The form in the ABI: the count, the sizes, then NUL-terminated strings.
     pub fn to_abi(&self) -> Vec<u8> {
         let mut out = (self.0.len() as u32).to_le_bytes().to_vec();
         for (n, v) in &self.0 {
@@ -185,8 +183,8 @@ impl Headers {
         out
     }
 
-    /// Reads the form on the ABI; `None` when it is damaged. No bytes at all
-    /// are an empty map.
+    /// Reads the form in the ABI; `None` if it is damaged. No bytes at all are an empty
+    /// map.
     pub fn from_abi(bytes: &[u8]) -> Option<Self> {
         if bytes.is_empty() {
             return Some(Self::new());

@@ -1,6 +1,4 @@
-//! Metrics: one value for each name, over all VMs.
-//!
-//! What may live here: the values and Envoy's rules for kinds and ids.
+//! Metrics: one value for each name, over all VMs, and Envoy's rules for kinds and ids.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +48,7 @@ impl Metrics {
         self.by_name.get_mut(name).ok_or(status::NOT_FOUND)
     }
 
-    /// A counter only takes what is above 0.
+    /// A counter accepts only values above 0.
     pub(crate) fn increment(&mut self, ids: &MetricIds, id: u32, by: i64) -> Result<(), u32> {
         if id & 3 > 1 {
             return Err(status::BAD_ARGUMENT);

@@ -1,5 +1,5 @@
-//! Compiled modules. What may live here: the engine all share, compilation,
-//! and the cache that lets many tests compile a file once.
+//! Compiled modules: the engine that all share, compilation, and the cache with which
+//! many tests compile a file once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,12 @@
-//! The network that callouts go to.
-//!
-//! What may live here: which callouts are under way, what they are answered
-//! with and when. Calling back into a VM is `events.rs`.
+//! The network for callouts: which callouts are under way, and their responses.
+//! `events.rs` calls back into a VM.
 
 use std::time::Duration;
 
 use crate::host::profile::{Callouts, Failed};
 use crate::host::{Answer, Callout, Headers, Vm, status};
 
-/// By it Envoy says that an upstream has answered.
+/// Envoy adds this header to a response of an upstream.
 const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
 
 type Handler = Box<dyn FnMut(&Callout) -> Answer>;
@@ -16,11 +14,11 @@ type Handler = Box<dyn FnMut(&Callout) -> Answer>;
 /// The network of the process.
 pub(crate) struct Network {
     pub(crate) handler: Option<Handler>,
-    /// The clusters that exist; none is all.
+    /// The clusters that exist; none means that every name exists.
     pub(crate) clusters: Option<Vec<String>>,
     rules: Callouts,
     pub(crate) log: Vec<Callout>,
-    /// Sizes that callbacks are told in place of the true ones: headers, body.
+    /// Sizes that callbacks get instead of the real ones: headers, body.
     pub(crate) lie: Option<(u32, u32)>,
     /// Who made each logged callout.
     callers: Vec<(usize, Caller)>,
@@ -29,11 +27,11 @@ pub(crate) struct Network {
     tokens: u32,
 }
 
-/// Who gets the answer.
+/// Who gets the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) vm: Vm,
-    /// The context that is told.
+    /// The context that is called.
     pub(crate) context: u32,
     pub(crate) token: u32,
 }
@@ -44,8 +42,8 @@ struct Open {
     due: Option<(Duration, Arrived)>,
 }
 
-/// What arrives; nothing when the host itself failed. Then the size of a body that is
-/// promised and can't be read.
+/// What arrives; nothing if the host itself failed. Then the size of a body that is
+/// announced but cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived(
     pub(crate) Option<(Headers, Vec<u8>)>,
@@ -67,8 +65,8 @@ impl Network {
         }
     }
 
-    /// Takes a callout on its way, and gives the token. `callout` comes without
-    /// an id, `to` without a token.
+    /// Starts a callout and returns its token. `callout` comes without an id, `to`
+    /// without a token.
     pub(crate) fn dispatch(&mut self, mut callout: Callout, mut to: Caller) -> Result<u32, u32> {
         let known = self.clusters.as_ref();
         let is_known = known.is_none_or(|known| known.contains(&callout.cluster));
@@ -92,7 +90,7 @@ impl Network {
             return Err(status::INTERNAL_FAILURE);
         }
         callout.id = self.made;
-        // A canary is gone before anything could arrive.
+        // A canary is gone before anything can arrive.
         let answer = match (&mut self.handler, to.vm) {
             (_, Vm::Canary) => Answer::Never,
             _ if !is_place => Answer::Refused,
@@ -114,7 +112,7 @@ impl Network {
         Ok(to.token)
     }
 
-    /// Answers one that is open; false when there is none of that id.
+    /// Answers an open callout. False if there is none with that id.
     pub(crate) fn answer(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
         match self.open.iter_mut().find(|o| o.callout.id == id) {
             Some(open) => {
@@ -125,7 +123,7 @@ impl Network {
         }
     }
 
-    /// Answers one that has been answered; false when it is not known.
+    /// Answers a callout again. False if it is not known.
     pub(crate) fn answer_again(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
         let callout = self.log.iter().find(|callout| callout.id == id);
         let caller = self.callers.iter().find(|(made, _)| *made == id);
@@ -138,13 +136,13 @@ impl Network {
         true
     }
 
-    /// When the next answer arrives.
+    /// When the next response arrives.
     pub(crate) fn next(&self) -> Option<Duration> {
         let due = self.open.iter().filter_map(|o| o.due.as_ref());
         due.map(|(at, _)| *at).min()
     }
 
-    /// The next answer that arrives until then, taken off the way.
+    /// Takes the next response that arrives until then.
     pub(crate) fn take(&mut self, until: Duration) -> Option<(Caller, Arrived)> {
         let due = self.open.iter().enumerate();
         let due = due.filter_map(|(place, o)| Some((o.due.as_ref()?.0, o.callout.id, place)));
@@ -157,12 +155,12 @@ impl Network {
         self.open.iter().map(|o| &o.callout)
     }
 
-    /// A VM is gone: its requests are cancelled.
+    /// A VM is gone, so its requests are cancelled.
     pub(crate) fn drop_vm(&mut self, vm: Vm) {
         self.open.retain(|o| o.to.vm != vm);
     }
 
-    /// Forgets what is logged and no longer open.
+    /// Forgets callouts that are logged and no longer open.
     pub(crate) fn forget(&mut self) {
         let open: Vec<usize> = self.open().map(|c| c.id).collect();
         self.log.retain(|c| open.contains(&c.id));
@@ -170,7 +168,7 @@ impl Network {
     }
 }
 
-/// When an answer arrives to a callout, and as what.
+/// When a response arrives, and in which form.
 fn arrival(
     shape: Failed,
     callout: &Callout,
@@ -192,9 +190,8 @@ fn arrival(
         } => {
             let mut headers = with(shape, status, headers);
             if shape == Failed::Status {
-                // Envoy's router puts it into what the upstream answered, and into
-                // nothing that it answers itself.
-                // One that is empty was taken away again, as suppress_envoy_headers does.
+                // Envoy's router adds it to responses of the upstream, but not to its
+                // own. An empty one was removed again, as suppress_envoy_headers does.
                 match headers.text(SERVICE_TIME) {
                     Some("") => headers.remove(SERVICE_TIME),
                     _ => headers.add(SERVICE_TIME, "1"),
@@ -207,7 +204,7 @@ fn arrival(
             Some((now, failed(shape, 503, text)))
         }
         Answer::TimesOut => timeout(),
-        // The others have no limit: whatever else fails there.
+        // The other proxies have no limit. There it looks like any failure.
         Answer::TooBig if shape != Failed::Status => Some((now, failed(shape, 502, ""))),
         Answer::TooBig => Some((now, Arrived(None, None))),
         Answer::CutShort { status, promised } if shape == Failed::DispatchStatus => {
@@ -289,7 +286,7 @@ mod tests {
         network
     }
 
-    /// When the answer to a callout arrives, and its `:status`.
+    /// When the response to a callout arrives, and its `:status`.
     fn arrives(answer: Answer) -> Option<(Duration, String)> {
         let mut network = answering(answer);
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();

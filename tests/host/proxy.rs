@@ -1,7 +1,5 @@
-//! The public face: what a test can do with a proxy, and see of it.
-//!
-//! What may live here: the methods of [`Proxy`] that tests call. What they set
-//! in motion is `flow.rs`, `events.rs` and `start.rs`.
+//! What a test can do with a proxy, and see of it: the methods of [`Proxy`]. `flow.rs`,
+//! `events.rs` and `start.rs` do the work.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +15,7 @@ use crate::host::{
 
 /// A running proxy.
 pub struct Proxy {
-    /// Not here only while a callback runs.
+    /// Absent only while a callback runs.
     pub(crate) world: Option<Box<World>>,
     pub(crate) vms: BTreeMap<Vm, Instantiated>,
     pub(crate) plan: Plan,
@@ -52,8 +50,8 @@ impl Proxy {
         self.world().clock.wall
     }
 
-    /// Moves both clocks, and runs every tick and answer that falls due, each
-    /// at its time. `Duration::ZERO` delivers the answers that take no time.
+    /// Moves both clocks, and runs every tick and every response that is due, each at its
+    /// time. `Duration::ZERO` delivers the responses that take no time.
     pub fn advance(&mut self, by: Duration) {
         self.run_until(self.now() + by);
     }
@@ -76,7 +74,7 @@ impl Proxy {
 
     // ---- Messages
 
-    /// More of the body of a request that was left [`Request::open`].
+    /// Sends more of the body of a request that was left [`Request::open`].
     pub fn send_body(&mut self, stream: Stream, bytes: impl AsRef<[u8]>, end: bool) {
         let s = self.state(stream.0);
         if s.end.is_some() || s.local {
@@ -89,12 +87,12 @@ impl Proxy {
         self.pump(stream.0, Way::Request);
     }
 
-    /// The upstream answers, all at once and without a body.
+    /// The upstream answers, at once and without a body.
     pub fn respond(&mut self, stream: Stream, status: u32, headers: impl Into<Headers>) {
         self.upstream_answers(stream, status, headers.into(), true);
     }
 
-    /// The upstream begins an answer that goes on (an event stream, say).
+    /// The upstream begins a response that stays open, such as an event stream.
     pub fn respond_open(&mut self, stream: Stream, status: u32, headers: impl Into<Headers>) {
         self.upstream_answers(stream, status, headers.into(), false);
     }
@@ -137,7 +135,7 @@ impl Proxy {
         self.finish(stream.0, End::Cancelled);
     }
 
-    /// The requests that nginx sent beside one: `mirror`, `auth_request`.
+    /// The number of requests that nginx sent beside one: `mirror`, `auth_request`.
     pub fn subrequests(&self, stream: Stream) -> usize {
         self.stream(stream).subrequests
     }
@@ -146,12 +144,12 @@ impl Proxy {
         &self.world().streams[stream.0]
     }
 
-    /// How a request stands.
+    /// The state of a request.
     pub fn outcome(&self, stream: Stream) -> Outcome {
         self.stream(stream).outcome()
     }
 
-    /// What the upstream got of a request, whatever became of it.
+    /// What the upstream got of a request, whatever happened to it.
     pub fn upstream(&self, stream: Stream) -> Option<&Forwarded> {
         self.stream(stream).upstream.as_ref()
     }
@@ -161,13 +159,13 @@ impl Proxy {
         &self.stream(stream).details
     }
 
-    /// A property of one segment that the filter set, as access logs read it.
+    /// A property with one segment that the filter set, as access logs read it.
     pub fn filter_state(&self, stream: Stream, name: &str) -> Option<&[u8]> {
         let state = &self.stream(stream).filter_state;
         state.get(name.as_bytes()).map(Vec::as_slice)
     }
 
-    /// The same as text; fails the test when it is no UTF-8.
+    /// The same as text. Fails the test if it is not UTF-8.
     pub fn filter_state_text(&self, stream: Stream, name: &str) -> Option<&str> {
         let value = self.filter_state(stream, name)?;
         Some(std::str::from_utf8(value).expect("filter state in UTF-8"))
@@ -204,7 +202,7 @@ impl Proxy {
 
     // ---- Network
 
-    /// Another handler for callouts from now on.
+    /// Uses another handler for callouts from now on.
     pub fn on_callout(&mut self, handler: impl FnMut(&Callout) -> Answer + 'static) {
         self.world_mut().network.handler = Some(Box::new(handler));
     }
@@ -225,22 +223,21 @@ impl Proxy {
         self.world().network.open().collect()
     }
 
-    /// Answers a callout that is still open (the canary's never is); false
-    /// when it is not. Delivered by [`Proxy::advance`].
+    /// Answers a callout that is still open (the canary's never is). False if it is not.
+    /// [`Proxy::advance`] delivers the response.
     pub fn answer(&mut self, callout: usize, answer: Answer) -> bool {
         let now = self.now();
         self.world_mut().network.answer(callout, answer, now)
     }
 
-    /// Answers a callout once more, which Envoy never does; false when it is not
-    /// known.
+    /// Answers a callout again, which Envoy never does. False if it is not known.
     pub fn answer_again(&mut self, callout: usize, answer: Answer) -> bool {
         let now = self.now();
         self.world_mut().network.answer_again(callout, answer, now)
     }
 
-    /// Sizes that callbacks are told from now on in place of the true ones, which
-    /// Envoy never does: how many headers, how long a body.
+    /// From now on, callbacks get these sizes instead of the real ones, which Envoy never
+    /// does: the number of headers, and the length of the body.
     pub fn lie_about_sizes(&mut self, lie: Option<(u32, u32)>) {
         self.world_mut().network.lie = lie;
     }
@@ -263,8 +260,8 @@ impl Proxy {
         self.metrics().get(name)
     }
 
-    /// A counter's or gauge's value, or the number of a histogram's values; 0
-    /// when nobody defined it.
+    /// A counter's or gauge's value, or the number of a histogram's values; 0 if nobody
+    /// defined it.
     pub fn metric_value(&self, name: &str) -> u64 {
         match self.metric(name) {
             Some(Metric::Counter(value) | Metric::Gauge(value)) => *value,
@@ -278,12 +275,12 @@ impl Proxy {
         &self.world().metrics.by_name
     }
 
-    /// Everything the filter did that it must not.
+    /// Everything that the filter did and must not do.
     pub fn violations(&self) -> &[Violation] {
         &self.world().violations
     }
 
-    /// Fails the test when there was a violation or a trap.
+    /// Fails the test if there was a violation or a trap.
     #[track_caller]
     pub fn assert_clean(&self) {
         let violations = self.violations();
@@ -321,7 +318,7 @@ impl Proxy {
         world.network.forget();
     }
 
-    /// How many bytes the module asked of the random source.
+    /// How many bytes the module took from the random source.
     pub fn random_bytes_drawn(&self) -> u64 {
         self.world().random.drawn
     }
@@ -334,39 +331,38 @@ impl Proxy {
         self.world().shared.all()
     }
 
-    /// Writes as another plugin of the same `vm_id` would; no bytes remove.
+    /// Writes as another plugin with the same `vm_id` would. No bytes remove the key.
     pub fn set_shared(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let shared = &mut self.world_mut().shared;
         shared.put(key.as_ref(), value.as_ref());
     }
 
-    /// Changes a value behind everyone's back; its cas stays. Fails the test
-    /// when there is no such key.
+    /// Changes a value without a new cas. Fails the test if there is no such key.
     #[track_caller]
     pub fn corrupt_shared(&mut self, key: impl AsRef<[u8]>, change: impl FnOnce(&mut Vec<u8>)) {
         let found = self.world_mut().shared.corrupt(key.as_ref(), change);
         assert!(found, "no such key: {}", key.as_ref().escape_ascii());
     }
 
-    /// The next read of shared data falls together with a write of this value by
-    /// another worker, where the host lets that happen (Kong).
+    /// The next read of shared data happens at the same time as a write of this value by
+    /// another worker, if the host allows that (Kong).
     pub fn write_during_next_read(&mut self, value: impl AsRef<[u8]>) {
         self.world_mut().shared.torn = Some(value.as_ref().to_vec());
     }
 
-    /// Makes a key one that was never written.
+    /// Makes a key look as if it was never written.
     pub fn forget_shared(&mut self, key: impl AsRef<[u8]>) {
         self.world_mut().shared.forget(key.as_ref());
     }
 
     // ---- Faults
 
-    /// Another fault hook from now on; see [`Builder::on_host_call`].
+    /// Uses another fault hook from now on; see [`Builder::on_host_call`].
     pub fn on_host_call(&mut self, hook: impl FnMut(&HostCall) -> Option<u32> + 'static) {
         self.world_mut().fault = Some(Box::new(hook));
     }
 
-    /// No fault hook any more.
+    /// Removes the fault hook.
     pub fn no_faults(&mut self) {
         self.world_mut().fault = None;
     }

@@ -1,5 +1,5 @@
-//! What a client sends. What may live here: the request a test describes, up
-//! to the moment the proxy takes it in (`streams.rs`).
+//! The request that a test describes, up to the moment when the proxy accepts it
+//! (`streams.rs`).
 
 use crate::host::Headers;
 
@@ -42,7 +42,8 @@ impl Request {
         Self::new("POST", path).body(body)
     }
 
-    /// Adds a header; any bytes. The proxy may join it with another of its name.
+    /// Adds a header of any bytes. The proxy may join it with another one of the same
+    /// name.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push(name, value);
         self
@@ -59,7 +60,7 @@ impl Request {
         self
     }
 
-    /// Leaves a header out, `:path` for `CONNECT` say.
+    /// Leaves out a header, such as `:path` for `CONNECT`.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
@@ -77,19 +78,19 @@ impl Request {
         self
     }
 
-    /// The request goes on: more body comes by [`crate::host::Proxy::send_body`].
+    /// The request stays open: [`crate::host::Proxy::send_body`] sends more of its body.
     pub fn open(mut self) -> Self {
         self.open = true;
         self
     }
 
-    /// The listener that takes it, in the order of the builder; 0 by default.
+    /// The listener that gets it, in the order of the builder; 0 by default.
     pub fn listener(mut self, index: usize) -> Self {
         self.listener = index;
         self
     }
 
-    /// A property the host knows of it, `source.address` say.
+    /// A property of the request that the host knows, such as `source.address`.
     pub fn property(mut self, path: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref().to_vec();
         self.properties.push((path.to_owned(), value));

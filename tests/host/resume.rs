@@ -1,6 +1,5 @@
-//! A filter lets a message go on that it held.
-//!
-//! What may live here: what Envoy sends on then, and what is a violation.
+//! A filter lets a message go on that it held: what Envoy then sends, and what is a
+//! violation.
 
 use crate::host::streams::{Held, Way};
 use crate::host::{Forwarded, Proxy, Wrong};

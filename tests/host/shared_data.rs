@@ -1,7 +1,5 @@
-//! Shared data and shared queues: the state that outlives a VM.
-//!
-//! What may live here: the stores and Envoy's rules for them. The host calls
-//! that reach them are in `abi/state.rs`.
+//! Shared data and shared queues, the state that outlives a VM, with Envoy's rules for
+//! them. The host calls are in `abi/state.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +11,7 @@ pub(crate) struct SharedData {
     pub(crate) rules: Shared,
     /// What another worker writes while the next read copies.
     pub(crate) torn: Option<Vec<u8>>,
-    /// What happened that should not.
+    /// What happened and should not.
     pub(crate) noted: Vec<Wrong>,
     values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     last_cas: u32,
@@ -30,7 +28,7 @@ impl SharedData {
         }
     }
 
-    /// The name under which a key is kept: its own, or one of the same CRC32.
+    /// The name under which a key is kept: its own, or that of a key with the same CRC32.
     fn place(&mut self, key: &[u8]) -> Option<Vec<u8>> {
         if self.values.contains_key(key) {
             return Some(key.to_vec());
@@ -64,7 +62,7 @@ impl SharedData {
         Some((value, cas))
     }
 
-    /// Writes as a filter does. `status::TRAP` when that traps.
+    /// Writes as a filter does. `status::TRAP` if that traps.
     pub(crate) fn write(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), u32> {
         let Some(place) = self.place(key) else {
             if self.values.len() >= self.rules.room {
@@ -92,7 +90,7 @@ impl SharedData {
         }
     }
 
-    /// Writes whatever is there.
+    /// Writes without any check.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         let cas = self.next_cas();
         self.values.insert(key.to_vec(), (value.to_vec(), cas));
@@ -102,15 +100,15 @@ impl SharedData {
         self.values.clear();
     }
 
-    /// The value and its cas. A key that was removed has an empty value; one
-    /// that was never written is none at all.
+    /// The value and its cas. A removed key has an empty value. A key that was never
+    /// written is absent.
     pub(crate) fn get(&self, key: &[u8]) -> Option<(&[u8], u32)> {
         let found = self.values.get(key);
         found.map(|(value, cas)| (value.as_slice(), *cas))
     }
 
-    /// Writes. `cas` 0 is unconditional; any other is compared only when the
-    /// key is there, so that one never given out inserts once.
+    /// Writes. With `cas` 0 it always writes. Any other `cas` is compared only if the key
+    /// exists, so one that was never given out can insert a key once.
     pub(crate) fn set(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), u32> {
         if let Some((_, now)) = self.values.get(key)
             && cas != 0
@@ -132,7 +130,7 @@ impl SharedData {
         &self.values
     }
 
-    /// Changes bytes without a new cas. Does nothing when the key is not there.
+    /// Changes bytes without a new cas. Does nothing if the key does not exist.
     pub(crate) fn corrupt(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> bool {
         match self.values.get_mut(key) {
             Some((value, _)) => {
@@ -156,15 +154,15 @@ pub(crate) struct Queues {
 
 struct Queue {
     name: (Vec<u8>, Vec<u8>),
-    /// Who registered it last: Envoy tells that one when something comes.
+    /// Who registered it last. Envoy calls that one when something comes.
     owner: (Vm, u32),
     entries: VecDeque<Vec<u8>>,
-    /// Entries that the owner has not been told of.
+    /// Entries for which the owner has not been called yet.
     untold: usize,
 }
 
 impl Queues {
-    /// The id of a queue of this name, made when it is not there.
+    /// The id of the queue with this name, which is made if it does not exist.
     pub(crate) fn register(&mut self, vm_id: &[u8], name: &[u8], owner: (Vm, u32)) -> u32 {
         if let Some(id) = self.resolve(vm_id, name) {
             self.queues[id as usize - 1].owner = owner;
@@ -203,7 +201,7 @@ impl Queues {
         self.by_id(id)?.entries.pop_front().ok_or(status::EMPTY)
     }
 
-    /// A queue whose owner is to be told, and is with this call.
+    /// A queue whose owner must be called. Counts as called afterwards.
     pub(crate) fn tell(&mut self) -> Option<(Vm, u32, u32)> {
         let place = self.queues.iter().position(|q| q.untold > 0)?;
         let queue = &mut self.queues[place];

@@ -1,7 +1,4 @@
-//! Starting: the builder, and making VMs.
-//!
-//! What may live here: what a test sets before the start, and the order in
-//! which Envoy brings VMs up.
+//! Starting: what a test sets before the start, and the order in which Envoy makes VMs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +13,7 @@ use crate::host::{
 /// The wall clock at the start, unless a test says otherwise: 2027-01-15.
 const WALL_AT_START: Duration = Duration::from_secs(1_800_000_000);
 
-/// A callback that needs more traps: a loop without end.
+/// A callback that needs more fuel traps: it is an endless loop.
 const FUEL: u64 = 20_000_000_000;
 
 /// What stays the same while a proxy runs.
@@ -29,31 +26,31 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) policy: FailurePolicy,
     pub(crate) fuel: u64,
-    /// The location answers a local reply of the request phase otherwise.
+    /// The location answers a local reply of the request phase in another way.
     pub(crate) bypassed: bool,
     /// The property without which a request does not reach the upstream.
     pub(crate) gate: Option<Vec<u8>>,
-    /// Requests that nginx sends beside each, before the filter's refusal: whether each
-    /// goes by the gate.
+    /// Requests that nginx sends beside each request, before the filter's refusal, and
+    /// whether each uses the gate.
     pub(crate) subrequests: Vec<bool>,
     /// What the listeners get with the next reload.
     pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
 }
 
 impl Plan {
-    /// Another configuration for a listener.
+    /// Gives another configuration to a listener.
     pub(crate) fn assign(&mut self, listener: usize, json: Vec<u8>) {
         self.configurations.push(json);
         self.listeners[listener] = self.configurations.len() - 1;
     }
 }
 
-/// What a VM that is made knows of.
+/// What a new VM inherits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     /// Nothing.
     Fresh,
-    /// The timers of the one that trapped; `on_vm_start` does not run again.
+    /// The timers of the VM that trapped. `on_vm_start` does not run again.
     Again,
 }
 
@@ -84,9 +81,9 @@ impl Builder {
         }
     }
 
-    /// One more listener, with this plugin configuration. Listeners whose
-    /// configurations are identical share a root. Without any there is one
-    /// listener with an empty configuration.
+    /// Adds a listener with this plugin configuration. Listeners with identical
+    /// configurations share a root. Without any, there is one listener with an empty
+    /// configuration.
     pub fn configuration(mut self, json: impl AsRef<[u8]>) -> Self {
         let json = json.as_ref();
         let all = &mut self.plan.configurations;
@@ -123,20 +120,20 @@ impl Builder {
         self
     }
 
-    /// What a trap in a worker leads to; [`FailurePolicy::Closed`] by default.
+    /// What a trap in a worker causes; [`FailurePolicy::Closed`] by default.
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.plan.policy = policy;
         self
     }
 
-    /// The clusters that exist. Without this call every name is one.
+    /// The clusters that exist. Without this call every name exists.
     pub fn clusters<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.world.network.clusters = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// What `proxy_get_log_level` says; `Info` by default. Lines below it are
-    /// kept all the same.
+    /// What `proxy_get_log_level` returns; `Info` by default. Lines below it are kept
+    /// too.
     pub fn log_level(mut self, level: Level) -> Self {
         self.world.log_level = level;
         self
@@ -154,14 +151,14 @@ impl Builder {
         self
     }
 
-    /// Shared data with room for so many keys; none is no store, and every call traps
-    /// (Kong's `shm_kv` zone).
+    /// Shared data with room for this many keys. With none there is no store, and every
+    /// call traps (Kong's `shm_kv` zone).
     pub fn shared_room(mut self, keys: usize) -> Self {
         self.world.shared.rules.room = keys;
         self
     }
 
-    /// A full store traps instead of throwing out the oldest key (`eviction=none`).
+    /// A full store traps instead of removing the oldest key (`eviction=none`).
     pub fn shared_without_eviction(mut self) -> Self {
         self.world.shared.rules.evicts = false;
         self
@@ -174,9 +171,10 @@ impl Builder {
         self
     }
 
-    /// A request reaches the upstream only when the filter has set the nginx variable
-    /// `gate` (`set $gate deny; proxy_pass http://$gate;`); the client gets 502 else, and
-    /// 503 in APISIX, where a plugin behind the filter looks at the variable.
+    /// A request reaches the upstream only if the filter has set the nginx variable
+    /// `gate` (`set $gate deny; proxy_pass http://$gate;`). Otherwise the client gets
+    /// 502. In APISIX it gets 503, from a plugin after the filter that looks at the
+    /// variable.
     pub fn gate(mut self) -> Self {
         let name = match self.world.profile.calls.variables {
             true => b"ngx\0gate".to_vec(),
@@ -186,28 +184,29 @@ impl Builder {
         self.variables(["gate"])
     }
 
-    /// The nginx variables that are declared (`set $name "";`). Others can't be set.
+    /// The nginx variables that are declared (`set $name "";`). Others cannot be set.
     pub fn variables<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         let names = names.into_iter().map(Into::into);
         self.world.variables.extend(names);
         self
     }
 
-    /// nginx sends one more request for each, before it sends the filter's refusal:
-    /// `mirror` or `auth_request`. `gated`: it goes by the gate, as `proxy_pass` does.
+    /// nginx sends one more request for each request, before it sends the filter's
+    /// refusal: `mirror` or `auth_request`. `gated` means that it uses the gate, as
+    /// `proxy_pass` does.
     pub fn subrequest(mut self, gated: bool) -> Self {
         self.plan.subrequests.push(gated);
         self
     }
 
-    /// Properties of nginx are not there, by which a filter that is made for Envoy would
-    /// find out that it is in another proxy.
+    /// Hides nginx's properties. With them a filter for Envoy would find out that it runs
+    /// in another proxy.
     pub fn hides_itself(mut self) -> Self {
         self.world.hides_itself = true;
         self
     }
 
-    /// Both clocks of the VMs begin at 0 with the proxy.
+    /// Both clocks of the VMs start at 0 with the proxy.
     pub fn clock_from_zero(mut self) -> Self {
         self.world.clock.started = Duration::ZERO;
         self
@@ -219,7 +218,7 @@ impl Builder {
         self
     }
 
-    /// Who answers callouts. Without it they are refused.
+    /// Answers callouts. Without it they are refused.
     pub fn on_callout(mut self, handler: impl FnMut(&Callout) -> Answer + 'static) -> Self {
         self.world.network.handler = Some(Box::new(handler));
         self
@@ -289,13 +288,13 @@ impl Proxy {
         failed.map_or(Ok(()), |why| Err(format!("{vm:?}: {why}")))
     }
 
-    /// Starts one configuration in a VM, which serves nothing when that fails.
+    /// Starts one configuration in a VM. If that fails, the VM serves nothing.
     fn add_root(&mut self, vm: Vm, configuration: usize, begin: Begin) -> Result<(), String> {
         let added = self.try_root(vm, configuration, begin);
         added.map_err(|otherwise| self.why(vm, otherwise))
     }
 
-    /// Starts one configuration in a VM; says why it is refused.
+    /// Starts one configuration in a VM, or returns why it is refused.
     pub(crate) fn try_root(
         &mut self,
         vm: Vm,
@@ -328,15 +327,15 @@ impl Proxy {
         instance.store.data_mut()
     }
 
-    /// Why a VM did not start; it serves nothing from then on.
+    /// Why a VM did not start. It serves nothing from then on.
     fn why(&mut self, vm: Vm, otherwise: &str) -> String {
         let instance = self.vms.get_mut(&vm).expect("the VM was made");
         let why = instance.failed.get_or_insert_with(|| otherwise.to_owned());
         format!("{vm:?}: {why}")
     }
 
-    /// Makes a VM anew with all its configurations. What the old one had
-    /// called out for is cancelled.
+    /// Makes a VM again with all its configurations. The callouts of the old one are
+    /// cancelled.
     pub(crate) fn remake(&mut self, vm: Vm, begin: Begin) -> Result<(), String> {
         self.world_mut().network.drop_vm(vm);
         let start = self.world().profile.start;

@@ -1,7 +1,5 @@
-//! One request on its way through the proxy, as plain state.
-//!
-//! What may live here: what is known of a stream and how it reads from
-//! outside. What moves it is `flow.rs`.
+//! One request on its way through the proxy, as plain state, and its outcome for the
+//! test. `flow.rs` moves it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,7 +14,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// The callback that is shown its headers.
+    /// The callback that gets its headers.
     pub(crate) fn on_headers(self) -> &'static str {
         match self {
             Self::Request => "proxy_on_request_headers",
@@ -24,7 +22,7 @@ impl Way {
         }
     }
 
-    /// The callback that is shown its body.
+    /// The callback that gets its body.
     pub(crate) fn on_body(self) -> &'static str {
         match self {
             Self::Request => "proxy_on_request_body",
@@ -33,7 +31,7 @@ impl Way {
     }
 }
 
-/// A piece of a message that the filter has not seen.
+/// A part of a message that the filter has not seen yet.
 pub(crate) enum Piece {
     Body(Vec<u8>, bool),
     Trailers(Headers),
@@ -53,7 +51,7 @@ pub(crate) enum Held {
 #[derive(Default)]
 pub(crate) struct Half {
     pub(crate) headers: Headers,
-    /// Headers that the filter does not see any more, and that are sent.
+    /// Headers that the filter does not see any more, but that are sent.
     pub(crate) hidden: Headers,
     pub(crate) trailers: Headers,
     /// Whether the filter can reach each map and the body now.
@@ -61,9 +59,9 @@ pub(crate) struct Half {
     pub(crate) trailers_open: bool,
     pub(crate) body_open: bool,
     pub(crate) held: Held,
-    /// What the filter has not seen.
+    /// What the filter has not seen yet.
     pub(crate) queue: VecDeque<Piece>,
-    /// What it has seen of the body and that has not gone on.
+    /// The part of the body that it has seen and that has not gone on.
     pub(crate) buffer: Vec<u8>,
     /// The headers came.
     pub(crate) begun: bool,
@@ -71,16 +69,16 @@ pub(crate) struct Half {
     pub(crate) ended: bool,
 }
 
-/// Why a stream is over.
+/// Why a stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The answer came to its end.
+    /// The response came to its end.
     Complete,
-    /// The filter closed it, or replied when the answer had begun.
+    /// The filter closed it, or replied after the response had begun.
     Cut,
     /// The client left.
     Cancelled,
-    /// The filter's VM trapped or had.
+    /// The filter's VM trapped, now or before.
     Trapped,
 }
 
@@ -98,17 +96,17 @@ pub(crate) struct StreamState {
     pub(crate) response: Half,
     pub(crate) upstream: Option<Forwarded>,
     pub(crate) client: Option<Reply>,
-    /// The answer is the filter's own.
+    /// The response is the filter's own.
     pub(crate) local: bool,
     pub(crate) grpc_status: Option<u32>,
-    /// A reply, or a resumption, waits for the callback to end.
+    /// A reply or a resumption waits for the end of the callback.
     pub(crate) reply_queued: bool,
     pub(crate) resume_queued: bool,
-    /// `on_log` runs: both header maps can be read.
+    /// `on_log` is running: both header maps can be read.
     pub(crate) logging: bool,
-    /// The last callback called out.
+    /// The last callback made a callout.
     pub(crate) dispatched: bool,
-    /// The filter is not asked any more, and everything goes on.
+    /// The filter is not called any more, and everything goes on.
     pub(crate) bypassed: bool,
     pub(crate) end: Option<End>,
     pub(crate) hung: bool,
@@ -169,7 +167,7 @@ impl StreamState {
         }
     }
 
-    /// Whether the headers of this direction are all there is.
+    /// Whether this direction has only headers.
     pub(crate) fn headers_only(&self, way: Way) -> bool {
         let half = match way {
             Way::Request => &self.request,
@@ -186,7 +184,7 @@ impl StreamState {
             || kind.starts_with("application/grpc;")
     }
 
-    /// How it looks to the test.
+    /// The outcome for the test.
     pub(crate) fn outcome(&self) -> Outcome {
         let reply = |reply: &Reply| Reply {
             details: self.details.clone(),
@@ -210,7 +208,7 @@ impl StreamState {
     }
 }
 
-/// What a gRPC client is told for an HTTP status.
+/// The gRPC status for an HTTP status.
 pub(crate) fn grpc_status_of(http: u32) -> u32 {
     match http {
         400 => 13,

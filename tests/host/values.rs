@@ -1,7 +1,5 @@
-//! The plain values that tests hand in and get back.
-//!
-//! What may live here: public data types without behaviour beyond reading
-//! them. State of the running host lives with its owner.
+//! The plain values that tests pass in and get back. They have no behaviour beyond
+//! reading them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,15 +13,15 @@ pub mod status {
     pub const OK: u32 = 0;
     /// The thing asked for is not there.
     pub const NOT_FOUND: u32 = 1;
-    /// An argument, or the moment of the call, is wrong.
+    /// An argument is wrong, or the call comes at a wrong moment.
     pub const BAD_ARGUMENT: u32 = 2;
-    /// Something could not be written down.
+    /// Something could not be written.
     pub const SERIALIZATION_FAILURE: u32 = 3;
     /// Something could not be read.
     pub const PARSE_FAILURE: u32 = 4;
-    /// A pointer of the module's leads out of its memory.
+    /// A pointer of the module points outside its memory.
     pub const INVALID_MEMORY_ACCESS: u32 = 6;
-    /// A queue has nothing.
+    /// A queue is empty.
     pub const EMPTY: u32 = 7;
     /// Another write came first.
     pub const CAS_MISMATCH: u32 = 8;
@@ -31,11 +29,11 @@ pub mod status {
     pub const INTERNAL_FAILURE: u32 = 10;
     /// The host does not offer this call.
     pub const UNIMPLEMENTED: u32 = 12;
-    /// Not a status: a fault hook that returns it makes the call trap.
+    /// Not a status: if a fault hook returns it, the call traps.
     pub const TRAP: u32 = u32::MAX;
 }
 
-/// Which proxy the host plays; what tells them apart is in `profile/`.
+/// The proxy that the host plays. `profile/` has the differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostKind {
@@ -50,18 +48,18 @@ pub enum HostKind {
 /// One of the VMs that a proxy runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Vm {
-    /// The throw-away one in which a configuration is tried.
+    /// The temporary VM in which a configuration is tried.
     Canary,
-    /// The living one on the main thread: ticks and callouts, no requests.
+    /// The VM on the main thread: ticks and callouts, no requests.
     Main,
-    /// The one of a worker thread.
+    /// The VM of a worker thread.
     Worker(usize),
 }
 
-/// What a trap in a worker's VM leads to.
+/// The consequence of a trap in a worker's VM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// The worker answers 503 for good.
+    /// The worker answers 503 from then on.
     #[default]
     Closed,
     /// The next request to the worker makes a new VM.
@@ -83,11 +81,11 @@ pub enum Level {
 /// One line that the module logged, or wrote to its standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Who logged it.
+    /// The VM that logged it.
     pub vm: Vm,
-    /// How grave it is; `Info` and `Error` for standard output and error.
+    /// The level; `Info` and `Error` for standard output and error.
     pub level: Level,
-    /// The text, with what is no UTF-8 replaced.
+    /// The text. What is not UTF-8 is replaced.
     pub text: String,
     /// When, on the monotonic clock, since the start.
     pub at: Duration,
@@ -127,11 +125,11 @@ pub struct Reply {
     pub headers: Headers,
     /// The body so far.
     pub body: Vec<u8>,
-    /// `grpc-status`, when the client speaks gRPC and the reply is local.
+    /// `grpc-status`, if the client speaks gRPC and the reply is local.
     pub grpc_status: Option<u32>,
     /// The response-code details, as the access log shows them.
     pub details: String,
-    /// The reason phrase, where the filter's details become it.
+    /// The reason phrase, if the filter's details become it.
     pub reason: String,
 }
 
@@ -155,24 +153,24 @@ pub struct Forwarded {
     pub headers: Headers,
     /// The body so far.
     pub body: Vec<u8>,
-    /// The trailers, when there were any.
+    /// The trailers, if there are any.
     pub trailers: Option<Headers>,
     /// Whether the request has come to its end.
     pub complete: bool,
 }
 
-/// How a request stands.
+/// The state of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The filter holds it.
     Paused,
-    /// The upstream has it, and has not answered.
+    /// The upstream has it, and has not answered yet.
     Forwarded(Forwarded),
-    /// The filter answered it.
+    /// The filter replied to it.
     Replied(Reply),
-    /// The upstream answered it, and the client has (the beginning of) that.
+    /// The upstream answered it, and the client has the response, or its beginning.
     Answered(Reply),
-    /// The filter's VM trapped, or had: the client got this 503.
+    /// The filter's VM trapped, now or before, and the client got this 503.
     Trapped(Reply),
     /// The filter ended it after it had been forwarded, or closed it.
     Cut {
@@ -183,13 +181,13 @@ pub enum Outcome {
     },
     /// The client left.
     Cancelled,
-    /// Nobody will ever answer: its VM died while it was paused, or it was
-    /// answered twice.
+    /// Nobody will ever answer: its VM died while it was paused, or it was answered
+    /// twice.
     Hung,
 }
 
 impl Outcome {
-    /// What the upstream got; fails the test in any other case.
+    /// What the upstream got. Fails the test in any other case.
     #[track_caller]
     pub fn forwarded(self) -> Forwarded {
         match self {
@@ -198,7 +196,7 @@ impl Outcome {
         }
     }
 
-    /// The filter's own reply; fails the test in any other case.
+    /// The filter's own reply. Fails the test in any other case.
     #[track_caller]
     pub fn replied(self) -> Reply {
         match self {
@@ -207,7 +205,7 @@ impl Outcome {
         }
     }
 
-    /// The status the client got, when it got one.
+    /// The status that the client got, if it got one.
     pub fn status(&self) -> Option<u32> {
         match self {
             Self::Replied(r) | Self::Answered(r) | Self::Trapped(r) => Some(r.status),
@@ -230,7 +228,7 @@ impl Outcome {
 /// A call that the filter made to the network.
 #[derive(Clone, Debug)]
 pub struct Callout {
-    /// Names it in [`crate::host::Proxy::answer`]. Counts up over all VMs.
+    /// Its name in [`crate::host::Proxy::answer`]. Counts up over all VMs.
     pub id: usize,
     /// The cluster's name.
     pub cluster: String,
@@ -244,11 +242,11 @@ pub struct Callout {
     pub headers: Headers,
     /// The body.
     pub body: Vec<u8>,
-    /// After which Envoy gives up. Zero is no timeout.
+    /// Envoy gives up after this time. Zero means no timeout.
     pub timeout: Duration,
     /// The VM that made it.
     pub from: Vm,
-    /// The stream under whose context it was made; none for a root context.
+    /// The stream in whose context it was made; none for a root context.
     pub stream: Option<Stream>,
     /// When, since the start.
     pub at: Duration,
@@ -261,10 +259,10 @@ impl Callout {
     }
 }
 
-/// What becomes of a callout.
+/// What happens to a callout.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// An answer comes.
+    /// A response comes.
     Respond {
         /// `:status`.
         status: u32,
@@ -272,26 +270,26 @@ pub enum Answer {
         headers: Headers,
         /// The body.
         body: Vec<u8>,
-        /// How long it takes. Later than the timeout is a timeout.
+        /// How long it takes. If that is longer than the timeout, it is a timeout.
         after: Duration,
     },
     /// The connection is refused: `:status` 503 at once.
     Refused,
     /// Nobody answers: `:status` 504 after the callout's timeout.
     TimesOut,
-    /// The answer is over the host's limit: no headers, no body.
+    /// The response is over the host's limit: no headers, no body.
     TooBig,
-    /// A body shorter than it says: Kong tells its full size and can't read it; for the
-    /// others the callout failed.
+    /// A body that is shorter than announced. Kong gives its full size and cannot read
+    /// it. For the others the callout has failed.
     CutShort {
         /// `:status`.
         status: u32,
-        /// The bytes that were promised.
+        /// The announced number of bytes.
         promised: usize,
     },
-    /// No answer until [`crate::host::Proxy::answer`] gives one; no timeout either.
+    /// No response until [`crate::host::Proxy::answer`] gives one, and no timeout.
     Never,
-    /// The dispatch itself returns this status, and there is no callback.
+    /// The dispatch itself returns this status, and no callback follows.
     DispatchFails(u32),
 }
 
@@ -335,30 +333,30 @@ pub struct HostCall {
     pub name: &'static str,
     /// The VM that calls.
     pub vm: Vm,
-    /// The how-manieth call of that name by that VM it is, from 1.
+    /// The number of this call, among calls of that name by that VM, from 1.
     pub nth: u64,
-    /// The callback in which it is made, `proxy_on_tick` say.
+    /// The callback in which it is made, such as `proxy_on_tick`.
     pub callback: &'static str,
 }
 
-/// What host and module handed each other.
+/// What host and module passed to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handed {
     /// Bytes copied out of the module's memory and into it.
     pub bytes: u64,
-    /// Pieces of memory that the module allocated for the host: each a call back into
+    /// Pieces of memory that the module allocated for the host. Each one is a call into
     /// the VM.
     pub allocations: u64,
 }
 
-/// What callbacks cost together.
+/// The cost of several callbacks.
 #[derive(Clone, Debug, Default)]
 pub struct Cost {
     /// Units of work, about one for each wasm instruction.
     pub fuel: u64,
     /// The host calls made, by name.
     pub host_calls: BTreeMap<&'static str, u64>,
-    /// What was handed over in them.
+    /// What was passed in them.
     pub handed: Handed,
 }
 
@@ -375,7 +373,7 @@ pub struct CallbackCost {
     pub fuel: u64,
     /// The host calls made, by name.
     pub host_calls: BTreeMap<&'static str, u64>,
-    /// What was handed over in them.
+    /// What was passed in them.
     pub handed: Handed,
     /// When, since the start.
     pub at: Duration,

@@ -1,13 +1,11 @@
-//! What a filter must not do, and the notes of it.
-//!
-//! What may live here: the list of wrongs. Who notices them is whoever plays
-//! the consequence.
+//! What a filter must not do. The code that plays the consequence also records the
+//! violation.
 
 use std::time::Duration;
 
 use crate::host::{Stream, Vm};
 
-/// Something a filter must not do. The host did what the proxy it plays would.
+/// Something that a filter must not do. The host then did what the real proxy would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// A second local reply for a stream: the client hangs.
@@ -16,7 +14,7 @@ pub enum Wrong {
     ResumedAfterReply,
     /// A reply for a stream that was resumed in the same callback.
     ReplyAfterResume,
-    /// A stream was resumed that did not wait.
+    /// A stream was resumed that was not waiting.
     ResumedRunning,
     /// A callback sent a reply for its stream and returned `Continue`.
     ContinueAfterReply,
@@ -33,12 +31,12 @@ pub enum Wrong {
     /// A header whose name or value holds a line end or a NUL, or has no name.
     BrokenHeader,
 
-    /// A trap, where the proxy answers one with an outage or an open door (Kong,
-    /// APISIX).
+    /// A trap, in a proxy that answers it with an outage or lets the request through
+    /// (Kong, APISIX).
     Trapped,
     /// A message went on because the filter trapped or was dead.
     TrapForwards,
-    /// A callback that the host calls without looking is not exported (Kong: the worker
+    /// A callback is not exported that the host calls without checking (Kong: the worker
     /// dies).
     ExportMissing,
     /// A host call failed where the host traps instead of returning a status.
@@ -54,45 +52,46 @@ pub enum Wrong {
     /// `Pause` with neither a callout nor a reply in the same callback (APISIX: the
     /// worker dies).
     PauseKills,
-    /// `Pause` where nothing can ever resume the request (Kong).
+    /// `Pause`, although nothing can ever resume the request (Kong).
     PauseForever,
     /// The upstream got a request that was held, and that nobody resumed.
     ForwardedUndecided,
-    /// A reply in the callback of a callout's dispatch (APISIX: it is lost).
+    /// A reply in the callback that made a callout (APISIX: it is lost).
     ReplyLost,
-    /// A reply once the answer has begun, which is ignored (Kong, APISIX).
+    /// A reply after the response has begun, which is ignored (Kong, APISIX).
     ReplyIgnored,
-    /// A reply where the location answers otherwise (Kong: `return`, `rewrite`, `try_files`).
+    /// A reply in a location that answers in another way (Kong: `return`, `rewrite`,
+    /// `try_files`).
     ReplyBypassed,
     /// A tick period was set a second time (Kong: traps).
     TickSetAgain,
-    /// After a trap a timer was set beside the one that goes on (Kong).
+    /// After a trap, a timer was set beside the one that is still running (Kong).
     TimersMultiply,
-    /// A request header was removed, and is sent to the upstream (Kong).
+    /// A removed request header is still sent to the upstream (Kong).
     RemovedStillSent,
-    /// A header that is there twice was overwritten once (Kong).
+    /// Of two headers with the same name, only one was overwritten (Kong).
     DuplicateStillSent,
-    /// A map that was read had more entries than it shows (APISIX: 100 of the client's).
+    /// A map that was read has more entries than it shows (APISIX: 100 of the client's).
     MapCut,
     /// The map, or `:authority`, of a request without a host was read (APISIX: the
     /// worker dies).
     MapKills,
-    /// A map that can't be read panics in the SDK: more than 20 response headers, or
-    /// those of a failed callout (APISIX).
+    /// A map that cannot be read, which panics in the SDK: more than 20 response headers,
+    /// or those of a failed callout (APISIX).
     MapPanics,
     /// `:authority` was set, which overwrites the method (APISIX).
     MethodOverwritten,
-    /// `:path` was set with a query, which is not split off (APISIX).
+    /// `:path` was set with a query, which is not separated (APISIX).
     QueryKept,
-    /// A key of shared data is another's: their CRC32 is the same (Kong).
+    /// Two keys of shared data have the same CRC32, so they are the same key (Kong).
     SharedCollision,
-    /// A write to shared data threw out another key (Kong).
+    /// A write to shared data removed another key (Kong).
     SharedEvicted,
-    /// A read of shared data gave parts of two values (Kong).
+    /// A read of shared data returned parts of two values (Kong).
     SharedTorn,
 }
 
-/// One such thing.
+/// One violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// What it was.

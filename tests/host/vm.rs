@@ -1,8 +1,5 @@
-//! One VM: a store, an instance in it, and calling its exports.
-//!
-//! What may live here: instantiation, the state that belongs to one VM, and
-//! one callback from entry to exit. What callbacks there are and when they run
-//! is `flow.rs`, `events.rs` and `start.rs`.
+//! One VM: a store, an instance in it, the state of the VM, and one callback from entry
+//! to exit. Which callbacks run, and when, is in `flow.rs`, `events.rs` and `start.rs`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +12,7 @@ use crate::host::streams::Way;
 use crate::host::world::World;
 use crate::host::{CallbackCost, Handed, Headers, Level, Module, Stream, Vm, abi};
 
-/// What one VM knows, beside its memory.
+/// What one VM knows, besides its memory.
 pub(crate) struct VmData {
     /// The process, while a callback runs here.
     world: Option<Box<World>>,
@@ -29,19 +26,19 @@ pub(crate) struct VmData {
     pub(crate) call: Call,
     /// The plugin configuration, while `on_configure` runs.
     pub(crate) configuration: Option<Vec<u8>>,
-    /// The answer to a callout, while the VM is told of it.
+    /// The response to a callout, while the VM's callback for it runs.
     pub(crate) answer: Option<(Headers, Vec<u8>)>,
-    /// Its body is told, and can't be read.
+    /// Its body is announced, but cannot be read.
     pub(crate) cut_short: bool,
     pub(crate) deferred: Vec<Deferred>,
-    /// The context that the next callback's calls act on, if it is not its own.
+    /// The context on which the next callback's calls act, if it is not its own.
     pub(crate) acts: Option<u32>,
 }
 
-/// A context of the module's.
+/// A context of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Context {
-    /// A configuration, by its place among the distinct ones.
+    /// A configuration, by its index among the distinct ones.
     Root(usize),
     /// A stream, and its root context.
     Http { stream: usize, root: u32 },
@@ -56,7 +53,7 @@ pub(crate) struct Call {
     pub(crate) effective: u32,
     pub(crate) host_calls: BTreeMap<&'static str, u64>,
     pub(crate) handed: Handed,
-    /// A host call that trapped takes the worker with it.
+    /// A host call that trapped kills the worker.
     pub(crate) kills: bool,
     /// A callout was dispatched.
     pub(crate) dispatched: bool,
@@ -69,7 +66,7 @@ pub(crate) enum Deferred {
     Close(usize),
 }
 
-/// A reply that the filter makes by itself.
+/// A reply from the filter itself.
 pub(crate) struct LocalReply {
     pub(crate) status: u32,
     pub(crate) details: String,
@@ -79,15 +76,15 @@ pub(crate) struct LocalReply {
 }
 
 impl VmData {
-    /// The process. Only to be called while a callback runs.
+    /// The process. It may be called only while a callback runs.
     pub(crate) fn world(&mut self) -> &mut World {
         self.world
             .as_deref_mut()
             .expect("host calls happen inside a callback")
     }
 
-    /// The context that host calls act on: the one switched to while it is
-    /// there, else the one that was called.
+    /// The context on which host calls act: the one that was switched to, while it
+    /// exists, or else the one that was called.
     pub(crate) fn acting(&self) -> u32 {
         let Call {
             current, effective, ..
@@ -132,18 +129,18 @@ impl VmData {
     }
 }
 
-/// How a callback went.
+/// The result of a callback.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Called {
     /// The module has no such export.
     Absent,
-    /// It returned; 0 when it returns nothing.
+    /// It returned; 0 if it returns nothing.
     Returned(u32),
     Trapped,
 }
 
 impl Called {
-    /// What it returned, or this when there is no such export.
+    /// What it returned, or this if there is no such export.
     pub(crate) fn or(self, absent: u32) -> Option<u32> {
         match self {
             Self::Absent => Some(absent),
@@ -162,7 +159,7 @@ pub(crate) struct Instantiated {
 }
 
 impl Instantiated {
-    /// A VM that has not run anything.
+    /// A VM in which nothing has run yet.
     pub(crate) fn new(vm: Vm, generation: u64) -> Self {
         let data = VmData {
             world: None,
@@ -187,8 +184,8 @@ impl Instantiated {
         }
     }
 
-    /// Links and instantiates the module. Envoy does not load one that imports
-    /// what the host does not have.
+    /// Links and instantiates the module. Envoy does not load a module with imports that
+    /// the host does not have.
     pub(crate) fn load(&mut self, world: &mut Option<Box<World>>, module: &Module, fuel: u64) {
         self.inside(world, "_start", 0, fuel, |store, instance| {
             let mut linker = Linker::new(engine());
@@ -207,8 +204,7 @@ impl Instantiated {
         });
     }
 
-    /// Calls an export in a context, and keeps the books. A trap leaves the VM
-    /// dead.
+    /// Calls an export in a context, and keeps the counts. A trap leaves the VM dead.
     pub(crate) fn call(
         &mut self,
         world: &mut Option<Box<World>>,

@@ -1,8 +1,8 @@
-//! Requests that wait, where waiting is not what it seems.
+//! Requests that wait, in proxies where waiting is special.
 //!
-//! What may live here: what `Pause`, `Continue`, a body and the end of a callout's
-//! callback mean to a proxy that does not simply show a request, and hold it until
-//! someone resumes it.
+//! Some proxies do not simply show a request and hold it until somebody resumes it. This
+//! module says what `Pause`, `Continue`, a body and the end of a callout's callback mean
+//! there.
 
 use crate::host::profile::Pause;
 use crate::host::streams::{Held, Piece, Way};
@@ -17,7 +17,7 @@ impl Proxy {
         }
     }
 
-    /// Passes on what the filter is not shown; true when it was.
+    /// Passes on what the filter is not shown. True if it was passed on.
     pub(crate) fn unshown(&mut self, stream: usize, way: Way, piece: &Piece) -> bool {
         if !self.world().profile.flow.body_on_demand {
             return false;
@@ -35,7 +35,7 @@ impl Proxy {
                 half.buffer.extend(bytes);
                 *last
             }
-            // nginx reads a request's trailers, and passes none on.
+            // nginx reads a request's trailers, but does not pass them on.
             Piece::Trailers(_) if way == Way::Request => true,
             Piece::Trailers(trailers) => {
                 half.trailers = trailers.clone();
@@ -68,7 +68,7 @@ impl Proxy {
         }
     }
 
-    /// A callback lets its stream go on; false when the worker dies of it.
+    /// A callback lets its stream go on. False if the worker dies of it.
     pub(crate) fn goes_on(&mut self, stream: usize, during: &str) -> bool {
         let s = self.state(stream);
         let (vm, dispatched) = (s.vm, s.dispatched);
@@ -80,8 +80,8 @@ impl Proxy {
         true
     }
 
-    /// The callback of a stream's callout has ended. A stream that it left waiting,
-    /// and without another callout, goes on.
+    /// The callback of a stream's callout has ended. If it left the stream waiting
+    /// without another callout, the stream goes on.
     pub(crate) fn answered(&mut self, stream: usize, trapped: bool) {
         let s = self.state(stream);
         let more = s.dispatched && !trapped;
@@ -105,7 +105,7 @@ impl Proxy {
         self.resume(stream, Way::Request);
     }
 
-    /// Whether a gate keeps a request from the upstream, and the client has a 502.
+    /// Whether a gate keeps a request from the upstream, and the client gets a 502.
     pub(crate) fn shut(&mut self, stream: usize) -> bool {
         let Some(gate) = self.plan.gate.clone() else {
             return false;
@@ -118,8 +118,8 @@ impl Proxy {
         true
     }
 
-    /// What nginx sends beside a request, once the filter has seen its headers and before
-    /// a refusal is sent.
+    /// What nginx sends beside a request, after the filter has seen its headers and
+    /// before a refusal is sent.
     pub(crate) fn send_subrequests(&mut self, stream: usize) {
         let all = self.plan.subrequests.clone();
         let opened = self.plan.gate.clone().is_some_and(|gate| {
@@ -130,7 +130,7 @@ impl Proxy {
         self.state(stream).subrequests += sent;
     }
 
-    /// Whether the location goes on where the filter replied.
+    /// Whether the location goes on although the filter replied.
     pub(crate) fn bypass_reply(&mut self, stream: usize) -> bool {
         let bypassed = self.plan.bypassed;
         let s = self.state(stream);
@@ -144,7 +144,7 @@ impl Proxy {
         true
     }
 
-    /// A reply is lost because its callback called out.
+    /// A reply is lost because its callback made a callout.
     pub(crate) fn lose_reply(&mut self, stream: usize, during: &str) {
         self.state(stream).reply_queued = false;
         self.violate(stream, Wrong::ReplyLost, during);

@@ -1,17 +1,15 @@
-//! Workers: what comes to them, how they die, and how they are made anew.
-//!
-//! What may live here: which root in which VM serves a request, restarts, reloads
-//! and what a crash of the whole worker takes with it. Making a VM is `start.rs`.
+//! Workers: which root in which VM serves a request, restarts, reloads, and what is lost
+//! if a whole worker crashes. `start.rs` makes VMs.
 
 use crate::host::start::Begin;
 use crate::host::streams::{End, StreamState};
 use crate::host::{FailurePolicy, Headers, Proxy, Reply, Request, StartError, Stream, Vm};
 
-/// Who takes a request.
+/// Who serves a request.
 enum Taken {
     /// This root context.
     By(u32),
-    /// Nobody: its VM is dead, or its configuration refused.
+    /// Nobody: its VM is dead, or its configuration was refused.
     Dead,
     /// The proxy itself, with this status.
     Refused(u32),
@@ -30,9 +28,9 @@ impl Proxy {
         stream
     }
 
-    /// A request that the proxy answers by itself (400) before the filter sees it:
-    /// its context gets `on_log` without `on_request_headers`; where an earlier
-    /// plugin's answer passes the response hook (APISIX), that.
+    /// A request that the proxy answers by itself (400) before the filter sees it. Its
+    /// context gets `on_log` without `on_request_headers`. If the response of an earlier
+    /// plugin runs the response hook (APISIX), it gets that.
     #[track_caller]
     pub fn request_unseen(&mut self, worker: usize, request: Request) -> Stream {
         let (stream, taken) = self.arrive(worker, request);
@@ -63,7 +61,7 @@ impl Proxy {
         self.finish(stream, End::Complete);
     }
 
-    /// Notes a request, and finds the root that serves it in a living VM.
+    /// Records a request, and finds the root that serves it in a living VM.
     #[track_caller]
     fn arrive(&mut self, worker: usize, mut request: Request) -> (Stream, Taken) {
         let vm = Vm::Worker(worker);
@@ -108,8 +106,8 @@ impl Proxy {
         instance.and_then(|i| i.store.data().root_of(configuration))
     }
 
-    /// Starts a configuration for the request that is the first to use it; none when
-    /// it is refused, and then the next request tries again.
+    /// Starts a configuration for the first request that uses it. None if it is refused;
+    /// then the next request tries again.
     fn begin(&mut self, vm: Vm, configuration: usize) -> Option<u32> {
         let alive = self.vms.get(&vm).is_some_and(|i| i.failed.is_none());
         if !alive {
@@ -127,8 +125,8 @@ impl Proxy {
         None
     }
 
-    /// Makes a VM anew that is dead. What went wrong then is in the log, and it is
-    /// dead again.
+    /// Makes a dead VM again. If that fails, the reason is in the log, and the VM stays
+    /// dead.
     pub(crate) fn revive(&mut self, vm: Vm, begin: Begin) {
         let dead = self.vms.get(&vm).is_some_and(|i| i.failed.is_some());
         if dead {
@@ -136,8 +134,8 @@ impl Proxy {
         }
     }
 
-    /// Makes a worker's VM anew, as Envoy does when it drains and starts a
-    /// listener; its streams are cut without the filter being told.
+    /// Makes a worker's VM again, as Envoy does when it drains and starts a listener. Its
+    /// streams are cut off without a callback to the filter.
     pub fn restart_worker(&mut self, worker: usize) -> Result<(), StartError> {
         let vm = Vm::Worker(worker);
         self.cut_off(vm, "");
@@ -147,11 +145,11 @@ impl Proxy {
         })
     }
 
-    /// The worker's process dies: its clients see their connections end, and another
-    /// process takes its place.
+    /// The worker's process dies. Its clients see their connections end, and another
+    /// process replaces it.
     pub(crate) fn kill_worker(&mut self, vm: Vm) {
         self.cut_off(vm, "worker_died");
-        // When that fails it is in the log, and the VM is dead.
+        // If that fails, it is in the log, and the VM is dead.
         let _ = self.remake(vm, Begin::Fresh);
     }
 
@@ -169,9 +167,9 @@ impl Proxy {
         }
     }
 
-    /// Another configuration for a listener. Where configurations start lazily it is
-    /// one more root in the same VMs, and the next request uses it; elsewhere it
-    /// takes a [`Proxy::reload`].
+    /// Another configuration for a listener. If configurations start lazily, it is one
+    /// more root in the same VMs, and the next request uses it. Otherwise it needs a
+    /// [`Proxy::reload`].
     pub fn reconfigure(&mut self, listener: usize, json: impl AsRef<[u8]>) {
         let json = json.as_ref().to_vec();
         if self.world().profile.start.lazy {
@@ -181,13 +179,13 @@ impl Proxy {
         }
     }
 
-    /// Reloads the proxy: every worker is made anew, and shared data is empty. A
-    /// configuration that is refused is an outage.
+    /// Reloads the proxy: every worker is made again, and shared data is empty. A refused
+    /// configuration is an outage.
     pub fn reload(&mut self) -> Result<(), StartError> {
         for (listener, json) in std::mem::take(&mut self.plan.reloaded) {
             self.plan.assign(listener, json);
         }
-        // What no listener uses any more is gone.
+        // Configurations that no listener uses any more are removed.
         let mut kept: Vec<Vec<u8>> = Vec::new();
         for place in &mut self.plan.listeners {
             let bytes = &self.plan.configurations[*place];

@@ -1,8 +1,6 @@
-//! What all VMs of a proxy share.
-//!
-//! What may live here: the one struct that holds the process-wide state, the
-//! log, the list of violations and the bookkeeping of host calls. It moves
-//! into a VM's store while a callback runs there, and back.
+//! What all VMs of a proxy share: the process-wide state, the log, the list of
+//! violations, and the counts of host calls. It moves into a VM's store while a callback
+//! runs there, and back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,7 +87,7 @@ impl World {
         });
     }
 
-    /// Counts a host call, and asks the fault hook what it returns instead.
+    /// Counts a host call, and asks the fault hook whether to return something else.
     pub(crate) fn count(
         &mut self,
         vm: Vm,

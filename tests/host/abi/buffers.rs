@@ -1,7 +1,5 @@
-//! Logging, time, timers and buffers.
-//!
-//! What may live here: the host calls that read or write bytes of a message or
-//! a configuration, and the small ones around them.
+//! Logging, time, timers and buffers: the host calls that read or write bytes of a
+//! message or a configuration, and the small ones around them.
 
 use std::time::Duration;
 
@@ -65,7 +63,7 @@ fn set_tick_period(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     Ok(())
 }
 
-/// The whole of a buffer, where there is one now.
+/// A whole buffer, if there is one now.
 fn buffer<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Vec<u8>, Stop> {
     let data = host.data();
     let none = Stop::Status(status::NOT_FOUND);

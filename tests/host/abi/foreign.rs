@@ -1,7 +1,5 @@
-//! Foreign functions, of which there is one: `verify_signature`.
-//!
-//! What may live here: the call itself, the function, and the few shapes of
-//! protobuf that it needs.
+//! Foreign functions. There is one: `verify_signature`, with the few forms of protobuf
+//! that it needs.
 
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
@@ -26,8 +24,8 @@ fn call_foreign_function(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     host.give(&output, args.u(4), args.u(5))
 }
 
-/// Field 1 `hash_function`, 2 `public_key`, 3 `signature`, 4 `text` in; field 1
-/// the result (absent when false) and 2 the error out.
+/// Input: field 1 `hash_function`, 2 `public_key`, 3 `signature`, 4 `text`. Output: field
+/// 1 the result (absent if false), and 2 the error.
 fn verify_signature(input: &[u8]) -> Result<Vec<u8>, u32> {
     let fields = fields(input).ok_or(status::BAD_ARGUMENT)?;
     let field = |number: u64| {
@@ -108,7 +106,7 @@ mod tests {
         out
     }
 
-    /// A key as Envoy takes it, a signature over `text`, and both forms of it.
+    /// A key in Envoy's form, a signature over `text`, and both forms of the signature.
     fn signed(text: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let key = SigningKey::from_slice(&[7; 32]).unwrap();
         let point = key.verifying_key().to_sec1_point(false);

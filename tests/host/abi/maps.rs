@@ -1,6 +1,5 @@
-//! Header maps: who may read or change which, and when.
-//!
-//! What may live here: the host calls on header and trailer maps.
+//! Header maps: the host calls on header and trailer maps, and who may read or change
+//! which map, and when.
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::profile::Failed;
@@ -16,7 +15,7 @@ pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_remove_header_map_value", "iii", remove_value),
 ];
 
-/// The map of that type, where it can be read now.
+/// The map of that type, if it can be read now.
 fn readable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Option<&'a Headers> {
     if kind == 6 {
         let answer = host.data().answer.as_ref();
@@ -49,7 +48,7 @@ fn readable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Option<&'a Headers> {
     })
 }
 
-/// The map of that type, where it can be changed now.
+/// The map of that type, if it can be changed now.
 fn writable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Headers, Stop> {
     let data = host.data();
     let stream = data.stream();
@@ -82,7 +81,7 @@ fn writable<'a>(host: &'a mut Host<'_, '_>, kind: u32) -> Result<&'a mut Headers
     })
 }
 
-/// A map as it is shown.
+/// A map in the form that the filter sees.
 fn shown(host: &mut Host<'_, '_>, kind: u32) -> Option<Headers> {
     let mut map = readable(host, kind)?.clone();
     if kind == 0
@@ -94,7 +93,8 @@ fn shown(host: &mut Host<'_, '_>, kind: u32) -> Option<Headers> {
     Some(map)
 }
 
-/// A path as nginx reads it: decoded, slashes merged, dots resolved, the query behind.
+/// A path as nginx reads it: decoded, slashes merged, dots resolved, with the query at
+/// the end.
 fn decoded(target: &[u8]) -> Vec<u8> {
     if !target.starts_with(b"/") {
         return target.to_vec();
@@ -137,7 +137,7 @@ fn decoded(target: &[u8]) -> Vec<u8> {
 fn get_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let kind = args.u(0);
     needs_host(host, kind)?;
-    // Where there is no map, Envoy gives an empty one.
+    // If there is no map, Envoy gives an empty one.
     let mut map = shown(host, kind).unwrap_or_default();
     let profile = host.world().profile;
     let plain = map.iter().filter(|(n, _)| !n.starts_with(b":")).count();
@@ -157,7 +157,7 @@ fn get_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     host.give(&map.to_abi(), args.u(1), args.u(2))
 }
 
-/// The worker dies when it is asked for the host of a request that has none.
+/// If a request has no host, asking for it kills the worker.
 fn needs_host(host: &mut Host<'_, '_>, kind: u32) -> Done {
     let needed = kind == 0 && host.world().profile.maps.needs_host;
     let Some(stream) = host.data().stream().filter(|_| needed) else {
@@ -170,7 +170,7 @@ fn needs_host(host: &mut Host<'_, '_>, kind: u32) -> Done {
     Err(host.die(Wrong::MapKills))
 }
 
-/// Where a removed request header is sent all the same.
+/// A removed request header is sent anyway.
 fn hide(host: &mut Host<'_, '_>, name: &[u8]) -> Done {
     let removed = writable(host, 0)?.take(name);
     let Some(stream) = host.data().stream().filter(|_| !removed.is_empty()) else {
@@ -223,7 +223,7 @@ fn entry(host: &mut Host<'_, '_>, args: Args<'_>) -> Result<(Vec<u8>, Vec<u8>), 
     Ok((name, value))
 }
 
-/// Envoy writes what it is given: a line end in a value is a second header.
+/// Envoy writes what it is given, so a line end in a value makes a second header.
 fn check(host: &mut Host<'_, '_>, name: &[u8], value: &[u8]) {
     let breaks = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
     if name.is_empty() || name.iter().any(breaks) || value.iter().any(breaks) {
@@ -266,7 +266,7 @@ fn replace_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     Ok(())
 }
 
-/// A path of which the `?` is part, before the query that was there.
+/// A path in which `?` belongs to the path, before the old query.
 fn without_query(path: &[u8], old: Option<&[u8]>) -> Vec<u8> {
     let mut kept = String::from_utf8_lossy(path)
         .replace('?', "%3F")

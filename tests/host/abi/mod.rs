@@ -1,8 +1,8 @@
-//! The host functions: what a module imports.
+//! The host functions that a module imports.
 //!
-//! What may live here: linking, and the ground that all host functions stand
-//! on (arguments, memory, how they end). The functions themselves are in the
-//! files beside, by group; what they act on is elsewhere.
+//! This file links them, and has what all of them need: arguments, memory, and how they
+//! end. The functions are in the files beside it, by group. What they act on is
+//! elsewhere.
 
 mod buffers;
 mod foreign;
@@ -19,7 +19,7 @@ use crate::host::status;
 use crate::host::vm::VmData;
 use crate::host::{Wrong, world::World};
 
-/// How a host function ends when it does not end well.
+/// How a host function fails.
 pub(crate) enum Stop {
     /// It returns this status.
     Status(u32),
@@ -69,7 +69,7 @@ impl Host<'_, '_> {
         self.caller.data_mut().world()
     }
 
-    /// Writes down what the filter must not do.
+    /// Records that the filter did something it must not do.
     fn violate(&mut self, wrong: Wrong) {
         let name = self.name;
         let data = self.data();
@@ -78,13 +78,13 @@ impl Host<'_, '_> {
         data.world().violate(wrong, vm, stream, &during);
     }
 
-    /// Writes it down, and traps.
+    /// Records it, and traps.
     fn refuse(&mut self, wrong: Wrong) -> Stop {
         self.violate(wrong);
         Stop::Trap(wasmtime::format_err!("{wrong:?} in {}", self.name))
     }
 
-    /// The same, and the worker dies of it.
+    /// Records it, traps, and kills the worker.
     fn die(&mut self, wrong: Wrong) -> Stop {
         self.data().call.kills = true;
         self.refuse(wrong)
@@ -126,7 +126,7 @@ impl Host<'_, '_> {
         Ok(())
     }
 
-    /// Hands bytes to the module, in memory that it allocates. No bytes are a
+    /// Passes bytes to the module, in memory that the module allocates. No bytes are a
     /// null pointer.
     fn give(&mut self, bytes: &[u8], pointer: u32, size: u32) -> Done {
         let at = if bytes.is_empty() {
@@ -161,8 +161,8 @@ impl Host<'_, '_> {
     }
 }
 
-/// Gives a module every function it imports, or says which it can't have.
-/// `absent` are the ones that this proxy does not have.
+/// Gives a module every function that it imports, or says which one it cannot have.
+/// `absent` are the functions that this proxy does not have.
 pub(crate) fn link(
     linker: &mut Linker<VmData>,
     module: &wasmtime::Module,
@@ -222,7 +222,7 @@ fn letter(ty: &ValType) -> char {
     }
 }
 
-/// One host call: counted, overridden when a test wants that, then done.
+/// One host call: counted, replaced if a test wants that, and then made.
 fn run(
     caller: &mut Caller<'_, VmData>,
     name: &'static str,

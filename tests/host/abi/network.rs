@@ -1,4 +1,4 @@
-//! Callouts. What may live here: the host calls that send something out.
+//! Callouts: the host calls that send something out.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn http_call(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     host.put_u32(args.u(9), token)
 }
 
-/// This host has no gRPC, and the filter no use for it.
+/// This host has no gRPC, and the filter does not use it.
 fn no_grpc(_: &mut Host<'_, '_>, _: Args<'_>) -> Done {
     Err(Stop::Status(status::UNIMPLEMENTED))
 }

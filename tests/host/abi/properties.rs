@@ -1,7 +1,5 @@
-//! Properties: what the host knows, and filter state.
-//!
-//! What may live here: `get_property` and `set_property`, and the part of
-//! Envoy's attributes that a filter may want.
+//! Properties: `get_property` and `set_property`, filter state, and those of Envoy's
+//! attributes that a filter may need.
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::streams::StreamState;
@@ -18,7 +16,8 @@ fn get_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     host.give(&value, args.u(2), args.u(3))
 }
 
-/// Filter state. More than one segment is accepted, and then nobody finds it.
+/// Filter state. A name with more than one segment is accepted, but then nobody finds the
+/// value.
 fn set_property(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     let path = host.bytes(args.u(0), args.u(1))?;
     let value = host.bytes(args.u(2), args.u(3))?;
@@ -88,7 +87,7 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Variables of nginx that stand for the request as it came.
+/// nginx variables that show the request as it came.
 fn of_nginx(s: &StreamState, name: &str) -> Option<Vec<u8>> {
     match name {
         "request_uri" => s.request.headers.get(":path").map(<[u8]>::to_vec),
@@ -106,7 +105,7 @@ fn number(value: u64) -> Option<Vec<u8>> {
 }
 
 fn of_request(s: &StreamState, name: &str, now: std::time::Duration) -> Option<Vec<u8>> {
-    // Once the request went on, only `on_log` sees its headers again.
+    // After the request went on, only `on_log` sees its headers again.
     let headers = (s.request.headers_open || s.logging).then_some(&s.request.headers);
     let header = |name: &str| headers?.get(name).map(<[u8]>::to_vec);
     match name {

@@ -1,6 +1,4 @@
-//! Shared data, shared queues and metrics.
-//!
-//! What may live here: the host calls that reach them. Their rules are in
+//! The host calls for shared data, shared queues and metrics. Their rules are in
 //! `shared_data.rs` and `metrics.rs`.
 
 use super::{Args, Done, Entry, Host};
@@ -19,7 +17,7 @@ pub(super) const FUNCTIONS: &[Entry] = &[
     ("proxy_get_metric", "ii", get_metric),
 ];
 
-/// Traps when there is no store.
+/// Traps if there is no store.
 fn store(host: &mut Host<'_, '_>) -> Done {
     match host.world().shared.rules.room {
         0 => Err(host.refuse(Wrong::CallTraps)),
@@ -27,7 +25,7 @@ fn store(host: &mut Host<'_, '_>) -> Done {
     }
 }
 
-/// Writes down what the store did to a filter that relies on it.
+/// Records what the store did to a filter that relies on it.
 fn note(host: &mut Host<'_, '_>) {
     for wrong in std::mem::take(&mut host.world().shared.noted) {
         host.violate(wrong);

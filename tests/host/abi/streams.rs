@@ -1,8 +1,5 @@
-//! Contexts and streams: switching, resuming, replying, closing.
-//!
-//! What may live here: the host calls that act on a stream as a whole. They
-//! note what is to happen; it happens when the callback has ended, in
-//! `flow.rs`.
+//! Contexts and streams: the host calls that switch, resume, reply and close. They note
+//! what will happen. It happens when the callback has ended, in `flow.rs`.
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::streams::Way;
@@ -87,7 +84,7 @@ fn resume(host: &mut Host<'_, '_>, way: Way) -> Done {
     let s = &mut host.world().streams[stream];
     let replied = s.reply_queued;
     s.resume_queued = true;
-    // From here on the filter can't reach the request any more.
+    // From here on the filter cannot reach the request any more.
     s.request.headers_open = false;
     s.request.body_open = false;
     s.request.trailers_open = false;
@@ -113,7 +110,7 @@ fn close_stream(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     Ok(())
 }
 
-/// Accepted, and without an effect that could be seen here.
+/// Accepted, without a visible effect.
 fn nothing(_: &mut Host<'_, '_>, _: Args<'_>) -> Done {
     Ok(())
 }

@@ -1,7 +1,5 @@
-//! The part of WASI that a filter gets, with every source under the test's
-//! control.
-//!
-//! What may live here: the WASI imports. The errors are WASI's numbers.
+//! The WASI imports that a filter gets. The test controls every source. The errors are
+//! WASI's numbers.
 
 use super::{Args, Done, Entry, Host, Stop};
 use crate::host::Level;
@@ -18,7 +16,7 @@ pub(super) const FUNCTIONS: &[Entry] = &[
     ("sched_yield", "", nothing),
 ];
 
-/// Everything else: not there.
+/// Everything else does not exist.
 pub(super) const OTHER: Entry = ("wasi_other", "*", not_there);
 
 const INVALID: u32 = 28;

@@ -1,7 +1,5 @@
-//! What tells one proxy from another.
-//!
-//! What may live here: the facts that the code asks for instead of asking
-//! which proxy it plays. A new proxy is a new constant in a file beside.
+//! The differences between the proxies, as facts. Other code uses these facts and does
+//! not ask which proxy it plays. To add a proxy, add a file with a constant.
 
 mod apisix;
 mod envoy;
@@ -20,42 +18,42 @@ pub(crate) struct Profile {
     pub(crate) shared: Shared,
 }
 
-/// How VMs come up, and what becomes of them after a trap.
+/// How VMs start, and what happens to them after a trap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// Tries each configuration in a VM that is thrown away.
+    /// Each configuration is first tried in a VM that is thrown away.
     pub(crate) canary: bool,
-    /// Runs a VM on the main thread.
+    /// There is a VM on the main thread.
     pub(crate) main_vm: bool,
-    /// A configuration starts with the first request that uses it, and is tried
-    /// again with each one that follows.
+    /// A configuration starts with the first request that uses it. If it is refused, each
+    /// further request tries again.
     pub(crate) lazy: bool,
-    /// A VM that trapped is made anew with the next thing it is to do, and only
-    /// `on_configure` runs in it; its timers go on.
+    /// A VM that trapped is made again when it is next needed. Only `on_configure` runs
+    /// in it, and its timers go on.
     pub(crate) revives: bool,
     /// The callbacks that never run.
     pub(crate) never: &'static [&'static str],
-    /// The callbacks that the worker dies of when the module does not export them.
+    /// Callbacks that kill the worker if the module does not export them.
     pub(crate) dies_without: &'static [&'static str],
-    /// The callbacks that are an error line for each request when they are not exported.
+    /// Callbacks that cause an error line for each request if they are not exported.
     pub(crate) logs_without: &'static [&'static str],
-    /// A configuration that is refused is tried twice by each request.
+    /// Each request tries a refused configuration twice.
     pub(crate) tries_twice: bool,
 }
 
-/// What the host functions are.
+/// The host functions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls {
-    /// The functions it does not have, or has in another shape: a module that
+    /// The functions that it does not have, or has with another signature. A module that
     /// imports one does not load.
     pub(crate) absent: &'static [&'static str],
-    /// The calls it does not offer: they return `status::UNIMPLEMENTED`.
+    /// The calls that it does not offer. They return `status::UNIMPLEMENTED`.
     pub(crate) unimplemented: &'static [&'static str],
     /// The calls that return OK, do nothing and write nothing.
     pub(crate) idle: &'static [&'static str],
-    /// The calls that trap where others return that they failed.
+    /// The calls that trap where others return a failure.
     pub(crate) traps: &'static [&'static str],
-    /// The properties that can be set, beside declared variables; none is all.
+    /// The properties that can be set, besides declared variables; none means all.
     pub(crate) properties: Option<&'static [&'static str]>,
     /// `["ngx", name]` sets an nginx variable that is declared.
     pub(crate) variables: bool,
@@ -63,52 +61,54 @@ pub(crate) struct Calls {
     pub(crate) attributes: bool,
     /// Each root sets its tick once.
     pub(crate) tick_once: bool,
-    /// The bytes at which a log line is cut.
+    /// The length at which a log line is cut off.
     pub(crate) log_line: usize,
 }
 
 /// How header maps behave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Maps {
-    /// Headers of one name are joined; if not, the proxy answers 400 to a second
+    /// Headers with the same name are joined. If not, the proxy answers 400 to a second
     /// `authorization`.
     pub(crate) joins: bool,
-    /// What `:authority` shows in place of the client's.
+    /// The value of `:authority` that is shown instead of the client's.
     pub(crate) server_name: Option<&'static str>,
     /// `:path` is shown decoded, and sent as it came.
     pub(crate) decodes: bool,
-    /// The headers of the client that a whole map shows, pseudo headers aside.
+    /// How many of the client's headers a map shows, without pseudo headers.
     pub(crate) most: usize,
-    /// A map with more can't be read at all; if not, it is cut.
+    /// A map with more headers cannot be read at all. If false, it is cut off.
     pub(crate) unreadable: bool,
     /// Overwriting with an empty value removes the header.
     pub(crate) empty_removes: bool,
-    /// The entries above which a whole map of the response can't be read.
+    /// With more entries than this, a map of the response cannot be read.
     pub(crate) most_response: usize,
-    /// The worker dies when the map or `:authority` of a request without a host is read.
+    /// If a request has no host, reading its map or `:authority` kills the worker.
     pub(crate) needs_host: bool,
-    /// A request header that is removed is hidden, and sent.
+    /// A removed request header is hidden from the filter, but still sent.
     pub(crate) hides: bool,
-    /// Overwriting changes the first of several.
+    /// Overwriting changes only the first of several headers.
     pub(crate) sets_first: bool,
-    /// Setting `:authority` overwrites the method, and a `?` in `:path` is no query.
+    /// Setting `:authority` overwrites the method, and a `?` in `:path` does not begin a
+    /// query.
     pub(crate) careless: bool,
-    /// Request headers are told as none, and as the end.
+    /// The filter is told that there are no request headers, and that they are the end of
+    /// the request.
     pub(crate) lies: bool,
 }
 
-/// What `Pause` without a reply or a callout in the same callback does.
+/// What `Pause` does without a reply or a callout in the same callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// Holds until someone resumes.
+    /// Holds the request until somebody resumes it.
     Holds,
-    /// Holds, and nobody can resume.
+    /// Holds the request, and nobody can resume it.
     Forever,
-    /// The worker dies.
+    /// Kills the worker.
     Kills,
 }
 
-/// What the filter's answers do to a message.
+/// What the filter's replies do to a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
     pub(crate) pause: Pause,
@@ -116,29 +116,30 @@ pub(crate) struct Flow {
     pub(crate) trap_status: u32,
     /// The details that a trap leaves in the access log.
     pub(crate) trap_details: &'static str,
-    /// A trap is an outage or an open door, and so written down as a violation; an
-    /// answer goes on when the filter trapped or is dead.
+    /// A trap is an outage, or lets the request through, so it is recorded as a
+    /// violation. A response goes on if the filter trapped or is dead.
     pub(crate) traps_open: bool,
-    /// Bodies are shown only when a property asks for them, once and whole.
+    /// Bodies are shown only if a property asks for them, once and completely.
     pub(crate) body_on_demand: bool,
-    /// A reply and a close work on an answer that has begun.
+    /// A reply and a close also work on a response that has begun.
     pub(crate) cuts: bool,
-    /// gRPC clients are answered in their own way.
+    /// gRPC clients get gRPC replies.
     pub(crate) grpc: bool,
-    /// A reply's details are its reason phrase.
+    /// A reply's details become its reason phrase.
     pub(crate) reason: bool,
-    /// What a reply without a body becomes.
+    /// The body of a reply without one.
     pub(crate) empty_body: &'static str,
-    /// A request that the proxy answers by itself runs the filter's response hook.
+    /// The filter's response hook also runs for a request that the proxy answers by
+    /// itself.
     pub(crate) hook_of_unseen: bool,
 }
 
-/// How a callout that failed looks to its callback.
+/// What the callback of a failed callout sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failed {
-    /// An answer with the `:status` 503 or 504.
+    /// A response with `:status` 503 or 504.
     Status,
-    /// `:dispatch_status`, which is `ok` for those that went well, and no `:status`.
+    /// `:dispatch_status`, which is `ok` for a good response, and no `:status`.
     DispatchStatus,
     /// No headers and no body.
     Nothing,
@@ -147,28 +148,28 @@ pub(crate) enum Failed {
 /// Rules for callouts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Callouts {
-    /// Requests on the way to one cluster at the same time.
+    /// Most requests to one cluster at the same time.
     pub(crate) per_cluster: usize,
     /// Destinations are `host:port`.
     pub(crate) port: bool,
-    /// A destination that does not exist is taken, and then the call fails; if not, it
-    /// is refused at once.
+    /// A destination that does not exist is accepted, and then the call fails. If false,
+    /// it is refused at once.
     pub(crate) takes_any: bool,
     /// The first token.
     pub(crate) first_token: u32,
-    /// The context that called out is told, not its root; and a request that waits goes
-    /// on when its callback ends without a word.
+    /// The context that made the callout is called, and not its root. A request that
+    /// waits goes on when its callback ends without a reply.
     pub(crate) to_dispatcher: bool,
-    /// It is told under the root's name; the calls act on the request.
+    /// The callback names the root, but its calls act on the request.
     pub(crate) names_root: bool,
-    /// A trap in the callback lets the request go on; if not, it is answered.
+    /// A trap in the callback lets the request go on. If false, the request gets a reply.
     pub(crate) trap_forwards: bool,
-    /// A client that leaves is noticed while its request waits for a callout.
+    /// If a client leaves while its request waits for a callout, this is noticed.
     pub(crate) notices_leavers: bool,
-    /// A request that waits for a callout is written down, a callback that calls out
-    /// and continues kills the worker, and one from `on_configure` traps.
+    /// Waiting for a callout is recorded as a violation. A callback that makes a callout
+    /// and continues kills the worker, and a callout from `on_configure` traps.
     pub(crate) ticks_only: bool,
-    /// A request has one, and a reply in the callback that made it is lost.
+    /// A request has only one callout, and a reply in the callback that made it is lost.
     pub(crate) one: bool,
     pub(crate) failed: Failed,
 }
@@ -176,13 +177,13 @@ pub(crate) struct Callouts {
 /// Rules of shared data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared {
-    /// Keys are told apart by their CRC32.
+    /// Keys with the same CRC32 are the same key.
     pub(crate) by_crc32: bool,
-    /// A key that is there is written only with its cas.
+    /// An existing key is written only with its cas.
     pub(crate) cas_always: bool,
-    /// The entries it has room for.
+    /// How many entries fit.
     pub(crate) room: usize,
-    /// What is full throws out the oldest entry; if not, a write traps.
+    /// A full store removes the oldest entry. If false, a write traps.
     pub(crate) evicts: bool,
 }
 

@@ -1,4 +1,4 @@
-//! APISIX: what goes wrong there, and that it is noticed.
+//! APISIX: what goes wrong there, and whether the host notices it.
 
 pub(super) use std::time::Duration;
 
@@ -103,7 +103,7 @@ fn a_callback_that_says_nothing_forwards_and_one_that_traps_is_a_503() {
     assert_eq!(wrongs(&proxy), [Wrong::Trapped]);
 }
 
-/// Without `proxy_on_done` each request is a line at error level.
+/// Without `proxy_on_done` each request causes a line at error level.
 #[test]
 fn a_module_that_does_not_say_when_it_is_done_fills_the_log() {
     let mut proxy = started("(; \"proxy_on_done\" ;)");

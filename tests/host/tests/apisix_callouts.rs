@@ -3,8 +3,8 @@
 use super::apisix::*;
 use super::*;
 
-/// The callback names the root context, tokens count from 0, and what it does is done to
-/// the request.
+/// The callback names the root context, tokens count from 0, and its calls act on the
+/// request.
 #[test]
 fn a_callback_names_the_root_and_acts_on_the_request() {
     let told = "(call $note (local.get $id)) (call $note (local.get $token))

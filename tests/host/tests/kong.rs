@@ -1,4 +1,4 @@
-//! Kong: what goes wrong there, and that it is noticed.
+//! Kong: what goes wrong there, and whether the host notices it.
 
 pub(super) use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn started(text: &str) -> Proxy {
     kong(text).start().unwrap()
 }
 
-/// A module that calls out for a request and lets it wait.
+/// A module that makes a callout for a request and lets it wait.
 pub(super) fn waiting(answered: &str) -> String {
     on_request("(drop (call $fetch (i32.const 0)))", 1) + &on_answer(answered)
 }
@@ -151,7 +151,7 @@ fn a_refused_configuration_and_a_callout_from_it_end_the_proxy() {
     );
 }
 
-/// Sets its tick while it is configured.
+/// Sets its tick while it is being configured.
 pub(super) fn ticking(tick: &str) -> String {
     format!(
         r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)

@@ -1,4 +1,4 @@
-//! What the module of Kong does to requests and answers.
+//! What Kong's module does to requests and responses.
 
 use super::kong::*;
 use super::*;
@@ -79,7 +79,7 @@ fn a_map_of_98_headers_cannot_be_read() {
     proxy.assert_clean();
 }
 
-/// The module calls them without looking whether they are there.
+/// The module calls them without checking whether they exist.
 #[test]
 fn a_worker_dies_of_a_callback_that_is_not_exported() {
     for name in [
@@ -121,7 +121,7 @@ fn an_undeclared_variable_cannot_be_set() {
     }
 }
 
-/// They are sent before a refusal is: only the gate keeps them from where they point to.
+/// They are sent before a refusal is. Only the gate keeps them from their targets.
 #[test]
 fn a_subrequest_is_sent_beside_a_refused_request_unless_it_goes_by_the_gate() {
     let refuses = on_request("(call $reply (i32.const 401))", 1);

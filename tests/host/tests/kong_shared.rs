@@ -1,11 +1,11 @@
-//! Kong's shared data, which is no store.
+//! Kong's shared data, which is not a reliable store.
 
 use super::*;
 use crate::host::{Builder, Request};
 
-/// Writes `denied` under the request's path with the request's method as the choice of
-/// cas (0 for `GET`, what was read for others), says the status, then reads it again
-/// and says the status and the value.
+/// Writes `denied` under the request's path. The request's method chooses the cas (0 for
+/// `GET`, the one that was read for others). Logs the status, then reads the value again
+/// and logs the status and the value.
 const WRITER: &str = r#"
   (func $key (param $at i32) (param $size i32)
     (call $note (call $set (local.get $at) (local.get $size) (i32.const 100) (i32.const 6)
@@ -27,7 +27,7 @@ fn kong() -> Builder {
 
 #[test]
 fn two_names_of_one_crc32_are_one_entry() {
-    // A pair well known to collide.
+    // A well-known collision.
     assert_eq!(crc32fast::hash(b"plumless"), crc32fast::hash(b"buckeroo"));
     let mut proxy = kong().shared("buckeroo", "mine").start().unwrap();
     proxy.request(0, Request::get("plumless"));

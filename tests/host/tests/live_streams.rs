@@ -1,10 +1,10 @@
-//! Streams that are open, and how they are cut.
+//! Streams that are open, and how they are closed.
 
 use super::streams::TICK;
 use super::*;
 use crate::host::{Outcome, Request};
 
-/// Remembers streams that were let through, and cuts them at a tick.
+/// Remembers streams that were let through, and closes them at a tick.
 pub(super) fn cutting(how: &str) -> Proxy {
     let text = format!(
         r#"

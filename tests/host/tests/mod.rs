@@ -1,7 +1,5 @@
-//! The host's own tests, driven by small modules in text form.
-//!
-//! What may live here: the ground these modules stand on. The tests are in the
-//! files beside, by what they are about.
+//! The host's own tests, with small modules in text form. This file has what these
+//! modules share. The tests are in the files beside it, by subject.
 
 mod apisix;
 mod apisix_callouts;
@@ -19,17 +17,17 @@ mod wasi;
 
 use crate::host::{Headers, Level, Module, Proxy, Vm, Wrong};
 
-/// A module with this text in it. Memory below 1024 belongs to the ground,
-/// 1024 to 65535 to the test, the rest to the allocator. `$note` logs a
-/// number, `$say` a text; results of host calls are left at 64 (pointer or
-/// value), 68 (size) and 72 (cas, token).
+/// A module that contains this text. Memory below 1024 is for the common part, 1024 to
+/// 65535 for the test, and the rest for the allocator. `$note` logs a number, and `$say`
+/// a text. Results of host calls are at 64 (pointer or value), 68 (size) and 72 (cas,
+/// token).
 fn module(text: &str) -> Module {
     let headers = Headers::from([
         (":method", "GET"),
         (":path", "/keys"),
         (":authority", "sts.test"),
     ]);
-    // What Kong's module calls without looking, unless the test has its own.
+    // What Kong's module calls without checking, unless the test has its own.
     let demanded = [
         (
             "response_headers",
@@ -126,19 +124,19 @@ fn data(at: usize, bytes: &[u8]) -> String {
     format!("(data (i32.const {at}) \"{text}\")")
 }
 
-/// What a VM said, line by line.
+/// What a VM logged, line by line.
 fn said(proxy: &Proxy, vm: Vm) -> Vec<&str> {
     let lines = proxy.logs().iter().filter(|l| l.vm == vm);
     let lines = lines.filter(|l| l.level == Level::Info);
     lines.map(|l| l.text.as_str()).collect()
 }
 
-/// What the filter did wrong, in order.
+/// The violations of the filter, in order.
 fn wrongs(proxy: &Proxy) -> Vec<Wrong> {
     proxy.violations().iter().map(|v| v.wrong).collect()
 }
 
-/// A module's request-headers callback: what it does, and what it returns.
+/// A module's request-headers callback, with its code and its return value.
 fn on_request(what: &str, action: u32) -> String {
     format!(
         r#"(func (export "proxy_on_request_headers") (param $id i32) (param $n i32)
@@ -146,7 +144,7 @@ fn on_request(what: &str, action: u32) -> String {
     )
 }
 
-/// A module's callback for the answer to a callout.
+/// A module's callback for the response to a callout.
 fn on_answer(what: &str) -> String {
     format!(
         r#"(func (export "proxy_on_http_call_response") (param $id i32) (param $token i32)

@@ -1,4 +1,4 @@
-//! Callouts: who is told what, and when.
+//! Callouts: which callback gets what, and when.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::host::{Answer, Request};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Fetches while it is configured, and says what it is told: how many headers
-/// and bytes, and the status of reading `:status`.
+/// Fetches while it is being configured, and logs what its callback gets: how many
+/// headers and bytes, and the status of reading `:status`.
 const EAGER: &str = r#"
   (func (export "proxy_on_configure") (param i32 i32) (result i32)
     (call $note (call $fetch (i32.const 100)))
@@ -141,7 +141,7 @@ fn at_one_moment_answers_come_before_ticks_and_only_then_can_be_read() {
 fn queues_tell_the_vm_that_registered() {
     let text = r#"
       (import "env" "proxy_enqueue_shared_queue" (func $push (param i32 i32 i32) (result i32)))"#;
-    // Imports come before everything else in a module: a module of its own.
+    // Imports come before everything else in a module, so this needs its own module.
     let text = format!(
         r#"(module {text}
       (import "env" "proxy_register_shared_queue" (func $queue (param i32 i32 i32) (result i32)))

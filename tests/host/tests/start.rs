@@ -1,9 +1,9 @@
-//! Starting, the VMs there are, and what they share.
+//! Starting, the VMs, and what they share.
 
 use super::*;
 use crate::host::Request;
 
-/// In `on_configure`: the first to come inserts, and everyone says how it went.
+/// In `on_configure`: the first VM inserts, and each one logs the result.
 const RACE: &str = r#"
   (data (i32.const 1024) "leader")
   (func (export "proxy_on_configure") (param i32 i32) (result i32)
@@ -68,7 +68,7 @@ fn distinct_configurations_are_roots_of_one_vm_and_identical_ones_share() {
     for listener in 0..3 {
         proxy.request(0, Request::get("/").listener(listener));
     }
-    // The root each time, and a configuration that is not found any more.
+    // The root each time, and a configuration that cannot be found any more.
     assert_eq!(said(&proxy, WORKER), ["1", "1", "2", "1", "1", "1"]);
 }
 

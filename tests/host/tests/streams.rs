@@ -8,8 +8,8 @@ use crate::host::{Outcome, Request, Wrong};
 
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// Pauses every request, remembers the last, and ticks; what a tick does is
-/// up to the test.
+/// Pauses every request, remembers the last one, and ticks. The test says what a tick
+/// does.
 fn pausing(tick: &str) -> Proxy {
     let text = format!(
         r#"
@@ -256,7 +256,7 @@ fn a_header_that_breaks_the_message_is_a_violation() {
     assert_eq!(wrongs(&proxy), [Wrong::BrokenHeader]);
 }
 
-/// Holds bodies until they end, and says how much it sees.
+/// Holds bodies until they end, and logs how much it sees.
 const BUFFERING: &str = r#"
   (func (export "proxy_on_request_body") (param i32) (param $size i32) (param $end i32)
     (result i32)

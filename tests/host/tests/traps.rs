@@ -1,12 +1,12 @@
-//! What a trap leads to.
+//! The consequences of a trap.
 
 use std::time::Duration;
 
 use super::*;
 use crate::host::{Answer, FailurePolicy, Outcome, Request, status};
 
-/// Traps on `DELETE`, pauses on `PUT`, lets the rest through. Ticks, and says
-/// so. Each VM knows how many requests it has seen.
+/// Traps on `DELETE`, pauses on `PUT`, and lets others through. Ticks, and logs it. Each
+/// VM counts its requests.
 const FRAGILE: &str = r#"
   (data (i32.const 1024) ":method")
   (global $seen (mut i32) (i32.const 0))

@@ -1,11 +1,11 @@
-//! The sources that WASI gives: clocks, environment, random bytes, output.
+//! The sources of WASI: clocks, environment, random bytes, output.
 
 use std::time::Duration;
 
 use super::*;
 use crate::host::Request;
 
-/// Says one thing of each source on every request.
+/// Logs one value from each source for every request.
 const CURIOUS: &str = r#"(module
   (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
   (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
@@ -66,7 +66,7 @@ fn every_source_is_the_tests_own() {
 #[test]
 fn a_jump_of_the_wall_clock_leaves_the_monotonic_one() {
     let mut proxy = curious();
-    // What the module read of the wall clock and of the monotonic one.
+    // What the module read from the wall clock and from the monotonic clock.
     let mut read = |jump: i64, advance: u64| {
         proxy.jump_wall(jump);
         proxy.advance(Duration::from_nanos(advance));
