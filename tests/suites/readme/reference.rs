@@ -74,6 +74,7 @@ fn range(property: &Value) -> String {
         .filter_map(|(least, most, of)| match (number(least), number(most)) {
             (Some(least), Some(most)) => Some(format!("{least} to {most}{of}")),
             (None, Some(most)) => Some(format!("at most {most}{of}")),
+            (Some(1), None) => Some(format!("at least 1{}", of.trim_end_matches('s'))),
             (Some(least), None) => Some(format!("at least {least}{of}")),
             (None, None) => None,
         })
@@ -99,7 +100,7 @@ fn options_are_those_of_the_schema() {
         &mut all,
     );
     let mut page = String::from(
-        "# Options\nEach key of the filter's configuration, generated from its schema (`caracal-edge check --schema`). An unknown or repeated key, a wrong type, a value out of range or one that the proxy cannot do keeps the filter from starting; the proxy's log names the key. [Configure](../configure.md) says how they go together. The requirements (`require*` and `max_hop_count`) may stand in routes, in their methods and in resources too.\n\n| key | default | range | meaning |\n|---|---|---|---|\n",
+        "# Options\nThis table has each key of the filter's configuration. It is generated from the schema (`caracal-edge check --schema`). The filter does not start if a key is unknown or repeated, if a value has the wrong type or is out of range, or if the proxy cannot do what is configured. The proxy's log then names the key. [Configure](../configure.md) explains more. The requirements (`require*` and `max_hop_count`) may also be set in resources, in routes, and in the methods of routes.\n\n| key | default | range | meaning |\n|---|---|---|---|\n",
     );
     for (name, property) in &all {
         let default = match &property["default"] {
@@ -121,7 +122,7 @@ fn options_are_those_of_the_schema() {
         )
         .unwrap();
     }
-    page.push_str("\n## Headers that are sent by default\n| header | claim |\n|---|---|\n");
+    page.push_str("\n## Default headers to the upstream\n| header | claim |\n|---|---|\n");
     let headers = &schema["properties"]["forward"]["default"]["headers"];
     for (header, claim) in headers.as_object().unwrap() {
         writeln!(page, "| `{header}` | `{}` |", claim.as_str().unwrap()).unwrap();
