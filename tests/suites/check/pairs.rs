@@ -145,13 +145,13 @@ pub(crate) fn pairs() -> Vec<Pair> {
             "longer lives",
             json!({"limits": {"max_lifetime_s": 600}}),
             json!({"limits": {"max_lifetime_s": 900}}),
-            &["live over 600 s and up to 900 s"],
+            &["valid for over 600 s and up to 900 s"],
         ),
         pair(
             "lives without a limit",
             json!({"limits": {"max_lifetime_s": 600}}),
             json!({}),
-            &["live over 600 s"],
+            &["valid for over 600 s"],
         ),
         pair(
             "methods",
@@ -165,7 +165,7 @@ pub(crate) fn pairs() -> Vec<Pair> {
             ),
             &[
                 "POST /p/*: also mandates without scope \"c\"",
-                "GET in other letters",
+                "GET, but not in upper case",
                 "PUT /p/*: also mandates without scope \"b\"",
             ],
         ),

@@ -135,7 +135,7 @@ pub(crate) fn broken() -> Vec<Broken> {
                 ["agent session", "agent_session_id", "absent"],
                 &[
                     "starts an agent session with Caracal's SDK",
-                    "Only if the route \"/agents\" may be called outside of any agent session",
+                    "only if the route \"/agents\" may be called outside of any agent session",
                 ],
             ),
         ),
