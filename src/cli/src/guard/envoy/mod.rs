@@ -1,0 +1,65 @@
+//! Envoy's connection managers that our filter stands in: what they leave unguarded, and
+//! what they set against the documentation's advice.
+
+mod clusters;
+mod manager;
+mod routes;
+mod settings;
+mod timeouts;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::warning::Warning;
+
+pub(crate) use clusters::listed as clusters;
+pub(crate) use manager::Manager;
+
+/// What a file says around the filters.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) unguarded: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Looks at every connection manager with a filter of ours in it. `names` are those of the
+/// filters that were found, also apart from the managers (ECDS).
+pub(crate) fn look(tree: &Value, names: &[&str]) -> Around {
+    let managers = Manager::all(tree);
+    let known = clusters(tree);
+    let mut said = Around::default();
+    let mut guarded: BTreeSet<&str> = BTreeSet::new();
+    let mut open = Vec::new();
+    for manager in &managers {
+        let ours = manager.filters_of_ours(names);
+        if ours.is_empty() {
+            open.push(manager);
+            continue;
+        }
+        settings::look(manager.body, &manager.place, &mut said.warnings);
+        let routes = manager.routes();
+        for route in &routes {
+            routes::look(route, known.as_ref(), &mut said.warnings);
+        }
+        guarded.extend(routes.iter().flat_map(routes::Route::clusters));
+        said.unguarded.extend(manager.switched_off(&ours, &routes));
+    }
+    for manager in open {
+        let routes = manager.routes();
+        let leads_there = |route: &routes::Route<'_>| {
+            let mut clusters = route.clusters().into_iter();
+            let cluster = clusters.find(|cluster| guarded.contains(cluster))?;
+            Some(format!(
+                "{}: no filter guards it, and it leads to the cluster {} as a guarded one does",
+                route.place,
+                crate::output::shown(cluster)
+            ))
+        };
+        said.unguarded.extend(routes.iter().filter_map(leads_there));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests;
