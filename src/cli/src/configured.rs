@@ -1,8 +1,9 @@
 //! Where a filter's configuration stands: bare, or in a proxy's file, YAML, JSON or nginx's.
 //! Envoy (a `Wasm` filter's `configuration`), Istio and Envoy Gateway, Kong
 //! (`filter_chains`, or any object with the filter's `name` and a `config`) and APISIX (a
-//! plugin's `conf`).
+//! plugin's `conf`), also where such a file is in a ConfigMap.
 
+mod config_map;
 mod dump;
 mod envoy;
 mod mesh;
@@ -19,12 +20,12 @@ use serde_json::Value;
 use crate::guard;
 use crate::output::shown;
 use crate::proxy_file::{NAME, walk, yaml};
-use crate::warning::Warning;
+use crate::warning::{Warning, inside};
 
 pub(crate) use source::Source;
 
-/// Largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest file that is read, in bytes. A dump of a proxy in a mesh has several MiB.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads a file, or standard input for `-`.
 pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
@@ -110,42 +111,70 @@ pub(crate) fn read_one(file: &Path, filter: Option<&str>) -> Result<Source> {
 
 fn find(bytes: Vec<u8>) -> Result<Found> {
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    if guard::nginx::has_filter(text) {
-        let tree = guard::nginx::read(text)?;
-        let sources = nginx_hosts::in_nginx(&tree);
-        ensure!(
-            !sources.is_empty(),
-            "no Caracal filter stands in it: no proxy_wasm whose filter has \"{NAME}\" in its name"
-        );
+    let mut found = Found::default();
+    let is_apisix_itself = read_text(text, &mut found)?;
+    if found.sources.is_empty() && begins_as_json(text) {
         return Ok(Found {
-            sources,
-            unguarded: guard::of_nginx(&tree),
+            sources: vec![Source::bare(bytes)],
             ..Found::default()
         });
     }
-    let begins_as_json = text.trim_start().starts_with('{') || text.trim().is_empty();
-    let trees = match begins_as_json {
+    ensure!(
+        is_apisix_itself || !found.sources.is_empty(),
+        "no Caracal filter stands in it: neither an Envoy Wasm filter, an Istio WasmPlugin nor an Envoy Gateway policy, nor a Kong filter, a proxy_wasm or an APISIX plugin whose name has \"{NAME}\" in it"
+    );
+    tell_apart(&mut found.sources);
+    Ok(found)
+}
+
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with('{') || text.trim().is_empty()
+}
+
+/// Whether APISIX's own configuration is in it, which has no filter's.
+fn read_text(text: &str, found: &mut Found) -> Result<bool> {
+    if guard::nginx::has_filter(text) {
+        let tree = guard::nginx::read(text)?;
+        found.sources.extend(nginx_hosts::in_nginx(&tree));
+        found.unguarded.extend(guard::of_nginx(&tree));
+        return Ok(false);
+    }
+    let trees = match begins_as_json(text) {
         // What is wrong with it, the filter's own reader says best.
         true => vec![serde_json::from_str(text).unwrap_or_default()],
         false => yaml::documents(text)?,
     };
-    let mut found = Found::default();
     let mut is_apisix_itself = false;
     for tree in trees {
         is_apisix_itself |= guard::is_apisix_itself(&tree);
-        look(dump::in_force(tree), &mut found);
+        for (place, text) in config_map::files(&tree) {
+            let mut inner = Found::default();
+            is_apisix_itself |= read_text(text, &mut inner).with_context(|| place.clone())?;
+            found.take(inner, &place);
+        }
+        look(dump::in_force(tree), found);
     }
-    if found.sources.is_empty() && begins_as_json {
-        found.sources.push(Source::bare(bytes));
-        found.unguarded.clear();
-        return Ok(found);
+    Ok(is_apisix_itself)
+}
+
+impl Found {
+    /// What was found in a part of the file.
+    fn take(&mut self, part: Found, place: &str) {
+        let within = |warning: Warning| warning.within(place);
+        let sources = part.sources.into_iter().map(|source| Source {
+            place: inside(place, &source.place),
+            warnings: source.warnings.into_iter().map(within).collect(),
+            ..source
+        });
+        self.sources.extend(sources);
+        let unguarded = part.unguarded.iter();
+        self.unguarded
+            .extend(unguarded.map(|what| format!("{place}: {what}")));
+        self.warnings.extend(part.warnings.into_iter().map(within));
+        if let Some(clusters) = part.clusters {
+            self.clusters.get_or_insert_default().extend(clusters);
+        }
     }
-    ensure!(
-        is_apisix_itself || !found.sources.is_empty(),
-        "no Caracal filter stands in it: neither an Envoy Wasm filter, an Istio WasmPlugin nor an Envoy Gateway policy, nor a Kong filter or an APISIX plugin whose name has \"{NAME}\" in it"
-    );
-    tell_apart(&mut found.sources);
-    Ok(found)
 }
 
 /// A document's filters, and what it says around them.
@@ -161,18 +190,24 @@ fn look(tree: Value, found: &mut Found) {
         sources.extend(source);
         is_none
     });
-    let names: Vec<&str> = sources
-        .iter()
-        .filter_map(|one| one.name.as_deref())
-        .collect();
+    let names = sources.iter().filter_map(|one| one.name.as_deref());
+    let names: Vec<&str> = names.collect();
     let around = guard::envoy::look(&tree, &names);
     found.unguarded.extend(around.unguarded);
     found.warnings.extend(around.warnings);
     found.unguarded.extend(guard::of_tree(&tree));
-    let clusters = guard::envoy::clusters(&tree);
-    let own = clusters.map(|all| all.into_iter().map(str::to_owned));
-    if let Some(own) = own {
+    if let Some(clusters) = guard::envoy::clusters(&tree) {
+        let own = clusters.into_iter().map(str::to_owned);
         found.clusters.get_or_insert_default().extend(own);
+    }
+    // Filters and routes that stand apart (ECDS, RDS).
+    for source in sources.iter_mut().filter(|one| one.domains.is_none()) {
+        let name = source.name.as_deref().unwrap_or_default();
+        source.domains = guard::envoy::domains(&tree, name);
+    }
+    for source in sources.iter_mut().filter(|one| one.place.is_empty()) {
+        let name = source.name.as_deref();
+        source.place = name.map_or_else(String::new, |name| format!("filter {}", shown(name)));
     }
     found.sources.append(&mut sources);
 }
@@ -203,13 +238,6 @@ fn tell_apart(sources: &mut [Source]) {
                 }
             }
         }
-    }
-    for source in sources.iter_mut().filter(|one| one.place.is_empty()) {
-        source.place = source
-            .name
-            .as_deref()
-            .map(|name| format!("filter {}", shown(name)))
-            .unwrap_or_default();
     }
 }
 

@@ -4,7 +4,10 @@
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 use caracal_tests::envoy::{self, Setup};
-use caracal_tests::servers::{Reply, Server};
+use caracal_tests::servers::{self, Reply, Server};
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -199,6 +202,141 @@ fn a_dump_of_a_running_envoy_is_read() {
     assert!(
         error.contains("0/caracal") && error.contains("1/caracal"),
         "{error}"
+    );
+    let _ = fs::remove_dir_all(&folder);
+}
+
+/// An Envoy that is stopped when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The dump of an Envoy that starts with a file, once it has a listener.
+fn dump(folder: &std::path::Path, file: &Value) -> String {
+    let (path, admin) = (folder.join("envoy.json"), folder.join("admin"));
+    fs::write(&path, file.to_string()).unwrap();
+    let child = Command::new(envoy::binary())
+        .args([
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+            "-l",
+            "off",
+            "-c",
+        ])
+        .arg(&path)
+        .arg("--admin-address-path")
+        .arg(&admin)
+        .stdin(Stdio::null())
+        .spawn();
+    let _running = Running(child.unwrap());
+    let request = servers::request("GET", "/config_dump", &[("connection", "close")]);
+    let since = Instant::now();
+    loop {
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "Envoy did not start"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+        let address = fs::read_to_string(&admin).unwrap_or_default();
+        let Ok(address) = address.trim().parse() else {
+            continue;
+        };
+        let client = servers::Client::try_connect(address);
+        let Some(response) = client.and_then(|mut client| client.exchange(&request)) else {
+            continue;
+        };
+        let text = String::from_utf8(response.body).unwrap();
+        if text.contains("active_state") && text.contains("ecds_filter") {
+            return text;
+        }
+    }
+}
+
+/// As in a mesh: the listener, the routes and the filter come apart.
+#[test]
+fn a_dump_with_filter_and_routes_apart_is_read_as_one() {
+    let folder = folder("apart");
+    let mut document = configuration(json!({
+        "required_scopes": ["a"],
+        "resources": {"resource://x": {"hosts": ["a.example", "b.example"]}},
+    }));
+    document.as_object_mut().unwrap().remove("audience");
+    let mut wasm = filter(&typed("StringValue", document.to_string()));
+    wasm["config"]["failure_policy"] = json!("FAIL_OPEN");
+    let mut whole = bootstrap(&wasm);
+    let mut listener = whole["static_resources"]["listeners"][0].take();
+    whole["static_resources"]
+        .as_object_mut()
+        .unwrap()
+        .remove("listeners");
+    let apart = |name: &str, kind: &str, resource: &Value| {
+        let mut resource = resource.clone();
+        resource["@type"] = json!(format!("{TYPES}{kind}"));
+        let path = folder.join(name);
+        fs::write(&path, json!({"resources": [resource]}).to_string()).unwrap();
+        json!({"path_config_source": {"path": path}})
+    };
+    let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let mut routes = manager["route_config"].take();
+    manager.as_object_mut().unwrap().remove("route_config");
+    routes["name"] = json!("routes");
+    routes["virtual_hosts"][0]["domains"] = json!(["*", "a.example"]);
+    routes["virtual_hosts"][0]["routes"][0]["route"]["timeout"] = json!("0s");
+    let source = apart("rds", "envoy.config.route.v3.RouteConfiguration", &routes);
+    manager["rds"] = json!({"route_config_name": "routes", "config_source": source});
+    let extension = json!({"name": "caracal", "typed_config": wasm});
+    let source = apart(
+        "ecds",
+        "envoy.config.core.v3.TypedExtensionConfig",
+        &extension,
+    );
+    manager["http_filters"][0] = json!({"name": "caracal", "config_discovery": {
+        "config_source": source, "type_urls": [format!("{TYPES}{WASM}")],
+    }});
+    let source = apart("lds", "envoy.config.listener.v3.Listener", &listener);
+    whole["dynamic_resources"] = json!({"lds_config": source});
+    whole["node"] = json!({"id": "edge", "cluster": "edge"});
+    let path = folder.join("dump.json");
+    fs::write(&path, dump(&folder, &whole)).unwrap();
+    let done = call(&[path.to_str().unwrap(), "--json"]);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (&said["ok"], &said["filter"]),
+        (&json!(true), &json!("caracal"))
+    );
+    let warnings = said["warnings"].as_array().unwrap();
+    let mut found: Vec<(&str, &str)> = warnings
+        .iter()
+        .map(|one| {
+            (
+                one["name"].as_str().unwrap(),
+                one["where"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    found.sort_unstable();
+    let chain = "listener \"edge\", filter chain 1";
+    let route = format!("{chain}, virtual host \"all\", route 1");
+    assert_eq!(
+        found,
+        [
+            ("escaped_slashes", chain),
+            ("fail_open", "filter \"caracal\""),
+            (
+                "hosts_without_domain",
+                "filter \"caracal\", resource \"resource://x\""
+            ),
+            ("merge_slashes", chain),
+            ("normalize_path", chain),
+            ("timeout_zero", &route),
+            ("underscores", chain),
+        ]
     );
     let _ = fs::remove_dir_all(&folder);
 }

@@ -72,7 +72,7 @@ fn envoy_s_text_and_bytes_are_read_and_nothing_else() {
     }
     for (bad, expected) in [
         (typed("Struct", DOCUMENT), "\"google.protobuf.Struct\""),
-        (typed("Int64Value", "\"3\""), "does not make JSON"),
+        (typed("Int64Value", "\"3\""), "makes no JSON"),
         (typed("BytesValue", "\"{}\""), "not base64"),
         (typed("StringValue", DOCUMENT), "no text"),
         (DOCUMENT.to_owned(), "without \"@type\""),
@@ -248,4 +248,47 @@ fn what_has_no_filter_is_an_error() {
     }
     let deep = format!("a: {}", "[".repeat(200));
     assert!(find(deep.into_bytes()).is_err());
+}
+
+#[test]
+fn a_proxy_s_file_in_a_config_map_is_read() {
+    let filter = envoy("edge", &typed("StringValue", &json!(DOCUMENT).to_string()));
+    let filter = filter.replace("name: in front", "failure_policy: FAIL_OPEN");
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: envoy}}\ndata:\n  notes: 'a: [caracal'\n  envoy.yaml: |\n{}\n",
+        filter.replace('\n', "\n    ")
+    );
+    let found = find(text.clone().into_bytes()).unwrap();
+    let place = "ConfigMap \"envoy\", file \"envoy.yaml\", filter \"edge\"";
+    assert_eq!(found.sources[0].place, place);
+    assert_eq!(found.sources[0].warnings[0].place, place);
+    assert!(found.sources[0].configuration().is_ok());
+    let broken = text.replace("notes:", "other.yaml:");
+    let error = find(broken.into_bytes()).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("file \"other.yaml\""),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn of_a_dump_only_what_is_in_force_is_read() {
+    let filter = |name: &str| {
+        let text = envoy(name, &typed("StringValue", &json!(DOCUMENT).to_string()));
+        yaml::tree_of(&text)
+    };
+    let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}");
+    let dump = json!({"configs": [
+        {"@type": kind("BootstrapConfigDump"), "bootstrap": filter("again")},
+        {"@type": kind("ListenersConfigDump"), "dynamic_listeners": [{
+            "name": "l", "active_state": {"listener": filter("active")},
+            "draining_state": {"listener": filter("old")},
+            "error_state": {"failed_configuration": filter("refused")},
+        }]},
+    ]});
+    let names: Vec<_> = found(&dump.to_string())
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
+    assert_eq!(names, [Some("active".to_owned())]);
 }

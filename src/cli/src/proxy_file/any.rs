@@ -91,7 +91,7 @@ pub(crate) fn plugin_configuration(any: Option<&Value>) -> Result<Vec<u8>, Strin
     let kind = name.strip_prefix("google.protobuf.").unwrap_or_default();
     if !["StringValue", "BytesValue"].contains(&kind) {
         return Err(format!(
-            "Envoy does not make JSON of {}: it hands its binary form to the filter, which refuses it; {USE_TEXT}",
+            "Envoy makes no JSON of {}: it does not know it, or hands its binary form to the filter, which refuses that; {USE_TEXT}",
             crate::output::shown(name)
         ));
     }

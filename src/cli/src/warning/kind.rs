@@ -88,6 +88,14 @@ impl Warning {
         }
     }
 
+    /// The same, where the file that it is in is a part of another.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Warning {
+            place: inside(place, &self.place),
+            ..self
+        }
+    }
+
     /// With what was found, said before the reason.
     pub(crate) fn found(kind: &Kind, place: &str, found: &str) -> Self {
         Warning {

@@ -61,5 +61,18 @@ pub(crate) fn look(tree: &Value, names: &[&str]) -> Around {
     said
 }
 
+/// The domains of the virtual hosts behind a filter, by its name; none where the file does
+/// not say them.
+pub(crate) fn domains(tree: &Value, filter: &str) -> Option<Vec<String>> {
+    let managers = Manager::all(tree);
+    let own = managers.iter().filter(|manager| {
+        let mut ours = manager.filters_of_ours(&[filter]).into_iter();
+        ours.any(|one| one.get("name").and_then(Value::as_str) == Some(filter))
+    });
+    let all: Option<Vec<Vec<String>>> = own.map(Manager::domains).collect();
+    let all = all.filter(|all| !all.is_empty())?;
+    Some(all.into_iter().flatten().collect())
+}
+
 #[cfg(test)]
 mod tests;
