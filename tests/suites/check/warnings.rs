@@ -53,6 +53,14 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "listener \"edge\", filter chain 1, filter \"caracal\"",
         ),
         (
+            envoy(
+                "- name: caracal\n",
+                "- name: caracal\n                    is_optional: true\n",
+            ),
+            "fail_open",
+            "listener \"edge\", filter chain 1, filter \"caracal\"",
+        ),
+        (
             istio(", failStrategy: FAIL_OPEN"),
             "fail_open",
             "WasmPlugin \"mandates\"",

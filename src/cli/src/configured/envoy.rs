@@ -32,7 +32,9 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
         let named = metadata.and_then(|metadata| metadata.get("name"));
         level.name().or_else(|| named.and_then(Value::as_str))
     });
-    let warnings = wasm.fails_open().then(|| Warning::new(&FAIL_OPEN, &place));
+    let optional = parent.and_then(|level| member(level.object, "is_optional"));
+    let is_open = wasm.fails_open() || optional == Some(&Value::Bool(true));
+    let warnings = is_open.then(|| Warning::new(&FAIL_OPEN, &place));
     Some(Source {
         scope: scope.map(str::to_owned),
         environment: Some(environment(wasm.config)),

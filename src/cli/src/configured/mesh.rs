@@ -7,7 +7,7 @@ use caracal_mandate::config::Host;
 use serde_json::{Map, Value};
 
 use super::envoy::from_own;
-use super::source::{Source, document};
+use super::source::Source;
 use crate::output::shown;
 use crate::proxy_file::{Here, is_our_configuration, is_ours};
 use crate::warning::{FAIL_OPEN, MATCH_MODE, Warning, inside};
@@ -64,6 +64,12 @@ fn text<'t>(tree: &'t Value, name: &str) -> Option<&'t str> {
     tree.get(name).and_then(Value::as_str)
 }
 
+/// What the filter gets: the value as JSON, also where it is a text.
+fn document(value: Option<&Value>) -> Vec<u8> {
+    let value = value.filter(|value| !value.is_null());
+    value.map(Value::to_string).unwrap_or_default().into_bytes()
+}
+
 fn is_known(names: &[Option<&str>], document: &[u8]) -> bool {
     names.iter().flatten().any(|name| is_ours(name)) || is_our_configuration(document)
 }
@@ -75,7 +81,7 @@ fn istio(
     plugin: &Value,
     unguarded: &mut Vec<String>,
 ) -> Option<Source> {
-    let document = plugin.get("pluginConfig").map(document).unwrap_or_default();
+    let document = document(plugin.get("pluginConfig"));
     let names = [Some(name), text(plugin, "url"), text(plugin, "pluginName")];
     if !is_known(&names, &document) {
         return None;
@@ -143,7 +149,7 @@ fn modes(spec: &Value, place: &str) -> Vec<Warning> {
 }
 
 fn gateway(policy: &str, place: &str, wasm: &Value) -> Option<Source> {
-    let document = wasm.get("config").map(document).unwrap_or_default();
+    let document = document(wasm.get("config"));
     let name = text(wasm, "name");
     let at = |pointer: &str| wasm.pointer(pointer).and_then(Value::as_str);
     let names = [name, at("/code/image/url"), at("/code/http/url")];

@@ -51,6 +51,10 @@ fn each_resource_holds_a_configuration() {
         assert_eq!(found.sources[0].warnings, []);
         assert!(found.sources[0].place.contains("\"shop/edge\""), "{text}");
     }
+    // A text is JSON too, and no object.
+    let text = policy("").replace(DOCUMENT, &format!("'{DOCUMENT}'"));
+    let text = text.replace("mandates", "caracal");
+    assert!(find_in(&text).sources[0].configuration().is_err());
     let without = plugin("").replace("pluginConfig", "pluginConfiguration");
     assert!(find(without.into_bytes()).is_err());
 }

@@ -141,7 +141,8 @@ fn a_configuration_for_another_proxy_than_the_file_s_is_an_error() {
         )
     };
     let envoy = |document: &str| envoy("x", &typed("StringValue", &json!(document).to_string()));
-    let files: [(&dyn Fn(&str) -> String, &str); 5] = [
+    type File<'f> = &'f dyn Fn(&str) -> String;
+    let files: [(File<'_>, &str); 5] = [
         (&kong, "kong"),
         (&nginx, "kong"),
         (&apisix, "apisix"),

@@ -23,9 +23,9 @@ macro_rules! kinds {
 
 kinds! {
     FAIL_OPEN: "fail_open",
-        "`failure_policy: FAIL_OPEN` or `fail_open: true` in Envoy, `failStrategy: FAIL_OPEN` in Istio, `failOpen: true` in Envoy Gateway",
-        "a filter that cannot start or that traps is skipped, and requests pass unverified",
-        "Envoy: failure_policy: FAIL_RELOAD; Istio: failStrategy: FAIL_RELOAD; Envoy Gateway: failOpen: false";
+        "`failure_policy: FAIL_OPEN`, `fail_open: true` or `is_optional: true` in Envoy, `failStrategy: FAIL_OPEN` in Istio, `failOpen: true` in Envoy Gateway",
+        "a filter that cannot run is skipped, and requests pass unverified",
+        "Envoy: failure_policy: FAIL_RELOAD, without is_optional; Istio: failStrategy: FAIL_RELOAD; Envoy Gateway: failOpen: false";
     MATCH_MODE: "match_mode",
         "the `match` of an Istio WasmPlugin or TrafficExtension has a `mode` that its `targetRefs` do not serve: `SERVER` for a Gateway, `CLIENT` for a Service or ServiceEntry",
         "Istio then installs no filter and says nothing, so requests pass unverified",

@@ -18,6 +18,16 @@ pub(crate) struct Manager<'t> {
     route_config: Option<&'t Map<String, Value>>,
 }
 
+/// A filter of ours in a connection manager.
+#[derive(Debug)]
+pub(super) struct Own<'t> {
+    filter: &'t Map<String, Value>,
+    /// The entry's name.
+    pub(super) name: &'t str,
+    /// Whether it stands in another filter, as one with a matcher.
+    is_within: bool,
+}
+
 impl<'t> Manager<'t> {
     /// Every one in a file.
     pub(super) fn all(tree: &'t Value) -> Vec<Manager<'t>> {
@@ -58,15 +68,31 @@ impl<'t> Manager<'t> {
         })
     }
 
-    /// The filters of ours in it.
-    pub(super) fn filters_of_ours(&self, names: &[&str]) -> Vec<&'t Map<String, Value>> {
+    /// The filters of ours in it, also within other filters.
+    pub(super) fn filters_of_ours(&self, names: &[&str]) -> Vec<Own<'t>> {
         let all = objects(self.body, "http_filters");
-        all.filter(|filter| {
+        all.filter_map(|filter| {
             let name = filter.get("name").and_then(Value::as_str);
-            let any = member(filter, "typed_config").and_then(Value::as_object);
+            let any = member(filter, "typed_config");
+            let direct = any.and_then(Value::as_object);
             let is_apart = member(filter, "config_discovery").is_some();
-            any.is_some_and(|any| Wasm::of(any, name).is_some())
-                || (is_apart && name.is_some_and(|name| names.contains(&name)))
+            let own = Own {
+                filter,
+                name: name.unwrap_or_default(),
+                is_within: false,
+            };
+            if direct.is_some_and(|any| Wasm::of(any, name).is_some())
+                || (is_apart && names.contains(&own.name))
+            {
+                return Some(own);
+            }
+            let mut is_within = false;
+            walk(any?, &mut |here| {
+                let around = here.around.last().and_then(|level| level.name());
+                is_within |= Wasm::of(here.object(), around).is_some();
+                !is_within
+            });
+            is_within.then_some(Own { is_within, ..own })
         })
         .collect()
     }
@@ -96,20 +122,22 @@ impl<'t> Manager<'t> {
     }
 
     /// Filters that are there and do nothing, everywhere or under a route.
-    pub(super) fn switched_off(
-        &self,
-        ours: &[&Map<String, Value>],
-        routes: &[Route<'_>],
-    ) -> Vec<String> {
+    pub(super) fn switched_off(&self, ours: &[Own<'_>], routes: &[Route<'_>]) -> Vec<String> {
         let mut said = Vec::new();
         let config = self.route_config;
-        for filter in ours {
-            let name = filter.get("name").and_then(Value::as_str);
-            let name = name.unwrap_or_default();
+        for own in ours {
+            let (filter, name) = (own.filter, own.name);
+            if own.is_within {
+                said.push(format!(
+                    "{}: the filter stands within {}, which decides for each request whether it runs",
+                    self.place,
+                    shown(name)
+                ));
+            }
             let is_off = filter.get("disabled") == Some(&Value::Bool(true));
             let around = config.map(|config| (config, self.place.clone()));
-            let own = routes.iter().flat_map(Route::levels);
-            let levels: Vec<_> = around.into_iter().chain(own).collect();
+            let below = routes.iter().flat_map(Route::levels);
+            let levels: Vec<_> = around.into_iter().chain(below).collect();
             let mut off = Vec::new();
             let mut is_on = false;
             for (level, place) in levels {

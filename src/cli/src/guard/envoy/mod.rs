@@ -67,7 +67,7 @@ pub(crate) fn domains(tree: &Value, filter: &str) -> Option<Vec<String>> {
     let managers = Manager::all(tree);
     let own = managers.iter().filter(|manager| {
         let mut ours = manager.filters_of_ours(&[filter]).into_iter();
-        ours.any(|one| one.get("name").and_then(Value::as_str) == Some(filter))
+        ours.any(|own| own.name == filter)
     });
     let all: Option<Vec<Vec<String>>> = own.map(Manager::domains).collect();
     let all = all.filter(|all| !all.is_empty())?;

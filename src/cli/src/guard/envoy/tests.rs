@@ -179,3 +179,19 @@ fn a_filter_that_is_switched_off_is_found() {
         }
     }
 }
+
+/// A matcher may skip the filter, as `_meta.filter` does on APISIX.
+#[test]
+fn a_filter_within_another_is_found() {
+    let wasm = "{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: { name: caracal } }";
+    let matcher = format!(
+        "- name: mandates\n                    typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: {{ name: inner, typed_config: {wasm} }} }}\n                  - name: caracal\n"
+    );
+    let (unguarded, warnings) = said(&changed("- name: caracal\n", &matcher));
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(unguarded.len(), 1, "{unguarded:?}");
+    assert!(
+        unguarded[0].contains("within \"mandates\""),
+        "{unguarded:?}"
+    );
+}
