@@ -170,7 +170,7 @@ fn warnings_are_those_of_check() {
         .unwrap();
     let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
     let mut page = String::from(
-        "# Warnings\nWhat `caracal-edge check` warns of, generated from the program (`caracal-edge check --list-warnings`). A proxy starts with each of these, so none is an error; `--strict` exits with 1 where there is one. With `--json` they are in the list `warnings`, each with `name`, `where`, `why` and `fix`. Names are stable.\n\n| name | when | what happens then | what to do |\n|---|---|---|---|\n",
+        "# Warnings\nWhat `caracal-edge check` warns of, generated from the program (`caracal-edge check --list-warnings`). None of them keeps the filter from starting, so none is an error; with `--strict` the exit status is 1 where there is one. With `--json` they are in the list `warnings`, each with `name`, `where`, `why` and `fix`. Names are stable.\n\n| name | when | what happens then | what to do |\n|---|---|---|---|\n",
     );
     for one in &listed {
         let text = |name: &str| cell(one[name].as_str().unwrap());

@@ -29,14 +29,14 @@ kinds! {
     MATCH_MODE: "match_mode",
         "the `match` of an Istio WasmPlugin or TrafficExtension has a `mode` that its `targetRefs` do not serve: `SERVER` for a Gateway, `CLIENT` for a Service or ServiceEntry",
         "Istio then installs no filter and says nothing, so requests pass unverified",
-        "gateway: leave mode out, or CLIENT; waypoint: leave mode out, or SERVER, and name Services in targetRefs";
+        "leave mode out: that serves gateways and waypoints";
     NORMALIZE_PATH: "normalize_path",
         "the connection manager's `normalize_path` is not true",
-        "Envoy may choose a route by another path than the one that the filter judges",
+        "Envoy chooses a route by a path with dot segments as it was sent, and a service may resolve them",
         "normalize_path: true";
     MERGE_SLASHES: "merge_slashes",
         "the connection manager's `merge_slashes` is not true",
-        "Envoy may choose a route by another path than the one that the filter judges",
+        "Envoy chooses a route by a path with empty segments as it was sent, and a service may leave them out",
         "merge_slashes: true";
     ESCAPED_SLASHES: "escaped_slashes",
         "the connection manager's `path_with_escaped_slashes_action` is neither `REJECT_REQUEST`, `UNESCAPE_AND_REDIRECT` nor `UNESCAPE_AND_FORWARD`",
