@@ -248,7 +248,8 @@ fn dump(folder: &std::path::Path, file: &Value) -> String {
             continue;
         };
         let client = servers::Client::try_connect(address);
-        let Some(response) = client.and_then(|mut client| client.exchange(&request)) else {
+        let response = client.and_then(|mut client| client.exchange(&request));
+        let Some(response) = response.ok() else {
             continue;
         };
         let text = String::from_utf8(response.body).unwrap();
