@@ -90,8 +90,12 @@ pub(crate) fn plugin_configuration(any: Option<&Value>) -> Result<Vec<u8>, Strin
     };
     let kind = name.strip_prefix("google.protobuf.").unwrap_or_default();
     if !["StringValue", "BytesValue"].contains(&kind) {
+        let why = match kind {
+            "" => "it does not know it, or hands over its binary form, which the filter refuses",
+            _ => "it hands over its binary form, which the filter refuses",
+        };
         return Err(format!(
-            "Envoy makes no JSON of {}: it does not know it, or hands its binary form to the filter, which refuses that; {USE_TEXT}",
+            "Envoy makes no JSON of {}: {why}; {USE_TEXT}",
             crate::output::shown(name)
         ));
     }

@@ -11,10 +11,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::proxy_file::{member, objects, typed, walk};
 use crate::warning::Warning;
 
 pub(crate) use clusters::listed as clusters;
 pub(crate) use manager::Manager;
+
+/// Type of a filter that passes connections on as they are.
+const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 /// What a file says around the filters.
 #[derive(Debug, Default)]
@@ -45,6 +49,7 @@ pub(crate) fn look(tree: &Value, names: &[&str]) -> Around {
         guarded.extend(routes.iter().flat_map(routes::Route::clusters));
         said.unguarded.extend(manager.switched_off(&ours, &routes));
     }
+    said.unguarded.extend(streams(tree, &guarded));
     for manager in open {
         let routes = manager.routes();
         let leads_there = |route: &routes::Route<'_>| {
@@ -58,6 +63,33 @@ pub(crate) fn look(tree: &Value, names: &[&str]) -> Around {
         };
         said.unguarded.extend(routes.iter().filter_map(leads_there));
     }
+    said
+}
+
+/// Bare connections to a cluster that a filter guards elsewhere.
+fn streams(tree: &Value, guarded: &BTreeSet<&str>) -> Vec<String> {
+    let mut said = Vec::new();
+    walk(tree, &mut |here| {
+        let Some((kind, body)) = typed(here.object()) else {
+            return true;
+        };
+        let weighted = member(body, "weighted_clusters").and_then(Value::as_object);
+        let weighted = weighted
+            .into_iter()
+            .flat_map(|all| objects(all, "clusters"));
+        let names = weighted.filter_map(|one| one.get("name"));
+        let mut names = names.chain(body.get("cluster")).filter_map(Value::as_str);
+        if kind == TCP_PROXY
+            && let Some(cluster) = names.find(|name| guarded.contains(name))
+        {
+            said.push(format!(
+                "{}: a tcp_proxy leads to the cluster {}, which a filter guards elsewhere; no filter sees its requests",
+                here.place(),
+                crate::output::shown(cluster)
+            ));
+        }
+        true
+    });
     said
 }
 

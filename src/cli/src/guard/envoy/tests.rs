@@ -195,3 +195,24 @@ fn a_filter_within_another_is_found() {
         "{unguarded:?}"
     );
 }
+
+#[test]
+fn a_bare_connection_to_a_guarded_cluster_is_found() {
+    let proxy = |cluster: &str| {
+        let kind = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+        let proxy = format!("{{\"@type\": {kind}, stat_prefix: side, cluster: {cluster}}}");
+        changed(
+            "\n  clusters:\n",
+            &format!(
+                "\n    - name: side\n      filter_chains: [{{filters: [{{name: tcp, typed_config: {proxy}}}]}}]\n\n  clusters:\n"
+            ),
+        )
+    };
+    assert_eq!(said(&proxy("caracal_feed")), (vec![], vec![]));
+    let (unguarded, _) = said(&proxy("upstream"));
+    assert_eq!(unguarded.len(), 1, "{unguarded:?}");
+    assert!(
+        unguarded[0].starts_with("listener \"side\""),
+        "{unguarded:?}"
+    );
+}
