@@ -2,21 +2,23 @@
 //! would be in force, for one request if one is named, and what it lets through that an
 //! older one refused.
 
+mod description;
+mod standing;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use caracal_mandate::config::{ConfigError, Configuration, Revocation};
+use caracal_mandate::config::{ConfigError, Configuration};
 use caracal_mandate::request::RequestView;
-use caracal_mandate::routing::resources::Resource;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::compare::{self, Comparison};
-use crate::configured::{self, Source};
+use crate::configured::{self, Found, Source};
 use crate::output::{self, shown};
 use crate::request_rule;
-use crate::shadowed::Shadowed;
+use crate::warning::{self, Warning};
 
 /// The committed schema, which a test compares with the types.
 const SCHEMA: &str = include_str!("../../mandate/config.schema.json");
@@ -26,10 +28,10 @@ const NOT_COMPARED: u8 = 2;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The filter's configuration: a JSON object, or an Envoy, Kong, nginx or APISIX file
-    /// that it stands in; `-` reads standard input. What such a file leaves unguarded is
-    /// an error.
-    #[arg(required_unless_present = "schema")]
+    /// The filter's configuration: a JSON object, or a file that it stands in: Envoy's,
+    /// also its /config_dump, Istio's, Envoy Gateway's, Kong's, nginx's or APISIX's; `-`
+    /// reads standard input. What such a file leaves unguarded is an error.
+    #[arg(required_unless_present_any = ["schema", "list_warnings"])]
     file: Option<PathBuf>,
     /// Which filter, where the file has several. Default: all of them.
     #[arg(long)]
@@ -53,15 +55,25 @@ pub(crate) struct Arguments {
     /// The request's X-Caracal-Resource.
     #[arg(long, requires = "path")]
     resource: Option<String>,
+    /// Exits with 1 where there is a warning too.
+    #[arg(long, conflicts_with = "against")]
+    strict: bool,
     /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
     /// Prints the configuration's JSON Schema instead.
     #[arg(long)]
     schema: bool,
+    /// Prints every kind of warning instead, as JSON.
+    #[arg(long)]
+    list_warnings: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list_warnings {
+        output::line(&serde_json::to_string(warning::ALL)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(file) = arguments.file.as_ref().filter(|_| !arguments.schema) else {
         output::line(SCHEMA.trim_end());
         return Ok(ExitCode::SUCCESS);
@@ -76,67 +88,115 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
     }
     let found = configured::read_all(file, arguments.filter.as_deref())?;
-    let (sources, unguarded) = (found.sources, found.unguarded);
-    let several = sources.len() != 1;
-    let mut all = Vec::new();
-    let mut is_good = unguarded.is_empty();
-    for source in &sources {
+    let mut verdict = Verdict {
+        is_good: found.unguarded.is_empty(),
+        several: found.sources.len() != 1,
+        warnings: found.warnings.clone(),
+        filters: Vec::new(),
+    };
+    for source in &found.sources {
+        verdict.judge(source, &found, file, arguments)?;
+    }
+    if arguments.strict {
+        verdict.is_good &= verdict.warnings.is_empty();
+    }
+    if arguments.json {
+        output::line(&verdict.json(&found.unguarded).to_string());
+    } else {
+        for what in &found.unguarded {
+            output::problem(&format!("{}: not guarded: {what}", file.display()));
+        }
+        if found.sources.is_empty() && verdict.is_good {
+            output::line(
+                "no configuration of the filter stands in it, and nothing that leaves a route unguarded",
+            );
+        }
+        for one in &verdict.warnings {
+            output::line(&format!("WARNING   {one}"));
+        }
+    }
+    Ok(match verdict.is_good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// What is said of a file.
+struct Verdict {
+    is_good: bool,
+    /// Whether filters are told apart by their names.
+    several: bool,
+    warnings: Vec<Warning>,
+    /// What is said of each filter, as JSON.
+    filters: Vec<Value>,
+}
+
+impl Verdict {
+    /// Judges one filter, and prints what is said of it where that is not JSON.
+    fn judge(
+        &mut self,
+        source: &Source,
+        found: &Found,
+        file: &Path,
+        arguments: &Arguments,
+    ) -> Result<()> {
         let name = named(file, source);
-        match source.configuration() {
-            Ok(configuration) if arguments.json => {
-                all.push(result(&configuration, source, arguments)?);
-            }
-            Ok(configuration) => {
-                if several {
-                    output::line(&format!("== {name}"));
-                }
-                let lines = match &arguments.path {
-                    Some(_) => request_rule::in_words(&rule_of(&configuration, arguments)),
-                    None => describe(&configuration)?,
-                };
-                for line in lines {
-                    output::line(&line);
-                }
-            }
+        self.warnings.extend(source.warnings.iter().cloned());
+        let configuration = match source.configuration() {
+            Ok(configuration) => configuration,
             Err(errors) => {
-                is_good = false;
+                self.is_good = false;
                 if arguments.json {
-                    all.push(json!({
+                    self.filters.push(json!({
                         "ok": false, "filter": source.name, "errors": json_of(&errors),
                     }));
                 } else {
                     complain(&name, &errors);
                 }
-            }
-        }
-    }
-    if arguments.json {
-        let mut said = match all.pop() {
-            Some(only) if !several => only,
-            last => {
-                all.extend(last);
-                json!({"ok": is_good, "filters": all})
+                return Ok(());
             }
         };
-        if let Some(said) = said.as_object_mut().filter(|_| !unguarded.is_empty()) {
-            said.insert("ok".to_owned(), json!(false));
-            said.insert("unguarded".to_owned(), json!(unguarded));
+        let clusters = found.clusters.as_ref();
+        self.warnings
+            .extend(standing::warnings(&configuration, source, clusters));
+        self.warnings
+            .extend(warning::of_configuration(&configuration, &source.place));
+        if arguments.json {
+            self.filters
+                .push(result(&configuration, source, arguments)?);
+            return Ok(());
         }
-        output::line(&said.to_string());
-    } else {
-        for what in &unguarded {
-            output::problem(&format!("{}: not guarded: {what}", file.display()));
+        if self.several {
+            output::line(&format!("== {name}"));
         }
-        if sources.is_empty() && is_good {
-            output::line(
-                "no configuration of the filter stands in it, and nothing that leaves a route unguarded",
-            );
+        let lines = match &arguments.path {
+            Some(_) => request_rule::in_words(&rule_of(&configuration, arguments)),
+            None => description::describe(&configuration)?,
+        };
+        for line in lines {
+            output::line(&line);
         }
+        Ok(())
     }
-    Ok(match is_good {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+
+    /// The filter's own result where there is one, else a list of them.
+    fn json(&mut self, unguarded: &[String]) -> Value {
+        let mut said = match self.filters.pop() {
+            Some(only) if !self.several => only,
+            last => {
+                self.filters.extend(last);
+                json!({"filters": self.filters})
+            }
+        };
+        if let Some(said) = said.as_object_mut() {
+            said.insert("ok".to_owned(), json!(self.is_good));
+            said.insert("warnings".to_owned(), json!(self.warnings));
+            if !unguarded.is_empty() {
+                said.insert("unguarded".to_owned(), json!(unguarded));
+            }
+        }
+        said
+    }
 }
 
 fn named(file: &Path, source: &Source) -> String {
@@ -159,8 +219,8 @@ fn json_of(errors: &[ConfigError]) -> Vec<Value> {
 
 fn result(configuration: &Configuration, source: &Source, arguments: &Arguments) -> Result<Value> {
     let mut said = json!({
-        "ok": true, "filter": source.name, "in_force": in_force(configuration)?,
-        "warnings": Shadowed::all(configuration), "configuration": configuration,
+        "ok": true, "filter": source.name, "in_force": description::in_force(configuration)?,
+        "configuration": configuration,
     });
     if arguments.path.is_some()
         && let Some(said) = said.as_object_mut()
@@ -220,114 +280,4 @@ fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
-}
-
-/// A prefix as it is written: without it, everything.
-fn prefix(cut: &str) -> &str {
-    if cut.is_empty() { "/" } else { cut }
-}
-
-/// Each prefix with what is demanded under it, most specific first as they win.
-fn in_force(configuration: &Configuration) -> Result<Vec<Value>> {
-    let resources = configuration.in_force();
-    let mut all = Vec::new();
-    for resource in resources.all() {
-        let mut lines = in_force_of(resource)?;
-        if resources.are_named() {
-            for line in lines.iter_mut().filter_map(Value::as_object_mut) {
-                line.insert("resource".to_owned(), json!(resource.id));
-            }
-        }
-        all.append(&mut lines);
-    }
-    Ok(all)
-}
-
-fn in_force_of(resource: &Resource) -> Result<Vec<Value>> {
-    let rules = &resource.rules;
-    let mut routes: Vec<_> = rules.routes().iter().collect();
-    routes.sort_by_key(|route| (std::cmp::Reverse(route.prefix.len()), &route.prefix));
-    let excluded = rules.exclude().iter();
-    let mut lines: Vec<Value> = excluded
-        .map(|prefix| json!({"prefix": prefix, "excluded": true}))
-        .collect();
-    for route in &routes {
-        let prefix = prefix(&route.prefix);
-        let requires = serde_json::to_value(&route.requirements)?;
-        lines.push(json!({"prefix": prefix, "requires": requires}));
-        for (method, requirements) in &route.methods {
-            let requires = serde_json::to_value(requirements)?;
-            lines.push(json!({"prefix": prefix, "method": method, "requires": requires}));
-        }
-    }
-    if !routes.iter().any(|route| route.prefix.is_empty()) {
-        let requires = serde_json::to_value(rules.default_requirements())?;
-        lines.push(json!({"prefix": "/", "requires": requires}));
-    }
-    Ok(lines)
-}
-
-fn describe(configuration: &Configuration) -> Result<Vec<String>> {
-    let target = configuration.jwks_target();
-    let resources = configuration.in_force();
-    let mut lines = vec![
-        format!("issuer    {}", configuration.issuer),
-        format!("zone      {}", configuration.zone_id),
-    ];
-    if !resources.are_named() {
-        let all = resources.all().iter();
-        lines.extend(all.map(|one| format!("audience  {}", one.audience)));
-    }
-    lines.push(format!(
-        "key set   {}://{}{} through {}",
-        target.scheme, target.authority, target.path, configuration.jwks.upstream
-    ));
-    lines.push(match &configuration.revocation {
-        Revocation::Disabled(_) => {
-            "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
-        }
-        Revocation::Feed(feed) => format!(
-            "revoked   as the companion behind {} says, at most {} s old, {}",
-            feed.upstream,
-            feed.max_staleness_s,
-            if feed.token.is_some() {
-                "with a token"
-            } else {
-                "without a token"
-            }
-        ),
-    });
-    for resource in resources.all() {
-        if resources.are_named() {
-            let hosts = match configuration.resources.get(&resource.id) {
-                Some(own) => own.hosts.clone().unwrap_or_default(),
-                None => Vec::new(),
-            };
-            let at = match hosts.as_slice() {
-                [] => "any host".to_owned(),
-                hosts => hosts.join(", "),
-            };
-            lines.push(format!(
-                "resource  {}, for audience {}, at {at}",
-                resource.id, resource.audience
-            ));
-        }
-        lines.extend(in_force_of(resource)?.iter().map(rule_text));
-    }
-    let warnings = Shadowed::all(configuration);
-    lines.extend(warnings.iter().map(|one| format!("WARNING   {one}")));
-    Ok(lines)
-}
-
-fn rule_text(rule: &Value) -> String {
-    let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
-    let prefix = text("prefix");
-    let Some(requires) = rule.get("requires").and_then(Value::as_object) else {
-        return format!("{prefix}: excluded, passes without a mandate");
-    };
-    let requires = request_rule::requires_text(requires);
-    match text("method") {
-        "" => format!("{prefix}: {requires}"),
-        method => format!("{method} {prefix}: {requires}"),
-    }
 }

@@ -1,47 +1,31 @@
 //! Where a filter's configuration stands: bare, or in a proxy's file, YAML, JSON or nginx's.
-//! Envoy (a `Wasm` filter's `configuration`), Kong (`filter_chains`, or any object
-//! with the filter's `name` and a `config`) and APISIX (a plugin's `conf`).
+//! Envoy (a `Wasm` filter's `configuration`), Istio and Envoy Gateway, Kong
+//! (`filter_chains`, or any object with the filter's `name` and a `config`) and APISIX (a
+//! plugin's `conf`), also where such a file is in a ConfigMap.
 
-use std::collections::BTreeMap;
+mod config_map;
+mod dump;
+mod envoy;
+mod mesh;
+mod nginx_hosts;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use caracal_mandate::config::{ConfigError, Configuration};
-use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::guard;
+use crate::output::shown;
+use crate::proxy_file::{NAME, walk, yaml};
+use crate::warning::{Warning, inside};
 
-/// Largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Deepest nesting of a proxy's file that is looked into.
-const MAX_DEPTH: usize = 64;
-/// Part of the name of the filter, its plugin and its file.
-const NAME: &str = "caracal";
-/// Type of an Envoy filter that is WebAssembly.
-const ENVOY_WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+pub(crate) use source::Source;
 
-/// A configuration as it was found.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Source {
-    /// The filter's name in the proxy's file; none for a bare configuration.
-    pub(crate) name: Option<String>,
-    document: Vec<u8>,
-    /// What the filter would find in its environment; none where that is the proxy's,
-    /// for which this program's own stands.
-    environment: Option<BTreeMap<String, String>>,
-}
-
-impl Source {
-    /// Reads it as the filter would.
-    pub(crate) fn configuration(&self) -> Result<Configuration, Vec<ConfigError>> {
-        Configuration::from_json(&self.document, &|name| match &self.environment {
-            Some(known) => known.get(name).cloned(),
-            None => std::env::var(name).ok(),
-        })
-    }
-}
+/// Largest file that is read, in bytes. A dump of a proxy in a mesh has several MiB.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads a file, or standard input for `-`.
 pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
@@ -69,6 +53,10 @@ pub(crate) struct Found {
     pub(crate) sources: Vec<Source>,
     /// What leaves something unguarded although a filter stands there.
     pub(crate) unguarded: Vec<String>,
+    /// What is told of the file around the filters.
+    pub(crate) warnings: Vec<Warning>,
+    /// The names of the file's clusters, where it lists them all.
+    pub(crate) clusters: Option<BTreeSet<String>>,
 }
 
 /// The configurations in a file: one when it is bare, at least one in any case. With
@@ -123,223 +111,137 @@ pub(crate) fn read_one(file: &Path, filter: Option<&str>) -> Result<Source> {
 
 fn find(bytes: Vec<u8>) -> Result<Found> {
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let bare = |document| Source {
-        name: None,
-        document,
-        environment: None,
-    };
-    if guard::nginx::has_filter(text) {
-        let tree = guard::nginx::read(text)?;
-        let sources = in_nginx(&tree);
-        ensure!(
-            !sources.is_empty(),
-            "no Caracal filter stands in it: no proxy_wasm whose filter has \"{NAME}\" in its name"
-        );
-        return Ok(Found {
-            sources,
-            unguarded: guard::of_nginx(&tree),
-        });
-    }
-    let begins_as_json = text.trim_start().starts_with('{') || text.trim().is_empty();
-    if begins_as_json {
-        // What is wrong with it, the filter's own reader says best.
-        let tree: Value = serde_json::from_str(text).unwrap_or_default();
-        let sources = search(&tree);
-        return Ok(match sources.is_empty() {
-            true => Found {
-                sources: vec![bare(bytes)],
-                unguarded: Vec::new(),
-            },
-            false => Found {
-                sources,
-                unguarded: guard::of_tree(&tree),
-            },
-        });
-    }
     let mut found = Found::default();
-    let mut is_apisix_itself = false;
-    for document in Yaml::load_from_str(text).context("is neither JSON nor YAML")? {
-        let tree = to_json(&document, 0)?;
-        is_apisix_itself |= guard::is_apisix_itself(&tree);
-        found.sources.extend(search(&tree));
-        found.unguarded.extend(guard::of_tree(&tree));
+    let is_apisix_itself = read_text(text, &mut found)?;
+    if found.sources.is_empty() && begins_as_json(text) {
+        return Ok(Found {
+            sources: vec![Source::bare(bytes)],
+            ..Found::default()
+        });
     }
     ensure!(
         is_apisix_itself || !found.sources.is_empty(),
-        "no Caracal filter stands in it: neither an Envoy Wasm filter, nor a Kong filter or an APISIX plugin whose name has \"{NAME}\" in it"
+        "no Caracal filter stands in it: neither an Envoy Wasm filter, an Istio WasmPlugin nor an Envoy Gateway policy, nor a Kong filter, a proxy_wasm or an APISIX plugin whose name has \"{NAME}\" in it"
     );
+    tell_apart(&mut found.sources);
     Ok(found)
 }
 
-/// The filters of nginx's own configuration, each with its line where there are several.
-fn in_nginx(tree: &[guard::nginx::Directive]) -> Vec<Source> {
-    let every = guard::nginx::every(tree);
-    let ours = every
-        .iter()
-        .filter(|(_, d)| d.name == "proxy_wasm" && is_ours(d.argument(0)));
-    let ours: Vec<_> = ours.map(|(_, d)| d).collect();
-    let name = |d: &guard::nginx::Directive| match ours.len() {
-        1 => d.argument(0).to_owned(),
-        _ => format!("{} (line {})", d.argument(0), d.line),
-    };
-    let source = |d: &&&guard::nginx::Directive| Source {
-        name: Some(name(d)),
-        document: d.argument(1).as_bytes().to_vec(),
-        environment: None,
-    };
-    ours.iter().map(source).collect()
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with('{') || text.trim().is_empty()
 }
 
-/// A YAML text as the tree that a proxy makes of it, for tests.
+/// Whether APISIX's own configuration is in it, which has no filter's.
+fn read_text(text: &str, found: &mut Found) -> Result<bool> {
+    if guard::nginx::has_filter(text) {
+        let tree = guard::nginx::read(text)?;
+        found.sources.extend(nginx_hosts::in_nginx(&tree));
+        found.unguarded.extend(guard::of_nginx(&tree));
+        return Ok(false);
+    }
+    let trees = match begins_as_json(text) {
+        // What is wrong with it, the filter's own reader says best.
+        true => vec![serde_json::from_str(text).unwrap_or_default()],
+        false => yaml::documents(text)?,
+    };
+    let mut is_apisix_itself = false;
+    for tree in trees {
+        is_apisix_itself |= guard::is_apisix_itself(&tree);
+        for (place, text) in config_map::files(&tree) {
+            let mut inner = Found::default();
+            is_apisix_itself |= read_text(text, &mut inner).with_context(|| place.clone())?;
+            found.take(inner, &place);
+        }
+        look(dump::in_force(tree), found);
+    }
+    Ok(is_apisix_itself)
+}
+
+impl Found {
+    /// What was found in a part of the file.
+    fn take(&mut self, part: Found, place: &str) {
+        let within = |warning: Warning| warning.within(place);
+        let sources = part.sources.into_iter().map(|source| Source {
+            place: inside(place, &source.place),
+            warnings: source.warnings.into_iter().map(within).collect(),
+            ..source
+        });
+        self.sources.extend(sources);
+        let unguarded = part.unguarded.iter();
+        self.unguarded
+            .extend(unguarded.map(|what| format!("{place}: {what}")));
+        self.warnings.extend(part.warnings.into_iter().map(within));
+        if let Some(clusters) = part.clusters {
+            self.clusters.get_or_insert_default().extend(clusters);
+        }
+    }
+}
+
+/// A document's filters, and what it says around them.
+fn look(tree: Value, found: &mut Found) {
+    let mut sources = Vec::new();
+    walk(&tree, &mut |here| {
+        if mesh::is_resource(here.object()) {
+            sources.extend(mesh::filters(&here, &mut found.unguarded));
+            return false;
+        }
+        let source = envoy::filter(&here).or_else(|| nginx_hosts::filter(&here));
+        let is_none = source.is_none();
+        sources.extend(source);
+        is_none
+    });
+    let names = sources.iter().filter_map(|one| one.name.as_deref());
+    let names: Vec<&str> = names.collect();
+    let around = guard::envoy::look(&tree, &names);
+    found.unguarded.extend(around.unguarded);
+    found.warnings.extend(around.warnings);
+    found.unguarded.extend(guard::of_tree(&tree));
+    if let Some(clusters) = guard::envoy::clusters(&tree) {
+        let own = clusters.into_iter().map(str::to_owned);
+        found.clusters.get_or_insert_default().extend(own);
+    }
+    // Filters and routes that stand apart (ECDS, RDS).
+    for source in sources.iter_mut().filter(|one| one.domains.is_none()) {
+        let name = source.name.as_deref().unwrap_or_default();
+        source.domains = guard::envoy::domains(&tree, name);
+    }
+    for source in sources.iter_mut().filter(|one| one.place.is_empty()) {
+        let name = source.name.as_deref();
+        source.place = name.map_or_else(String::new, |name| format!("filter {}", shown(name)));
+    }
+    found.sources.append(&mut sources);
+}
+
+/// Filters of one name get another: with what they stand in, or with a number.
+fn tell_apart(sources: &mut [Source]) {
+    for with_scope in [true, false] {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in sources.iter().filter_map(|one| one.name.clone()) {
+            let count = counts.entry(name).or_default();
+            *count = count.saturating_add(1);
+        }
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        for source in sources.iter_mut() {
+            let Some(name) = source.name.as_mut() else {
+                continue;
+            };
+            if counts.get(name).is_none_or(|count| *count < 2) {
+                continue;
+            }
+            match &source.scope {
+                Some(scope) if with_scope => *name = format!("{scope}/{name}"),
+                _ if with_scope => {}
+                _ => {
+                    let number = numbers.entry(name.clone()).or_default();
+                    *number = number.saturating_add(1);
+                    *name = format!("{name}#{number}");
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
-pub(crate) fn tree_of(text: &str) -> Value {
-    let mut documents = Yaml::load_from_str(text).unwrap();
-    to_json(&documents.pop().unwrap(), 0).unwrap()
-}
-
-/// YAML as the tree of JSON that a proxy makes of it.
-fn to_json(node: &Yaml<'_>, depth: usize) -> Result<Value> {
-    ensure!(depth < MAX_DEPTH, "nested deeper than {MAX_DEPTH}");
-    let below = depth.saturating_add(1);
-    Ok(match node {
-        Yaml::Value(Scalar::Null) => Value::Null,
-        Yaml::Value(Scalar::Boolean(value)) => json!(value),
-        Yaml::Value(Scalar::Integer(value)) => json!(value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
-        Yaml::Value(Scalar::String(value)) => json!(value),
-        Yaml::Representation(text, ..) => json!(text),
-        Yaml::Sequence(items) => {
-            let items: Result<_> = items.iter().map(|item| to_json(item, below)).collect();
-            Value::Array(items?)
-        }
-        Yaml::Mapping(members) => {
-            let mut object = Map::new();
-            for (key, value) in members {
-                let key = match to_json(key, below)? {
-                    Value::String(key) => key,
-                    other => other.to_string(),
-                };
-                object.insert(key, to_json(value, below)?);
-            }
-            Value::Object(object)
-        }
-        Yaml::Tagged(_, node) => to_json(node, below)?,
-        Yaml::Alias(_) | Yaml::BadValue => bail!("has a value that cannot be read"),
-    })
-}
-
-fn search(tree: &Value) -> Vec<Source> {
-    let mut found = Vec::new();
-    search_into(tree, "", None, &mut found);
-    found
-}
-
-/// `key` is the one that the tree stands under, `around` the name of the object around.
-fn search_into(tree: &Value, key: &str, around: Option<&str>, found: &mut Vec<Source>) {
-    match tree {
-        Value::Array(items) => {
-            for item in items {
-                search_into(item, "", around, found);
-            }
-        }
-        Value::Object(members) => {
-            let own = members.get("name").and_then(Value::as_str);
-            // An Envoy filter's name stands around its configuration, a Kong filter's in
-            // it, and an APISIX plugin's is its key.
-            let source = envoy(members, around.or(own));
-            if let Some(source) = source.or_else(|| other(members, own.unwrap_or(key))) {
-                found.push(source);
-                return;
-            }
-            for (key, value) in members {
-                search_into(value, key, own, found);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    name.to_ascii_lowercase().contains(NAME)
-}
-
-/// An Envoy filter of type `Wasm`: ours by its name, its code's file, or what it is
-/// configured with.
-fn envoy(members: &Map<String, Value>, name: Option<&str>) -> Option<Source> {
-    let kind = members.get("@type").and_then(Value::as_str)?;
-    if kind.rsplit('/').next() != Some(ENVOY_WASM) {
-        return None;
-    }
-    let config = members.get("config")?;
-    let configuration = config.get("configuration").unwrap_or(&Value::Null);
-    // A `StringValue` or a `Struct`: both have a `value`.
-    let value = configuration.get("value").unwrap_or(configuration);
-    let document = document(value);
-    let code = config.pointer("/vm_config/code").map(Value::to_string);
-    let configured: Value = serde_json::from_slice(&document).unwrap_or_default();
-    let known = name.is_some_and(is_ours)
-        || code.as_deref().is_some_and(is_ours)
-        || (configured.get("jwks").is_some() && configured.get("revocation").is_some());
-    known.then(|| Source {
-        name: Some(name.unwrap_or("unnamed").to_owned()),
-        document,
-        environment: Some(environment(config)),
-    })
-}
-
-/// What Envoy gives the VM: pairs, and names that it takes from its own environment.
-fn environment(config: &Value) -> BTreeMap<String, String> {
-    let at = |part: &str| config.pointer(&format!("/vm_config/environment_variables/{part}"));
-    let mut all = BTreeMap::new();
-    for name in at("host_env_keys")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        if let Some(name) = name.as_str()
-            && let Ok(value) = std::env::var(name)
-        {
-            all.insert(name.to_owned(), value);
-        }
-    }
-    for (name, value) in at("key_values")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        all.insert(name.clone(), text);
-    }
-    all
-}
-
-/// A Kong filter (`config`) or an APISIX plugin (`conf`) by the filter's name.
-fn other(members: &Map<String, Value>, name: &str) -> Option<Source> {
-    let value = members.get("conf").or_else(|| members.get("config"))?;
-    if !is_ours(name) {
-        return None;
-    }
-    // An Envoy filter has a `config` of its own kind.
-    if value.get("vm_config").is_some() {
-        return None;
-    }
-    Some(Source {
-        name: Some(name.to_owned()),
-        document: document(value),
-        environment: None,
-    })
-}
-
-/// The configuration's bytes: a text is JSON already, an object becomes it.
-fn document(value: &Value) -> Vec<u8> {
-    match value {
-        Value::Null => Vec::new(),
-        Value::String(text) => text.clone().into_bytes(),
-        other => other.to_string().into_bytes(),
-    }
-}
-
+mod mesh_tests;
 #[cfg(test)]
 mod tests;

@@ -16,16 +16,17 @@ mod mint;
 mod moment;
 mod output;
 mod place;
+mod proxy_file;
 mod redis_options;
 mod request_rule;
 mod revoke;
 mod secret;
 mod serving;
-mod shadowed;
 mod stack;
 mod sts;
 mod tls;
 mod upstream;
+mod warning;
 
 use std::process::ExitCode;
 

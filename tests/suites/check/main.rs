@@ -3,10 +3,12 @@
 //! core admits, over a grid of requests and mandates.
 
 mod edges;
+mod forms;
 mod grid;
 mod pairs;
 mod said;
 mod unguarded;
+mod warnings;
 
 use std::fs;
 use std::path::PathBuf;

@@ -163,6 +163,32 @@ fn the_command_line_is_as_it_is_printed() {
     is_generated("command-line.md", &page);
 }
 
+#[test]
+fn warnings_are_those_of_check() {
+    let listed = Command::new(root().join("dist/caracal-edge"))
+        .args(["check", "--list-warnings"])
+        .output()
+        .unwrap();
+    let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    let mut page = String::from(
+        "# Warnings\nWhat `caracal-edge check` warns of, generated from the program (`caracal-edge check --list-warnings`). None of them keeps the filter from starting, so none is an error; with `--strict` the exit status is 1 where there is one. With `--json` they are in the list `warnings`, each with `name`, `where`, `why` and `fix`. Names are stable.\n\n| name | when | what happens then | what to do |\n|---|---|---|---|\n",
+    );
+    for one in &listed {
+        let text = |name: &str| cell(one[name].as_str().unwrap());
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            text("name"),
+            text("when"),
+            text("why"),
+            text("fix")
+        )
+        .unwrap();
+    }
+    assert!(listed.len() > 5, "{listed:?}");
+    is_generated("warnings.md", &page);
+}
+
 fn page(name: &str) -> String {
     std::fs::read_to_string(root().join("docs").join(name)).unwrap()
 }

@@ -232,7 +232,7 @@ mod tests {
     const OWN: &str = include_str!("../../../../deploy/apisix/config.yaml");
 
     fn said(yaml: &str) -> Vec<String> {
-        unguarded(&crate::configured::tree_of(yaml))
+        unguarded(&crate::proxy_file::yaml::tree_of(yaml))
     }
 
     #[test]

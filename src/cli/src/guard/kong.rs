@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn said(yaml: &str) -> Vec<String> {
-        unguarded(&crate::configured::tree_of(yaml))
+        unguarded(&crate::proxy_file::yaml::tree_of(yaml))
     }
 
     const GUARDED: &str = "

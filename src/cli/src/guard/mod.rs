@@ -6,6 +6,7 @@
 mod apisix;
 mod apisix_own;
 mod apisix_places;
+pub(crate) mod envoy;
 mod gate;
 mod kong;
 mod lua;

@@ -2,12 +2,7 @@
 
 use serde_json::Value;
 
-/// Part of the name of the filter, its plugin and its file.
-const NAME: &str = "caracal";
-
-pub(super) fn is_ours(name: &str) -> bool {
-    name.to_ascii_lowercase().contains(NAME)
-}
+pub(super) use crate::proxy_file::is_ours;
 
 /// The items of an array under a name; none where there is no such array.
 pub(super) fn items<'t>(tree: &'t Value, name: &str) -> impl Iterator<Item = &'t Value> {

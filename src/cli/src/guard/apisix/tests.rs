@@ -3,7 +3,7 @@ use super::*;
 const ROUTES: &str = include_str!("../../../../../deploy/apisix/apisix.yaml");
 
 fn said(yaml: &str) -> Vec<String> {
-    unguarded(&crate::configured::tree_of(yaml))
+    unguarded(&crate::proxy_file::yaml::tree_of(yaml))
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! What a configuration puts in force.
+
+use anyhow::Result;
+use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::routing::resources::Resource;
+use serde_json::{Value, json};
+
+use crate::request_rule;
+
+/// A prefix as it is written: without it, everything.
+fn prefix(cut: &str) -> &str {
+    if cut.is_empty() { "/" } else { cut }
+}
+
+/// Each prefix with what is demanded under it, most specific first as they win.
+pub(super) fn in_force(configuration: &Configuration) -> Result<Vec<Value>> {
+    let resources = configuration.in_force();
+    let mut all = Vec::new();
+    for resource in resources.all() {
+        let mut lines = in_force_of(resource)?;
+        if resources.are_named() {
+            for line in lines.iter_mut().filter_map(Value::as_object_mut) {
+                line.insert("resource".to_owned(), json!(resource.id));
+            }
+        }
+        all.append(&mut lines);
+    }
+    Ok(all)
+}
+
+fn in_force_of(resource: &Resource) -> Result<Vec<Value>> {
+    let rules = &resource.rules;
+    let mut routes: Vec<_> = rules.routes().iter().collect();
+    routes.sort_by_key(|route| (std::cmp::Reverse(route.prefix.len()), &route.prefix));
+    let excluded = rules.exclude().iter();
+    let mut lines: Vec<Value> = excluded
+        .map(|prefix| json!({"prefix": prefix, "excluded": true}))
+        .collect();
+    for route in &routes {
+        let prefix = prefix(&route.prefix);
+        let requires = serde_json::to_value(&route.requirements)?;
+        lines.push(json!({"prefix": prefix, "requires": requires}));
+        for (method, requirements) in &route.methods {
+            let requires = serde_json::to_value(requirements)?;
+            lines.push(json!({"prefix": prefix, "method": method, "requires": requires}));
+        }
+    }
+    if !routes.iter().any(|route| route.prefix.is_empty()) {
+        let requires = serde_json::to_value(rules.default_requirements())?;
+        lines.push(json!({"prefix": "/", "requires": requires}));
+    }
+    Ok(lines)
+}
+
+/// What will be in force, in words.
+pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
+    let target = configuration.jwks_target();
+    let resources = configuration.in_force();
+    let mut lines = vec![
+        format!("issuer    {}", configuration.issuer),
+        format!("zone      {}", configuration.zone_id),
+    ];
+    if !resources.are_named() {
+        let all = resources.all().iter();
+        lines.extend(all.map(|one| format!("audience  {}", one.audience)));
+    }
+    lines.push(format!(
+        "key set   {}://{}{} through {}",
+        target.scheme, target.authority, target.path, configuration.jwks.upstream
+    ));
+    lines.push(match &configuration.revocation {
+        Revocation::Disabled(_) => {
+            "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
+        }
+        Revocation::Feed(feed) => format!(
+            "revoked   as the companion behind {} says, at most {} s old, {}",
+            feed.upstream,
+            feed.max_staleness_s,
+            if feed.token.is_some() {
+                "with a token"
+            } else {
+                "without a token"
+            }
+        ),
+    });
+    for resource in resources.all() {
+        if resources.are_named() {
+            let hosts = match configuration.resources.get(&resource.id) {
+                Some(own) => own.hosts.clone().unwrap_or_default(),
+                None => Vec::new(),
+            };
+            let at = match hosts.as_slice() {
+                [] => "any host".to_owned(),
+                hosts => hosts.join(", "),
+            };
+            lines.push(format!(
+                "resource  {}, for audience {}, at {at}",
+                resource.id, resource.audience
+            ));
+        }
+        lines.extend(in_force_of(resource)?.iter().map(rule_text));
+    }
+    Ok(lines)
+}
+
+fn rule_text(rule: &Value) -> String {
+    let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
+    let prefix = text("prefix");
+    let Some(requires) = rule.get("requires").and_then(Value::as_object) else {
+        return format!("{prefix}: excluded, passes without a mandate");
+    };
+    let requires = request_rule::requires_text(requires);
+    match text("method") {
+        "" => format!("{prefix}: {requires}"),
+        method => format!("{method} {prefix}: {requires}"),
+    }
+}

@@ -1,0 +1,125 @@
+//! The kinds of warning, and one warning.
+
+use serde::Serialize;
+
+/// One kind of warning. Names are stable: scripts go by them.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// When it is given; a row of docs/reference/warnings.md.
+    when: &'static str,
+    /// What happens then.
+    why: &'static str,
+    fix: &'static str,
+}
+
+macro_rules! kinds {
+    ($($id:ident: $name:literal, $when:literal, $why:literal, $fix:literal;)*) => {
+        $(pub(crate) const $id: Kind = Kind { name: $name, when: $when, why: $why, fix: $fix };)*
+        /// Every kind, in the order of the documentation.
+        pub(crate) const ALL: &[&Kind] = &[$(&$id),*];
+    };
+}
+
+kinds! {
+    FAIL_OPEN: "fail_open",
+        "`failure_policy: FAIL_OPEN`, `fail_open: true` or `is_optional: true` in Envoy, `failStrategy: FAIL_OPEN` in Istio, `failOpen: true` in Envoy Gateway",
+        "a filter that cannot run is skipped, and requests pass unverified",
+        "Envoy: failure_policy: FAIL_RELOAD, without is_optional; Istio: failStrategy: FAIL_RELOAD; Envoy Gateway: failOpen: false";
+    MATCH_MODE: "match_mode",
+        "the `match` of an Istio WasmPlugin or TrafficExtension has a `mode` that its `targetRefs` do not serve: `SERVER` for a Gateway, `CLIENT` for a Service or ServiceEntry",
+        "Istio then installs no filter and says nothing, so requests pass unverified",
+        "leave mode out: that serves gateways and waypoints";
+    NORMALIZE_PATH: "normalize_path",
+        "the connection manager's `normalize_path` is not true",
+        "Envoy chooses a route by a path with dot segments as it was sent, and a service may resolve them",
+        "normalize_path: true";
+    MERGE_SLASHES: "merge_slashes",
+        "the connection manager's `merge_slashes` is not true",
+        "Envoy chooses a route by a path with empty segments as it was sent, and a service may leave them out",
+        "merge_slashes: true";
+    ESCAPED_SLASHES: "escaped_slashes",
+        "the connection manager's `path_with_escaped_slashes_action` is neither `REJECT_REQUEST`, `UNESCAPE_AND_REDIRECT` nor `UNESCAPE_AND_FORWARD`",
+        "a service may read %2F as a slash where Envoy does not",
+        "path_with_escaped_slashes_action: REJECT_REQUEST";
+    UNDERSCORES: "underscores",
+        "the connection manager's `common_http_protocol_options.headers_with_underscores_action` is neither `REJECT_REQUEST` nor `DROP_HEADER`",
+        "a service may read x_caracal_sub, which a client can send, as x-caracal-sub, which only the filter may set",
+        "common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }";
+    TIMEOUT_ZERO: "timeout_zero",
+        "a timeout of the connection manager (`stream_idle_timeout`, `request_timeout`, `request_headers_timeout`, `common_http_protocol_options.idle_timeout`) or of a route (`timeout`, `idle_timeout`) is 0",
+        "0 means no limit: a request that a lost VM left behind never ends",
+        "write how long it may take, for example 60s";
+    UNKNOWN_CLUSTER: "unknown_cluster",
+        "a route, `jwks.upstream` or `revocation.upstream` names a cluster that is not in the file; only where the file lists clusters and no `cds_config` brings others",
+        "Envoy does not start with such a route, and the filter's calls to such a cluster fail, so that requests get 503",
+        "add the cluster, or write the name as it stands under clusters";
+    HOSTS_WITHOUT_DOMAIN: "hosts_without_domain",
+        "a host in a resource's `hosts` is no entry of its own in `domains` of the listener's virtual hosts",
+        "Envoy does not choose the service by this host, so a request for this resource may reach another's service, or none",
+        "give the host its own entry in domains, with the port where requests name one";
+    NOTHING_REQUIRED: "nothing_required",
+        "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
+        "every mandate for this audience may do everything there",
+        "set required_scopes, or another requirement";
+    SHADOWED_PREFIX: "shadowed_prefix",
+        "every path under a prefix can also be read as one under a shorter prefix, as `/v1.0` beside `/v1`",
+        "some frameworks read its paths as ones under the shorter prefix, and what can be read in two ways is answered 400",
+        "use prefixes that go on with a letter, a digit, - or _";
+}
+
+/// A warning, with where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Warning {
+    pub(crate) name: &'static str,
+    #[serde(rename = "where")]
+    pub(crate) place: String,
+    pub(crate) why: String,
+    fix: &'static str,
+}
+
+impl Warning {
+    pub(crate) fn new(kind: &Kind, place: &str) -> Self {
+        Warning {
+            name: kind.name,
+            place: place.to_owned(),
+            why: kind.why.to_owned(),
+            fix: kind.fix,
+        }
+    }
+
+    /// The same, where the file that it is in is a part of another.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Warning {
+            place: inside(place, &self.place),
+            ..self
+        }
+    }
+
+    /// With what was found, said before the reason.
+    pub(crate) fn found(kind: &Kind, place: &str, found: &str) -> Self {
+        Warning {
+            why: format!("{found}: {}", kind.why),
+            ..Warning::new(kind, place)
+        }
+    }
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.name)?;
+        if !self.place.is_empty() {
+            write!(f, " at {}", self.place)?;
+        }
+        write!(f, ": {}. To do: {}", self.why, self.fix)
+    }
+}
+
+/// Parts of a place, from the outside in.
+pub(crate) fn inside(place: &str, part: &str) -> String {
+    match (place, part) {
+        (place, "") => place.to_owned(),
+        ("", part) => part.to_owned(),
+        (place, part) => format!("{place}, {part}"),
+    }
+}
