@@ -6,23 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use caracal_mandate::config::{ConfigError, Configuration, Revocation};
+use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::request::RequestView;
 use caracal_mandate::routing::resources::Resource;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::compare::{self, Comparison};
+use crate::config_errors::{ConfigError, SCHEMA};
 use crate::configured::{self, Source};
+use crate::exit_status;
 use crate::output::{self, shown};
 use crate::request_rule;
 use crate::shadowed::Shadowed;
-
-/// The committed schema, which a test compares with the types.
-const SCHEMA: &str = include_str!("../../mandate/config.schema.json");
-
-/// Two configurations that could not be compared.
-const NOT_COMPARED: u8 = 2;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -67,13 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(old) = &arguments.against {
-        return match compare(arguments, file, old) {
-            Ok(code) => Ok(code),
-            Err(error) => {
-                output::problem(&format!("{error:#}"));
-                Ok(ExitCode::from(NOT_COMPARED))
-            }
-        };
+        return compare(arguments, file, old);
     }
     let found = configured::read_all(file, arguments.filter.as_deref())?;
     let (sources, unguarded) = (found.sources, found.unguarded);
@@ -133,10 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             );
         }
     }
-    Ok(match is_good {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(exit_status::answer(is_good))
 }
 
 fn named(file: &Path, source: &Source) -> String {
@@ -153,7 +140,10 @@ fn complain(name: &str, errors: &[ConfigError]) {
 }
 
 fn json_of(errors: &[ConfigError]) -> Vec<Value> {
-    let one = |error: &ConfigError| json!({"path": error.path, "problem": error.problem});
+    let one = |error: &ConfigError| {
+        let (line, column) = error.position.map(|at| (at.line, at.column)).unzip();
+        json!({"path": error.path, "problem": error.problem, "line": line, "column": column})
+    };
     errors.iter().map(one).collect()
 }
 
@@ -216,10 +206,7 @@ fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
             output::line(&line);
         }
     }
-    Ok(match comparison.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(exit_status::answer(comparison.is_empty()))
 }
 
 /// A prefix as it is written: without it, everything.

@@ -7,10 +7,11 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use caracal_mandate::config::{ConfigError, Configuration};
+use caracal_mandate::config::Configuration;
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
+use crate::config_errors::{self, ConfigError, Lines};
 use crate::guard;
 
 /// Largest file that is read, in bytes.
@@ -36,10 +37,20 @@ pub(crate) struct Source {
 impl Source {
     /// Reads it as the filter would.
     pub(crate) fn configuration(&self) -> Result<Configuration, Vec<ConfigError>> {
-        Configuration::from_json(&self.document, &|name| match &self.environment {
+        let read = Configuration::from_json(&self.document, &|name| match &self.environment {
             Some(known) => known.get(name).cloned(),
             None => std::env::var(name).ok(),
-        })
+        });
+        read.map_err(|errors| config_errors::in_text(&self.document, self.lines(), errors))
+    }
+
+    /// Whose lines an error names. A proxy's object becomes a text of one line.
+    fn lines(&self) -> Lines {
+        match &self.name {
+            None => Lines::OfFile,
+            Some(_) if self.document.trim_ascii().contains(&b'\n') => Lines::OfText,
+            Some(_) => Lines::Lost,
+        }
     }
 }
 
@@ -154,6 +165,12 @@ fn find(bytes: Vec<u8>) -> Result<Found> {
                 sources,
                 unguarded: guard::of_tree(&tree),
             },
+        });
+    }
+    if config_errors::is_yaml_configuration(text) {
+        return Ok(Found {
+            sources: vec![bare(bytes)],
+            unguarded: Vec::new(),
         });
     }
     let mut found = Found::default();

@@ -2,14 +2,18 @@
 //! development STS and upstream, minting, configuration checks, explanations, and the
 //! demo.
 
+mod addresses;
 mod check;
 mod compare;
+mod config_errors;
 mod configured;
 mod demo;
 mod envoy;
+mod exit_status;
 mod explain;
 mod feed;
 mod guard;
+mod json_position;
 mod keys;
 mod loopback;
 mod mint;
@@ -22,6 +26,7 @@ mod revoke;
 mod secret;
 mod serving;
 mod shadowed;
+mod shell;
 mod stack;
 mod sts;
 mod tls;
@@ -29,7 +34,7 @@ mod upstream;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "caracal-edge", version, about = "The program beside the Caracal edge filter", long_about = None)]
@@ -53,8 +58,7 @@ enum Command {
     /// Checks a filter configuration: every error at once, or what will be in force;
     /// or compares it with an older one.
     Check(check::Arguments),
-    /// Explains a decision: every check, the reply, and what to change. Exits with 0
-    /// when the edge admits, 1 when it refuses, 2 when it could not be judged.
+    /// Explains a decision: the verdict, what failed, and what to change.
     Explain(Box<explain::Arguments>),
     /// Starts STS, upstream and Envoy, sends what an integrator should confirm,
     /// and prints a table of what was sent, expected and got.
@@ -62,6 +66,19 @@ enum Command {
     /// Starts the same, prints curl lines that work, and runs until it is told
     /// to stop (SIGTERM or Ctrl-C).
     Up(stack::Arguments),
+    /// Prints the completions of these commands for a shell.
+    Completions(shell::CompletionsArguments),
+    /// Prints the manual page of this program, or writes one for each command.
+    Man(shell::ManArguments),
+}
+
+/// The program's commands; each tells in its help what its exit status means.
+fn program() -> clap::Command {
+    let program = Arguments::command().after_help(exit_status::table());
+    program.mut_subcommands(|command| match exit_status::of(command.get_name()) {
+        Some(lines) => command.after_help(lines),
+        None => command,
+    })
 }
 
 #[tokio::main]
@@ -69,7 +86,9 @@ async fn main() -> ExitCode {
     // The HTTP client takes whichever is installed, and panics where none is. Installed
     // already is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let done = match Arguments::parse().command {
+    let matches = program().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match arguments.command {
         Command::Feed(arguments) => feed::run(arguments).await,
         Command::Revoke(arguments) => revoke::run(arguments).await,
         Command::Sts(arguments) => sts::run(arguments).await,
@@ -79,12 +98,32 @@ async fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(*arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Up(arguments) => stack::run(arguments).await,
+        Command::Completions(arguments) => Ok(shell::completions(&arguments, program())),
+        Command::Man(arguments) => shell::man(&arguments, program()),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             output::problem(&format!("{error:#}"));
-            ExitCode::FAILURE
+            exit_status::not_done()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_its_exit_status_means() {
+        program().debug_assert();
+        for command in program().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_after_help().is_some(), "{name}");
+            assert!(
+                exit_status::table().contains(&format!("\n  {name} ")),
+                "{name}"
+            );
         }
     }
 }

@@ -7,13 +7,14 @@ use caracal_feed::event::HmacKey;
 use caracal_feed::redis::target::Address;
 use clap::Args;
 
+use crate::addresses;
 use crate::secret::secret;
 
 /// Where Redis is.
 #[derive(Args, Clone)]
 pub(crate) struct RedisArguments {
-    /// redis:// or rediss:// with user and password as in redis://user:pass@host:6379/0;
-    /// several, with commas, for Sentinels or a cluster. Better in REDIS_URL, or in the
+    /// redis:// or rediss:// with user and password as in redis://user:pass@host:6379/0
+    /// (without a scheme: redis:// on loopback, rediss:// elsewhere); several, with commas, for Sentinels or a cluster. Better in REDIS_URL, or in the
     /// file that REDIS_URL_FILE names: a process list shows arguments.
     #[arg(long, value_delimiter = ',')]
     redis_url: Vec<String>,
@@ -67,11 +68,14 @@ impl RedisArguments {
             );
             return Ok(None);
         };
-        let urls: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
         ensure!(
-            urls.iter().all(|url| !url.is_empty()),
+            urls.iter().all(|url| !url.trim().is_empty()),
             "{from} is empty, or has an empty place in its list"
         );
+        let urls: Vec<String> = urls
+            .iter()
+            .map(|url| addresses::redis(url.trim()))
+            .collect();
         let tls = urls.iter().any(|url| url.starts_with("rediss://"));
         if self.redis_sentinel_master.is_none() {
             let idle = [
