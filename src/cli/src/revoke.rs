@@ -251,6 +251,7 @@ async fn tell(feed: &Feed, event: &Event) -> Result<Value> {
         Event::Revoked(anchors) => json!({ "anchors": anchors }),
         Event::Epoch { zone, epoch } => json!({"zone": zone, "epoch": epoch}),
     };
+    output::progress(&format!("telling the companion at {}", feed.url));
     let answer = feed.post("/v1/revocations", &body).await?;
     let status = answer.status();
     let said: Value = answer.json().await.unwrap_or_default();

@@ -32,6 +32,7 @@ pub(crate) fn completions(arguments: &CompletionsArguments, mut program: Command
 }
 
 pub(crate) fn man(arguments: &ManArguments, program: Command) -> Result<ExitCode> {
+    let program = program.disable_help_subcommand(true);
     match &arguments.directory {
         Some(directory) => {
             let what = || format!("cannot write to {}", directory.display());
