@@ -29,18 +29,23 @@ build: wasm cli ## builds dist/caracal_filter.wasm and dist/caracal-edge
 demo: build envoy ## runs a real Envoy that admits and refuses real mandates
 	dist/caracal-edge demo --run-dir run/demo
 
-up: build envoy ## starts the demo's servers, leaves them running, and prints curl lines
-	@mkdir -p run; rm -f run/ready
-	@if [ -f run/pid ] && kill -0 "$$(cat run/pid)" 2>/dev/null; then echo 'already running: make down'; exit 1; fi
+# What `make up` started, and no other process that has got its number since.
+IS_UP = [ -f run/pid ] && kill -0 "$$(cat run/pid)" 2>/dev/null && { [ ! -d /proc ] || grep -qs caracal-edge "/proc/$$(cat run/pid)/cmdline"; }
+
+up: ## leave the demo's servers running; prints curl lines, and writes run/env for a shell
+	@if $(IS_UP); then echo 'already running: make down'; exit 1; fi
+	@$(MAKE) --no-print-directory build envoy
+	@mkdir -p run; rm -f run/ready run/env
 	@nohup dist/caracal-edge up >run/up.log 2>&1 & echo $$! >run/pid
 	@for _ in $$(seq 300); do \
 	  [ -f run/ready ] && { cat run/ready; echo; exit 0; }; \
 	  kill -0 "$$(cat run/pid)" 2>/dev/null || { cat run/up.log; exit 1; }; \
 	  sleep 0.1; done; cat run/up.log; exit 1
 
-down: ## stops what `make up` started
-	@[ -f run/pid ] || exit 0; pid=$$(cat run/pid); rm -f run/pid run/ready; \
-	if [ -d /proc ] && ! grep -qs caracal-edge "/proc/$$pid/cmdline"; then exit 0; fi; \
+down: ## stop what `make up` started
+	@[ -f run/pid ] || exit 0; is_up=1; { $(IS_UP); } || is_up=0; \
+	pid=$$(cat run/pid); rm -f run/pid run/ready run/env; \
+	[ $$is_up = 1 ] || exit 0; \
 	kill "$$pid" 2>/dev/null || exit 0; \
 	for _ in $$(seq 100); do kill -0 "$$pid" 2>/dev/null || exit 0; sleep 0.1; done; \
 	echo "process $$pid does not stop"; exit 1
@@ -166,7 +171,9 @@ noop: tools
 cli: tools
 	$(CARGO) build --locked --release -p caracal-edge
 	@mkdir -p dist
-	cp "$(CARGO_TARGET_DIR)/release/caracal-edge" dist/
+	@# Not over the file itself, which cannot be written while it runs.
+	cp "$(CARGO_TARGET_DIR)/release/caracal-edge" dist/.caracal-edge.new
+	mv -f dist/.caracal-edge.new dist/caracal-edge
 
 tools:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust with rustup'; exit 1; }

@@ -205,7 +205,7 @@ fn the_upstream_shows_no_credential() {
 fn development_servers_stay_on_loopback() {
     for command in ["sts", "upstream"] {
         let done = call(&[command, "--listen", "0.0.0.0:0"]);
-        assert_eq!(done.status.code(), Some(1));
+        assert_eq!(done.status.code(), Some(2));
         let said = String::from_utf8(done.stderr).unwrap();
         assert!(said.contains("--allow-remote"), "{said}");
     }

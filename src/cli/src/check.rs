@@ -9,22 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use caracal_mandate::config::{ConfigError, Configuration};
+use caracal_mandate::config::Configuration;
 use caracal_mandate::request::RequestView;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::compare::{self, Comparison};
+use crate::config_errors::{ConfigError, SCHEMA};
 use crate::configured::{self, Found, Source};
+use crate::exit_status;
 use crate::output::{self, shown};
 use crate::request_rule;
 use crate::warning::{self, Warning};
-
-/// The committed schema, which a test compares with the types.
-const SCHEMA: &str = include_str!("../../mandate/config.schema.json");
-
-/// Two configurations that could not be compared.
-const NOT_COMPARED: u8 = 2;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -79,13 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(old) = &arguments.against {
-        return match compare(arguments, file, old) {
-            Ok(code) => Ok(code),
-            Err(error) => {
-                output::problem(&format!("{error:#}"));
-                Ok(ExitCode::from(NOT_COMPARED))
-            }
-        };
+        return compare(arguments, file, old);
     }
     let found = configured::read_all(file, arguments.filter.as_deref())?;
     let mut verdict = Verdict {
@@ -115,10 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             output::line(&format!("WARNING   {one}"));
         }
     }
-    Ok(match verdict.is_good {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(exit_status::answer(verdict.is_good))
 }
 
 /// What is said of a file.
@@ -213,7 +200,10 @@ fn complain(name: &str, errors: &[ConfigError]) {
 }
 
 fn json_of(errors: &[ConfigError]) -> Vec<Value> {
-    let one = |error: &ConfigError| json!({"path": error.path, "problem": error.problem});
+    let one = |error: &ConfigError| {
+        let (line, column) = error.position.map(|at| (at.line, at.column)).unzip();
+        json!({"path": error.path, "problem": error.problem, "line": line, "column": column})
+    };
     errors.iter().map(one).collect()
 }
 
@@ -276,8 +266,5 @@ fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
             output::line(&line);
         }
     }
-    Ok(match comparison.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(exit_status::answer(comparison.is_empty()))
 }

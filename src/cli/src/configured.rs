@@ -17,6 +17,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::config_errors;
 use crate::guard;
 use crate::output::shown;
 use crate::proxy_file::{NAME, walk, yaml};
@@ -113,7 +114,8 @@ fn find(bytes: Vec<u8>) -> Result<Found> {
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let mut found = Found::default();
     let is_apisix_itself = read_text(text, &mut found)?;
-    if found.sources.is_empty() && begins_as_json(text) {
+    let is_bare = begins_as_json(text) || config_errors::is_yaml_configuration(text);
+    if found.sources.is_empty() && is_bare {
         return Ok(Found {
             sources: vec![Source::bare(bytes)],
             ..Found::default()

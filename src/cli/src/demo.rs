@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::output;
+use crate::exit_status;
+use crate::output::{self, Tone, prose};
 use crate::stack::{Arguments, Stack};
 use crate::sts::Order;
 
@@ -97,12 +98,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         .no_proxy()
         .build()?;
     let mut rows = Vec::new();
+    output::progress("sending good and bad mandates");
     for step in steps() {
         rows.push(take(&stack, &client, &step).await?);
     }
     rows.push(forged_header(&stack, &client).await?);
     let seen = what_the_upstream_saw(&stack, &client).await?;
+    output::progress("rotating the zone's key under traffic, for 3 s");
     rows.extend(rotation(&stack, &client).await?);
+    output::progress("revoking, and stopping the companion until its state is too old");
     rows.extend(revocation::walk(&mut stack, &client).await?);
 
     output::line("What the upstream got with the good mandate:");
@@ -219,24 +223,24 @@ async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
 fn print(rows: &[Row]) -> ExitCode {
     let wide = |get: fn(&Row) -> &str| rows.iter().map(|row| get(row).len()).max().unwrap_or(0);
     let (a, b) = (wide(|row| &row.sent), wide(|row| &row.expected));
-    output::line(&format!("{:a$}  {:b$}  got", "sent", "expected"));
+    prose(
+        &format!("{:a$}  {:b$}  got", "sent", "expected"),
+        Tone::Heading,
+    );
     let mut different = 0_usize;
     for row in rows {
-        let mark = if row.expected == row.got {
-            ""
+        let (mark, tone) = if row.expected == row.got {
+            ("", Tone::Plain)
         } else {
             different = different.saturating_add(1);
-            "   <-- DIFFERENT"
+            ("   <-- DIFFERENT", Tone::Bad)
         };
-        output::line(&format!(
-            "{:a$}  {:b$}  {}{mark}",
-            row.sent, row.expected, row.got
-        ));
+        let line = format!("{:a$}  {:b$}  {}{mark}", row.sent, row.expected, row.got);
+        prose(&line, tone);
     }
-    if different == 0 {
-        output::line(&format!("all {} as expected", rows.len()));
-        return ExitCode::SUCCESS;
+    match different {
+        0 => prose(&format!("all {} as expected", rows.len()), Tone::Good),
+        _ => prose(&format!("{different} of {} differ", rows.len()), Tone::Bad),
     }
-    output::line(&format!("{different} of {} differ", rows.len()));
-    ExitCode::FAILURE
+    exit_status::answer(different == 0)
 }

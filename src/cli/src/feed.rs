@@ -79,11 +79,11 @@ pub(crate) struct Arguments {
     /// Without Redis: keeps revocations in this file over a restart.
     #[arg(long)]
     state_file: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug or trace. RUST_LOG wins if it is set, and
-    /// can choose by module.
-    #[arg(long, default_value = "info")]
-    log_level: tracing::Level,
-    /// Writes the address to this file when it listens.
+    /// What is logged: error, warn, info, debug or trace [default: as RUST_LOG says, which
+    /// chooses by module; without it, info].
+    #[arg(long)]
+    log_level: Option<tracing::Level>,
+    /// Writes the address it listens on to this file once it does.
     #[arg(long)]
     address_file: Option<PathBuf>,
 }
@@ -255,10 +255,12 @@ async fn expire(companion: Companion) {
     }
 }
 
-/// Writes one JSON object for each line, to standard error.
-fn log_as_json(level: tracing::Level) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.to_string()));
+/// One object for each line, on standard error.
+fn log_as_json(level: Option<tracing::Level>) {
+    let filter = match level {
+        Some(level) => EnvFilter::new(level.to_string()),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
     let logging = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

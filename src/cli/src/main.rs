@@ -2,14 +2,18 @@
 //! development STS and upstream, minting, configuration checks, explanations, and the
 //! demo.
 
+mod addresses;
 mod check;
 mod compare;
+mod config_errors;
 mod configured;
 mod demo;
 mod envoy;
+mod exit_status;
 mod explain;
 mod feed;
 mod guard;
+mod json_position;
 mod keys;
 mod loopback;
 mod mint;
@@ -22,6 +26,8 @@ mod request_rule;
 mod revoke;
 mod secret;
 mod serving;
+
+mod shell;
 mod stack;
 mod sts;
 mod tls;
@@ -30,7 +36,7 @@ mod warning;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "caracal-edge", version, about = "The program beside the Caracal edge filter", long_about = None)]
@@ -54,8 +60,7 @@ enum Command {
     /// Checks a filter configuration: prints every error at once, or the rules in force;
     /// or compares it with an older one.
     Check(check::Arguments),
-    /// Explains a decision: every check, the reply, and what to change. The exit status is
-    /// 0 if the edge admits, 1 if it refuses, and 2 if the request could not be judged.
+    /// Explains a decision: the verdict, what failed, and what to change.
     Explain(Box<explain::Arguments>),
     /// Starts STS, upstream and Envoy, sends good and bad requests, and prints a table of
     /// what was sent, what was expected, and what came back.
@@ -63,6 +68,19 @@ enum Command {
     /// Starts the same servers, prints curl lines that work, and runs until SIGTERM or
     /// Ctrl-C.
     Up(stack::Arguments),
+    /// Prints the completions of these commands for a shell.
+    Completions(shell::CompletionsArguments),
+    /// Prints the manual page of this program, or writes one for each command.
+    Man(shell::ManArguments),
+}
+
+/// The program's commands; each tells in its help what its exit status means.
+fn program() -> clap::Command {
+    let program = Arguments::command().after_help(exit_status::table());
+    program.mut_subcommands(|command| match exit_status::of(command.get_name()) {
+        Some(lines) => command.after_help(lines),
+        None => command,
+    })
 }
 
 #[tokio::main]
@@ -70,7 +88,9 @@ async fn main() -> ExitCode {
     // The HTTP client uses the installed provider, and panics if there is none. If one is
     // already installed, that is fine too.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let done = match Arguments::parse().command {
+    let matches = program().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match arguments.command {
         Command::Feed(arguments) => feed::run(arguments).await,
         Command::Revoke(arguments) => revoke::run(arguments).await,
         Command::Sts(arguments) => sts::run(arguments).await,
@@ -80,12 +100,32 @@ async fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(*arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Up(arguments) => stack::run(arguments).await,
+        Command::Completions(arguments) => Ok(shell::completions(&arguments, program())),
+        Command::Man(arguments) => shell::man(&arguments, program()),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             output::problem(&format!("{error:#}"));
-            ExitCode::FAILURE
+            exit_status::not_done()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_its_exit_status_means() {
+        program().debug_assert();
+        for command in program().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_after_help().is_some(), "{name}");
+            assert!(
+                exit_status::table().contains(&format!("\n  {name} ")),
+                "{name}"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::keys::{ZoneKeys, replace};
-use crate::output;
+use crate::{addresses, output};
 
 pub(crate) const DEMO_ISSUER: &str = "http://127.0.0.1:7701";
 pub(crate) const DEMO_ZONE: &str = "zone-demo";
@@ -18,9 +18,9 @@ pub(crate) const DEMO_AUDIENCE: &str = "resource://billing-api";
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The key file that `sts --keys` writes; its current key signs.
-    #[arg(long, default_value = "run/keys.json")]
+    #[arg(long, value_name = "FILE", default_value = "run/keys.json")]
     keys: PathBuf,
-    /// The claim `iss`.
+    /// The claim `iss`: the STS's URL or address.
     #[arg(long, env = "CARACAL_STS_URL", default_value = DEMO_ISSUER)]
     issuer: String,
     /// The claim `zone_id`.
@@ -87,7 +87,7 @@ impl Draft {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let keys = ZoneKeys::read(&arguments.keys)?;
     let draft = Draft {
-        issuer: arguments.issuer.clone(),
+        issuer: addresses::http(&arguments.issuer),
         zone: arguments.zone.clone(),
         audience: arguments.audience.clone(),
         scope: arguments.scope.clone(),

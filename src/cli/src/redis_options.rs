@@ -7,14 +7,15 @@ use caracal_feed::event::HmacKey;
 use caracal_feed::redis::target::Address;
 use clap::Args;
 
+use crate::addresses;
 use crate::secret::secret;
 
 /// Where Redis is.
 #[derive(Args, Clone)]
 pub(crate) struct RedisArguments {
-    /// redis:// or rediss:// with user and password, as in redis://user:pass@host:6379/0.
-    /// For Sentinels or a cluster, several with commas between. Better in REDIS_URL, or
-    /// in the file that REDIS_URL_FILE names: a process list shows arguments.
+    /// redis:// or rediss:// with user and password as in redis://user:pass@host:6379/0
+    /// (without a scheme: redis:// on loopback, rediss:// elsewhere); several, with commas, for Sentinels or a cluster. Better in REDIS_URL, or in the
+    /// file that REDIS_URL_FILE names: a process list shows arguments.
     #[arg(long, value_delimiter = ',')]
     redis_url: Vec<String>,
     /// The name of the master. The URLs are then those of Sentinels; user, password,
@@ -66,11 +67,14 @@ impl RedisArguments {
             );
             return Ok(None);
         };
-        let urls: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
         ensure!(
-            urls.iter().all(|url| !url.is_empty()),
-            "{from} is empty, or has an empty entry in its list"
+            urls.iter().all(|url| !url.trim().is_empty()),
+            "{from} is empty, or has an empty place in its list"
         );
+        let urls: Vec<String> = urls
+            .iter()
+            .map(|url| addresses::redis(url.trim()))
+            .collect();
         let tls = urls.iter().any(|url| url.starts_with("rediss://"));
         if self.redis_sentinel_master.is_none() {
             let idle = [

@@ -10,9 +10,9 @@ use caracal_feed::redis::publish::publish;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::output;
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
+use crate::{addresses, exit_status, output};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,11 +44,12 @@ pub(crate) struct Arguments {
     reason: String,
     #[command(flatten)]
     redis: RedisArguments,
-    /// Without Redis: the companion's address. With --wait: the companion that is asked
-    /// [default: http://127.0.0.1:7700]. This option wins over REDIS_URL.
-    #[arg(long)]
+    /// Without Redis: the companion's address; with --wait: the companion that is asked
+    /// [default: http://127.0.0.1:7700]. Given here it wins over REDIS_URL.
+    #[arg(long, value_name = "URL")]
     feed: Option<String>,
-    /// The companion's bearer token [default: CARACAL_FEED_TOKEN].
+    /// The companion's bearer token. Better in CARACAL_FEED_TOKEN, or in the file that
+    /// CARACAL_FEED_TOKEN_FILE names: a process list shows arguments.
     #[arg(long)]
     token: Option<String>,
     /// Waits until the revocation is in force at the companion, at most this many
@@ -115,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         _ => arguments.redis.address()?,
     };
     let feed = Feed::of(&arguments)?;
-    let said = match address {
+    let mut said = match address {
         Some(address) => {
             let key = hmac_key()?;
             let signed = key.is_some();
@@ -124,6 +125,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                     "UNSIGNED: STREAMS_HMAC_KEY is not set. Companions and connectors that have a key refuse this event",
                 );
             }
+            output::progress("publishing to Redis");
             let id = publish(&address.target()?, stream, fields, key.as_ref())
                 .await
                 .context("Redis did not accept the event")?;
@@ -131,21 +133,31 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         None => tell(&feed, &event).await?,
     };
+    let in_force = format!("in force at {}", feed.url);
+    if !arguments.json {
+        output::line(&match said.get("id").and_then(Value::as_str) {
+            Some(id) => format!("published to {} as {id}", stream.key()),
+            None => in_force.clone(),
+        });
+    }
+    let mut is_in_force = true;
     if let Some(seconds) = arguments.wait {
-        feed.wait(&event, Duration::from_secs(seconds)).await?;
+        output::progress(&format!("waiting for {} to know it", feed.url));
+        let why_not = feed.wait(&event, Duration::from_secs(seconds)).await?;
+        is_in_force = why_not.is_none();
+        if let Some(said) = said.as_object_mut() {
+            said.insert("in_force".to_owned(), json!(is_in_force));
+        }
+        match why_not {
+            Some(why) => output::problem(&format!("not {in_force} within {seconds} s: {why}")),
+            None if arguments.json => {}
+            None => output::line(&in_force),
+        }
     }
     if arguments.json {
         output::line(&said.to_string());
-    } else {
-        output::line(&match said.get("id").and_then(Value::as_str) {
-            Some(id) => format!("published to {} as {id}", stream.key()),
-            None => format!("in force at {}", feed.url),
-        });
-        if arguments.wait.is_some() {
-            output::line(&format!("in force at {}", feed.url));
-        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_status::answer(is_in_force))
 }
 
 /// The companion that is asked.
@@ -157,7 +169,7 @@ struct Feed {
 
 impl Feed {
     fn of(arguments: &Arguments) -> Result<Self> {
-        let url = arguments.feed.as_deref().unwrap_or(DEFAULT_FEED);
+        let url = addresses::http(arguments.feed.as_deref().unwrap_or(DEFAULT_FEED));
         Ok(Feed {
             url: url.trim_end_matches('/').to_owned(),
             token: match &arguments.token {
@@ -182,8 +194,8 @@ impl Feed {
         })
     }
 
-    /// Asks until the event is in force.
-    async fn wait(&self, event: &Event, longest: Duration) -> Result<()> {
+    /// Asks until the event is in force; says why it is not where that takes too long.
+    async fn wait(&self, event: &Event, longest: Duration) -> Result<Option<String>> {
         let question = match event {
             Event::Revoked(anchors) => json!({"anchors": anchors, "zone": ""}),
             Event::Epoch { zone, .. } => json!({"anchors": [], "zone": zone}),
@@ -204,17 +216,13 @@ impl Feed {
                 Ok(answer) => {
                     let said: Value = answer.json().await.unwrap_or_default();
                     if is_in_force(event, &said) {
-                        return Ok(());
+                        return Ok(None);
                     }
                     "the companion does not know it yet".to_owned()
                 }
             };
             if since.elapsed() >= longest {
-                bail!(
-                    "not in force at {} within {} s: {why}",
-                    self.url,
-                    longest.as_secs()
-                );
+                return Ok(Some(why));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -243,6 +251,7 @@ async fn tell(feed: &Feed, event: &Event) -> Result<Value> {
         Event::Revoked(anchors) => json!({ "anchors": anchors }),
         Event::Epoch { zone, epoch } => json!({"zone": zone, "epoch": epoch}),
     };
+    output::progress(&format!("telling the companion at {}", feed.url));
     let answer = feed.post("/v1/revocations", &body).await?;
     let status = answer.status();
     let said: Value = answer.json().await.unwrap_or_default();

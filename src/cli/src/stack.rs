@@ -43,6 +43,7 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) async fn start(arguments: &Arguments) -> Result<Self> {
         let run = &arguments.run_dir;
+        output::progress("starting STS, upstream and companion");
         std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
         let ports = Ports::choose()?;
         let local = |port: u16| ([127, 0, 0, 1], port).into();
@@ -55,6 +56,7 @@ impl Stack {
         // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
         let companion = companion(run, ports.feed).await?;
+        output::progress("starting Envoy");
         let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
         Ok(Stack {
             zone,
@@ -131,7 +133,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         () = loopback::stopped() => {}
     }
-    let _ = std::fs::remove_file(arguments.run_dir.join("ready"));
+    for file in ["ready", "env"] {
+        let _ = std::fs::remove_file(arguments.run_dir.join(file));
+    }
     stack.envoy.kill().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -140,7 +144,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 /// if ports were in use.
 fn variables(stack: &Stack) -> String {
     format!(
-        "EDGE={}\nISSUER=http://127.0.0.1:{}\nFEED={}\n",
+        "export EDGE={}\nexport ISSUER=http://127.0.0.1:{}\nexport FEED={}\n",
         stack.edge(),
         stack.ports.sts,
         stack.feed()

@@ -37,7 +37,7 @@ fn a_token_guards_v1_and_is_needed_beyond_loopback() {
         .env_remove("CARACAL_FEED_TOKEN")
         .output()
         .unwrap();
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&done.stderr).contains("CARACAL_FEED_TOKEN"));
 }
 
@@ -45,7 +45,7 @@ fn a_token_guards_v1_and_is_needed_beyond_loopback() {
 fn bad_options_are_named() {
     let said = |companion: Companion| {
         let (code, said) = companion.fails();
-        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(code, Some(2), "{said}");
         said
     };
     assert!(
@@ -111,7 +111,7 @@ fn without_redis_it_keeps_revocations_in_a_file_and_says_that_they_are_not_share
     companion.kill();
     std::fs::write(&file, "no revocation\n").unwrap();
     let (code, said) = Companion::new(&["--state-file", name]).fails();
-    assert_eq!((code, said.contains("line 1")), (Some(1), true), "{said}");
+    assert_eq!((code, said.contains("line 1")), (Some(2), true), "{said}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_token_in_the_clear_beyond_loopback_is_warned_of() {
     let nowhere = [&listen[..], &["192.0.2.1:1"]].concat();
     let token = [("CARACAL_FEED_TOKEN", "hidden-1")];
     let (code, said) = edge(&nowhere, &token);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(
         said.contains("in the clear") && !said.contains("hidden-1"),
         "{said}"
@@ -128,6 +128,6 @@ fn a_token_in_the_clear_beyond_loopback_is_warned_of() {
         key.to_str().unwrap(),
     ];
     let (code, said) = edge(&[&nowhere[..], &pair].concat(), &token);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(!said.contains("in the clear"), "{said}");
 }

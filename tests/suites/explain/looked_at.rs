@@ -71,7 +71,7 @@ fn the_verdict_comes_first_and_what_failed_is_all_that_is_shown_unasked() {
     let at = NOW.to_string();
     let arguments: [&str; 9] = [
         &configuration,
-        "--keys",
+        "--key-set",
         &keys,
         "--at",
         &at,

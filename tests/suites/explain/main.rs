@@ -81,7 +81,7 @@ fn explained(folder: &Folder, broken: &Broken) -> Output {
     let at = NOW.to_string();
     let mut arguments = vec![
         configuration.as_str(),
-        "--keys",
+        "--key-set",
         &keys,
         "--at",
         &at,
@@ -358,7 +358,7 @@ fn what_is_printed_is_printable() {
     for json in [&["--json"][..], &[]] {
         let arguments = [
             &configuration,
-            "--keys",
+            "--key-set",
             &keys,
             "--token-file",
             "-",

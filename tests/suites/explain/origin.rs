@@ -28,7 +28,7 @@ pub(super) fn change(folder: &Folder, token: &str, keys: &Value, more: &[&str]) 
     let at = NOW.to_string();
     let arguments = [
         &configuration,
-        "--keys",
+        "--key-set",
         &keys,
         "--at",
         &at,

@@ -70,7 +70,7 @@ fn cases_of(name: &str, file: &File) -> Vec<String> {
             "--json",
             "--request",
             "-",
-            "--keys",
+            "--key-set",
             &keys,
             "--at",
             &at,

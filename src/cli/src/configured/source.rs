@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::config::{ConfigError, Configuration, Host};
+use caracal_mandate::config::{self, Configuration, Host};
 use serde_json::Value;
 
+use crate::config_errors::{self, ConfigError, Lines};
 use crate::warning::Warning;
 
 /// A configuration as it was found.
@@ -57,26 +58,39 @@ impl Source {
     /// Reads it as the filter would. A configuration for another proxy than the file's is an
     /// error: the filter would take it, and not work.
     pub(crate) fn configuration(&self) -> Result<Configuration, Vec<ConfigError>> {
+        let in_text = |document: &[u8], errors| {
+            config_errors::in_text(document, self.lines(document), errors)
+        };
         let document = self.document.as_ref().map_err(|problem| {
-            vec![ConfigError {
+            let error = config::ConfigError {
                 path: String::new(),
                 problem: problem.clone(),
-            }]
+            };
+            in_text(&[], vec![error])
         })?;
         let read = Configuration::from_json(document, &|name| match &self.environment {
             Some(known) => known.get(name).cloned(),
             None => std::env::var(name).ok(),
         });
         let Some(error) = self.wrong_proxy(document) else {
-            return read;
+            return read.map_err(|errors| in_text(document, errors));
         };
         let mut all = vec![error];
         all.extend(read.err().into_iter().flatten());
-        Err(all)
+        Err(in_text(document, all))
+    }
+
+    /// Whose lines an error names. A proxy's object becomes a text of one line.
+    fn lines(&self, document: &[u8]) -> Lines {
+        match &self.name {
+            None => Lines::OfFile,
+            Some(_) if document.trim_ascii().contains(&b'\n') => Lines::OfText,
+            Some(_) => Lines::Lost,
+        }
     }
 
     /// `host` names a proxy, and not the one that the file is for.
-    fn wrong_proxy(&self, document: &[u8]) -> Option<ConfigError> {
+    fn wrong_proxy(&self, document: &[u8]) -> Option<config::ConfigError> {
         let proxy = self.proxy?;
         let tree: Value = serde_json::from_slice(document).ok()?;
         let written = tree.as_object()?.get("host").map(Value::as_str);
@@ -87,7 +101,7 @@ impl Source {
             Some(_) => format!("\"{named}\""),
             None => format!("no host, which means \"{named}\""),
         };
-        (*host != proxy).then(|| ConfigError {
+        (*host != proxy).then(|| config::ConfigError {
             path: "host".to_owned(),
             problem: format!("the file is for \"{own}\", found {said}"),
         })

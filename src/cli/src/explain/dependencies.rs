@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::configured::read_file;
+use crate::{addresses, output};
 
 /// Longest wait for the companion.
 const FEED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,8 +29,13 @@ pub(crate) struct Keys {
 impl Keys {
     /// Reads it from a file or a URL, or else from where the edge fetches it.
     pub(crate) async fn get(given: Option<&str>, configuration: &Configuration) -> Result<Self> {
-        let from = given.map_or_else(|| edge_url(configuration), str::to_owned);
-        let document = if from.starts_with("http://") || from.starts_with("https://") {
+        let (from, is_url) = match given {
+            None => (edge_url(configuration), true),
+            Some(given) if is_url(given) => (key_set_url(given, configuration), true),
+            Some(file) => (file.to_owned(), false),
+        };
+        let document = if is_url {
+            output::progress(&format!("asking {from} for the key set"));
             fetch(&from, Duration::from_millis(configuration.jwks.timeout_ms)).await
         } else {
             Ok(read_file(Path::new(&from))?)
@@ -41,7 +47,25 @@ impl Keys {
     }
 }
 
-/// The address from which the edge gets its key set.
+/// Whether it is no file's name. A file that is there is meant, whatever its name is.
+fn is_url(given: &str) -> bool {
+    given.contains("://") || (addresses::is_host_and_port(given) && !Path::new(given).exists())
+}
+
+/// An STS that is named alone is asked as the edge asks its own.
+fn key_set_url(given: &str, configuration: &Configuration) -> String {
+    let url = addresses::http(given);
+    match addresses::has_no_path(&url) {
+        true => format!(
+            "{}{}",
+            url.trim_end_matches('/'),
+            configuration.jwks_target().path
+        ),
+        false => url,
+    }
+}
+
+/// Where the edge gets its key set from.
 pub(crate) fn edge_url(configuration: &Configuration) -> String {
     let target = configuration.jwks_target();
     format!("{}://{}{}", target.scheme, target.authority, target.path)
@@ -150,7 +174,9 @@ impl Revocations {
 }
 
 async fn check(feed: &str, token: Option<&str>, anchors: &[String], zone: &str) -> Result<Answer> {
+    let feed = addresses::http(feed);
     let url = format!("{}/v1/check", feed.trim_end_matches('/'));
+    output::progress(&format!("asking the companion at {feed}"));
     let body_sent = json!({"anchors": anchors, "zone": zone});
     let mut request = client(FEED_TIMEOUT)?.post(url).json(&body_sent);
     if let Some(token) = token {

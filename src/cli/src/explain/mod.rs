@@ -28,36 +28,26 @@ use self::report::Report;
 use self::request::RequestArguments;
 use self::subject::Subject;
 use crate::configured::{self, read_file};
-use crate::{moment, output};
-
-/// The exit status if the request could not be judged; clap uses the same one for a bad
-/// flag.
-const NOT_JUDGED: u8 = 2;
+use crate::secret::secret;
+use crate::{exit_status, moment, output};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The filter's configuration: a JSON object, or an Envoy, Kong or APISIX file that
-    /// it stands in.
+    /// The filter's configuration: a JSON object, or an Envoy, Kong, nginx or APISIX
+    /// file that it stands in; `-` reads standard input.
     config: PathBuf,
     /// Which filter, where the file has several.
     #[arg(long)]
     filter: Option<String>,
     #[command(flatten)]
     request: RequestArguments,
-    /// The zone's key set, a file or a URL. Without it: where the edge gets it from.
+    /// The zone's key set: a file, a URL, or an STS's address. Without it: where the edge
+    /// gets it from.
     #[arg(long, value_name = "FILE|URL")]
-    keys: Option<String>,
-    /// A companion to ask what is revoked.
+    key_set: Option<String>,
+    /// A companion to ask what is revoked, with the token in CARACAL_FEED_TOKEN.
     #[arg(long, value_name = "URL", conflicts_with_all = ["revoked", "epoch"])]
     feed: Option<String>,
-    /// The companion's bearer token.
-    #[arg(
-        long = "feed-token",
-        env = "CARACAL_FEED_TOKEN",
-        hide = true,
-        hide_env_values = true
-    )]
-    feed_token: Option<String>,
     /// A revoked session or delegation edge; may be given often.
     #[arg(long, value_name = "ANCHOR")]
     revoked: Vec<String>,
@@ -76,16 +66,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    match explain(&arguments).await {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            output::problem(&format!("{error:#}"));
-            Ok(ExitCode::from(NOT_JUDGED))
-        }
-    }
-}
-
-async fn explain(arguments: &Arguments) -> Result<ExitCode> {
     let source = configured::read_one(&arguments.config, arguments.filter.as_deref())?;
     let configuration = match source.configuration() {
         Ok(configuration) => configuration,
@@ -112,18 +92,15 @@ async fn explain(arguments: &Arguments) -> Result<ExitCode> {
     let mut revocations = arguments.revocations(&configuration)?;
     let mut trace = case.trace(None, &revocations);
     if needs_keys(&trace) {
-        keys = Some(Keys::get(arguments.keys.as_deref(), &configuration).await?);
+        keys = Some(Keys::get(arguments.key_set.as_deref(), &configuration).await?);
         trace = case.trace(keys.as_ref(), &revocations);
     }
     if let (Traced::NeedsRevocations, Some(feed), Some(claims)) =
         (&trace.verdict, &arguments.feed, &trace.claims)
     {
         let anchors = anchors(claims);
-        let token = arguments
-            .feed_token
-            .as_deref()
-            .filter(|token| !token.is_empty());
-        revocations = Revocations::ask(feed, token, &anchors, &configuration).await;
+        let token = secret("CARACAL_FEED_TOKEN")?;
+        revocations = Revocations::ask(feed, token.as_deref(), &anchors, &configuration).await;
         trace = case.trace(keys.as_ref(), &revocations);
     }
     let resources = case.verifier.resources();
@@ -136,14 +113,13 @@ async fn explain(arguments: &Arguments) -> Result<ExitCode> {
         &revocations,
     );
     let report = Report::new(&subject)?;
-    for line in report.lines(arguments.json, arguments.all) {
-        output::line(&line);
+    match arguments.json {
+        true => output::line(&report.json().to_string()),
+        false => report.print(arguments.all),
     }
-    Ok(match report.admits() {
-        Some(true) => ExitCode::SUCCESS,
-        Some(false) => ExitCode::FAILURE,
-        None => ExitCode::from(NOT_JUDGED),
-    })
+    Ok(report
+        .admits()
+        .map_or_else(exit_status::not_done, exit_status::answer))
 }
 
 impl Arguments {

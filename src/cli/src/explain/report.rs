@@ -11,7 +11,7 @@ use super::dependencies::Revocations;
 use super::subject::Subject;
 use super::{advice, origin};
 use crate::moment;
-use crate::output::shown_bytes;
+use crate::output::{Tone, prose, shown_bytes};
 
 pub(crate) struct Report<'s, 'a> {
     subject: &'s Subject<'a>,
@@ -165,13 +165,6 @@ impl<'s, 'a> Report<'s, 'a> {
         }
     }
 
-    pub(crate) fn lines(&self, as_json: bool, all: bool) -> Vec<String> {
-        match as_json {
-            true => vec![self.json().to_string()],
-            false => self.text(all),
-        }
-    }
-
     fn verdict(&self) -> &'static str {
         match self.subject.trace.verdict {
             Traced::Excluded => "excluded",
@@ -181,7 +174,8 @@ impl<'s, 'a> Report<'s, 'a> {
         }
     }
 
-    fn json(&self) -> Value {
+    /// The result, with every check.
+    pub(crate) fn json(&self) -> Value {
         let subject = self.subject;
         let checks: Vec<Value> = self.checks.iter().map(Row::json).collect();
         let readings: Vec<Value> = subject
@@ -210,33 +204,47 @@ impl<'s, 'a> Report<'s, 'a> {
         })
     }
 
-    /// The verdict, what to do, and what failed; with `all` every check.
-    fn text(&self, all: bool) -> Vec<String> {
-        let mut lines = self.verdict_lines();
+    /// Prints the verdict, what to do about it, and what failed; with `all` every check.
+    pub(crate) fn print(&self, all: bool) {
+        let plain = |lines: &[String]| {
+            for line in lines {
+                prose(line, Tone::Plain);
+            }
+        };
+        let tone = match self.admits() {
+            Some(true) if self.conditions.is_empty() => Tone::Good,
+            Some(false) => Tone::Bad,
+            _ => Tone::Warning,
+        };
+        prose(&self.verdict_line(), tone);
+        plain(&self.verdict_details());
         if !self.changes.is_empty() {
-            lines.push(String::new());
-            lines.push("What to change".to_owned());
-            lines.extend(self.changes.iter().map(|change| format!("- {change}")));
+            prose("", Tone::Plain);
+            prose("What to change", Tone::Heading);
+            for change in &self.changes {
+                prose(&format!("- {change}"), Tone::Plain);
+            }
         }
-        lines.push(String::new());
-        lines.extend(self.request_lines());
-        lines.push(String::new());
-        lines.push("row  check".to_owned());
+        prose("", Tone::Plain);
+        plain(&self.request_lines());
+        prose("", Tone::Plain);
+        prose("row  check", Tone::Heading);
         let shown = |row: &&Row| all || row.is_telling();
         for row in self.checks.iter().filter(shown) {
-            lines.extend(row.lines());
+            let mut lines = row.lines().into_iter();
+            prose(&lines.next().unwrap_or_default(), row.tone());
+            plain(&lines.collect::<Vec<_>>());
         }
         let hidden = self.checks.iter().filter(|row| !shown(row)).count();
         if hidden > 0 {
-            lines.push(format!(
+            plain(&[format!(
                 "{hidden} more checks passed, would pass or were not reached: --all shows them"
-            ));
+            )]);
         }
-        lines
     }
 
-    fn verdict_lines(&self) -> Vec<String> {
-        let mut lines = vec![match (&self.reply, self.error) {
+    fn verdict_line(&self) -> String {
+        match (&self.reply, self.error) {
             (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
             _ => match self.verdict() {
                 "excluded" => {
@@ -247,8 +255,12 @@ impl<'s, 'a> Report<'s, 'a> {
                 }
                 _ => "The edge lets it through".to_owned(),
             },
-        }];
-        lines.extend(self.conditions.iter().map(|one| format!("  {one}")));
+        }
+    }
+
+    fn verdict_details(&self) -> Vec<String> {
+        let conditions = self.conditions.iter();
+        let mut lines: Vec<String> = conditions.map(|one| format!("  {one}")).collect();
         if let Some(reply) = &self.reply {
             let headers = reply.headers.iter();
             lines.extend(headers.map(|(name, value)| format!("  {name}: {value}")));
@@ -321,6 +333,14 @@ impl Row {
         match &self.outcome {
             Outcome::Failed(_) | Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => true,
             Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => false,
+        }
+    }
+
+    fn tone(&self) -> Tone {
+        match &self.outcome {
+            Outcome::Failed(_) => Tone::Bad,
+            Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => Tone::Warning,
+            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => Tone::Plain,
         }
     }
 

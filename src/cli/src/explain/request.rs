@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use caracal_mandate::header_names::RESOURCE_HEADER;
 use caracal_mandate::request::RequestView;
 use clap::Args;
 
@@ -16,6 +17,12 @@ pub(crate) struct RequestArguments {
     /// The request's method.
     #[arg(long, default_value = "GET")]
     method: String,
+    /// The request's host.
+    #[arg(long)]
+    host: Option<String>,
+    /// The request's X-Caracal-Resource.
+    #[arg(long)]
+    resource: Option<String>,
     /// Another header of the request, as `NAME: VALUE`; may be given often. A token
     /// does not belong here: a process list shows it.
     #[arg(long = "header", value_name = "NAME: VALUE")]
@@ -24,10 +31,9 @@ pub(crate) struct RequestArguments {
     /// it. Without this option the request has no token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Instead of the other options: the head of a recorded HTTP/1.1 request, or `-` for
-    /// standard input. The output of `curl -v` works, also with its `> ` before each
-    /// line.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "headers", "token_file", "claims"])]
+    /// Instead of those: the head of a recorded HTTP/1.1 request, `-` for standard
+    /// input. `curl -v` prints one, its `> ` before each line may stay.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "host", "resource", "headers", "token_file", "claims"])]
     request: Option<PathBuf>,
     /// Instead of a token: its claims as a JSON document, or `-` for standard input. Then
     /// no signature is checked.
@@ -56,7 +62,16 @@ impl RequestArguments {
                 !name.eq_ignore_ascii_case("authorization"),
                 "--header takes no Authorization: a process list shows arguments; give --token-file, or `--token-file -` and the token on standard input"
             );
+            let is_host = name.eq_ignore_ascii_case("host");
+            ensure!(
+                !(is_host && self.host.is_some()),
+                "the host is given twice: leave out --host, or --header Host"
+            );
             headers.push((name, value));
+        }
+        for (name, value) in [("host", &self.host), (RESOURCE_HEADER, &self.resource)] {
+            let value = value.iter().map(|value| value.clone().into_bytes());
+            headers.extend(value.map(|value| (name.to_owned(), value)));
         }
         if let Some(file) = &self.token_file {
             let token = token(file)?;

@@ -17,6 +17,18 @@ pub struct ConfigError {
     pub problem: String,
 }
 
+/// How the problem of an unknown key begins; the known ones follow.
+const UNKNOWN_KEY: &str = "unknown key; expected one of ";
+
+impl ConfigError {
+    /// The keys that may stand there, where an unknown one does. They are read from the
+    /// problem's words: a list of its own would make the filter larger, which only logs them.
+    pub fn known_keys(&self) -> Option<Vec<&str>> {
+        let known = self.problem.strip_prefix(UNKNOWN_KEY)?;
+        Some(known.split(", ").collect())
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
@@ -297,10 +309,8 @@ impl<'v, 'a, 'e> Object<'v, 'a, 'e> {
             } else {
                 format!("{}.{shown}", self.path)
             };
-            self.errors.add(
-                path,
-                format!("unknown key; expected one of {}", known.join(", ")),
-            );
+            self.errors
+                .add(path, format!("{UNKNOWN_KEY}{}", known.join(", ")));
         }
     }
 }

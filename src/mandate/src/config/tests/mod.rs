@@ -47,6 +47,15 @@ fn every_error_is_reported_at_once() {
 }
 
 #[test]
+fn an_unknown_key_comes_with_the_known_ones() {
+    let errors = parse(r#""limits":{"max_pausd":1},"clock_skew_s":-1"#).unwrap_err();
+    let known: Vec<_> = errors.iter().map(ConfigError::known_keys).collect();
+    assert_eq!(known[0], None, "{errors:?}");
+    let known = known[1].as_ref().unwrap();
+    assert!(known.contains(&"max_paused") && !known.contains(&"issuer"));
+}
+
+#[test]
 fn what_is_no_object_is_refused() {
     for document in ["", " \n", "{", "[]", "\"x\"", "{}x", "\u{feff}{}"] {
         assert_eq!(
