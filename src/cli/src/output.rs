@@ -180,7 +180,7 @@ mod tests {
         );
         assert_eq!(broken(text, 10), [text], "too narrow");
         let word = "x".repeat(50);
-        assert_eq!(broken(&word, 40), [word.clone()]);
+        assert_eq!(broken(&word, 40), std::slice::from_ref(&word));
         assert_eq!(broken("", 40), [""]);
     }
 }
