@@ -15,10 +15,13 @@
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`config`]: the filter's configuration.
 //! - [`upstream`]: what the upstream is sent of a verified mandate.
+//! - [`exchange`]: Gateway mode's question to the companion, its answer, and the request to
+//!   the upstream.
 //! - [`decision`]: the contract's order of checks, and explanations of a decision.
 
 pub mod config;
 pub mod decision;
+pub mod exchange;
 pub mod failure;
 pub mod header_names;
 pub mod json;

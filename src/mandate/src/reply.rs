@@ -1,7 +1,12 @@
 //! Refusals: the contract's codes, and the one table from a code to what the
-//! client is answered over HTTP and gRPC.
+//! client is answered over HTTP and gRPC. In Gateway mode clients get the Gateway's own
+//! names in their place (`gateway`).
+
+mod gateway;
 
 use std::borrow::Cow;
+
+pub use gateway::Relayed;
 
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +35,35 @@ pub enum ErrorCode {
     DelegationStale,
     /// Something that the decision needs is missing.
     StsUnavailable,
+    /// Gateway mode: the mandate ends too soon to be exchanged (row G3).
+    CredentialExpiring,
+    /// Gateway mode: no such resource, or none that the mandate is for (rows G2 and G5).
+    AccessDenied,
+    /// Gateway mode: the mandate was used before (row G8).
+    TokenReplay,
+    /// Gateway mode: the STS refused the exchange, in its own words (row G9).
+    ExchangeRefused,
+    /// Gateway mode: the exchange came to no result (row G9).
+    ExchangeFailed,
+    /// Gateway mode: the STS named another upstream than the configuration (row G10).
+    UpstreamMismatch,
+    /// Gateway mode: the request to the upstream cannot be made (row G11).
+    UpstreamRequest,
 }
 
 impl ErrorCode {
-    /// Every code, for metrics and documentation.
+    /// The codes of Gateway mode alone.
+    pub const GATEWAY: [ErrorCode; 7] = [
+        ErrorCode::CredentialExpiring,
+        ErrorCode::AccessDenied,
+        ErrorCode::TokenReplay,
+        ErrorCode::ExchangeRefused,
+        ErrorCode::ExchangeFailed,
+        ErrorCode::UpstreamMismatch,
+        ErrorCode::UpstreamRequest,
+    ];
+
+    /// Every code of connector mode, for metrics and documentation.
     pub const ALL: [ErrorCode; 12] = [
         ErrorCode::InvalidRequest,
         ErrorCode::MissingToken,
@@ -111,6 +141,20 @@ impl ErrorCode {
                 "Get a new mandate, issued against the current delegation graph."),
             ErrorCode::StsUnavailable => ("sts_unavailable", 503, UNAVAILABLE,
                 "Retry; if it lasts, check that the edge reaches the STS and the revocation feed."),
+            ErrorCode::CredentialExpiring => ("credential_expiring", 401, UNAUTHENTICATED,
+                "Get a new mandate, and send it at once."),
+            ErrorCode::AccessDenied => ("access_denied", 403, PERMISSION_DENIED,
+                "Name a resource that is served here in X-Caracal-Resource, and get a mandate for it."),
+            ErrorCode::TokenReplay => ("token_replay", 401, UNAUTHENTICATED,
+                "Get a new mandate for each request."),
+            ErrorCode::ExchangeRefused => ("exchange_refused", 403, PERMISSION_DENIED,
+                "Ask who administers the zone; the STS refused it."),
+            ErrorCode::ExchangeFailed => ("exchange_failed", 502, UNAVAILABLE,
+                "Retry with a new mandate; if it lasts, check the companion and the STS."),
+            ErrorCode::UpstreamMismatch => ("upstream_mismatch", 502, UNAVAILABLE,
+                "Compare the resource's upstream_url with what the STS has for it."),
+            ErrorCode::UpstreamRequest => ("upstream_request", 400, INVALID_ARGUMENT,
+                "Send a query that can be parsed, with & between its parameters."),
         }
     }
 }
@@ -123,6 +167,7 @@ pub struct Refusal {
     description: Cow<'static, str>,
     hint: &'static str,
     scope: Option<String>,
+    relayed: Option<Box<Relayed>>,
 }
 
 impl Refusal {
@@ -133,6 +178,7 @@ impl Refusal {
             description: description.into(),
             hint: code.hint(),
             scope: None,
+            relayed: None,
         }
     }
 
@@ -173,6 +219,14 @@ impl Refusal {
             refusal.scope = Some(required.join(" "));
         }
         refusal
+    }
+
+    /// The same with what the STS answered, which the client gets.
+    pub(crate) fn relaying(self, relayed: Relayed) -> Self {
+        Refusal {
+            relayed: Some(Box::new(relayed)),
+            ..self
+        }
     }
 
     /// The contract's code.

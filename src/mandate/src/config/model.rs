@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::bounds::*;
+use super::gateway::{Gateway, Mode};
 #[cfg(feature = "schema")]
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
@@ -58,6 +59,13 @@ pub struct Configuration {
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: Host,
+    /// Whether mandates are verified for the service behind the proxy, or exchanged as
+    /// Caracal's Gateway does.
+    #[cfg_attr(feature = "schema", schemars(default = "default_mode"))]
+    pub mode: Mode,
+    /// The companion that exchanges mandates. Required in Gateway mode, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
     /// Signature algorithms accepted.
     #[cfg_attr(feature = "schema", schemars(default = "default_algorithms", length(min = 1), extend("uniqueItems" = true)))]
     pub algorithms: Vec<Algorithm>,
@@ -286,6 +294,21 @@ pub struct Gate {
     pub upstream: String,
 }
 
+impl Forward {
+    /// What is sent unless the configuration says otherwise. In Gateway mode the upstream
+    /// may be a third party: it learns nothing of the principal.
+    pub fn of_mode(mode: Mode) -> Self {
+        match mode {
+            Mode::Connector => Forward::default(),
+            Mode::Gateway => Forward {
+                authorization: false,
+                headers: BTreeMap::new(),
+                ..Forward::default()
+            },
+        }
+    }
+}
+
 impl Default for Forward {
     fn default() -> Self {
         let header = |(name, claim): &(&str, PrincipalClaim)| ((*name).to_owned(), *claim);
@@ -373,6 +396,7 @@ mod defaults {
     }
     defaults! {
         default_host: Host = Host::Envoy;
+        default_mode: Mode = Mode::Connector;
         default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
         default_clock_skew: u64 = CLOCK_SKEW_S.default;
         default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;

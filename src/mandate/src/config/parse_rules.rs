@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
+use super::gateway::Mode;
 use super::reader::{At, Object, quoted};
 use super::rules::{
     MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Resource, RouteOverrides,
 };
-use super::values;
+use super::{parse_gateway, values};
 use crate::routing::authority::HostName;
 use crate::token::claims::TokenUse;
 
@@ -21,7 +22,7 @@ pub(super) struct Protected {
 }
 
 /// What the document says of resources. `None` when `resources` cannot be read.
-pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
+pub(super) fn protected(object: &Object<'_, '_, '_>, mode: Mode) -> Option<Protected> {
     let Some(at) = object.get("resources") else {
         return (!object.has("resources")).then(|| without_names(object));
     };
@@ -30,7 +31,7 @@ pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
             object.fail::<()>(name, "must not stand beside resources: each has its own");
         }
     }
-    let resources = resources(&at)?;
+    let resources = resources(&at, mode)?;
     let own_routes = resources.values().map(|resource| &resource.routes);
     all_routes(object, "resources", own_routes);
     let excluded = resources.values().map(|resource| resource.exclude.len());
@@ -79,7 +80,7 @@ fn at_most(object: &Object<'_, '_, '_>, name: &str, what: &str, found: usize) {
     }
 }
 
-fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
+fn resources(at: &At<'_, '_, '_>, mode: Mode) -> Option<BTreeMap<String, Resource>> {
     let entries = at.entries(MAX_RESOURCES)?;
     if entries.is_empty() {
         return at.fail("must name at least one resource");
@@ -91,10 +92,11 @@ fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
             at.fail::<()>(problem);
         }
         let Some(object) = at.object() else { continue };
-        let resource = resource(&object, id, &mut hosts);
+        let resource = resource(&object, id, mode, &mut hosts);
         object.finish();
         let audience = resource.audience_of(id);
-        // By one mandate, a client could choose whichever asks for less.
+        // By one mandate, a client could choose whichever asks for less. In Gateway mode
+        // the mandate's target names the resource by its identifier.
         let same = |(other, known): &(&String, &Resource)| known.audience_of(other) == audience;
         if let Some((other, _)) = resources.iter().find(same) {
             at.fail::<()>(format!(
@@ -130,8 +132,10 @@ fn exclusions(at: &At<'_, '_, '_>, resources: &BTreeMap<String, Resource>) {
 fn resource<'v>(
     object: &Object<'v, '_, '_>,
     id: &'v str,
+    mode: Mode,
     hosts: &mut Vec<(HostName, &'v str)>,
 ) -> Resource {
+    let upstream_url = parse_gateway::upstream_url(object, mode);
     let audience = object.get("audience");
     Resource {
         audience: audience.and_then(|at| at.text().map(str::to_owned)),
@@ -145,6 +149,7 @@ fn resource<'v>(
             .and_then(|at| exclude(&at))
             .unwrap_or_default(),
         hosts: object.get("hosts").and_then(|at| own_hosts(&at, id, hosts)),
+        upstream_url,
     }
 }
 
@@ -183,7 +188,8 @@ pub(super) fn overrides(object: &Object<'_, '_, '_>) -> Overrides {
         required_targets: strings("required_targets"),
         required_use: object.get("required_use").and_then(|at| {
             let text = at.text()?;
-            TokenUse::from_name(text).or_else(|| {
+            let named = TokenUse::from_name(text).filter(|one| *one != TokenUse::Gateway);
+            named.or_else(|| {
                 at.fail(format!(
                     "expected \"resource\" or \"session\", found {}",
                     quoted(text)
