@@ -8,7 +8,8 @@
 //! - `proxy`: what Envoy, Kong and APISIX do differently, a file for each. The only room that
 //!   asks which proxy it is.
 //! - `vm`: one configuration's state in one VM. `plugin` owns it all; `authorizer` decides;
-//!   `waiting` and `request_callouts` hold requests that are not decided yet; `key_set` and
+//!   `waiting` and `request_callouts` hold requests that are not decided yet, `exchange`
+//!   those that wait for their exchange in Gateway mode; `key_set` and
 //!   `revocation` know keys and revoked mandates; `metrics` counts.
 //! - `request`: the request of the current callback. `head` is what is judged, `sanitizer`
 //!   hides what the upstream must not see, `outcome` turns a verdict into an action.
@@ -24,8 +25,6 @@
 //!   `contexts/http_context.rs` before a request is judged;
 //! - shadow enforcement: in `request/outcome.rs`, the one place where a verdict becomes an
 //!   action;
-//! - exchange at an STS: one more callout of a request in `vm/request_callouts.rs`, its
-//!   answers kept in `vm/exchange.rs`, the new credential set by `request/upstream.rs`;
 //! - zones: several key sets and epochs in `vm/authorizer.rs`, chosen for each mandate;
 //! - MCP: the body's callbacks in `contexts/http_context.rs`, what is read of a body in
 //!   `request/body.rs`, which proxy shows one in `proxy`. The rules are the core's.
@@ -41,11 +40,13 @@ mod entry {
     #![allow(unsafe_code, reason = "exported symbols")]
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
-    use crate::abi::exports::export_http_call_response;
+    use crate::abi::exports::{export_http_call_response, export_response_headers};
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
+    use crate::request::gateway;
 
     export_http_call_response!(callout_response::deliver);
+    export_response_headers!(gateway::clean_response);
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));
     }}

@@ -2,7 +2,8 @@
 //! wasm file.
 //!
 //! One delivers the responses of callouts: the SDK's traps on a token that it does not know
-//! and on statuses of the calls around it. The others return at once: a host demands them,
+//! and on statuses of the calls around it. One shows the response of a request, which only
+//! Gateway mode looks at. The others return at once: a host demands them,
 //! and the SDK's own look up the context first, which costs more than all of these together.
 //!
 //! Kong's module calls each of them without looking for it first, and its worker dies when
@@ -46,16 +47,24 @@ macro_rules! export_http_call_response {
 }
 pub(crate) use export_http_call_response;
 
+/// Exports the callback for a response's headers, which shows the request's number to a
+/// function of another room. The filter's own replies pass here too, on their way to the
+/// client.
+macro_rules! export_response_headers {
+    ($receiver:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn caracal_on_response_headers(context: u32, _headers: usize, _end: u32) -> u32 {
+            $receiver(context);
+            $crate::abi::exports::CONTINUE
+        }
+    };
+}
+pub(crate) use export_response_headers;
+
 /// The ABI's `Continue`.
-const CONTINUE: u32 = 0;
+pub(crate) const CONTINUE: u32 = 0;
 /// The ABI's "true": nothing is left to wait for.
 const DONE: u32 = 1;
-
-/// The filter's own replies pass here too, on their way to the client.
-#[unsafe(no_mangle)]
-extern "C" fn caracal_on_response_headers(_context: u32, _headers: usize, _end: u32) -> u32 {
-    CONTINUE
-}
 
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -> u32 {

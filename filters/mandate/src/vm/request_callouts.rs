@@ -327,6 +327,7 @@ impl PendingRequest {
             request: self.request,
             phase: self.phase,
             verdict,
+            rewrite: None,
         })
     }
 }

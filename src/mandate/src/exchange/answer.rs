@@ -78,6 +78,22 @@ pub fn parse(bytes: &[u8]) -> Result<Granted, Refusal> {
     }
 }
 
+/// The companion did not answer in time (product, Gateway, section 5).
+pub fn timed_out() -> Refusal {
+    let what = "The exchange took too long; the mandate may be used up";
+    Refusal::new(ErrorCode::ExchangeFailed, what).relaying(Relayed {
+        status: 504,
+        error: "sts_unavailable".to_owned(),
+        ..Relayed::default()
+    })
+}
+
+/// The companion could not be reached, or its answer is no use.
+pub fn unreachable() -> Refusal {
+    let what = "The companion gave no result of the exchange; the mandate may be used up";
+    Refusal::new(ErrorCode::StsUnavailable, what)
+}
+
 fn unreadable() -> Refusal {
     Refusal::new(
         ErrorCode::ExchangeFailed,

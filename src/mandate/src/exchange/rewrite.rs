@@ -7,6 +7,7 @@ use super::answer::{Attachment, Granted, not_built};
 use super::question::decoded;
 use crate::reply::{ErrorCode, Refusal};
 use crate::routing::upstream_url::UpstreamUrl;
+use crate::upstream::folded;
 
 /// What is changed of a request before it goes to the upstream.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Rewrite {
     /// The credential's header and `X-Caracal-Identity`. The client's headers of these
     /// names are removed before.
     pub headers: Vec<(String, String)>,
+    /// `exp` of the client's mandate, for the response's `X-Caracal-Token-Expires-In`.
+    pub mandate_expires_at: u64,
 }
 
 /// Without any credential.
@@ -36,7 +39,12 @@ impl Rewrite {
     /// # Errors
     /// 502 when the STS names another upstream, or one that must not get the credential;
     /// 400 when the request cannot be made.
-    pub fn new(granted: Granted, configured: &UpstreamUrl, target: &[u8]) -> Result<Self, Refusal> {
+    pub fn new(
+        granted: Granted,
+        configured: &UpstreamUrl,
+        target: &[u8],
+        mandate_expires_at: u64,
+    ) -> Result<Self, Refusal> {
         let url = UpstreamUrl::parse(&granted.url).filter(|url| url.is_same_upstream(configured));
         let Some(url) = url else {
             return Err(mismatch(
@@ -63,8 +71,36 @@ impl Rewrite {
             authority: configured.authority().to_owned(),
             target: target_of(target, &url, parameter).ok_or_else(not_built)?,
             headers,
+            mandate_expires_at,
         })
     }
+}
+
+/// Whether an incoming header must not reach the upstream: who called, and what was meant
+/// for the proxy, the proxy says itself.
+pub fn is_dropped(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 2] = [b"forwarded", b"x-real-ip"];
+    const PREFIXES: [&[u8]; 3] = [b"x-forwarded-", b"proxy-", b"x-caracal-"];
+    let starts = |prefix: &[u8]| {
+        let beginning = name.get(..prefix.len());
+        beginning.is_some_and(|beginning| is_same_header(beginning, prefix))
+    };
+    NAMES.iter().any(|one| is_same_header(name, one)) || PREFIXES.iter().any(|one| starts(one))
+}
+
+/// Whether an upstream may take two names for one: case and punctuation count for nothing.
+pub fn is_same_header(one: &[u8], other: &[u8]) -> bool {
+    folded(one).eq(folded(other))
+}
+
+/// Whether a `Location` leads to another host.
+pub fn is_absolute(location: &[u8]) -> bool {
+    let trimmed = location.trim_ascii();
+    let scheme = trimmed.split(|b| matches!(b, b'/' | b'?' | b'#')).next();
+    trimmed.starts_with(b"//")
+        || trimmed.starts_with(b"/\\")
+        || trimmed.starts_with(b"\\")
+        || scheme.is_some_and(|scheme| scheme.contains(&b':'))
 }
 
 fn mismatch(what: &'static str) -> Refusal {
@@ -72,6 +108,8 @@ fn mismatch(what: &'static str) -> Refusal {
 }
 
 /// Base path and path, then the merged query. `None` for a query that cannot be parsed.
+#[cold]
+#[inline(never)]
 fn target_of(
     target: &[u8],
     url: &UpstreamUrl,
@@ -130,6 +168,8 @@ fn pairs_of_url(url: &UpstreamUrl) -> Option<Vec<Pair>> {
 
 /// The parameters of a query, as bytes. A `;` separates parameters for some servers and
 /// not for others, so a query with one cannot be parsed.
+#[cold]
+#[inline(never)]
 fn pairs(query: &[u8]) -> Option<Vec<Pair>> {
     if query.contains(&b';') {
         return None;

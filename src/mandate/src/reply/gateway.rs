@@ -21,6 +21,8 @@ pub struct Relayed {
 
 impl ErrorCode {
     /// The status and the `error` of Gateway mode.
+    #[cold]
+    #[inline(never)]
     fn of_gateway(self) -> (u16, &'static str) {
         match self {
             ErrorCode::InvalidRequest => (400, "invalid_token"),

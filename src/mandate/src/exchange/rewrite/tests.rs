@@ -20,6 +20,7 @@ fn rewritten(
         granted(directive, attachment),
         &configured,
         target.as_bytes(),
+        0,
     )
     .map(|rewrite| String::from_utf8(rewrite.target).unwrap())
     .map_err(|refusal| refusal.code())
@@ -83,9 +84,9 @@ fn another_upstream_is_refused() {
     let configured = UpstreamUrl::parse(upstream).unwrap();
     let mut one = granted(upstream, Attachment::None);
     one.allowed_hosts = vec!["b.example".to_owned()];
-    assert!(Rewrite::new(one.clone(), &configured, b"/").is_err());
+    assert!(Rewrite::new(one.clone(), &configured, b"/", 0).is_err());
     one.allowed_hosts.push("a.example".to_owned());
-    assert!(Rewrite::new(one, &configured, b"/").is_ok());
+    assert!(Rewrite::new(one, &configured, b"/", 0).is_ok());
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn headers_are_the_credential_and_the_identity() {
     let mut one = granted("https://A.example:443/", header);
     one.identity = Some("a.b.c".to_owned());
     let configured = UpstreamUrl::parse("https://a.example").unwrap();
-    let rewrite = Rewrite::new(one, &configured, b"/").unwrap();
+    let rewrite = Rewrite::new(one, &configured, b"/", 0).unwrap();
     assert_eq!(rewrite.authority, "a.example");
     let headers: Vec<_> = rewrite
         .headers
@@ -106,4 +107,39 @@ fn headers_are_the_credential_and_the_identity() {
         [("x-api-key", "Key abc"), ("x-caracal-identity", "a.b.c")]
     );
     assert!(!format!("{rewrite:?}").contains("abc"));
+}
+
+#[test]
+fn who_called_is_not_the_client_s_to_say() {
+    for name in [
+        "X-Forwarded-For",
+        "x_forwarded_proto",
+        "Forwarded",
+        "x.real.ip",
+        "Proxy-Authorization",
+        "X-Caracal-Sub",
+    ] {
+        assert!(is_dropped(name.as_bytes()), "{name}");
+    }
+    for name in ["cookie", "via", "x-forwarded", "te", "proxy", ":authority"] {
+        assert!(!is_dropped(name.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn a_location_on_another_host_is_found() {
+    for absolute in [
+        "https://a.example/",
+        "//a.example",
+        " HTTP://a",
+        "/\\a.example",
+        "\\\\a.example",
+        "javascript:x",
+        "mailto:a@b",
+    ] {
+        assert!(is_absolute(absolute.as_bytes()), "{absolute}");
+    }
+    for relative in ["/x", "x/y", "", "?a=b:c", "#a:b", "/x:y"] {
+        assert!(!is_absolute(relative.as_bytes()), "{relative}");
+    }
 }
