@@ -147,6 +147,7 @@ impl Request {
             authority: self.all("host").first().copied(),
             resource,
             authorization,
+            names_client: false,
         }
     }
 }

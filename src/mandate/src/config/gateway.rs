@@ -4,7 +4,7 @@ use serde::Serialize;
 
 #[cfg(feature = "schema")]
 use super::bounds::{EXCHANGE_TIMEOUT_MS, MAX_STRING, MIN_REMAINING_S};
-use super::model::Secret;
+use super::secret::Secret;
 
 /// What the edge is to the requests that come through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

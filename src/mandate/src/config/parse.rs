@@ -5,12 +5,12 @@ use super::bounds::{
     MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
     POLL_INTERVAL_MS,
 };
+use super::forward::Forward;
 use super::gateway::Mode;
-use super::model::{
-    Configuration, Disabled, Feed, Forward, Host, Jwks, Limits, Revocation, Secret,
-};
+use super::model::{Configuration, Disabled, Feed, Host, Jwks, Limits, Revocation};
 use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, quoted};
+use super::secret::Secret;
 use super::{parse_gateway, parse_host, parse_rules, values};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};

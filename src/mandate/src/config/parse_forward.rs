@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bounds::MAX_FORWARDED;
-use super::model::PrincipalClaim;
+use super::forward::PrincipalClaim;
 use super::reader::{At, quoted};
 
 /// What carries the principal, by a name that a rule is asked about.

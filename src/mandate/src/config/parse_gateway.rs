@@ -2,9 +2,10 @@
 
 use super::bounds::{EXCHANGE_TIMEOUT_MS, MIN_REMAINING_S};
 use super::gateway::{Gateway, Mode};
-use super::model::{Host, Revocation, Secret};
-use super::parse_rules::Protected;
+use super::model::{Host, Revocation};
 use super::reader::{Object, quoted};
+use super::rules::Protected;
+use super::secret::Secret;
 use super::{parse_host, values};
 use crate::routing::upstream_url::UpstreamUrl;
 

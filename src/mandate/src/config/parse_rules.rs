@@ -6,20 +6,12 @@ use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
 use super::gateway::Mode;
 use super::reader::{At, Object, quoted};
 use super::rules::{
-    MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Resource, RouteOverrides,
+    MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Protected, Resource,
+    RouteOverrides,
 };
 use super::{parse_gateway, values};
 use crate::routing::authority::HostName;
 use crate::token::claims::TokenUse;
-
-/// Which resources are protected: one without a name, or those that are named.
-#[derive(Default)]
-pub(super) struct Protected {
-    pub(super) audience: Option<String>,
-    pub(super) routes: BTreeMap<String, RouteOverrides>,
-    pub(super) exclude: Vec<String>,
-    pub(super) resources: BTreeMap<String, Resource>,
-}
 
 /// What the document says of resources. `None` when `resources` cannot be read.
 pub(super) fn protected(object: &Object<'_, '_, '_>, mode: Mode) -> Option<Protected> {

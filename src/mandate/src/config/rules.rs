@@ -102,6 +102,15 @@ pub struct Resource {
     pub upstream_url: Option<String>,
 }
 
+/// Which resources are protected: one without a name, or those that are named.
+#[derive(Default)]
+pub(super) struct Protected {
+    pub(super) audience: Option<String>,
+    pub(super) routes: BTreeMap<String, RouteOverrides>,
+    pub(super) exclude: Vec<String>,
+    pub(super) resources: BTreeMap<String, Resource>,
+}
+
 impl Overrides {
     /// What is in force where these replace `base`.
     pub fn over(&self, base: &Requirements) -> Requirements {

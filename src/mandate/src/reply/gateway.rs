@@ -2,22 +2,9 @@
 //! that its clients see no difference; they tell less than our codes, which logs and
 //! metrics keep.
 
-use super::{ErrorCode, Refusal, Reply, ReplyFormat, challenge};
-
-/// What the STS answered to an exchange, as far as clients get it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Relayed {
-    /// 400 to 599.
-    pub status: u16,
-    /// Its `error`.
-    pub error: String,
-    /// For `Retry-After`, in seconds.
-    pub retry_after_s: Option<u64>,
-    /// For `WWW-Authenticate`, as in a step-up.
-    pub www_authenticate: Option<String>,
-    /// Members of the body about an approval, as JSON texts by name.
-    pub approval: Vec<(&'static str, String)>,
-}
+use super::code::ErrorCode;
+use super::http::{Reply, ReplyFormat, challenge};
+use super::refusal::Refusal;
 
 impl ErrorCode {
     /// The status and the `error` of Gateway mode.
@@ -65,8 +52,8 @@ fn grpc_status(http: u16) -> u8 {
 impl Reply {
     /// The reply of Gateway mode (product, Gateway, section 2): with the request's id.
     pub fn of_gateway(refusal: &Refusal, format: ReplyFormat, request_id: &str) -> Self {
-        let relayed = refusal.relayed.as_deref();
-        let (mut status, mut error) = refusal.code.of_gateway();
+        let relayed = refusal.relayed();
+        let (mut status, mut error) = refusal.code().of_gateway();
         if let Some(relayed) = relayed {
             (status, error) = (relayed.status, &relayed.error);
         }
@@ -77,7 +64,7 @@ impl Reply {
         match relayed.and_then(|relayed| relayed.www_authenticate.clone()) {
             Some(of_sts) => headers.push(("www-authenticate", of_sts)),
             None if status == 401 => {
-                let code = refusal.code.challenge().unwrap_or(Some("invalid_token"));
+                let code = refusal.code().challenge().unwrap_or(Some("invalid_token"));
                 headers.push(("www-authenticate", challenge(code, refusal)));
             }
             None => {}
@@ -95,7 +82,7 @@ impl Reply {
                 let approval = relayed.map_or(&[][..], |relayed| &relayed.approval);
                 body(refusal, error, request_id, approval)
             }
-            ReplyFormat::Grpc => [error, ": ", &refusal.description].concat(),
+            ReplyFormat::Grpc => [error, ": ", refusal.description()].concat(),
         };
         Reply {
             status,
@@ -116,9 +103,9 @@ fn body(
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let members = [
         ("error", quoted(error)),
-        ("error_description", quoted(&refusal.description)),
+        ("error_description", quoted(refusal.description())),
         ("requestId", quoted(request_id)),
-        ("error_hint", quoted(refusal.hint)),
+        ("error_hint", quoted(refusal.hint())),
     ];
     let all = members.iter().chain(approval);
     let all: Vec<String> = all

@@ -1,12 +1,4 @@
-//! Refusals: the contract's codes, and the one table from a code to what the
-//! client is answered over HTTP and gRPC. In Gateway mode clients get the Gateway's own
-//! names in their place (`gateway`).
-
-mod gateway;
-
-use std::borrow::Cow;
-
-pub use gateway::Relayed;
+//! The codes of refusals, and the one table from a code to what clients get.
 
 /// The `error` of a refusal (contract, "Order of checks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,13 +87,13 @@ impl ErrorCode {
     }
 
     /// What the caller can do about it, in general.
-    fn hint(self) -> &'static str {
+    pub(super) fn hint(self) -> &'static str {
         self.row().3
     }
 
     /// The `error` of the `Bearer` challenge (RFC 6750 section 3): `None` where
     /// there is no challenge, `Some(None)` for one without an error.
-    fn challenge(self) -> Option<Option<&'static str>> {
+    pub(super) fn challenge(self) -> Option<Option<&'static str>> {
         match self {
             ErrorCode::MissingToken => Some(None),
             ErrorCode::InsufficientScope => Some(Some("insufficient_scope")),
@@ -158,183 +150,3 @@ impl ErrorCode {
         }
     }
 }
-
-/// A refused request: the code, and what was wrong in words that never hold
-/// the token or a value from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    code: ErrorCode,
-    description: Cow<'static, str>,
-    hint: &'static str,
-    scope: Option<String>,
-    relayed: Option<Box<Relayed>>,
-}
-
-impl Refusal {
-    /// A refusal with a description.
-    pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
-        Refusal {
-            code,
-            description: description.into(),
-            hint: code.hint(),
-            scope: None,
-            relayed: None,
-        }
-    }
-
-    /// The same with a hint of its own.
-    pub(crate) fn with_hint(self, hint: &'static str) -> Self {
-        Refusal { hint, ..self }
-    }
-
-    pub(crate) fn missing_token() -> Self {
-        Refusal::new(ErrorCode::MissingToken, "Missing bearer token")
-    }
-
-    pub(crate) fn invalid_token(why: impl std::fmt::Display) -> Self {
-        Refusal::new(
-            ErrorCode::InvalidToken,
-            format!("Token validation failed: {why}"),
-        )
-    }
-
-    /// The key set or the revocation state that the decision needs is missing.
-    pub fn unavailable(what: &'static str) -> Self {
-        Refusal::new(ErrorCode::StsUnavailable, what)
-    }
-
-    pub(crate) fn insufficient_scope(missing: &str, required: &[String]) -> Self {
-        let mut refusal = Refusal::new(
-            ErrorCode::InsufficientScope,
-            format!("Missing required scope: {missing}"),
-        );
-        // RFC 6750 section 3: scope-token characters only, or the attribute would
-        // break out of its quotes.
-        let token = |s: &String| {
-            s.bytes()
-                .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-                && !s.is_empty()
-        };
-        if required.iter().all(token) {
-            refusal.scope = Some(required.join(" "));
-        }
-        refusal
-    }
-
-    /// The same with what the STS answered, which the client gets.
-    pub(crate) fn relaying(self, relayed: Relayed) -> Self {
-        Refusal {
-            relayed: Some(Box::new(relayed)),
-            ..self
-        }
-    }
-
-    /// The contract's code.
-    pub fn code(&self) -> ErrorCode {
-        self.code
-    }
-
-    /// What was wrong.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// What the caller can do about it.
-    pub fn hint(&self) -> &'static str {
-        self.hint
-    }
-}
-
-/// How the client wants to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyFormat {
-    /// JSON over HTTP.
-    Http,
-    /// A gRPC status: the proxy turns the body into `grpc-message`, so the
-    /// body is words.
-    Grpc,
-}
-
-impl ReplyFormat {
-    /// By the request's `content-type`. gRPC-Web clients read plain HTTP errors.
-    pub fn for_content_type(content_type: Option<&[u8]>) -> Self {
-        let grpc = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
-        match grpc {
-            Some([] | [b'+' | b';', ..]) => ReplyFormat::Grpc,
-            _ => ReplyFormat::Http,
-        }
-    }
-}
-
-/// What the client is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// gRPC status code, used where the request was gRPC.
-    pub grpc_status: u8,
-    /// Response headers, names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-    /// Response body.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// The reply to a refusal (contract: body, `WWW-Authenticate`, `Retry-After`).
-    pub fn new(refusal: &Refusal, format: ReplyFormat) -> Self {
-        let code = refusal.code;
-        let mut headers = vec![("cache-control", "no-store".to_owned())];
-        if let Some(error) = code.challenge() {
-            headers.push(("www-authenticate", challenge(error, refusal)));
-        }
-        if code == ErrorCode::StsUnavailable {
-            headers.push(("retry-after", "1".to_owned()));
-        }
-        let body = match format {
-            ReplyFormat::Http => {
-                headers.push(("content-type", "application/json".to_owned()));
-                let body = Body {
-                    error: code.as_str(),
-                    error_description: &refusal.description,
-                    error_hint: refusal.hint,
-                };
-                // Three texts: there is nothing in them that could not be written.
-                serde_json::to_string(&body).unwrap_or_default()
-            }
-            ReplyFormat::Grpc => format!("{}: {}", code.as_str(), refusal.description),
-        };
-        Reply {
-            status: code.http_status(),
-            grpc_status: code.grpc_status(),
-            headers,
-            body: body.into_bytes(),
-        }
-    }
-}
-
-/// The body of a reply over HTTP (contract, "Order of checks").
-#[derive(serde::Serialize)]
-struct Body<'a> {
-    error: &'a str,
-    error_description: &'a str,
-    error_hint: &'a str,
-}
-
-fn challenge(error: Option<&str>, refusal: &Refusal) -> String {
-    // RFC 6750 section 3: the scheme needs at least one parameter.
-    let mut value = String::from("Bearer realm=\"caracal\"");
-    if let Some(error) = error {
-        value.push_str(", error=\"");
-        value.push_str(error);
-        value.push('"');
-    }
-    if let Some(scope) = &refusal.scope {
-        value.push_str(", scope=\"");
-        value.push_str(scope);
-        value.push('"');
-    }
-    value
-}
-
-#[cfg(test)]
-mod tests;
