@@ -227,6 +227,7 @@ fn required(of: &Requirements) -> Required {
         token_use: match of.required_use {
             TokenUse::Session => "session".to_owned(),
             TokenUse::Resource => "resource".to_owned(),
+            TokenUse::Gateway => "gateway".to_owned(),
         },
         session: of.require_session,
         delegation: of.require_delegation,

@@ -10,28 +10,14 @@
 //!   only room that asks which proxy it runs in.
 //! - `vm`: one configuration's state in one VM. `plugin` owns it all, `authorizer`
 //!   decides, `waiting` and `request_callouts` hold requests without a decision,
-//!   `key_set` and `revocation` know keys and revoked mandates, and `metrics` counts.
+//!   `exchange` holds those that wait for their exchange in Gateway mode, `key_set` and
+//!   `revocation` know keys and revoked mandates, and `metrics` counts.
 //! - `request`: the request of the current callback. `head` is what is judged,
 //!   `sanitizer` hides what the upstream must not see, and `outcome` turns a verdict into
-//!   an action.
+//!   an action. `gateway` makes the upstream's request in Gateway mode.
 //! - `contexts`: the proxy's callbacks, which call all of these in the right order.
 //!
-//! Places for coming features:
-//!
-//! - Live streams that end with their authority: the admitted requests and their anchors
-//!   in `vm/live_streams.rs`; whether a proxy can end a stream in `proxy`.
-//! - Audit events: made where `request/outcome.rs` records a decision, kept and sent by
-//!   `vm/audit.rs`.
-//! - Readiness, and metadata of resources: replies in `request/`, sent from
-//!   `contexts/http_context.rs` before a request is judged.
-//! - Shadow enforcement: in `request/outcome.rs`, the only place where a verdict becomes
-//!   an action.
-//! - Exchange at an STS: one more callout of a request in `vm/request_callouts.rs`; its
-//!   answers are kept in `vm/exchange.rs`, and `request/upstream.rs` sets the new
-//!   credential.
-//! - Zones: several key sets and epochs in `vm/authorizer.rs`, chosen for each mandate.
-//! - MCP: the body's callbacks in `contexts/http_context.rs`; what is read of a body in
-//!   `request/body.rs`; which proxy shows a body in `proxy`. The rules are in the core.
+//! ARCHITECTURE.md says where coming things go.
 
 mod abi;
 mod contexts;
@@ -44,11 +30,13 @@ mod entry {
     #![allow(unsafe_code, reason = "exported symbols")]
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
-    use crate::abi::exports::export_http_call_response;
+    use crate::abi::exports::{export_http_call_response, export_response_headers};
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
+    use crate::request::gateway;
 
     export_http_call_response!(callout_response::deliver);
+    export_response_headers!(gateway::clean_response);
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));
     }}

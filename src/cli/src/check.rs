@@ -229,6 +229,7 @@ fn rule_of(configuration: &Configuration, arguments: &Arguments) -> Value {
         authority: arguments.host.as_deref().map(str::as_bytes),
         resource: &names,
         authorization: &[],
+        names_client: false,
     };
     request_rule::in_force(configuration, &request)
 }

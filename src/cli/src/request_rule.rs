@@ -46,7 +46,7 @@ pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>)
     let is_excluded = refused.is_none() && required.is_none();
     json!({
         "resource": resource.filter(|_| resources.are_named()).map(|one| &one.id),
-        "audience": required.map(|(audience, _)| audience),
+        "audience": required.map(|(resource, _)| &resource.audience),
         "rule": location.rule.and_then(|rule| in_words(rule, method)),
         "excluded": is_excluded, "refused": refused,
         "requires": required.map(|(_, required)| required), "readings": readings,

@@ -15,12 +15,15 @@
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`config`]: the filter's configuration.
 //! - [`upstream`]: what the upstream gets of a verified mandate.
+//! - [`exchange`]: Gateway mode's question to the companion, its answer, and the request to
+//!   the upstream.
 //! - [`decision`]: the contract's order of checks, and explanations of a decision.
 //!
 //! Comments cite the contract, docs/reference/contract.md, by its rows and sections.
 
 pub mod config;
 pub mod decision;
+pub mod exchange;
 pub mod failure;
 pub mod header_names;
 pub mod json;

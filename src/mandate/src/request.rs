@@ -12,6 +12,8 @@ pub struct RequestView<'t> {
     pub authority: Option<&'t [u8]>,
     /// The value of every `X-Caracal-Resource` header.
     pub resource: &'t [&'t [u8]],
+    /// Whether an `X-Caracal-Client-ID` with a value is there.
+    pub names_client: bool,
     /// The value of every `Authorization` header.
     pub authorization: &'t [&'t [u8]],
 }

@@ -46,7 +46,7 @@ fn listed(claims: &BTreeMap<String, PrincipalClaim>) -> Vec<(String, PrincipalCl
 pub type PrincipalHeader<'a> = (&'a str, Option<Cow<'a, str>>);
 
 /// A name in the form to which upstreams may fold it.
-fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+pub(crate) fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
     name.iter().map(|b| {
         if b.is_ascii_alphanumeric() {
             b.to_ascii_lowercase()

@@ -21,14 +21,6 @@ const CRATES: [(&str, &str, &[&[&str]]); 4] = [
         "src/mandate",
         "lib.rs",
         &[
-            &[
-                "config",
-                "config::model",
-                "config::parse",
-                "config::parse_forward",
-                "config::parse_host",
-                "config::schema",
-            ],
             &["json", "json::read"],
             &[
                 "routing::path",
@@ -67,7 +59,7 @@ const CRATES: [(&str, &str, &[&[&str]]); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "json",
     "header_names",
     "reply",
@@ -80,6 +72,7 @@ const CORE: [&str; 13] = [
     "routing",
     "config",
     "upstream",
+    "exchange",
     "decision",
 ];
 

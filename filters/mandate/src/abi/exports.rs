@@ -2,9 +2,10 @@
 //! in the wasm file.
 //!
 //! One callback delivers the responses of callouts. The SDK's own version traps on a
-//! token that it does not know, and on failed calls. The other callbacks return at once.
-//! Hosts require them, and the SDK's versions look up the context first, which costs more
-//! than all of these together.
+//! token that it does not know, and on failed calls. Another one shows the response to a
+//! request, which only Gateway mode looks at. The other callbacks return at once. Hosts
+//! require them, and the SDK's versions look up the context first, which costs more than
+//! all of these together.
 //!
 //! Kong's module calls each of them without checking that it exists, and its worker dies
 //! if one is missing. Without `proxy_on_done` APISIX logs an error for each request.
@@ -47,16 +48,24 @@ macro_rules! export_http_call_response {
 }
 pub(crate) use export_http_call_response;
 
+/// Exports the callback for a response's headers, which shows the request's number to a
+/// function of another room. The filter's own replies pass here too, on their way to the
+/// client.
+macro_rules! export_response_headers {
+    ($receiver:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn caracal_on_response_headers(context: u32, _headers: usize, _end: u32) -> u32 {
+            $receiver(context);
+            $crate::abi::exports::CONTINUE
+        }
+    };
+}
+pub(crate) use export_response_headers;
+
 /// The ABI's `Continue`.
-const CONTINUE: u32 = 0;
+pub(crate) const CONTINUE: u32 = 0;
 /// The ABI's "true": there is nothing left to wait for.
 const DONE: u32 = 1;
-
-/// The filter's own replies also pass here, on their way to the client.
-#[unsafe(no_mangle)]
-extern "C" fn caracal_on_response_headers(_context: u32, _headers: usize, _end: u32) -> u32 {
-    CONTINUE
-}
 
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -> u32 {

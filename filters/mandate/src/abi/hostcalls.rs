@@ -34,6 +34,7 @@ impl Status {
 pub(crate) enum MapType {
     RequestHeaders = 0,
     RequestTrailers = 1,
+    ResponseHeaders = 2,
     CallResponseHeaders = 6,
 }
 
@@ -159,10 +160,15 @@ pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status
 /// Overwrites a header, or adds it. If several have the same name, Kong changes only the
 /// first.
 pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
+    replace_map_value(MapType::RequestHeaders, name, value)
+}
+
+/// Overwrites a value of any map, or adds it.
+pub(crate) fn replace_map_value(map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: pointers and lengths are of live slices.
     status(unsafe {
         raw::proxy_replace_header_map_value(
-            MapType::RequestHeaders as u32,
+            map as u32,
             name.as_ptr(),
             name.len(),
             value.as_ptr(),

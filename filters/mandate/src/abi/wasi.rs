@@ -19,6 +19,11 @@ pub(crate) fn monotonic_ms() -> Option<u64> {
     Some((ns / 1_000_000).saturating_add(CLOCK_OFFSET_MS))
 }
 
+/// Nanoseconds on the same clock, where two requests in one millisecond must differ.
+pub(crate) fn monotonic_ns() -> Option<u64> {
+    wasi_clock(wasi::CLOCKID_MONOTONIC)
+}
+
 /// Most variables that are read from the environment, and most bytes of all of them.
 const MAX_ENVIRONMENT: (usize, usize) = (4_096, 1024 * 1024);
 

@@ -10,10 +10,12 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
 use crate::request::outcome;
 use crate::request::sanitizer;
+use crate::vm::admitted;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
@@ -53,11 +55,16 @@ impl HttpFilter {
             return StreamPhase::Replied;
         }
         let head = RequestHead::of(&headers, proxy.capabilities());
-        let view = head.view();
+        let mut view = head.view();
         let mut request = RequestInfo {
             format: head.reply_format(proxy.capabilities()),
             ..RequestInfo::UNKNOWN
         };
+        if plugin.is_gateway() {
+            let kept = gateway::read(&headers, view.authority, self.id);
+            view.names_client = kept.names_client;
+            request.gateway = Some(Rc::new(kept));
+        }
         if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
             return outcome::refuse(plugin, &request, &refusal, None);
         }
@@ -73,8 +80,11 @@ impl HttpFilter {
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
+                plugin.keep_for_exchange(&mut request, &view, &credential);
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
-                    Authorization::Decided(verdict) => outcome::apply(plugin, &request, verdict),
+                    Authorization::Decided(verdict) => {
+                        outcome::apply(plugin, &request, verdict, None)
+                    }
                     Authorization::Paused => StreamPhase::Paused,
                 }
             }
@@ -124,6 +134,7 @@ impl HttpContext for HttpFilter {
 /// The proxy deletes the context when the stream ends, also if the request still waits.
 impl Drop for HttpFilter {
     fn drop(&mut self) {
+        admitted::remove(self.id);
         if self.phase.get() != StreamPhase::Paused {
             return;
         }

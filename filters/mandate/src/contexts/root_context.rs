@@ -18,6 +18,7 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
 use crate::request::local_reply;
 use crate::request::outcome;
+use crate::vm::admitted;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
@@ -113,6 +114,7 @@ impl RootState {
             request,
             phase,
             verdict,
+            rewrite,
         } in resolved
         {
             // The context of a stream that has ended is gone. The calls would act on the
@@ -120,9 +122,12 @@ impl RootState {
             if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
-            let next = outcome::apply(plugin, &request, verdict);
+            let next = outcome::apply(plugin, &request, verdict, rewrite.as_ref());
             phase.set(next);
             if next == StreamPhase::Continued {
+                if let Some(rewrite) = &rewrite {
+                    admitted::insert(stream, rewrite.mandate_expires_at);
+                }
                 outcome::resume();
             }
         }
@@ -164,7 +169,12 @@ impl RootState {
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
             None => return local_reply::send_unavailable("The edge was reconfigured meanwhile"),
         };
-        let next = outcome::apply(plugin, &resolved.request, resolved.verdict);
+        let next = outcome::apply(
+            plugin,
+            &resolved.request,
+            resolved.verdict,
+            resolved.rewrite.as_ref(),
+        );
         if next == StreamPhase::Continued {
             outcome::resume();
         }

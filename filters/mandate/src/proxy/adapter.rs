@@ -123,6 +123,16 @@ pub(crate) trait ProxyAdapter {
     /// Sets a variable of the server's configuration.
     fn set_variable(name: &str, value: &str) -> Result<(), Status>;
 
+    /// The peer's address without its port; `None` where the proxy does not say.
+    fn peer_address() -> Option<Vec<u8>> {
+        None
+    }
+
+    /// How the client spoke to the proxy: `http` or `https`.
+    fn client_scheme() -> &'static [u8] {
+        b"http"
+    }
+
     /// The details of a reply, for access logs.
     fn reply_details(_http_status: u16, code: &str) -> String {
         default_reply_details(code)

@@ -77,6 +77,24 @@ impl ProxyAdapter for Envoy {
         Err(Status::UNIMPLEMENTED)
     }
 
+    fn peer_address() -> Option<Vec<u8>> {
+        let address = hostcalls::get_property("source\0address").ok()??;
+        let port = address.iter().rposition(|b| *b == b':')?;
+        let host = address.get(..port)?;
+        let bare = host
+            .strip_prefix(b"[")
+            .and_then(|host| host.strip_suffix(b"]"));
+        Some(bare.unwrap_or(host).to_vec())
+    }
+
+    /// Only a connection with TLS has a version of it.
+    fn client_scheme() -> &'static [u8] {
+        match hostcalls::get_property("connection\0tls_version") {
+            Ok(Some(version)) if !version.is_empty() => b"https",
+            _ => b"http",
+        }
+    }
+
     /// A response that Envoy itself cut off has no headers at all.
     fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {
         if response.num_headers == 0 {

@@ -88,6 +88,16 @@ impl Proxy {
         ask!(self, set_variable(name, value))
     }
 
+    /// See [`ProxyAdapter::peer_address`].
+    pub(crate) fn peer_address(self) -> Option<Vec<u8>> {
+        ask!(self, peer_address())
+    }
+
+    /// See [`ProxyAdapter::client_scheme`].
+    pub(crate) fn client_scheme(self) -> &'static [u8] {
+        ask!(self, client_scheme())
+    }
+
     /// See [`ProxyAdapter::reply_details`].
     pub(crate) fn reply_details(self, http_status: u16, code: &str) -> String {
         ask!(self, reply_details(http_status, code))

@@ -53,6 +53,7 @@ impl<'h> RequestHead<'h> {
             target: self.target,
             authority: self.authority,
             resource: &self.resource,
+            names_client: false,
             authorization: &self.authorization,
         }
     }

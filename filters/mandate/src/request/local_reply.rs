@@ -24,7 +24,10 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
         "]",
     ];
     hostcalls::log(LogLevel::Debug, &line.concat());
-    let reply = Reply::new(refusal, request.format);
+    let reply = match &request.gateway {
+        None => Reply::new(refusal, request.format),
+        Some(gateway) => Reply::of_gateway(refusal, request.format, &gateway.request_id),
+    };
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
     let details = match proxy {
         Some(proxy) => proxy.reply_details(reply.status, code),

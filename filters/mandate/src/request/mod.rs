@@ -5,6 +5,7 @@
 //! kept between callbacks is in `vm`. It uses `vm`, `proxy` and `abi`.
 
 pub(crate) mod access_log;
+pub(crate) mod gateway;
 pub(crate) mod head;
 pub(crate) mod local_reply;
 pub(crate) mod outcome;

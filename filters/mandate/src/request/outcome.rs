@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::decision::verifier::Verdict;
+use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::{self, LogLevel};
@@ -16,9 +17,14 @@ use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// Applies a verdict to the request of the effective context, and returns its new phase.
 /// If the verdict cannot be applied, the request is refused.
-pub(crate) fn apply(plugin: &mut Plugin, request: &RequestInfo, verdict: Verdict) -> StreamPhase {
+pub(crate) fn apply(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    verdict: Verdict,
+    rewrite: Option<&Rewrite>,
+) -> StreamPhase {
     match verdict {
-        Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate) {
+        Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate, rewrite) {
             Ok(()) => {
                 record(plugin, "admitted", None, request, Some(&mandate));
                 plugin.authorizer.metrics.admitted();

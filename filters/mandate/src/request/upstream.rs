@@ -2,9 +2,11 @@
 //! of the proxy, and the gate that lets the request through.
 
 use caracal_mandate::Mandate;
+use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::header_names::RESOURCE_HEADER;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::request::gateway;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
 
@@ -13,7 +15,15 @@ pub(crate) fn admit(
     plugin: &mut Plugin,
     request: &RequestInfo,
     mandate: &Mandate,
+    rewrite: Option<&Rewrite>,
 ) -> Result<(), Status> {
+    if plugin.is_gateway() {
+        // Without its exchange no request goes on.
+        let (Some(kept), Some(rewrite)) = (&request.gateway, rewrite) else {
+            return Err(Status::UNIMPLEMENTED);
+        };
+        gateway::rewrite(plugin.proxy, kept, rewrite)?;
+    }
     set_principal_headers(plugin, request, mandate)?;
     for (name, value) in plugin.forwarding.variables(mandate.claims()) {
         set_variable(plugin, name, value.as_deref().unwrap_or_default())?;
@@ -54,9 +64,11 @@ fn set_principal_headers(
     mandate: &Mandate,
 ) -> Result<(), Status> {
     let proxy = plugin.proxy;
-    if let Some(id) = request
-        .resource
-        .and_then(|resource| plugin.authorizer.forwarded_resource(resource))
+    // In Gateway mode the upstream is often somebody else's, and is told nothing.
+    if !plugin.is_gateway()
+        && let Some(id) = request
+            .resource
+            .and_then(|resource| plugin.authorizer.forwarded_resource(resource))
     {
         proxy.set_header(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
     }

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
@@ -12,7 +13,8 @@ use caracal_mandate::jwks::refresh::{FetchMark, FetchOutlook};
 use caracal_mandate::reply::Refusal;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{Disabled, RevocationView};
-use caracal_mandate::routing::resources::ResourceId;
+use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
+use caracal_mandate::routing::upstream_url::UpstreamUrl;
 use caracal_mandate::token::cache::MandateCache;
 
 use crate::abi::wasi;
@@ -160,6 +162,51 @@ impl Authorizer {
             self.metrics.cache(checks.is_empty());
         }
         verdict
+    }
+
+    /// Decides once more on a request whose exchange has ended. What the VM does not have
+    /// now refuses it: its mandate is used up.
+    #[cold]
+    pub(crate) fn decide_again(
+        &mut self,
+        mandate: &Rc<Mandate>,
+        matched: RouteMatch,
+        now_ms: u64,
+    ) -> Verdict {
+        let Some(now) = self.unix_time_s(now_ms) else {
+            return no_clock();
+        };
+        let signatures = self.signatures.recorder();
+        let log = self.feed.as_ref().map(|feed| LogView { feed, now_ms });
+        let context = Context {
+            keys: self.key_set.usable(now_ms),
+            revocation: log
+                .as_ref()
+                .map_or(&Disabled, |log| log as &dyn RevocationView),
+            signatures: &signatures,
+            now,
+        };
+        match self.verifier.decide_again(mandate, matched, context) {
+            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => {
+                unavailable("The edge lost what it decides by while the mandate was exchanged")
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// The upstream that the configuration has for a resource in Gateway mode.
+    pub(crate) fn upstream_url(&self, resource: ResourceId) -> Option<&UpstreamUrl> {
+        self.verifier
+            .resources()
+            .get(resource)?
+            .upstream_url
+            .as_ref()
+    }
+
+    /// The identifier of a resource.
+    pub(crate) fn resource_name(&self, resource: ResourceId) -> Option<&str> {
+        let found = self.verifier.resources().get(resource);
+        found.map(|resource| resource.id.as_str())
     }
 
     /// A request is refused because the companion has not answered about its mandate.

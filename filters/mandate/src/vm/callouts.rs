@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use caracal_mandate::config::{Configuration, Feed, JwksTarget};
+use caracal_mandate::config::{Configuration, Feed, Gateway, JwksTarget};
 use caracal_mandate::failure::Kind;
 
 use crate::abi::hostcalls::{self, Status};
@@ -72,6 +72,23 @@ impl CompanionClient {
         }
     }
 
+    /// The companion of Gateway mode. On Envoy the cluster says whether it is called over
+    /// TLS.
+    pub(crate) fn of_gateway(settings: &Gateway) -> Self {
+        let token = settings.token.as_ref();
+        CompanionClient {
+            upstream: settings.upstream.clone(),
+            authorization: token.map(|token| ["Bearer ", token.expose()].concat()),
+            scheme: "http",
+            authority: "caracal-edge".to_owned(),
+        }
+    }
+
+    /// Asks for the exchange of a request's mandate.
+    pub(crate) fn exchange(&self, question: &[u8], timeout_ms: u64) -> Result<u32, Status> {
+        self.call("POST", "/v1/exchange", question, timeout_ms)
+    }
+
     /// Requests a page of the companion's feed or snapshot.
     pub(crate) fn fetch_page(&self, path: &str, timeout_ms: u64) -> Result<u32, Status> {
         self.call("GET", path, &[], timeout_ms)
@@ -115,6 +132,22 @@ pub(crate) fn companion_error(status: u16, body: &[u8]) -> CalloutFailure {
             "the companion says that it is not ready yet",
         ),
         status => not_200(status),
+    }
+}
+
+/// Why a response to an exchange other than 200 is no use.
+#[cold]
+pub(crate) fn exchange_error(status: u16, body: &[u8]) -> CalloutFailure {
+    match status {
+        401 | 403 => CalloutFailure::new(
+            Kind::Token,
+            "the companion does not take the token: gateway.token",
+        ),
+        404 => CalloutFailure::new(
+            Kind::Status,
+            "the companion exchanges no mandates: caracal-edge feed --gateway",
+        ),
+        status => companion_error(status, body),
     }
 }
 

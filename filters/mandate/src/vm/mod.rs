@@ -5,8 +5,10 @@
 //! and no part uses `plugin`. Nothing here reads or changes the request of the current
 //! callback; `request` does that. It uses `proxy` and `abi`.
 
+pub(crate) mod admitted;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
+pub(crate) mod exchange;
 pub(crate) mod key_set;
 pub(crate) mod key_set_store;
 pub(crate) mod log_lines;

@@ -4,10 +4,15 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use caracal_mandate::Mandate;
 use caracal_mandate::config::Configuration;
-use caracal_mandate::decision::verifier::Credential;
+use caracal_mandate::decision::verifier::{Credential, Verdict};
+use caracal_mandate::exchange::answer::{self, Granted};
+use caracal_mandate::exchange::question::ExchangeRequest;
+use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
 use caracal_mandate::reply::Refusal;
+use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::lookup_cache::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 use caracal_mandate::upstream::Forwarding;
@@ -16,7 +21,8 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
-use crate::vm::authorizer::{Authorizer, no_clock};
+use crate::vm::authorizer::{Authorizer, no_clock, unavailable};
+use crate::vm::exchange::{Exchanges, PendingExchange};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -38,6 +44,10 @@ pub(crate) struct Plugin {
     pub(crate) authorizer: Authorizer,
     waiting: WaitingRequests,
     callouts: RequestCallouts,
+    /// Gateway mode: the requests that wait for their exchange.
+    exchanges: Option<Exchanges>,
+    /// The root context of the configuration.
+    root: u32,
     reported_ms: u64,
     /// When ages were first reported.
     started_ms: Option<u64>,
@@ -57,6 +67,8 @@ impl Plugin {
             authorizer: Authorizer::new(configuration)?,
             waiting: WaitingRequests::new(limits),
             callouts: RequestCallouts::new(limits, root),
+            exchanges: Exchanges::new(configuration, root),
+            root,
             reported_ms: 0,
             started_ms: None,
         })
@@ -85,7 +97,7 @@ impl Plugin {
             return Authorization::Decided(no_clock());
         };
         let authorizer = &mut self.authorizer;
-        match self.proxy.capabilities().when_missing {
+        let authorization = match self.proxy.capabilities().when_missing {
             WhenMissing::Pause => self
                 .waiting
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
@@ -95,13 +107,162 @@ impl Plugin {
             WhenMissing::CallOut => self
                 .callouts
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
+        };
+        match authorization {
+            Authorization::Decided(Verdict::Admitted(mandate)) if self.is_gateway() => {
+                match self.begin_exchange(stream, request, mandate, phase, stream, now_ms) {
+                    Ok(()) => Authorization::Paused,
+                    Err(verdict) => Authorization::Decided(verdict),
+                }
+            }
+            authorization => authorization,
         }
+    }
+
+    /// Whether mandates are exchanged before requests go on.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.exchanges.is_some()
+    }
+
+    /// Gateway mode: keeps what the exchange needs, as long as the headers are there.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn keep_for_exchange(
+        &self,
+        request: &mut RequestInfo,
+        view: &RequestView<'_>,
+        credential: &Credential<'_>,
+    ) {
+        let Some(kept) = request.gateway.as_mut().and_then(Rc::get_mut) else {
+            return;
+        };
+        let name = self.authorizer.resource_name(credential.resource());
+        kept.resource = name.map(str::to_owned);
+        kept.matched = Some(credential.matched());
+        kept.exchange = Some(ExchangeRequest {
+            token: credential.token().to_vec(),
+            method: view.method.unwrap_or_default().to_vec(),
+            target: view.target.unwrap_or_default().to_vec(),
+            request_id: kept.request_id.clone(),
+        });
+    }
+
+    /// # Errors
+    /// The verdict on a request that cannot wait for its exchange.
+    #[cold]
+    #[inline(never)]
+    fn begin_exchange(
+        &mut self,
+        stream: u32,
+        request: &RequestInfo,
+        mandate: Rc<Mandate>,
+        phase: &Rc<Cell<StreamPhase>>,
+        current: u32,
+        now_ms: u64,
+    ) -> Result<(), Verdict> {
+        let Some(exchanges) = &mut self.exchanges else {
+            return Err(unavailable("The edge exchanges no mandates"));
+        };
+        exchanges.begin(stream, request, mandate, phase, current, now_ms)?;
+        self.authorizer.metrics.paused(1);
+        Ok(())
+    }
+
+    /// Lets requests that waited and were admitted go on to their exchange. The others are
+    /// decided.
+    #[cold]
+    #[inline(never)]
+    fn exchange_admitted(
+        &mut self,
+        resolved: Vec<ResolvedRequest>,
+        now_ms: u64,
+    ) -> Vec<ResolvedRequest> {
+        if !self.is_gateway() {
+            return resolved;
+        }
+        let root = self.root;
+        let mut decided = Vec::with_capacity(resolved.len());
+        for mut one in resolved {
+            if let Verdict::Admitted(mandate) = one.verdict {
+                let begun = self.begin_exchange(
+                    one.stream,
+                    &one.request,
+                    mandate,
+                    &one.phase,
+                    root,
+                    now_ms,
+                );
+                match begun {
+                    Ok(()) => continue,
+                    Err(verdict) => one.verdict = verdict,
+                }
+            }
+            decided.push(one);
+        }
+        decided
+    }
+
+    /// The exchange of a request has ended.
+    #[cold]
+    #[inline(never)]
+    fn on_exchanged(
+        &mut self,
+        pending: PendingExchange,
+        granted: Result<Granted, Refusal>,
+        now_ms: u64,
+    ) -> ResolvedRequest {
+        self.authorizer.metrics.paused(-1);
+        let (verdict, rewrite) = match self.judge_exchange(&pending, granted, now_ms) {
+            Ok((verdict, rewrite)) => (verdict, Some(rewrite)),
+            Err(verdict) => (verdict, None),
+        };
+        ResolvedRequest {
+            stream: pending.stream,
+            request: pending.request,
+            phase: pending.phase,
+            verdict,
+            rewrite,
+        }
+    }
+
+    /// What changed while the request waited refuses it: it was revoked, it has expired, its
+    /// key has gone.
+    #[cold]
+    #[inline(never)]
+    fn judge_exchange(
+        &mut self,
+        pending: &PendingExchange,
+        granted: Result<Granted, Refusal>,
+        now_ms: u64,
+    ) -> Result<(Verdict, Rewrite), Verdict> {
+        let mandate = &pending.mandate;
+        let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(mandate)));
+        let granted = granted.map_err(refuse)?;
+        let lost = || unavailable("The edge has lost the request that was exchanged");
+        let gateway = pending.request.gateway.as_ref().ok_or_else(lost)?;
+        let matched = gateway.matched.ok_or_else(lost)?;
+        let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
+        let verdict = self.authorizer.decide_again(mandate, matched, now_ms);
+        let Verdict::Admitted(_) = verdict else {
+            return Err(verdict);
+        };
+        let url = self
+            .authorizer
+            .upstream_url(matched.resource)
+            .ok_or_else(lost)?;
+        let rewrite =
+            Rewrite::new(granted, url, &exchange.target, mandate.claims().exp).map_err(refuse)?;
+        Ok((verdict, rewrite))
     }
 
     /// A stream has ended while its request waited.
     pub(crate) fn on_stream_closed(&mut self, stream: u32) {
         self.callouts.cancel(&self.authorizer, stream);
-        if self.waiting.remove(stream) {
+        let exchanged = self
+            .exchanges
+            .as_mut()
+            .is_some_and(|all| all.remove(stream));
+        if exchanged || self.waiting.remove(stream) {
             self.authorizer.metrics.paused(-1);
         }
     }
@@ -111,6 +272,11 @@ impl Plugin {
         self.authorizer.load_shared_key_set();
         self.authorizer.key_set.report_turn(now_ms);
         let resolved = self.waiting.resolve(&mut self.authorizer, now_ms);
+        let mut resolved = self.exchange_admitted(resolved, now_ms);
+        let expired = self.exchanges.as_mut().map(|all| all.expired(now_ms));
+        for (pending, refusal) in expired.unwrap_or_default() {
+            resolved.push(self.on_exchanged(pending, Err(refusal), now_ms));
+        }
         let unknown_kid = self.waiting.has_unknown_kid();
         self.authorizer.fetch_key_set_if_due(unknown_kid, now_ms);
         self.authorizer.poll_companion_if_due(now_ms);
@@ -124,6 +290,13 @@ impl Plugin {
         response: HttpCallResponse,
         now_ms: u64,
     ) -> Vec<ResolvedRequest> {
+        if let Some(exchanges) = self.exchanges.as_mut()
+            && let Some(pending) = exchanges.take(response.token)
+        {
+            let answer = self.proxy.read_callout(response, answer::MAX_ANSWER_BYTES);
+            let granted = exchanges.read(&pending, answer, now_ms);
+            return vec![self.on_exchanged(pending, granted, now_ms)];
+        }
         if let Some(fetch) = self.authorizer.key_set.take_fetch(response.token) {
             let answer = self.proxy.read_callout(response, MAX_DOCUMENT_BYTES);
             let metrics = &mut self.authorizer.metrics;
@@ -139,7 +312,8 @@ impl Plugin {
             // Nobody waits for this response any more.
             return Vec::new();
         }
-        self.waiting.resolve(&mut self.authorizer, now_ms)
+        let resolved = self.waiting.resolve(&mut self.authorizer, now_ms);
+        self.exchange_admitted(resolved, now_ms)
     }
 
     /// A request's own callout has ended. `None` if no such request waits.

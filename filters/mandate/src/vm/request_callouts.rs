@@ -331,6 +331,7 @@ impl PendingRequest {
             request: self.request,
             phase: self.phase,
             verdict,
+            rewrite: None,
         })
     }
 }

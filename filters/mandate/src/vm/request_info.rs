@@ -4,18 +4,38 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Verdict;
+use caracal_mandate::exchange::question::ExchangeRequest;
+use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::ReplyFormat;
-use caracal_mandate::routing::resources::ResourceId;
+use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::token::fingerprint::Fingerprint;
 
 /// What replies and log lines need to know about a request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct RequestInfo {
     pub(crate) format: ReplyFormat,
     /// Fingerprint of the bearer token, verified or not, for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
     /// The resource that the request is for, once it is known.
     pub(crate) resource: Option<ResourceId>,
+    /// Gateway mode: what its exchange needs.
+    pub(crate) gateway: Option<Rc<GatewayRequest>>,
+}
+
+/// What Gateway mode keeps of a request. It has no debug print, because it holds the
+/// mandate.
+pub(crate) struct GatewayRequest {
+    pub(crate) request_id: String,
+    pub(crate) traceparent: String,
+    /// The host that the client named.
+    pub(crate) authority: Vec<u8>,
+    /// The client names itself in a header, which only a mandate may do.
+    pub(crate) names_client: bool,
+    /// What the companion is asked, once the token is known.
+    pub(crate) exchange: Option<ExchangeRequest>,
+    pub(crate) matched: Option<RouteMatch>,
+    /// The identifier of the resource.
+    pub(crate) resource: Option<String>,
 }
 
 impl RequestInfo {
@@ -24,6 +44,7 @@ impl RequestInfo {
         format: ReplyFormat::Http,
         fingerprint: None,
         resource: None,
+        gateway: None,
     };
 }
 
@@ -50,4 +71,6 @@ pub(crate) struct ResolvedRequest {
     pub(crate) request: RequestInfo,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
     pub(crate) verdict: Verdict,
+    /// Gateway mode: what the exchange makes of an admitted request.
+    pub(crate) rewrite: Option<Rewrite>,
 }

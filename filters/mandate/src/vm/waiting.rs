@@ -150,6 +150,7 @@ impl WaitingRequests {
                 request: waiting.request,
                 phase: waiting.phase,
                 verdict,
+                rewrite: None,
             });
         }
         resolved

@@ -9,8 +9,9 @@ use caracal_mandate::token::claims::Claims;
 
 use super::compared;
 use super::dependencies::Revocations;
+use super::found;
 use super::subject::Subject;
-use super::words::{json_in_words, list};
+use super::words::{json_in_words, list, min_remaining_s};
 use super::{origin, required};
 use crate::moment;
 use crate::output::shown;
@@ -113,6 +114,14 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
                 skew_advice(ahead)
             )
         }
+        MandateCheck::Remaining => format!(
+            "The caller gets a new mandate and sends it at once: an exchange needs one that is valid for {} s more (gateway.min_remaining_s).",
+            min_remaining_s(configuration)
+        ),
+        MandateCheck::OwnTarget => format!(
+            "The caller asks the STS for a mandate whose target is {}, or names another resource in X-Caracal-Resource.",
+            shown(subject.resource.map_or("", |one| &one.id))
+        ),
         MandateCheck::NotBefore => not_before_advice(claims, subject),
         MandateCheck::Lifetime => format!(
             "The caller asks the STS for a mandate that is valid for at most {} s: this one is valid for {} s. Or the operator raises limits.max_lifetime_s.",
@@ -199,7 +208,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         MandateCheck::RevocationState => revocation_state_advice(subject),
         MandateCheck::Revocation => format!(
             "The caller starts a new authorized session, which depends on nothing that is revoked, and gets a mandate in it. This one is {}, and no mandate with that is accepted again. If you gave it with --revoked, ask the companion whether it is true (--feed). Caracal's audit trail says who revoked it.",
-            compared::revoked(claims, subject)
+            found::revoked(claims, subject)
         ),
         MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the delegation_graph_epoch that the STS issues lags behind the stream that the companion reads.".to_owned(),
     }

@@ -5,6 +5,7 @@ mod advice;
 mod case;
 mod compared;
 mod dependencies;
+mod found;
 mod origin;
 mod report;
 mod request;

@@ -53,6 +53,8 @@ fn name(check: Check) -> &'static str {
             TokenCheck::RequiredClaims => "claims",
         },
         Check::Mandate(check) => match check {
+            MandateCheck::Remaining => "time left",
+            MandateCheck::OwnTarget => "own target",
             MandateCheck::Issuer => "issuer",
             MandateCheck::Audience => "audience",
             MandateCheck::ExpiryWithSkew => "expiry, with leeway",

@@ -163,6 +163,7 @@ impl Request {
             authority: self.all("host").first().copied(),
             resource,
             authorization,
+            names_client: false,
         }
     }
 }

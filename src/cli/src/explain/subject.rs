@@ -75,7 +75,7 @@ impl<'a> Subject<'a> {
             request: &case.request,
             trace,
             resource: trace.location.resource.and_then(|id| resources.get(id)),
-            audience: required.map(|(audience, _)| audience),
+            audience: required.map(|(resource, _)| resource.audience.as_str()),
             required: required.map(|(_, required)| required),
             keys,
             revocations,

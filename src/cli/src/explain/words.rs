@@ -1,5 +1,6 @@
 //! How texts and JSON values are shown.
 
+use caracal_mandate::config::Configuration;
 use serde_json::Value;
 
 use crate::output::shown;
@@ -29,4 +30,16 @@ pub(crate) fn json_in_words(value: Option<&Value>) -> String {
         Some(Value::Array(items)) => format!("an array of {}", items.len()),
         Some(Value::Object(members)) => format!("an object of {} members", members.len()),
     }
+}
+
+/// How long a mandate must still be valid in Gateway mode, in seconds.
+pub(super) fn min_remaining_s(configuration: &Configuration) -> u64 {
+    configuration
+        .gateway
+        .as_ref()
+        .map_or(0, |gateway| gateway.min_remaining_s)
+}
+
+pub(super) fn nothing() -> String {
+    "-".to_owned()
 }

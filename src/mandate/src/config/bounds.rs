@@ -26,6 +26,8 @@ pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);
 pub(super) const MAX_LIFETIME_S: Bounds = bounds(60, 86_400, 86_400);
 pub(super) const MAX_STALENESS_S: Bounds = bounds(1, 3_600, 30);
 pub(super) const POLL_INTERVAL_MS: Bounds = bounds(10, 60_000, 1_000);
+pub(super) const EXCHANGE_TIMEOUT_MS: Bounds = bounds(100, 60_000, 5_000);
+pub(super) const MIN_REMAINING_S: Bounds = bounds(0, 3_600, 35);
 
 /// Most entries of one list.
 pub(super) const MAX_LIST: usize = 256;

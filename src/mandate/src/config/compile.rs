@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::gateway::Mode;
 use super::model::Configuration;
 use super::rules::{Resource, RouteOverrides};
 use crate::routing::authority::HostName;
 use crate::routing::resources::{self, Resources};
 use crate::routing::routes::{self, Requirements, Rules};
+use crate::routing::upstream_url::UpstreamUrl;
+use crate::token::claims::TokenUse;
 
 impl Configuration {
     /// The resources in force, each with its rules. The configuration names them, or
@@ -16,11 +19,21 @@ impl Configuration {
             let rules = rules(&self.requirements, &self.routes, &self.exclude);
             return Resources::unnamed(audience, rules);
         }
+        let is_gateway = self.mode == Mode::Gateway;
+        let mut outside = self.requirements.clone();
+        if is_gateway {
+            outside.required_use = TokenUse::Gateway;
+        }
         let resource = |(id, own): (&String, &Resource)| {
-            let base = own.requirements.over(&self.requirements);
+            let base = own.requirements.over(&outside);
+            let audience = match is_gateway {
+                true => &self.issuer,
+                false => own.audience_of(id),
+            };
             resources::Resource {
                 id: id.clone(),
-                audience: own.audience_of(id).to_owned(),
+                audience: audience.to_owned(),
+                upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
                 rules: rules(&base, &own.routes, &own.exclude),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
             }

@@ -2,7 +2,8 @@
 //! (docs/reference/options.md).
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
-//! generated from them. `rules` is the part about resources and routes, and `bounds` has
+//! generated from them. `rules` is the part about resources and routes, `forward` the part
+//! about headers to the upstream, and `gateway` the part about Gateway mode. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
 //! the model into the rules in force. `digest` names a document in the log.
@@ -10,25 +11,29 @@
 mod bounds;
 mod compile;
 mod digest;
+mod forward;
+mod gateway;
 mod model;
 mod parse;
 mod parse_forward;
+mod parse_gateway;
 mod parse_host;
 mod parse_rules;
 mod reader;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
+mod secret;
 mod values;
 
 pub use digest::digest;
-pub use model::{
-    Configuration, DEFAULT_FORWARD_HEADERS, Disabled, Feed, Forward, Gate, Host, Jwks, Limits,
-    PrincipalClaim, Revocation, Secret,
-};
+pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
+pub use gateway::{Gateway, Mode};
+pub use model::{Configuration, Disabled, Feed, Host, Jwks, Limits, Revocation};
 pub use parse::JwksTarget;
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};
+pub use secret::Secret;
 
 #[cfg(feature = "schema")]
 pub use schema::schema;

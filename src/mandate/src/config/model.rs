@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::bounds::*;
+use super::forward::Forward;
+use super::gateway::{Gateway, Mode};
 #[cfg(feature = "schema")]
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
+use super::secret::Secret;
 use crate::jwks::key_set::Algorithm;
 use crate::routing::routes::Requirements;
-#[cfg(feature = "schema")]
-use defaults::*;
 
 /// Configuration of the Caracal edge filter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,6 +59,13 @@ pub struct Configuration {
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: Host,
+    /// Whether mandates are verified for the service behind the proxy, or exchanged as
+    /// Caracal's Gateway does.
+    #[cfg_attr(feature = "schema", schemars(default = "default_mode"))]
+    pub mode: Mode,
+    /// The companion that exchanges mandates. Required in Gateway mode, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
     /// Signature algorithms accepted.
     #[cfg_attr(feature = "schema", schemars(default = "default_algorithms", length(min = 1), extend("uniqueItems" = true)))]
     pub algorithms: Vec<Algorithm>,
@@ -147,36 +155,6 @@ pub struct Feed {
     pub poll_interval_ms: u64,
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Secret(
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))] String,
-);
-
-impl Secret {
-    pub(super) fn new(text: String) -> Self {
-        Secret(text)
-    }
-
-    /// The text, to send it to the server that it authenticates to.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(hidden)")
-    }
-}
-
 /// The proxies the filter runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -247,146 +225,28 @@ impl Default for Limits {
     }
 }
 
-/// What the upstream gets.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Forward {
-    /// Whether the upstream gets the mandate. If false, `caracal.*` entries of `baggage`
-    /// are dropped too.
-    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
-    pub authorization: bool,
-    /// Header name to the claim it carries. Replaces the default list. These headers are
-    /// removed from every incoming request.
-    #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
-    pub headers: BTreeMap<String, PrincipalClaim>,
-    /// nginx variable, without its `$`, to the claim it carries (Kong only). Declare each
-    /// variable: `set $name "";`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_FORWARDED)))]
-    pub variables: BTreeMap<String, PrincipalClaim>,
-    /// The variable that is the gate to the upstream (Kong and APISIX).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
-}
-
-/// An nginx variable that the filter sets only for an admitted or excluded request. On
-/// Kong it names the upstream: `set $gate deny;` and `proxy_pass http://$gate;` refuse
-/// every other request, whatever else a location contains. On APISIX a plugin after the
-/// filter refuses unless the variable has this value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// The variable, without its `$`.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
-    pub variable: String,
-    /// The value that opens the gate: on Kong the name of an `upstream` block, or
-    /// `host:port`; on APISIX the value that the plugin after the filter looks for, such
-    /// as `open`.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
-    pub upstream: String,
-}
-
-impl Default for Forward {
-    fn default() -> Self {
-        let header = |(name, claim): &(&str, PrincipalClaim)| ((*name).to_owned(), *claim);
-        Forward {
-            authorization: true,
-            headers: DEFAULT_FORWARD_HEADERS.iter().map(header).collect(),
-            variables: BTreeMap::new(),
-            gate: None,
-        }
-    }
-}
-
-/// A claim that can be sent to the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names are the claims'")]
-pub enum PrincipalClaim {
-    Sub,
-    ClientId,
-    ZoneId,
-    Scope,
-    Use,
-    SubType,
-    Sid,
-    RootSid,
-    Jti,
-    AgentSessionId,
-    DelegationEdgeId,
-    SourceSessionId,
-    TargetSessionId,
-    HopCount,
-    DelegationGraphEpoch,
-}
-
-impl PrincipalClaim {
-    /// Every claim that can be sent, by its name on the wire.
-    pub const ALL: [(&'static str, PrincipalClaim); 15] = [
-        ("sub", PrincipalClaim::Sub),
-        ("client_id", PrincipalClaim::ClientId),
-        ("zone_id", PrincipalClaim::ZoneId),
-        ("scope", PrincipalClaim::Scope),
-        ("use", PrincipalClaim::Use),
-        ("sub_type", PrincipalClaim::SubType),
-        ("sid", PrincipalClaim::Sid),
-        ("root_sid", PrincipalClaim::RootSid),
-        ("jti", PrincipalClaim::Jti),
-        ("agent_session_id", PrincipalClaim::AgentSessionId),
-        ("delegation_edge_id", PrincipalClaim::DelegationEdgeId),
-        ("source_session_id", PrincipalClaim::SourceSessionId),
-        ("target_session_id", PrincipalClaim::TargetSessionId),
-        ("hop_count", PrincipalClaim::HopCount),
-        (
-            "delegation_graph_epoch",
-            PrincipalClaim::DelegationGraphEpoch,
-        ),
-    ];
-}
-
-/// Headers to the upstream unless `forward.headers` replaces them.
-pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
-    ("x-caracal-sub", PrincipalClaim::Sub),
-    ("x-caracal-client-id", PrincipalClaim::ClientId),
-    ("x-caracal-zone-id", PrincipalClaim::ZoneId),
-    ("x-caracal-scope", PrincipalClaim::Scope),
-    ("x-caracal-use", PrincipalClaim::Use),
-    ("x-caracal-sub-type", PrincipalClaim::SubType),
-    ("x-caracal-sid", PrincipalClaim::Sid),
-    ("x-caracal-jti", PrincipalClaim::Jti),
-    ("x-caracal-session-id", PrincipalClaim::AgentSessionId),
-    ("x-caracal-delegation-id", PrincipalClaim::DelegationEdgeId),
-    ("x-caracal-hop-count", PrincipalClaim::HopCount),
-];
-
 /// Defaults as functions, because schemars needs functions.
 #[cfg(feature = "schema")]
-mod defaults {
-    use super::*;
-
-    macro_rules! defaults {
-        ($($name:ident: $type:ty = $value:expr;)*) => {
-            $(pub(super) fn $name() -> $type { $value })*
-        };
-    }
-    defaults! {
-        default_host: Host = Host::Envoy;
-        default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
-        default_clock_skew: u64 = CLOCK_SKEW_S.default;
-        default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
-        default_jwks_ttl: u64 = JWKS_TTL_S.default;
-        default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
-        default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
-        default_max_paused: u64 = MAX_PAUSED.default;
-        default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
-        default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
-        default_max_anchors: u64 = MAX_ANCHORS.default;
-        default_max_staleness: u64 = MAX_STALENESS_S.default;
-        default_poll_interval: u64 = POLL_INTERVAL_MS.default;
-        default_true: bool = true;
-        default_forward_headers: BTreeMap<String, PrincipalClaim> = Forward::default().headers;
-    }
+macro_rules! defaults {
+    ($($name:ident: $type:ty = $value:expr;)*) => {
+        $(fn $name() -> $type { $value })*
+    };
+}
+#[cfg(feature = "schema")]
+defaults! {
+    default_host: Host = Host::Envoy;
+    default_mode: Mode = Mode::Connector;
+    default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
+    default_clock_skew: u64 = CLOCK_SKEW_S.default;
+    default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
+    default_jwks_ttl: u64 = JWKS_TTL_S.default;
+    default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
+    default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
+    default_max_paused: u64 = MAX_PAUSED.default;
+    default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
+    default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
+    default_max_anchors: u64 = MAX_ANCHORS.default;
+    default_max_staleness: u64 = MAX_STALENESS_S.default;
+    default_poll_interval: u64 = POLL_INTERVAL_MS.default;
+    default_true: bool = true;
 }

@@ -5,12 +5,13 @@ use super::bounds::{
     MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
     POLL_INTERVAL_MS,
 };
-use super::model::{
-    Configuration, Disabled, Feed, Forward, Host, Jwks, Limits, Revocation, Secret,
-};
+use super::forward::Forward;
+use super::gateway::Mode;
+use super::model::{Configuration, Disabled, Feed, Host, Jwks, Limits, Revocation};
 use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, quoted};
-use super::{parse_host, parse_rules, values};
+use super::secret::Secret;
+use super::{parse_gateway, parse_host, parse_rules, values};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::jwks::key_set::Algorithm;
@@ -98,9 +99,16 @@ fn read(
     let host = named.unwrap_or(Host::Envoy);
     let issuer = issuer(&object, environment, allow_insecure_issuer);
     let zone_id = zone_id(&object, environment);
-    let protected = parse_rules::protected(&object);
+    let mode = parse_gateway::mode(&object, host);
+    let protected = parse_rules::protected(&object, mode);
     let jwks = jwks(&object, host);
     let revocation = revocation(&object, host, environment);
+    let gateway = parse_gateway::gateway(&object, mode, host, revocation.as_ref());
+    if mode == Mode::Gateway
+        && let Some(protected) = &protected
+    {
+        parse_gateway::check(&object, protected);
+    }
     let requirements = parse_rules::overrides(&object).over(&Requirements::default());
     let algorithms = match object.get("algorithms") {
         None => Some(vec![Algorithm::Es256]),
@@ -113,8 +121,8 @@ fn read(
         .unwrap_or_default();
     let forward = object
         .get("forward")
-        .and_then(|at| forward(&at, host))
-        .unwrap_or_default();
+        .and_then(|at| forward(&at, host, mode))
+        .unwrap_or_else(|| Forward::of_mode(mode));
     let is_ours = |name: &String| name.replace(['_', '.'], "-") == RESOURCE_HEADER;
     if object.has("resources") && forward.headers.keys().any(is_ours) {
         object.fail::<()>(
@@ -139,6 +147,8 @@ fn read(
         exclude: protected.exclude,
         resources: protected.resources,
         host: named?,
+        mode,
+        gateway,
         algorithms: algorithms?,
         clock_skew_s,
         allow_insecure_issuer,
@@ -298,11 +308,16 @@ fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
     Some(limits)
 }
 
-fn forward(at: &At<'_, '_, '_>, host: Host) -> Option<Forward> {
+fn forward(at: &At<'_, '_, '_>, host: Host, mode: Mode) -> Option<Forward> {
     let object = at.object()?;
-    let authorization = object.boolean("authorization", true);
+    let default = Forward::of_mode(mode);
+    let authorization = object.boolean("authorization", default.authorization);
+    if authorization && mode == Mode::Gateway {
+        let what = "the mandate is used up in Gateway mode, and never forwarded; remove the key";
+        object.fail::<()>("authorization", what);
+    }
     let headers = match object.get("headers") {
-        None => Forward::default().headers,
+        None => default.headers,
         Some(at) => forwarded(&at, values::forward_header).unwrap_or_default(),
     };
     let (variables, gate) = parse_host::forward(&object, host);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bounds::MAX_FORWARDED;
-use super::model::PrincipalClaim;
+use super::forward::PrincipalClaim;
 use super::reader::{At, quoted};
 
 /// Reads names with their claims. `rule` checks each name.

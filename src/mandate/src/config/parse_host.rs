@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Gate, Host, PrincipalClaim};
+use super::forward::{Gate, PrincipalClaim};
+use super::model::Host;
 use super::parse_forward::forwarded;
 use super::reader::{At, Object, quoted};
 use super::values;

@@ -3,25 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
+use super::gateway::Mode;
 use super::reader::{At, Object, quoted};
 use super::rules::{
-    MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Resource, RouteOverrides,
+    MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Protected, Resource,
+    RouteOverrides,
 };
-use super::values;
+use super::{parse_gateway, values};
 use crate::routing::authority::HostName;
 use crate::token::claims::TokenUse;
 
-/// The protected resources: one without a name, or several with names.
-#[derive(Default)]
-pub(super) struct Protected {
-    pub(super) audience: Option<String>,
-    pub(super) routes: BTreeMap<String, RouteOverrides>,
-    pub(super) exclude: Vec<String>,
-    pub(super) resources: BTreeMap<String, Resource>,
-}
-
 /// Reads the resources. `None` if `resources` cannot be read.
-pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
+pub(super) fn protected(object: &Object<'_, '_, '_>, mode: Mode) -> Option<Protected> {
     let Some(at) = object.get("resources") else {
         return (!object.has("resources")).then(|| without_names(object));
     };
@@ -30,7 +23,7 @@ pub(super) fn protected(object: &Object<'_, '_, '_>) -> Option<Protected> {
             object.fail::<()>(name, "must not be beside resources: each has its own");
         }
     }
-    let resources = resources(&at)?;
+    let resources = resources(&at, mode)?;
     let own_routes = resources.values().map(|resource| &resource.routes);
     all_routes(object, "resources", own_routes);
     let excluded = resources.values().map(|resource| resource.exclude.len());
@@ -79,7 +72,7 @@ fn at_most(object: &Object<'_, '_, '_>, name: &str, what: &str, found: usize) {
     }
 }
 
-fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
+fn resources(at: &At<'_, '_, '_>, mode: Mode) -> Option<BTreeMap<String, Resource>> {
     let entries = at.entries(MAX_RESOURCES)?;
     if entries.is_empty() {
         return at.fail("must name at least one resource");
@@ -91,7 +84,7 @@ fn resources(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, Resource>> {
             at.fail::<()>(problem);
         }
         let Some(object) = at.object() else { continue };
-        let resource = resource(&object, id, &mut hosts);
+        let resource = resource(&object, id, mode, &mut hosts);
         object.finish();
         let audience = resource.audience_of(id);
         // If two resources had one audience, a client with one mandate could choose the
@@ -131,8 +124,10 @@ fn exclusions(at: &At<'_, '_, '_>, resources: &BTreeMap<String, Resource>) {
 fn resource<'v>(
     object: &Object<'v, '_, '_>,
     id: &'v str,
+    mode: Mode,
     hosts: &mut Vec<(HostName, &'v str)>,
 ) -> Resource {
+    let upstream_url = parse_gateway::upstream_url(object, mode);
     let audience = object.get("audience");
     Resource {
         audience: audience.and_then(|at| at.text().map(str::to_owned)),
@@ -146,6 +141,7 @@ fn resource<'v>(
             .and_then(|at| exclude(&at))
             .unwrap_or_default(),
         hosts: object.get("hosts").and_then(|at| own_hosts(&at, id, hosts)),
+        upstream_url,
     }
 }
 
@@ -184,7 +180,8 @@ pub(super) fn overrides(object: &Object<'_, '_, '_>) -> Overrides {
         required_targets: strings("required_targets"),
         required_use: object.get("required_use").and_then(|at| {
             let text = at.text()?;
-            TokenUse::from_name(text).or_else(|| {
+            let named = TokenUse::from_name(text).filter(|one| *one != TokenUse::Gateway);
+            named.or_else(|| {
                 at.fail(format!(
                     "expected \"resource\" or \"session\", found {}",
                     quoted(text)

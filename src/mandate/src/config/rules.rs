@@ -94,6 +94,20 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_HOSTS)))]
     pub hosts: Option<Vec<String>>,
+    /// What the STS must name as this resource's upstream: an http or https URL. In
+    /// Gateway mode it is required, elsewhere it must not be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream_url: Option<String>,
+}
+
+/// The protected resources: one without a name, or several with names.
+#[derive(Default)]
+pub(super) struct Protected {
+    pub(super) audience: Option<String>,
+    pub(super) routes: BTreeMap<String, RouteOverrides>,
+    pub(super) exclude: Vec<String>,
+    pub(super) resources: BTreeMap<String, Resource>,
 }
 
 impl Overrides {

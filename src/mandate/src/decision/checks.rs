@@ -15,6 +15,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) claims: &'a Claims,
     pub(crate) anchors: &'a [AnchorId],
     pub(crate) audience: &'a str,
+    /// The resource's identifier.
+    pub(crate) resource: &'a str,
     pub(crate) required: &'a Requirements,
     pub(crate) with: Context<'a>,
 }
@@ -43,6 +45,11 @@ macro_rules! checks {
             /// Every check, in the order in which they are made.
             pub const ALL: &[MandateCheck] = &[$(MandateCheck::$name,)*];
 
+            /// Whether it is made in Gateway mode only.
+            pub fn is_of_gateway(self) -> bool {
+                matches!(self, MandateCheck::Remaining | MandateCheck::OwnTarget)
+            }
+
             /// The row of the contract ("Order of checks").
             pub fn row(self) -> u8 {
                 match self { $(MandateCheck::$name => $row,)* }
@@ -63,6 +70,8 @@ macro_rules! checks {
 }
 
 checks! {
+    /// Gateway mode: `exp` is at least `gateway.min_remaining_s` away (row G3).
+    3 Remaining = remaining,
     /// `iss` is the configured issuer.
     3 Issuer = issuer,
     /// `aud` contains the audience.
@@ -79,6 +88,8 @@ checks! {
     3 Use = token_use,
     /// `zone_id` is the configured zone.
     4 Zone = zone,
+    /// Gateway mode: `target` contains the resource (row G5).
+    4 OwnTarget = own_target,
     /// Every required scope is there.
     5 Scopes = scopes,
     /// The shape of `agent_session_id`, `delegation_edge_id`, `delegation_chain`.
@@ -121,6 +132,28 @@ fn malformed(why: &InvalidClaim) -> Stop {
 /// The latest allowed `iat` and `nbf`.
 fn latest(facts: &Facts<'_>) -> u64 {
     facts.with.now.saturating_add(facts.policy.clock_skew_s)
+}
+
+/// The STS takes its time, and the product's Gateway refuses what ends meanwhile.
+#[inline(always)]
+fn remaining(facts: &Facts<'_>) -> Result<(), Stop> {
+    match facts.policy.min_remaining_s {
+        Some(least_s) if !lasts(facts.claims.exp, facts.with.now, least_s) => {
+            Err(expiring().into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a mandate is valid for so many seconds more.
+pub(super) fn lasts(exp: u64, now: u64, least_s: u64) -> bool {
+    exp >= now.saturating_add(least_s)
+}
+
+/// The refusal of a mandate that ends too soon to be exchanged.
+pub(super) fn expiring() -> Refusal {
+    let what = "The mandate ends too soon to be exchanged";
+    Refusal::new(ErrorCode::CredentialExpiring, what)
 }
 
 #[inline(always)]
@@ -192,6 +225,20 @@ fn zone(facts: &Facts<'_>) -> Result<(), Stop> {
         return Err(Refusal::new(ErrorCode::InvalidZone, what).into());
     }
     Ok(())
+}
+
+/// The STS refuses another target too, but would do so when the mandate is used up.
+#[inline(always)]
+fn own_target(facts: &Facts<'_>) -> Result<(), Stop> {
+    if facts.policy.min_remaining_s.is_none() {
+        return Ok(());
+    }
+    let targets = facts.claims.target.as_ref().map_err(malformed)?;
+    if targets.iter().any(|one| one == facts.resource) {
+        return Ok(());
+    }
+    let what = "The mandate is for another resource";
+    Err(Refusal::new(ErrorCode::AccessDenied, what).into())
 }
 
 #[inline(always)]

@@ -27,6 +27,8 @@ pub(crate) struct TokenPolicy {
     pub(crate) clock_skew_s: u64,
     pub(crate) max_lifetime_s: u64,
     pub(crate) max_token_bytes: usize,
+    /// Gateway mode: how long a mandate must still be valid, in seconds.
+    pub(crate) min_remaining_s: Option<u64>,
 }
 
 impl From<&Configuration> for TokenPolicy {
@@ -38,6 +40,10 @@ impl From<&Configuration> for TokenPolicy {
             clock_skew_s: configuration.clock_skew_s,
             max_lifetime_s: configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             max_token_bytes: usize::try_from(configuration.limits.max_token_bytes).unwrap_or(0),
+            min_remaining_s: configuration
+                .gateway
+                .as_ref()
+                .map(|one| one.min_remaining_s),
         }
     }
 }

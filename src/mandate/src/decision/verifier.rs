@@ -12,6 +12,7 @@ use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
+use crate::routing::path::RequestPath;
 use crate::routing::resources::{ResourceId, Resources, RouteMatch};
 use crate::routing::routes::RuleId;
 use crate::token::bearer::bearer_token;
@@ -53,6 +54,19 @@ impl Credential<'_> {
     /// The resource that the request is for.
     pub fn resource(&self) -> ResourceId {
         self.matched.resource
+    }
+
+    /// Where the request stands in the configuration.
+    pub fn matched(&self) -> RouteMatch {
+        self.matched
+    }
+
+    /// The token itself, to be exchanged. Never log it.
+    pub fn token(&self) -> &[u8] {
+        match &self.token {
+            Token::Known(token, _) => token,
+            Token::New(token) => token.as_bytes(),
+        }
     }
 
     /// The same as an owned value, which outlives the request's headers.
@@ -109,6 +123,15 @@ pub struct Verifier {
     resources: Resources,
 }
 
+/// Gateway mode: who acts is said by the mandate alone (row G2).
+fn named_client() -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidRequest,
+        "X-Caracal-Client-ID is there; the client is the one of the mandate",
+    )
+    .with_hint("Leave X-Caracal-Client-ID out.")
+}
+
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
         Verifier {
@@ -128,11 +151,17 @@ impl Verifier {
         request: &RequestView<'t>,
         cache: &MandateCache,
     ) -> Result<Screened<'t>, Refusal> {
-        let matched = self.resources.match_route(request)?;
+        let matched = match self.resources.match_route(request) {
+            Ok(matched) => matched,
+            Err(refusal) => return Err(self.first_refusal(request, refusal)),
+        };
         if let RuleId::Excluded(_) = matched.rule {
             return Ok(Screened::Excluded);
         }
         let token = bearer_token(request.authorization)?;
+        if request.names_client && self.policy.min_remaining_s.is_some() {
+            return Err(named_client());
+        }
         // Checked before the digest is computed, so that a token that is too long costs
         // nothing.
         if token.len() > self.policy.max_token_bytes {
@@ -153,6 +182,27 @@ impl Verifier {
         }))
     }
 
+    /// The refusal of a request that matches no route. In Gateway mode the path comes
+    /// before the bearer, and the bearer before the resource (rows G0 and G2).
+    #[cold]
+    fn first_refusal(&self, request: &RequestView<'_>, refusal: Refusal) -> Refusal {
+        if self.policy.min_remaining_s.is_none() {
+            return refusal;
+        }
+        if let Err(why) = RequestPath::parse(request.target, false) {
+            return Refusal::new(ErrorCode::InvalidRequest, why.to_string());
+        }
+        match bearer_token(request.authorization) {
+            Err(missing) => missing,
+            Ok(_) if request.names_client => named_client(),
+            Ok(_) if self.resources.is_unknown(request.resource) => {
+                let what = "X-Caracal-Resource names no resource that is protected here";
+                Refusal::new(ErrorCode::AccessDenied, what)
+            }
+            Ok(_) => refusal,
+        }
+    }
+
     fn read(&self, token: &[u8]) -> Result<UnverifiedMandate, InvalidJws> {
         let limits = TokenLimits {
             max_bytes: self.policy.max_token_bytes,
@@ -168,18 +218,58 @@ impl Verifier {
         with: Context<'_>,
         cache: &mut MandateCache,
     ) -> Verdict {
-        let Some(keys) = with.keys else {
-            return Verdict::NeedsKeySet(Missing::KeySet);
+        let mandate = match with.keys {
+            None => Err(Verdict::NeedsKeySet(Missing::KeySet)),
+            Some(keys) => self.mandate(credential, keys, with.signatures, cache),
         };
-        let mandate = match self.mandate(credential, keys, with.signatures, cache) {
+        let mandate = match mandate {
             Ok(mandate) => mandate,
-            Err(verdict) => return verdict,
+            Err(verdict) => return self.unless_expiring(credential, with.now, verdict),
         };
-        match self.judge(&mandate, credential.matched, with) {
+        self.verdict(mandate, credential.matched, with)
+    }
+
+    fn verdict(&self, mandate: Rc<Mandate>, matched: RouteMatch, with: Context<'_>) -> Verdict {
+        match self.judge(&mandate, matched, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations(mandate),
         }
+    }
+
+    /// The verdict on a token that has not verified. In Gateway mode one that says of
+    /// itself that it ends too soon is refused for that, which comes first (row G3). An
+    /// unverified claim admits nothing here: it only names the reason.
+    #[cold]
+    fn unless_expiring(&self, credential: &Credential<'_>, now: u64, verdict: Verdict) -> Verdict {
+        let (Some(least_s), Token::New(token)) = (self.policy.min_remaining_s, &credential.token)
+        else {
+            return verdict;
+        };
+        match token.expires_at() {
+            Some(exp) if !checks::lasts(exp, now, least_s) => {
+                Verdict::Refused(checks::expiring(), None)
+            }
+            _ => verdict,
+        }
+    }
+
+    /// Judges a mandate once more that was admitted, after a wait: what may have changed
+    /// is the time, the key set and what is revoked.
+    pub fn decide_again(
+        &self,
+        mandate: &Rc<Mandate>,
+        matched: RouteMatch,
+        with: Context<'_>,
+    ) -> Verdict {
+        match with.keys {
+            None => return Verdict::NeedsKeySet(Missing::KeySet),
+            Some(keys) if !mandate.key_is_in(keys) => {
+                return Verdict::Refused(Verifier::unknown_key(), Some(Rc::clone(mandate)));
+            }
+            Some(_) => {}
+        }
+        self.verdict(Rc::clone(mandate), matched, with)
     }
 
     /// The verified mandate of a credential. It is taken from the cache if the key that
@@ -230,14 +320,15 @@ impl Verifier {
 
     fn judge(&self, mandate: &Mandate, matched: RouteMatch, with: Context<'_>) -> Result<(), Stop> {
         // There is a credential only if the route verifies.
-        let Some((audience, required)) = self.resources.required(matched) else {
+        let Some((resource, required)) = self.resources.required(matched) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         checks::judge(&Facts {
             policy: &self.policy,
             claims: mandate.claims(),
             anchors: mandate.anchors(),
-            audience,
+            audience: &resource.audience,
+            resource: &resource.id,
             required,
             with,
         })

@@ -5,3 +5,4 @@ pub mod authority;
 pub mod path;
 pub mod resources;
 pub mod routes;
+pub mod upstream_url;

@@ -300,6 +300,11 @@ fn levels<'a>(
     Ok(all)
 }
 
+/// Whether there is one way to read a path.
+pub(crate) fn is_plain(path: &[u8]) -> bool {
+    RequestPath::parse(Some(path), false).is_ok_and(|path| path.traits.are_plain())
+}
+
 fn is_utf8(path: &[u8], work: &mut Work) -> Result<(), InvalidPath> {
     work.of_bytes(path.len(), VALIDATING)?;
     let text = std::str::from_utf8(path).map_err(|_| InvalidPath::NotUtf8);

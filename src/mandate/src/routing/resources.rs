@@ -9,6 +9,7 @@ use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::authority::{HostName, RequestHost};
 use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
+use crate::routing::upstream_url::UpstreamUrl;
 
 /// A protected resource.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Resource {
     pub rules: Rules,
     /// The hosts of the resource; empty if the host does not matter.
     pub hosts: Vec<HostName>,
+    /// Gateway mode: what the STS must name as its upstream.
+    pub upstream_url: Option<UpstreamUrl>,
 }
 
 /// An index into [`Resources::all`].
@@ -106,6 +109,7 @@ impl Resources {
             audience: audience.to_owned(),
             rules,
             hosts: Vec::new(),
+            upstream_url: None,
         };
         Resources {
             all: vec![one],
@@ -203,6 +207,11 @@ impl Resources {
         found.map_err(|_| InvalidChoice::Unknown)
     }
 
+    /// Whether a request names one resource, and none that is protected here.
+    pub fn is_unknown(&self, names: &[&[u8]]) -> bool {
+        matches!(names, [name] if self.by_name(name) == Err(InvalidChoice::Unknown))
+    }
+
     fn by_host(&self, authority: Option<&[u8]>) -> Result<Option<usize>, InvalidChoice> {
         if self.hosts.is_empty() {
             return Ok(None);
@@ -245,12 +254,12 @@ impl Resources {
         })
     }
 
-    /// What a request needs: the audience and the requirements; `None` if nothing is
+    /// What a request needs: the resource and the requirements; `None` if nothing is
     /// verified.
-    pub fn required(&self, matched: RouteMatch) -> Option<(&str, &Requirements)> {
+    pub fn required(&self, matched: RouteMatch) -> Option<(&Resource, &Requirements)> {
         let resource = self.get(matched.resource)?;
         let requirements = resource.rules.requirements(matched.rule, matched.method)?;
-        Some((&resource.audience, requirements))
+        Some((resource, requirements))
     }
 }
 

@@ -52,12 +52,17 @@ pub enum TokenUse {
     Session,
     /// A resource mandate.
     Resource,
+    /// An agent's mandate for one request at a Gateway. No route can require it by
+    /// `required_use`: Gateway mode requires it of all.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Gateway,
 }
 
 impl TokenUse {
-    /// The `use` with this name. `gateway` is not one that an edge accepts.
+    /// The `use` with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
+            "gateway" => Some(TokenUse::Gateway),
             "session" => Some(TokenUse::Session),
             "resource" => Some(TokenUse::Resource),
             _ => None,
@@ -69,6 +74,7 @@ impl TokenUse {
         match self {
             TokenUse::Session => "session",
             TokenUse::Resource => "resource",
+            TokenUse::Gateway => "gateway",
         }
     }
 }
@@ -180,7 +186,7 @@ impl Payload<'_, '_> {
             token_use: self
                 .text("use")
                 .and_then(TokenUse::from_name)
-                .ok_or(invalid("use", "\"resource\" or \"session\""))?,
+                .ok_or(invalid("use", "\"resource\", \"session\" or \"gateway\""))?,
             sub_type: match self.text("sub_type") {
                 Some("user") => SubjectType::User,
                 Some("application") => SubjectType::Application,

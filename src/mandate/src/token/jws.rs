@@ -7,7 +7,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::json::{self, InvalidJson, Value};
+use crate::json::{self, InvalidJson, Number, Value};
 use crate::jwks::key_set::Algorithm;
 
 /// The limits for the unsigned part of a token.
@@ -136,6 +136,15 @@ impl UnverifiedMandate {
 
     pub(crate) fn signature(&self) -> &[u8] {
         &self.signature
+    }
+
+    /// `exp` as the token says it, which nothing has verified.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        let payload = json::parse_object(&self.payload).ok()?;
+        match json::member(&payload, "exp") {
+            Some(Value::Number(Number::Integer(exp))) => Some(*exp),
+            _ => None,
+        }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {

@@ -19,6 +19,7 @@ fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
         claims: &claims,
         anchors: &[],
         audience: "a",
+        resource: "a",
         required: &Requirements::default(),
         with: Context {
             keys: None,

@@ -5,6 +5,7 @@ use super::*;
 /// Resources and their hosts.
 fn resources(all: &[(&str, &[&str])]) -> Resources {
     let resource = |(id, hosts): &(&str, &[&str])| Resource {
+        upstream_url: None,
         id: (*id).to_owned(),
         audience: format!("audience of {id}"),
         rules: Rules::default(),

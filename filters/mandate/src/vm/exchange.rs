@@ -1,0 +1,200 @@
+//! Gateway mode: requests that wait for their exchange at the companion. Each makes one
+//! callout; it has a deadline, and the number of those that wait has a bound.
+//!
+//! The root context makes the callouts. When a callback for a callout of a request traps,
+//! Envoy leaves that request hanging; one of the root context it answers with 503.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::decision::verifier::Verdict;
+use caracal_mandate::exchange::answer::{self, Granted};
+use caracal_mandate::failure::Logged;
+use caracal_mandate::reply::Refusal;
+
+use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
+use crate::vm::authorizer::unavailable;
+use crate::vm::callouts::{CompanionClient, exchange_error};
+use crate::vm::request_info::{RequestInfo, StreamPhase};
+
+/// How much longer than the callout's own timeout a request waits for its response.
+const LOST_AFTER_MS: u64 = 2_000;
+
+/// A request that waits for its exchange.
+pub(crate) struct PendingExchange {
+    pub(crate) stream: u32,
+    pub(crate) request: RequestInfo,
+    pub(crate) mandate: Rc<Mandate>,
+    pub(crate) phase: Rc<Cell<StreamPhase>>,
+    began_ms: u64,
+}
+
+/// The requests of one configuration that wait for their exchange.
+pub(crate) struct Exchanges {
+    companion: CompanionClient,
+    timeout_ms: u64,
+    /// How old the companion's knowledge of revocations may be.
+    max_age_ms: Option<u64>,
+    /// The root context of the configuration, which makes the callouts.
+    root: u32,
+    max: usize,
+    /// By the callout's token.
+    pending: BTreeMap<u32, PendingExchange>,
+    /// The callout's token by stream.
+    tokens: BTreeMap<u32, u32>,
+    logged: Logged,
+}
+
+impl Exchanges {
+    /// `None` in connector mode.
+    #[cold]
+    pub(crate) fn new(configuration: &Configuration, root: u32) -> Option<Self> {
+        let gateway = configuration.gateway.as_ref()?;
+        let max_age_ms = match &configuration.revocation {
+            Revocation::Feed(feed) => Some(feed.max_staleness_s.saturating_mul(1_000)),
+            Revocation::Disabled(_) => None,
+        };
+        Some(Exchanges {
+            companion: CompanionClient::of_gateway(gateway),
+            timeout_ms: gateway.timeout_ms,
+            max_age_ms,
+            root,
+            max: usize::try_from(configuration.limits.max_paused).unwrap_or(usize::MAX),
+            pending: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            logged: Logged::default(),
+        })
+    }
+
+    /// Asks the companion for a request whose mandate was admitted. `current` is the
+    /// context of this callback: the callout is made in the root's name.
+    ///
+    /// # Errors
+    /// The verdict on a request that cannot wait for its exchange. Its mandate is not used
+    /// up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn begin(
+        &mut self,
+        stream: u32,
+        request: &RequestInfo,
+        mandate: Rc<Mandate>,
+        phase: &Rc<Cell<StreamPhase>>,
+        current: u32,
+        now_ms: u64,
+    ) -> Result<(), Verdict> {
+        if self.pending.len() >= self.max {
+            return Err(unavailable("Too many requests wait for their exchange"));
+        }
+        let asked = request.gateway.as_ref().and_then(|gateway| {
+            let (exchange, resource) = (gateway.exchange.as_ref()?, gateway.resource.as_ref()?);
+            exchange.question(resource, self.max_age_ms)
+        });
+        let Some(question) = asked else {
+            return Err(unavailable("The edge could not ask for the exchange"));
+        };
+        let token = self.dispatch(&question, current).map_err(|_| {
+            self.log_failure(&CalloutFailure::dispatch_failed(), now_ms);
+            unavailable("The edge could not reach the companion")
+        })?;
+        let pending = PendingExchange {
+            stream,
+            request: request.clone(),
+            mandate,
+            phase: Rc::clone(phase),
+            began_ms: now_ms,
+        };
+        self.tokens.insert(stream, token);
+        self.pending.insert(token, pending);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dispatch(&self, question: &[u8], current: u32) -> Result<u32, Status> {
+        if current == self.root {
+            return self.companion.exchange(question, self.timeout_ms);
+        }
+        hostcalls::set_effective_context(self.root)?;
+        let token = self.companion.exchange(question, self.timeout_ms);
+        // If this fails, what is done next acts on the root context, which has no request:
+        // the request is not let go on by that.
+        hostcalls::set_effective_context(current)?;
+        token
+    }
+
+    /// Takes out the request that a response is for.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take(&mut self, token: u32) -> Option<PendingExchange> {
+        let pending = self.pending.remove(&token)?;
+        self.tokens.remove(&pending.stream);
+        Some(pending)
+    }
+
+    /// Forgets a request whose stream has ended. True when it waited.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn remove(&mut self, stream: u32) -> bool {
+        let token = self.tokens.remove(&stream);
+        token.is_some_and(|token| self.pending.remove(&token).is_some())
+    }
+
+    /// Takes out the requests for which no response will come any more. Callouts are
+    /// numbered in order, so the oldest ones come first.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<(PendingExchange, Refusal)> {
+        let longest_ms = self.timeout_ms.saturating_add(LOST_AFTER_MS);
+        let mut expired = Vec::new();
+        while let Some((token, pending)) = self.pending.first_key_value()
+            && now_ms.saturating_sub(pending.began_ms) >= longest_ms
+        {
+            let token = *token;
+            if let Some(pending) = self.take(token) {
+                expired.push((pending, answer::timed_out()));
+            }
+        }
+        expired
+    }
+
+    /// What the companion has granted.
+    ///
+    /// # Errors
+    /// The reply to the client.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn read(
+        &mut self,
+        pending: &PendingExchange,
+        answer: CalloutResult,
+        now_ms: u64,
+    ) -> Result<Granted, Refusal> {
+        let why = match answer {
+            Ok((200, body)) => return answer::parse(&body),
+            Ok((status, body)) => exchange_error(status, &body),
+            Err(why) => why,
+        };
+        self.log_failure(&why, now_ms);
+        let lasted_ms = now_ms.saturating_sub(pending.began_ms);
+        Err(match lasted_ms >= self.timeout_ms {
+            true => answer::timed_out(),
+            false => answer::unreachable(),
+        })
+    }
+
+    #[cold]
+    fn log_failure(&mut self, why: &CalloutFailure, now_ms: u64) {
+        if self.logged.is_news(why.cause(), now_ms) {
+            let upstream = &self.companion.upstream;
+            hostcalls::log(
+                LogLevel::Error,
+                &format!("caracal: no exchange at {upstream}: {}", why.words),
+            );
+        }
+    }
+}

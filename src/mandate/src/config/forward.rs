@@ -1,0 +1,149 @@
+//! What a configuration says of the headers and variables to the upstream.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+#[cfg(feature = "schema")]
+use super::bounds::{MAX_FORWARDED, MAX_STRING};
+use super::gateway::Mode;
+
+/// What the upstream is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Whether the upstream gets the mandate. If false, `caracal.*` entries of `baggage`
+    /// are dropped too.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub authorization: bool,
+    /// Header name to the claim it carries. Replaces the default list. These headers are
+    /// removed from every incoming request.
+    #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
+    pub headers: BTreeMap<String, PrincipalClaim>,
+    /// nginx variable, without its `$`, to the claim it carries (Kong only). Declare each
+    /// variable: `set $name "";`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_FORWARDED)))]
+    pub variables: BTreeMap<String, PrincipalClaim>,
+    /// The variable that is the gate to the upstream (Kong and APISIX).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// An nginx variable that the filter sets only for an admitted or excluded request. On
+/// Kong it names the upstream: `set $gate deny;` and `proxy_pass http://$gate;` refuse
+/// every other request, whatever else a location contains. On APISIX a plugin after the
+/// filter refuses unless the variable has this value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// The variable, without its `$`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub variable: String,
+    /// The value that opens the gate: on Kong the name of an `upstream` block, or
+    /// `host:port`; on APISIX the value that the plugin after the filter looks for, such
+    /// as `open`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream: String,
+}
+
+impl Forward {
+    /// What is sent unless the configuration says otherwise. In Gateway mode the upstream
+    /// may be a third party: it learns nothing of the principal.
+    pub fn of_mode(mode: Mode) -> Self {
+        match mode {
+            Mode::Connector => Forward::default(),
+            Mode::Gateway => Forward {
+                authorization: false,
+                headers: BTreeMap::new(),
+                ..Forward::default()
+            },
+        }
+    }
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        let header = |(name, claim): &(&str, PrincipalClaim)| ((*name).to_owned(), *claim);
+        Forward {
+            authorization: true,
+            headers: DEFAULT_FORWARD_HEADERS.iter().map(header).collect(),
+            variables: BTreeMap::new(),
+            gate: None,
+        }
+    }
+}
+
+/// A claim that can be sent to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are the claims'")]
+pub enum PrincipalClaim {
+    Sub,
+    ClientId,
+    ZoneId,
+    Scope,
+    Use,
+    SubType,
+    Sid,
+    RootSid,
+    Jti,
+    AgentSessionId,
+    DelegationEdgeId,
+    SourceSessionId,
+    TargetSessionId,
+    HopCount,
+    DelegationGraphEpoch,
+}
+
+impl PrincipalClaim {
+    /// Every claim that can be sent, by its name on the wire.
+    pub const ALL: [(&'static str, PrincipalClaim); 15] = [
+        ("sub", PrincipalClaim::Sub),
+        ("client_id", PrincipalClaim::ClientId),
+        ("zone_id", PrincipalClaim::ZoneId),
+        ("scope", PrincipalClaim::Scope),
+        ("use", PrincipalClaim::Use),
+        ("sub_type", PrincipalClaim::SubType),
+        ("sid", PrincipalClaim::Sid),
+        ("root_sid", PrincipalClaim::RootSid),
+        ("jti", PrincipalClaim::Jti),
+        ("agent_session_id", PrincipalClaim::AgentSessionId),
+        ("delegation_edge_id", PrincipalClaim::DelegationEdgeId),
+        ("source_session_id", PrincipalClaim::SourceSessionId),
+        ("target_session_id", PrincipalClaim::TargetSessionId),
+        ("hop_count", PrincipalClaim::HopCount),
+        (
+            "delegation_graph_epoch",
+            PrincipalClaim::DelegationGraphEpoch,
+        ),
+    ];
+}
+
+/// Headers to the upstream unless `forward.headers` replaces them.
+pub const DEFAULT_FORWARD_HEADERS: [(&str, PrincipalClaim); 11] = [
+    ("x-caracal-sub", PrincipalClaim::Sub),
+    ("x-caracal-client-id", PrincipalClaim::ClientId),
+    ("x-caracal-zone-id", PrincipalClaim::ZoneId),
+    ("x-caracal-scope", PrincipalClaim::Scope),
+    ("x-caracal-use", PrincipalClaim::Use),
+    ("x-caracal-sub-type", PrincipalClaim::SubType),
+    ("x-caracal-sid", PrincipalClaim::Sid),
+    ("x-caracal-jti", PrincipalClaim::Jti),
+    ("x-caracal-session-id", PrincipalClaim::AgentSessionId),
+    ("x-caracal-delegation-id", PrincipalClaim::DelegationEdgeId),
+    ("x-caracal-hop-count", PrincipalClaim::HopCount),
+];
+
+#[cfg(feature = "schema")]
+fn default_true() -> bool {
+    true
+}
+
+#[cfg(feature = "schema")]
+fn default_forward_headers() -> BTreeMap<String, PrincipalClaim> {
+    Forward::default().headers
+}

@@ -1,0 +1,15 @@
+//! Refusals: the contract's codes, and one table from each code to the reply over HTTP
+//! and gRPC. In Gateway mode clients get the product Gateway's own names instead
+//! (`gateway`).
+
+mod code;
+mod gateway;
+mod http;
+mod refusal;
+
+pub use code::ErrorCode;
+pub use http::{Reply, ReplyFormat};
+pub use refusal::{Refusal, Relayed};
+
+#[cfg(test)]
+mod tests;

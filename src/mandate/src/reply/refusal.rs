@@ -1,0 +1,115 @@
+//! Why a request is refused, in words that never hold the token or a value from it.
+
+use std::borrow::Cow;
+
+use super::code::ErrorCode;
+
+/// What the STS answered to an exchange, as far as clients get it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// 400 to 599.
+    pub status: u16,
+    /// Its `error`.
+    pub error: String,
+    /// For `Retry-After`, in seconds.
+    pub retry_after_s: Option<u64>,
+    /// For `WWW-Authenticate`, as in a step-up.
+    pub www_authenticate: Option<String>,
+    /// Members of the body about an approval, as JSON texts by name.
+    pub approval: Vec<(&'static str, String)>,
+}
+
+/// A refused request: the code, and a description that never contains the token or a
+/// value from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: ErrorCode,
+    description: Cow<'static, str>,
+    hint: &'static str,
+    scope: Option<String>,
+    relayed: Option<Box<Relayed>>,
+}
+
+impl Refusal {
+    /// A refusal with a description.
+    pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Refusal {
+            code,
+            description: description.into(),
+            hint: code.hint(),
+            scope: None,
+            relayed: None,
+        }
+    }
+
+    /// The same refusal with a special hint.
+    pub(crate) fn with_hint(self, hint: &'static str) -> Self {
+        Refusal { hint, ..self }
+    }
+
+    pub(crate) fn missing_token() -> Self {
+        Refusal::new(ErrorCode::MissingToken, "Missing bearer token")
+    }
+
+    pub(crate) fn invalid_token(why: impl std::fmt::Display) -> Self {
+        Refusal::new(
+            ErrorCode::InvalidToken,
+            format!("Token validation failed: {why}"),
+        )
+    }
+
+    /// The key set or the revocation state that the decision needs is missing.
+    pub fn unavailable(what: &'static str) -> Self {
+        Refusal::new(ErrorCode::StsUnavailable, what)
+    }
+
+    pub(crate) fn insufficient_scope(missing: &str, required: &[String]) -> Self {
+        let mut refusal = Refusal::new(
+            ErrorCode::InsufficientScope,
+            format!("Missing required scope: {missing}"),
+        );
+        // RFC 6750 section 3 allows only these characters. Others could end the quoted
+        // attribute.
+        let token = |s: &String| {
+            s.bytes()
+                .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+                && !s.is_empty()
+        };
+        if required.iter().all(token) {
+            refusal.scope = Some(required.join(" "));
+        }
+        refusal
+    }
+
+    /// The same with what the STS answered, which the client gets.
+    pub(crate) fn relaying(self, relayed: Relayed) -> Self {
+        Refusal {
+            relayed: Some(Box::new(relayed)),
+            ..self
+        }
+    }
+
+    /// The contract's code.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What was wrong.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The scopes that its challenge names.
+    pub(super) fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    pub(super) fn relayed(&self) -> Option<&Relayed> {
+        self.relayed.as_deref()
+    }
+
+    /// What the caller can do about it.
+    pub fn hint(&self) -> &'static str {
+        self.hint
+    }
+}

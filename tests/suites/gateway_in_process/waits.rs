@@ -1,0 +1,127 @@
+//! What may happen while a request waits for its exchange.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use caracal_tests::host::{Answer, Outcome, Request, Stream};
+use serde_json::{Value, json};
+
+use crate::edge::*;
+
+#[test]
+fn waits_are_bounded_in_number_and_time() {
+    let silent = |_: &Value| Answer::Never;
+    let settings = json!({"limits": {"max_paused": 2}});
+    let mut edge = Edge::start(builder(settings), silent);
+    edge.proxy.advance(FIRST_TICK);
+    let waiting: Vec<Stream> = (0..2).map(|_| edge.proxy.request(0, get("/x"))).collect();
+    assert_eq!(edge.refused(get("/x")), (503, "sts_unavailable".to_owned()));
+    // A client that leaves frees its place.
+    edge.proxy.cancel(waiting[0]);
+    let third = edge.proxy.request(0, get("/x"));
+    assert!(matches!(edge.proxy.outcome(third), Outcome::Paused));
+    edge.proxy.advance(Duration::from_secs(8));
+    for stream in [waiting[1], third] {
+        let Outcome::Replied(reply) = edge.proxy.outcome(stream) else {
+            panic!("{:?}", edge.proxy.outcome(stream));
+        };
+        assert_eq!(
+            (reply.status, reply.json()["error"].as_str()),
+            (504, Some("sts_unavailable"))
+        );
+    }
+    assert_eq!(edge.proxy.metric_value("caracal_paused_requests"), 0);
+    edge.proxy.assert_clean();
+}
+
+#[test]
+fn a_mandate_that_ends_while_it_is_exchanged_admits_nobody() {
+    let slow = |_: &Value| granted(&bearer_token()).after(Duration::from_secs(4));
+    let settings = json!({"gateway": {"upstream": "companion", "token": "companion-token", "min_remaining_s": 0}});
+    let mut edge = Edge::start(builder(settings), slow);
+    edge.proxy.advance(FIRST_TICK);
+    let token = mandate(BILLING, json!({"exp": START + 2}));
+    let request = Request::get("/x")
+        .header("x-caracal-resource", BILLING)
+        .bearer(token);
+    let stream = edge.proxy.request(0, request);
+    edge.proxy.advance(Duration::from_secs(5));
+    let Outcome::Replied(reply) = edge.proxy.outcome(stream) else {
+        panic!("{:?}", edge.proxy.outcome(stream));
+    };
+    assert_eq!(reply.json()["error"], "credential_expired_not_renewable");
+    edge.proxy.assert_clean();
+}
+
+#[test]
+fn requests_that_came_before_the_keys_are_exchanged_too() {
+    let mut edge = Edge::start(builder(json!({})), move |_| granted(&bearer_token()));
+    let stream = edge.proxy.request(0, get("/x"));
+    assert!(matches!(edge.proxy.outcome(stream), Outcome::Paused));
+    assert_eq!(edge.asked(), [] as [Value; 0]);
+    edge.proxy.advance(FIRST_TICK + LATE * 2);
+    assert_eq!(edge.asked().len(), 1);
+    let upstream = &edge.proxy.upstream(stream).unwrap().headers;
+    assert_eq!(
+        upstream.text("authorization"),
+        Some("Bearer provider-secret")
+    );
+    edge.proxy.assert_clean();
+}
+
+/// Each host call of a request's way fails once with each status: nobody reaches the
+/// upstream but rewritten and with the credential.
+#[test]
+fn no_failed_host_call_lets_a_request_go_on_unexchanged() {
+    let way = |edge: &mut Edge| edge.send(get("/x"));
+    let count = {
+        let mut edge = Edge::granting(bearer_token());
+        let calls = Rc::new(RefCell::new(0_usize));
+        let counted = Rc::clone(&calls);
+        edge.proxy.on_host_call(move |_| {
+            *counted.borrow_mut() += 1;
+            None
+        });
+        way(&mut edge);
+        edge.proxy.no_faults();
+        let count = *calls.borrow();
+        count
+    };
+    assert!(count > 20, "{count}");
+    let (mut admitted, mut refused) = (0, 0);
+    for nth in 0..count {
+        for status in [1, 2, 7, 10, 12] {
+            let mut edge = Edge::granting(bearer_token());
+            let mut calls = 0;
+            edge.proxy.on_host_call(move |_| {
+                calls += 1;
+                (calls == nth + 1).then_some(status)
+            });
+            let stream = way(&mut edge);
+            edge.proxy.no_faults();
+            edge.proxy.advance(Duration::from_secs(10));
+            match edge.proxy.upstream(stream) {
+                Some(upstream) => {
+                    admitted += 1;
+                    let headers = &upstream.headers;
+                    assert_eq!(
+                        headers.all("authorization"),
+                        [b"Bearer provider-secret"],
+                        "{nth} {status}"
+                    );
+                    assert_eq!(
+                        headers.text(":authority"),
+                        Some("billing.example.test"),
+                        "{nth} {status}"
+                    );
+                    assert_eq!(headers.text(":path"), Some("/v1/x"), "{nth} {status}");
+                    assert_eq!(headers.text("x-caracal-resource"), None, "{nth} {status}");
+                }
+                None => refused += 1,
+            }
+        }
+    }
+    println!("{count} host calls: {admitted} admitted, {refused} refused");
+    assert!(refused > 0 && admitted > 0);
+}
