@@ -9,6 +9,7 @@ mod demo;
 mod envoy;
 mod explain;
 mod feed;
+mod gateway_options;
 mod guard;
 mod keys;
 mod loopback;

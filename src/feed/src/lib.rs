@@ -4,10 +4,11 @@
 //! `event` reads one stream message; `state` is what the companion knows, in the
 //! order it learned it; `redis` keeps it in touch with Redis; `api` serves it;
 //! `memory` is the way without Redis, for development, and takes `revocation_request`s;
-//! `metrics` counts.
+//! `exchange` is Gateway mode; `metrics` counts.
 
 pub mod api;
 pub mod event;
+pub mod exchange;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
