@@ -45,7 +45,8 @@ enum Command {
     Feed(feed::Arguments),
     /// Revokes a session or a delegation edge, or raises a zone's delegation epoch.
     Revoke(revoke::Arguments),
-    /// Serves a development zone: its key set, minting and key rotation.
+    /// Serves development zones: their key sets, the token endpoint for agents and for the
+    /// Gateway, minting and key rotation.
     Sts(sts::Arguments),
     /// Serves an upstream that answers with what reached it.
     Upstream(upstream::Arguments),
