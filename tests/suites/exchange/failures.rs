@@ -136,8 +136,10 @@ fn no_more_are_under_way_than_allowed() {
     let mandates: Vec<_> = (0..2).map(|_| scene.sts.mandate(AUDIENCE)).collect();
     let before = scene.sts.exchanges();
     std::thread::scope(|scope| {
-        let ask = |mandate| scope.spawn(|| scene.granted(mandate));
-        let asked: Vec<_> = mandates.iter().map(ask).collect();
+        let all = mandates.iter();
+        let asked: Vec<_> = all
+            .map(|mandate| scope.spawn(|| scene.granted(mandate)))
+            .collect();
         until("both are under way", SOON, || {
             scene.sts.exchanges() == before + 2
         });

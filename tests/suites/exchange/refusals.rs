@@ -66,6 +66,7 @@ fn operations_and_targets_are_the_sts_s_to_judge() {
             true,
         );
     }
+    scene.sts.decide(&decided(json!("allow")));
     let other = scene.sts.odd(&json!({"target": ["resource://other"]}));
     let refused = scene.refused(&other);
     is(&refused, 403, "access_denied", "sts_refused", true);

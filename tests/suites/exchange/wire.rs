@@ -141,10 +141,22 @@ fn a_question_is_strict_and_bounded() {
         );
     }
     assert_eq!(send(&json!({"mandate": "a.b.c"})).status, 400);
-    let longest = format!("/{}", "\u{7f71}".repeat(10_922));
-    let answer = send(&question(&sts.odd(&json!({})), json!({ "path": longest })));
-    assert!(answer.json()["granted"].is_object(), "{}", answer.json());
-    assert_eq!(seen.lock().unwrap().len(), 1);
+    let of = |path: String| {
+        let mandate = sts.odd(&json!({}));
+        let body = question(&mandate, json!({ "path": path }));
+        (send(&body).json(), mandate)
+    };
+    let (answer, _) = of(format!("/{}", "p".repeat(32 * 1024 - 1)));
+    assert!(answer["granted"].is_object(), "{answer}");
+    // The STS reads no form over 64 KiB, and each byte of these is sent as three.
+    let (answer, mandate) = of(format!("/{}", "\u{7f71}".repeat(10_922)));
+    let refused = &answer["refused"];
+    is(refused, 413, "payload_too_large", "malformed", false);
+    let (answer, _) = of("/".to_owned());
+    assert!(answer["granted"].is_object(), "{answer}");
+    let again = send(&question(&mandate, json!({})));
+    assert!(again.json()["granted"].is_object(), "it is not used up");
+    assert_eq!(seen.lock().unwrap().len(), 3);
     let get = companion.get("/v1/exchange");
     assert_eq!(get.status, 405);
 }

@@ -173,6 +173,10 @@ impl Exchange {
     }
 
     async fn exchange(&self, asked: &Asked, claims: &Claims) -> Result<Granted, Box<Refused>> {
+        let form = sts::form(asked, claims).ok_or_else(|| {
+            let why = "the path is too long for the sts";
+            Refused::new(413, "payload_too_large", why, Cause::Malformed)
+        })?;
         let permit = self.circuit.permit(Instant::now()).map_err(|wait| {
             let seconds = wait.as_secs().max(1);
             Refused::unavailable(503, "sts unavailable", Cause::CircuitOpen).after(seconds)
@@ -180,7 +184,7 @@ impl Exchange {
         self.mark(asked, claims).await?;
         let metrics = &self.companion.metrics.exchange;
         let began = Instant::now();
-        let reply = self.sts.exchange(asked, claims).await;
+        let reply = self.sts.exchange(form, &asked.request_id).await;
         metrics.took(began.elapsed().as_secs_f64());
         let done = match reply {
             Ok(reply) => answer::read(reply, &asked.resource, &asked.mandate),

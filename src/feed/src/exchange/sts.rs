@@ -11,6 +11,8 @@ use super::wire::Asked;
 
 /// Largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024;
+/// Largest form that the STS reads, in bytes.
+const MAX_FORM: usize = 64 * 1024;
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long a connection is kept without work: less than servers keep it, or a mandate
@@ -80,9 +82,8 @@ impl Sts {
         })
     }
 
-    /// Exchanges a mandate, once.
-    pub(super) async fn exchange(&self, asked: &Asked, claims: &Claims) -> Result<Reply, NoReply> {
-        let body = form(asked, claims);
+    /// Sends a form, once.
+    pub(super) async fn exchange(&self, body: String, request_id: &str) -> Result<Reply, NoReply> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let timestamp = since.map_or(0, |since| since.as_secs()).to_string();
         let mut random = [0_u8; 32];
@@ -102,7 +103,7 @@ impl Sts {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, "caracal-gateway")
-            .header("x-request-id", &asked.request_id)
+            .header("x-request-id", request_id)
             .header(TIMESTAMP, timestamp)
             .header(NONCE, nonce)
             .header(SIGNATURE, signature)
@@ -136,8 +137,9 @@ fn why(error: &reqwest::Error) -> NoReply {
     }
 }
 
-/// The form: each field once, and no scope, so that the mandate's own is issued.
-fn form(asked: &Asked, claims: &Claims) -> String {
+/// The form: each field once, and no scope, so that the mandate's own is issued. None
+/// where it is larger than the STS reads.
+pub(super) fn form(asked: &Asked, claims: &Claims) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.extend_pairs([
         ("grant_type", GRANT),
@@ -150,7 +152,7 @@ fn form(asked: &Asked, claims: &Claims) -> String {
         ("request_path", &asked.path),
         ("gateway_request_id", &asked.request_id),
     ]);
-    form.finish()
+    Some(form.finish()).filter(|form| form.len() <= MAX_FORM)
 }
 
 #[cfg(test)]
@@ -172,7 +174,7 @@ mod tests {
             anchors: Vec::new(),
             epoch: None,
         };
-        let form = form(&asked, &claims);
+        let form = form(&asked, &claims).unwrap();
         assert_eq!(
             form,
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange\
