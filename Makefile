@@ -60,11 +60,12 @@ check: hooks wasm ## before each commit, in two minutes: format, lints, the core
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) test --locked $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
 
-bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; what a flood of the dearest requests leaves; the core's parts; exact counts in each host
+bench: hooks build noop envoy redis wrk ## throughput side by side; start and memory; how soon a revocation bites, what a million of them cost, a burst with companions killed; exchanges a second; what a flood of the dearest requests leaves; the core's parts; exact counts in each host
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 	$(CARGO) bench --locked -p caracal-tests --bench burst
+	$(CARGO) bench --locked -p caracal-tests --bench exchange
 	$(CARGO) bench --locked -p caracal-tests --bench flood
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 	$(CARGO) test --locked -p caracal-tests --test counts -- --nocapture

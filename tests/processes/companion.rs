@@ -139,6 +139,22 @@ impl Companion {
         self.process.as_ref().unwrap().signal("-HUP");
     }
 
+    /// Runs on one core from now on.
+    pub fn on_core(&self, core: usize) {
+        let pid = self.process.as_ref().unwrap().child.id().to_string();
+        let pinned = Command::new("taskset")
+            .args([
+                "--all-tasks",
+                "--cpu-list",
+                "--pid",
+                &core.to_string(),
+                &pid,
+            ])
+            .stdout(Stdio::null())
+            .status();
+        assert!(pinned.is_ok_and(|status| status.success()), "taskset");
+    }
+
     pub fn is_started(&self) -> bool {
         self.process.is_some()
     }

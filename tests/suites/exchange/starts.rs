@@ -1,5 +1,7 @@
 //! Gateway mode is not there by accident, and not with less than it needs.
 
+use caracal_tests::redis_topology::Certificate;
+
 use super::*;
 
 fn fails(companion: Companion) -> String {
@@ -135,4 +137,67 @@ fn a_token_guards_the_exchange() {
         "malformed",
         false,
     );
+}
+
+/// The users of docs/companion.md: the one for Gateway mode may note used mandates.
+#[test]
+fn it_needs_the_right_to_note_used_mandates() {
+    let redis = Redis::start(&[]);
+    let sts = Sts::start(&[ZONE], &decided(json!("allow")));
+    let page = std::fs::read_to_string(caracal_tests::root().join("docs/companion.md")).unwrap();
+    for rule in page.lines().filter(|line| line.starts_with("user ")) {
+        let rule = rule.replace("PASSWORD", "its-pass");
+        let words: Vec<&str> = rule.split(' ').skip(1).collect();
+        let _: String = redis.ask(&[&["ACL", "SETUSER"], &words[..]].concat());
+    }
+    let of = |user: &str| {
+        let url = format!("redis://{user}:its-pass@{}", redis.address);
+        Companion::of(&url).gateway(&sts.url()).started()
+    };
+    let mandate = sts.mandate(AUDIENCE);
+    let ask = |companion: &Companion| {
+        let body = question(&mandate, json!({}));
+        companion.post("/v1/exchange", &body, None).json()
+    };
+    let bare = of("companion");
+    for _ in 0..20 {
+        is(
+            &ask(&bare)["refused"],
+            503,
+            "sts_unavailable",
+            "redis",
+            false,
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let gateway = of("gateway");
+    until("it may note it", SOON, || {
+        ask(&gateway)["granted"].is_object()
+    });
+}
+
+/// Another companion's API stands for an STS with a certificate: it has no such page, which
+/// only who trusts it gets to know.
+#[test]
+fn the_sts_s_certificate_is_verified() {
+    let own = Certificate::default();
+    let (certificate, key) = (own.authority(), own.key.to_str().unwrap());
+    let far = Companion::new(&["--in-memory", "--tls-cert", certificate, "--tls-key", key]);
+    let far = far.listening();
+    let sts = Sts::start(&[ZONE], &decided(json!("allow")));
+    let ask = |words: &[&str]| {
+        let url = format!("https://localhost:{}", far.address.port());
+        let companion = Companion::new(&["--in-memory"])
+            .gateway(&url)
+            .with(words)
+            .started();
+        let body = question(&sts.mandate(AUDIENCE), json!({}));
+        companion.post("/v1/exchange", &body, None).json()["refused"].clone()
+    };
+    is(&ask(&[]), 502, "sts_unavailable", "sts_unreachable", true);
+    let trusted = ask(&["--sts-ca-file", certificate]);
+    is(&trusted, 404, "sts_unavailable", "sts_refused", true);
+    let other = Certificate::default();
+    let other = ask(&["--sts-ca-file", other.authority()]);
+    is(&other, 502, "sts_unavailable", "sts_unreachable", true);
 }
