@@ -68,11 +68,12 @@ check: hooks wasm ## for each commit, in two minutes: format, lints, the core, t
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(CARGO) test --locked $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
 
-bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, floods of expensive requests, the parts of the core, and exact counts
+bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 	$(CARGO) bench --locked -p caracal-tests --bench burst
+	$(CARGO) bench --locked -p caracal-tests --bench exchange
 	$(CARGO) bench --locked -p caracal-tests --bench flood
 	$(CARGO) bench --locked -p caracal-mandate --bench core
 	$(CARGO) test --locked -p caracal-tests --test counts -- --nocapture

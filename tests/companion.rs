@@ -46,7 +46,7 @@ impl InProcess {
         };
         InProcess {
             state,
-            routes: api::routes(companion, token, None),
+            routes: api::routes(companion, token, None, None),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

@@ -2,6 +2,7 @@
 //! that can be cut. Each is stopped by its process id when dropped.
 
 mod companion;
+mod sts;
 mod wire;
 
 use std::fs;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use companion::Companion;
+pub use sts::{GATEWAY_KEY, Sts, form};
 pub use wire::{Mode, Wire};
 
 use crate::servers::{self, Client, Response};

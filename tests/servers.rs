@@ -20,6 +20,7 @@ pub struct Incoming {
     pub method: String,
     pub target: String,
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Incoming {
@@ -127,6 +128,11 @@ impl Server {
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.shared.open.lock().unwrap().len()
+    }
 }
 
 impl Drop for Server {
@@ -149,14 +155,16 @@ fn serve(shared: &Shared, connection: &TcpStream) -> io::Result<()> {
     let mut writer = connection;
     while let Some(head) = read_head(&mut reader)? {
         let mut words = head.first.split(' ');
-        let request = Incoming {
+        let mut request = Incoming {
             method: words.next().unwrap_or_default().to_owned(),
             target: words.next().unwrap_or_default().to_owned(),
             headers: head.headers,
+            body: Vec::new(),
         };
         let size = request.all("content-length");
         let size = size.first().map_or(0, |n| n.parse().unwrap());
-        reader.read_exact(&mut vec![0; size])?;
+        request.body = vec![0; size];
+        reader.read_exact(&mut request.body)?;
         shared.requests.fetch_add(1, Ordering::SeqCst);
         let reply = (shared.handler)(&request);
         std::thread::sleep(reply.delay);

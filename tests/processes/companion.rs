@@ -47,6 +47,12 @@ impl Companion {
         Companion::new(&["--redis-url", redis_url])
     }
 
+    /// In Gateway mode, with the key that [`Sts`] has.
+    pub fn gateway(self, sts: &str) -> Self {
+        self.with(&["--gateway", "--sts-url", sts])
+            .environment("GATEWAY_STS_HMAC_KEY", super::GATEWAY_KEY)
+    }
+
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -85,6 +91,8 @@ impl Companion {
             .env_remove("REDIS_URL")
             .env_remove("STREAMS_HMAC_KEY")
             .env_remove("CARACAL_FEED_TOKEN")
+            .env_remove("CARACAL_STS_URL")
+            .env_remove("GATEWAY_STS_HMAC_KEY")
             .envs(self.environment.iter().map(|(n, v)| (n, v)));
         self.process = Some(Process::start(&mut command, &self.log_file()));
     }
@@ -129,6 +137,22 @@ impl Companion {
     /// SIGHUP: it reads its certificate again.
     pub fn hang_up(&self) {
         self.process.as_ref().unwrap().signal("-HUP");
+    }
+
+    /// Runs on one core from now on.
+    pub fn on_core(&self, core: usize) {
+        let pid = self.process.as_ref().unwrap().child.id().to_string();
+        let pinned = Command::new("taskset")
+            .args([
+                "--all-tasks",
+                "--cpu-list",
+                "--pid",
+                &core.to_string(),
+                &pid,
+            ])
+            .stdout(Stdio::null())
+            .status();
+        assert!(pinned.is_ok_and(|status| status.success()), "taskset");
     }
 
     pub fn is_started(&self) -> bool {

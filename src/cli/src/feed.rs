@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use caracal_feed::exchange::Exchange;
 use caracal_feed::memory::Memory;
 use caracal_feed::metrics::Metrics;
 use caracal_feed::redis::Consumer;
+use caracal_feed::redis::target::Address;
 use caracal_feed::state::State;
 use caracal_feed::{Companion, api, redis};
 use clap::Args;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::gateway_options::GatewayArguments;
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
 use crate::tls::Tls;
@@ -50,6 +53,8 @@ pub(crate) struct Arguments {
     /// The private key of --tls-cert (PEM).
     #[arg(long)]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     /// Does not start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
@@ -107,6 +112,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         token.is_some(),
         key.is_some(),
     )?;
+    let sts = arguments.gateway.address()?;
     let tls = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificate), Some(key)) => Some(Tls::start(certificate.clone(), key.clone())?),
         (None, None) => None,
@@ -129,8 +135,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         metrics: Metrics::new()?,
         stopping,
     };
-    let consumer = match &address {
-        Some(address) => {
+    let target = address.as_ref().map(Address::target).transpose()?;
+    let consumer = match &target {
+        Some(target) => {
             if key.is_none() {
                 tracing::warn!(
                     "STREAMS_HMAC_KEY is not set: every message on the streams is accepted, whoever wrote it"
@@ -138,7 +145,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             }
             Some(Consumer {
                 companion: companion.clone(),
-                target: address.target()?,
+                target: target.clone(),
                 key,
                 group: arguments.group.clone().unwrap_or_else(|| GROUP.to_owned()),
                 consumer: arguments.consumer.clone().unwrap_or_else(host_name),
@@ -154,7 +161,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     serving::raise_descriptors();
     let listener = loopback::bind(arguments.listen, true).await?;
-    let routes = api::routes(companion.clone(), token, memory);
+    let gateway = match sts {
+        Some(sts) => Some(Exchange::start(
+            companion.clone(),
+            arguments
+                .gateway
+                .settings(sts, target, arguments.zone.clone()),
+        )?),
+        None => None,
+    };
+    let routes = api::routes(companion.clone(), token, memory, gateway);
     let expiring = tokio::spawn(expire(companion.clone()));
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));
     tokio::spawn(async move {
@@ -193,6 +209,16 @@ fn check(arguments: &Arguments, redis: bool, token: bool, key: bool) -> Result<(
         token || listen.ip().is_loopback(),
         "--listen {listen} is not on loopback: set CARACAL_FEED_TOKEN, which filters then send as revocation.token"
     );
+    if arguments.gateway.is_on() {
+        ensure!(
+            listen.ip().is_loopback() || arguments.tls_cert.is_some(),
+            "--listen {listen} is not on loopback, and an exchange answers with credentials: give --tls-cert and --tls-key"
+        );
+        ensure!(
+            redis || arguments.in_memory,
+            "--gateway notes used mandates in Redis: give --redis-url or REDIS_URL; or --in-memory, for development"
+        );
+    }
     if redis {
         ensure!(
             key || !arguments.require_signature,

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jwt_simple::algorithms::ES256KeyPair;
 use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
+use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -94,6 +94,12 @@ impl ZoneKeys {
     /// Id of the key that signs.
     pub(crate) fn kid(&self) -> &str {
         self.keys.first().map_or("", |key| key.kid.as_str())
+    }
+
+    /// The public key under an id.
+    pub(crate) fn verifying_key(&self, kid: &str) -> Option<VerifyingKey> {
+        let key = self.keys.iter().find(|key| key.kid == kid)?;
+        Some(*key.signing_key().ok()?.verifying_key())
     }
 
     /// The public key set document.

@@ -12,6 +12,7 @@ mod envoy;
 mod exit_status;
 mod explain;
 mod feed;
+mod gateway_options;
 mod guard;
 mod json_position;
 mod keys;
@@ -51,7 +52,8 @@ enum Command {
     Feed(feed::Arguments),
     /// Revokes a session or a delegation edge, or raises a zone's delegation epoch.
     Revoke(revoke::Arguments),
-    /// Serves a development zone: its key set, minting and key rotation.
+    /// Serves development zones: their key sets, the token endpoint for agents and for the
+    /// Gateway, minting and key rotation.
     Sts(sts::Arguments),
     /// Serves an upstream that answers with what it received.
     Upstream(upstream::Arguments),

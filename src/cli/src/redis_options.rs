@@ -135,8 +135,8 @@ impl RedisArguments {
     }
 }
 
-/// The certificates of a PEM file.
-fn certificates(option: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>> {
+/// The certificates of a PEM file, if one is given.
+pub(crate) fn certificates(option: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>> {
     let Some(file) = file else {
         return Ok(None);
     };

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::envoy::{self, Ports};
 use crate::mint::DEMO_ZONE;
-use crate::sts::Zone;
+use crate::sts::{self, Zone};
 use crate::{loopback, output, upstream};
 
 #[derive(Args, Clone)]
@@ -50,7 +50,7 @@ impl Stack {
         let listener = loopback::bind(local(ports.sts), false).await?;
         let issuer = format!("http://127.0.0.1:{}", ports.sts);
         let zone = Zone::new(issuer, DEMO_ZONE.to_owned(), Some(run.join("keys.json")))?;
-        tokio::spawn(axum::serve(listener, zone.routes()).into_future());
+        tokio::spawn(axum::serve(listener, sts::routes_of(&zone)?).into_future());
         let listener = loopback::bind(local(ports.upstream), false).await?;
         tokio::spawn(axum::serve(listener, upstream::routes()).into_future());
         // Revocations of an earlier run must not affect this one.

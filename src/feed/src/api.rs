@@ -17,6 +17,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::Companion;
+use crate::exchange::wire::Asked;
+use crate::exchange::{Exchange, NoResult};
 use crate::memory::Memory;
 use crate::redis::health::Limited;
 use crate::revocation_request::RevocationBody;
@@ -43,17 +45,24 @@ struct Api {
     /// comparison does not reveal the token's length.
     token: Option<[u8; 32]>,
     memory: Option<Arc<Memory>>,
+    gateway: Option<Arc<Exchange>>,
     waits: Arc<Semaphore>,
     unauthorized: Arc<Limited>,
 }
 
-/// The routes. `memory` is given if there is no Redis. Without a token everybody may use
-/// `/v1`; the caller allows this on loopback only.
-pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memory>>) -> Router {
+/// The routes. `memory` is given if there is no Redis, `gateway` in Gateway mode. Without a
+/// token everybody may use `/v1`; the caller allows this on loopback only.
+pub fn routes(
+    companion: Companion,
+    token: Option<&str>,
+    memory: Option<Arc<Memory>>,
+    gateway: Option<Arc<Exchange>>,
+) -> Router {
     let api = Api {
         companion,
         token: token.map(|token| Sha256::digest(token).into()),
         memory,
+        gateway,
         waits: Arc::new(Semaphore::new(MAX_WAITS)),
         unauthorized: Arc::new(Limited::new()),
     };
@@ -62,6 +71,7 @@ pub fn routes(companion: Companion, token: Option<&str>, memory: Option<Arc<Memo
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/check", post(check))
         .route("/v1/revocations", post(revoke))
+        .route("/v1/exchange", post(exchange))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), authenticated));
     Router::new()
@@ -280,6 +290,30 @@ async fn revoke(
             )
         }
     }
+}
+
+async fn exchange(Shared(api): Shared<Api>, body: Result<Json<Asked>, JsonRejection>) -> Response {
+    let Some(gateway) = &api.gateway else {
+        let why = "this companion does not exchange: start it with --gateway";
+        return failed(StatusCode::NOT_FOUND, "not_found", why);
+    };
+    // What was sent is not repeated: it holds a token.
+    let Ok(Json(asked)) = body else {
+        return bad(
+            "expected {\"mandate\", \"resource\", \"method\", \"path\", \"request_id\"}, and max_age_ms at most",
+        );
+    };
+    let mut response = match gateway.answer(&asked).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(NoResult::Wrong(why)) => bad(why),
+        Err(NoResult::NotReady(why)) => no_page(NoPage::NotReady(why)),
+        Err(NoResult::Busy) => no_page(NoPage::NotReady("--max-exchanges are under way")),
+    };
+    let no_store = header::HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
 }
 
 async fn ready(Shared(api): Shared<Api>) -> Response {

@@ -116,11 +116,26 @@ impl HmacKey {
 
     /// A name that tells this key from others and reveals nothing of it.
     pub fn name(&self) -> String {
+        self.sign_text(b"caracal-edge: the name of this key")
+    }
+
+    /// Signs bytes; lower-case hex.
+    pub(crate) fn sign_text(&self, text: &[u8]) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
             return String::new();
         };
-        mac.update(b"caracal-edge: the name of this key");
+        mac.update(text);
         hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// Whether a signature in hex is this key's, in constant time.
+    pub(crate) fn has_signed_text(&self, text: &[u8], signature: &str) -> bool {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.0);
+        let (Ok(mut mac), Ok(given)) = (mac, hex::decode(signature)) else {
+            return false;
+        };
+        mac.update(text);
+        mac.verify_slice(&given).is_ok()
     }
 
     fn mac(&self, stream: Stream, fields: &Fields) -> Option<Hmac<Sha256>> {

@@ -3,10 +3,12 @@
 //!
 //! `event` reads one stream message. `state` is what the companion knows, in the order in
 //! which it learned it. `redis` keeps it in touch with Redis. `api` serves it. `memory`
-//! replaces Redis in development, and takes `revocation_request`s. `metrics` counts.
+//! replaces Redis in development, and takes `revocation_request`s. `exchange` is Gateway
+//! mode. `metrics` counts.
 
 pub mod api;
 pub mod event;
+pub mod exchange;
 pub mod memory;
 pub mod metrics;
 pub mod redis;

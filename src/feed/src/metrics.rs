@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use crate::event::{Refused, Stream};
+use crate::exchange::count::Counts;
 use crate::state::State;
 
 /// The companion's metrics, prefix `caracal_feed_`.
@@ -29,6 +30,8 @@ pub struct Metrics {
     anchors: IntGauge,
     age: IntGauge,
     filters: IntGauge,
+    /// Those of exchanges.
+    pub(crate) exchange: Counts,
 }
 
 impl Metrics {
@@ -127,6 +130,8 @@ impl Metrics {
                 "caracal_feed_connected_filters",
                 "Proxies that wait for new revocations",
             )?,
+
+            exchange: Counts::new(&registry)?,
             registry,
         }))
     }

@@ -121,7 +121,7 @@ fn users_with_no_more_than_they_need() {
     let redis = Redis::default();
     let readme = std::fs::read_to_string(caracal_tests::root().join("docs/companion.md")).unwrap();
     let rules: Vec<&str> = readme.lines().filter(|l| l.starts_with("user ")).collect();
-    assert_eq!(rules.len(), 2, "{rules:?}");
+    assert_eq!(rules.len(), 3, "{rules:?}");
     for rule in rules {
         let rule = rule.replace("PASSWORD", "its-pass");
         let words: Vec<&str> = rule.split(' ').skip(1).collect();
