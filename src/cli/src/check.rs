@@ -18,8 +18,8 @@ use crate::compare::{self, Comparison};
 use crate::config_errors::{ConfigError, SCHEMA};
 use crate::configured::{self, Found, Source};
 use crate::exit_status;
-use crate::output::{self, shown};
 use crate::request_rule;
+use crate::terminal::{self, shown};
 use crate::warning::{self, Warning};
 
 #[derive(Args)]
@@ -67,11 +67,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list_warnings {
-        output::line(&serde_json::to_string(warning::ALL)?);
+        terminal::line(&serde_json::to_string(warning::ALL)?);
         return Ok(ExitCode::SUCCESS);
     }
     let Some(file) = arguments.file.as_ref().filter(|_| !arguments.schema) else {
-        output::line(SCHEMA.trim_end());
+        terminal::line(SCHEMA.trim_end());
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(old) = &arguments.against {
@@ -91,18 +91,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         verdict.is_good &= verdict.warnings.is_empty();
     }
     if arguments.json {
-        output::line(&verdict.json(&found.unguarded).to_string());
+        terminal::line(&verdict.json(&found.unguarded).to_string());
     } else {
         for what in &found.unguarded {
-            output::problem(&format!("{}: not guarded: {what}", file.display()));
+            terminal::problem(&format!("{}: not guarded: {what}", file.display()));
         }
         if found.sources.is_empty() && verdict.is_good {
-            output::line(
+            terminal::line(
                 "no configuration of the filter stands in it, and nothing that leaves a route unguarded",
             );
         }
         for one in &verdict.warnings {
-            output::line(&format!("WARNING   {one}"));
+            terminal::line(&format!("WARNING   {one}"));
         }
     }
     Ok(exit_status::answer(verdict.is_good))
@@ -154,14 +154,14 @@ impl Verdict {
             return Ok(());
         }
         if self.several {
-            output::line(&format!("== {name}"));
+            terminal::line(&format!("== {name}"));
         }
         let lines = match &arguments.path {
             Some(_) => request_rule::in_words(&rule_of(&configuration, arguments)),
             None => description::describe(&configuration)?,
         };
         for line in lines {
-            output::line(&line);
+            terminal::line(&line);
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ fn named(file: &Path, source: &Source) -> String {
 
 fn complain(name: &str, errors: &[ConfigError]) {
     for error in errors {
-        output::problem(&format!("{name}: {error}"));
+        terminal::problem(&format!("{name}: {error}"));
     }
 }
 
@@ -258,13 +258,13 @@ fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
                 json!(!comparison.is_empty()),
             );
         }
-        output::line(&said.to_string());
+        terminal::line(&said.to_string());
     } else {
         let mut lines = compare::text(&comparison, &old_name).into_iter();
         let first = lines.next().unwrap_or_default();
-        output::line(&format!("{name} {first}"));
+        terminal::line(&format!("{name} {first}"));
         for line in lines {
-            output::line(&line);
+            terminal::line(&line);
         }
     }
     Ok(exit_status::answer(comparison.is_empty()))

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::config_errors;
 use crate::guard;
-use crate::output::shown;
 use crate::proxy_file::{NAME, walk, yaml};
+use crate::terminal::shown;
 use crate::warning::{Warning, inside};
 
 pub(crate) use source::Source;

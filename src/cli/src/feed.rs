@@ -22,7 +22,7 @@ use crate::gateway_options::GatewayArguments;
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
 use crate::tls::Tls;
-use crate::{loopback, output, serving};
+use crate::{loopback, serving, terminal};
 
 /// The consumer group, unless another is named.
 const GROUP: &str = "caracal-edge";
@@ -294,7 +294,7 @@ fn log_as_json(level: Option<tracing::Level>) {
         .with_writer(std::io::stderr)
         .try_init();
     if logging.is_err() {
-        output::problem("there is a logger already");
+        terminal::problem("there is a logger already");
     }
 }
 

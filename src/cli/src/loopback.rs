@@ -31,7 +31,7 @@ pub(crate) async fn serve(
         std::fs::write(file, address.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    crate::output::line(&format!("listening on {address}"));
+    crate::terminal::line(&format!("listening on {address}"));
     axum::serve(listener, routes)
         .with_graceful_shutdown(stopped())
         .await?;

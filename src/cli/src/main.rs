@@ -7,37 +7,33 @@ mod check;
 mod compare;
 mod config_errors;
 mod configured;
-mod demo;
-mod envoy;
+mod dev;
 mod exit_status;
 mod explain;
 mod feed;
 mod gateway_options;
 mod guard;
 mod json_position;
-mod keys;
 mod loopback;
-mod mint;
-mod moment;
-mod output;
-mod place;
 mod proxy_file;
 mod redis_options;
 mod request_rule;
 mod revoke;
+mod rule_names;
 mod secret;
 mod serving;
 
 mod shell;
-mod stack;
 mod sts;
+mod terminal;
+mod timestamps;
 mod tls;
-mod upstream;
 mod warning;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use dev::{demo, mint, stack, upstream};
 
 #[derive(Parser)]
 #[command(name = "caracal-edge", version, about = "The program beside the Caracal edge filter", long_about = None)]
@@ -108,7 +104,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            output::problem(&format!("{error:#}"));
+            terminal::problem(&format!("{error:#}"));
             exit_status::not_done()
         }
     }
@@ -121,6 +117,8 @@ mod tests {
     #[test]
     fn every_command_says_what_its_exit_status_means() {
         program().debug_assert();
+        let lines = exit_status::table();
+        assert!(lines.lines().all(|line| line.len() <= 90), "{lines}");
         for command in program().get_subcommands() {
             let name = command.get_name();
             assert!(command.get_after_help().is_some(), "{name}");

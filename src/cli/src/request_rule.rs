@@ -6,8 +6,8 @@ use caracal_mandate::decision::verifier::Verifier;
 use caracal_mandate::request::RequestView;
 use serde_json::{Map, Value, json};
 
-use crate::output::shown_bytes;
-use crate::place;
+use crate::rule_names;
+use crate::terminal::shown_bytes;
 
 /// The requirements, without those that require nothing.
 pub(crate) fn requires_text(requires: &Map<String, Value>) -> String {
@@ -26,8 +26,9 @@ pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>)
     let location = verifier.locate(request);
     let resources = verifier.resources();
     let resource = location.resource.and_then(|id| resources.get(id));
-    let in_words =
-        |rule, method| resource.map(|resource| place::rule_in_words(&resource.rules, rule, method));
+    let in_words = |rule, method| {
+        resource.map(|resource| rule_names::rule_in_words(&resource.rules, rule, method))
+    };
     let readings: Vec<Value> = location
         .readings
         .iter()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
-use crate::{addresses, exit_status, output};
+use crate::{addresses, exit_status, terminal};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,11 +121,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             let key = hmac_key()?;
             let signed = key.is_some();
             if !signed {
-                output::problem(
+                terminal::problem(
                     "UNSIGNED: STREAMS_HMAC_KEY is not set. Companions and connectors that have a key refuse this event",
                 );
             }
-            output::progress("publishing to Redis");
+            terminal::progress("publishing to Redis");
             let id = publish(&address.target()?, stream, fields, key.as_ref())
                 .await
                 .context("Redis did not accept the event")?;
@@ -135,27 +135,27 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     let in_force = format!("in force at {}", feed.url);
     if !arguments.json {
-        output::line(&match said.get("id").and_then(Value::as_str) {
+        terminal::line(&match said.get("id").and_then(Value::as_str) {
             Some(id) => format!("published to {} as {id}", stream.key()),
             None => in_force.clone(),
         });
     }
     let mut is_in_force = true;
     if let Some(seconds) = arguments.wait {
-        output::progress(&format!("waiting for {} to know it", feed.url));
+        terminal::progress(&format!("waiting for {} to know it", feed.url));
         let why_not = feed.wait(&event, Duration::from_secs(seconds)).await?;
         is_in_force = why_not.is_none();
         if let Some(said) = said.as_object_mut() {
             said.insert("in_force".to_owned(), json!(is_in_force));
         }
         match why_not {
-            Some(why) => output::problem(&format!("not {in_force} within {seconds} s: {why}")),
+            Some(why) => terminal::problem(&format!("not {in_force} within {seconds} s: {why}")),
             None if arguments.json => {}
-            None => output::line(&in_force),
+            None => terminal::line(&in_force),
         }
     }
     if arguments.json {
-        output::line(&said.to_string());
+        terminal::line(&said.to_string());
     }
     Ok(exit_status::answer(is_in_force))
 }
@@ -251,7 +251,7 @@ async fn tell(feed: &Feed, event: &Event) -> Result<Value> {
         Event::Revoked(anchors) => json!({ "anchors": anchors }),
         Event::Epoch { zone, epoch } => json!({"zone": zone, "epoch": epoch}),
     };
-    output::progress(&format!("telling the companion at {}", feed.url));
+    terminal::progress(&format!("telling the companion at {}", feed.url));
     let answer = feed.post("/v1/revocations", &body).await?;
     let status = answer.status();
     let said: Value = answer.json().await.unwrap_or_default();

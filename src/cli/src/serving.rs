@@ -151,7 +151,7 @@ pub(crate) async fn serve(
         std::fs::write(file, address.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    crate::output::line(&format!("listening on {address}"));
+    crate::terminal::line(&format!("listening on {address}"));
     let connections = Arc::new(Connections::default());
     let (ending, ended) = watch::channel(false);
     // Closed when the last connection has dropped its end.

@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::output;
+use crate::terminal;
 
 #[derive(Args)]
 pub(crate) struct CompletionsArguments {
@@ -27,7 +27,7 @@ pub(crate) fn completions(arguments: &CompletionsArguments, mut program: Command
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut program, name, &mut script);
-    output::line(String::from_utf8_lossy(&script).trim_end());
+    terminal::line(String::from_utf8_lossy(&script).trim_end());
     ExitCode::SUCCESS
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn man(arguments: &ManArguments, program: Command) -> Result<ExitCode
         None => {
             let mut page = Vec::new();
             Man::new(program).render(&mut page)?;
-            output::line(String::from_utf8_lossy(&page).trim_end());
+            terminal::line(String::from_utf8_lossy(&page).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -51,7 +51,10 @@ const CRATES: [(&str, &str, &[&[&str]]); 4] = [
     (
         "src/cli",
         "main.rs",
-        &[&["compare", "compare::show"], &["demo", "demo::revocation"]],
+        &[
+            &["compare", "compare::render"],
+            &["dev::demo", "dev::demo::revocation"],
+        ],
     ),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use caracal_mandate::config::{Configuration, Revocation};
 
 use crate::configured::Source;
-use crate::output::shown;
+use crate::terminal::shown;
 use crate::warning::{HOSTS_WITHOUT_DOMAIN, UNKNOWN_CLUSTER, Warning, inside};
 
 /// `clusters` are those of the file, where it lists them all.

@@ -7,18 +7,18 @@
 //! or any other method. Paths with several readings are separate classes, because the
 //! older configuration may have refused them for that reason alone.
 
-mod choices;
-pub(crate) mod extra;
-mod show;
+mod render;
+mod resource_selectors;
+pub(crate) mod widening;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::{Requirements, RuleId, Rules};
 use serde::Serialize;
 
-use choices::Choice;
-use extra::Extra;
-pub(crate) use show::text;
+pub(crate) use render::text;
+use resource_selectors::Choice;
+use widening::Extra;
 
 /// Everything that the newer configuration additionally lets through.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ impl Comparison {
     pub(crate) fn of(old: &Configuration, new: &Configuration) -> Self {
         let (before, now) = (old.in_force(), new.in_force());
         let mut findings = Vec::new();
-        for (choice, choices) in choices::all(&before, &now) {
+        for (choice, choices) in resource_selectors::all(&before, &now) {
             let (was, is) = (get(&before, choice.before), get(&now, choice.now));
             for (paths, methods, extra) in of_resource(was, is) {
                 findings.push(Finding {
@@ -91,9 +91,9 @@ impl Comparison {
             }
         }
         Comparison {
-            everywhere: extra::of_configurations(old, new),
+            everywhere: widening::of_configurations(old, new),
             findings,
-            not_compared: extra::not_compared(old, new),
+            not_compared: widening::not_compared(old, new),
         }
     }
 
@@ -141,7 +141,7 @@ impl<'a> Answer<'a> {
             (_, Answer::Unverified) => vec![Extra::AnyRequest],
             (Answer::Never, Answer::Verified(..)) => vec![Extra::AnyMandate],
             (Answer::Verified(old_audience, old), Answer::Verified(audience, new)) => {
-                extra::of_requirements((old_audience, old), (audience, new))
+                widening::of_requirements((old_audience, old), (audience, new))
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::output::shown;
 use crate::proxy_file::{is_ours, walk};
+use crate::terminal::shown;
 use crate::warning::inside;
 
 /// How the files of proxies end. Anything else may have any form.

@@ -19,7 +19,7 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
     if !place.contains("filter \"") {
         place = inside(
             &place,
-            &format!("filter {}", crate::output::shown(wasm.name)),
+            &format!("filter {}", crate::terminal::shown(wasm.name)),
         );
     }
     let levels = here.around.iter();

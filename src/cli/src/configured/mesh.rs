@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::envoy::from_own;
 use super::source::Source;
-use crate::output::shown;
 use crate::proxy_file::{Here, is_our_configuration, is_ours};
+use crate::terminal::shown;
 use crate::warning::{FAIL_OPEN, MATCH_MODE, Warning, inside};
 
 /// Whether an object is such a resource. What it holds is found by `filters` alone.

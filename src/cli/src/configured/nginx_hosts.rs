@@ -4,8 +4,8 @@ use caracal_mandate::config::Host;
 
 use super::source::{Source, document};
 use crate::guard::nginx::{Directive, every};
-use crate::output::shown;
 use crate::proxy_file::{Here, is_ours};
+use crate::terminal::shown;
 
 /// A Kong filter (`config`) or an APISIX plugin (`conf`) by the filter's name: a Kong
 /// filter's is in it, an APISIX plugin's is its key.

@@ -7,14 +7,14 @@ use caracal_mandate::decision::explain::{Check, TokenCheck};
 use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::Claims;
 
-use super::compared;
 use super::dependencies::Revocations;
+use super::expectation;
 use super::found;
 use super::subject::Subject;
 use super::words::{json_in_words, list, min_remaining_s};
-use super::{origin, required};
-use crate::moment;
-use crate::output::shown;
+use super::{required_claims, token_origin};
+use crate::terminal::shown;
+use crate::timestamps;
 
 /// The largest `clock_skew_s`.
 const MAX_SKEW_S: u64 = 300;
@@ -58,20 +58,20 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Header => format!(
             "The caller sends a mandate from the Caracal STS: {why}."
         ),
-        TokenCheck::Algorithm => origin::algorithm_advice(subject),
+        TokenCheck::Algorithm => token_origin::algorithm_advice(subject),
         TokenCheck::KeyId => "Whoever issues this token adds the kid of its key to the header. Tokens from the Caracal STS always have a kid, so this one is probably not from there.".to_owned(),
         TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension is supported. Tokens from the Caracal STS have no crit.".to_owned(),
         TokenCheck::PayloadEncoding => "Whoever issues this token leaves out \"b64\": false: a mandate's payload is encoded.".to_owned(),
         TokenCheck::KeySet => key_set_advice(subject),
-        TokenCheck::Key => origin::key_advice(subject),
+        TokenCheck::Key => token_origin::key_advice(subject),
         TokenCheck::KeyAlgorithm => format!(
             "The key {} of the zone is not for {}: whoever issues the token signs with the algorithm that its key has in the key set.",
             header("kid"),
             header("alg")
         ),
-        TokenCheck::Signature => origin::signature_advice(subject),
+        TokenCheck::Signature => token_origin::signature_advice(subject),
         TokenCheck::Payload => format!("Whoever runs the STS makes it issue claims in strict JSON: {why}."),
-        TokenCheck::RequiredClaims => required::advice(why, subject),
+        TokenCheck::RequiredClaims => required_claims::advice(why, subject),
     }
 }
 
@@ -103,14 +103,14 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         ),
         MandateCheck::ExpiryWithSkew | MandateCheck::Expiry => format!(
             "The caller gets a new mandate from the STS: this one ended {}. If it was issued just now, the clocks of STS and edge differ: compare them (the edge's time is {at} = {}), and correct the wrong one (NTP).",
-            moment::beside(claims.exp, at),
-            moment::date(at)
+            timestamps::beside(claims.exp, at),
+            timestamps::date(at)
         ),
         MandateCheck::IssuedAt => {
             let ahead = claims.iat.saturating_sub(at);
             format!(
                 "The clocks differ: the mandate was issued {} ahead of the edge's clock, and {skew} s are allowed. Synchronize the clocks of the STS and the edge (NTP); {}",
-                moment::length(ahead),
+                timestamps::length(ahead),
                 skew_advice(ahead)
             )
         }
@@ -189,7 +189,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         },
         MandateCheck::DelegationShape | MandateCheck::OptionalShape => format!(
             "Whoever runs the STS corrects the claim: {}.",
-            compared::Compared::of(Check::Mandate(check), subject).found
+            expectation::Compared::of(Check::Mandate(check), subject).found
         ),
         MandateCheck::ScopeNotEmpty => "The caller asks the STS for a mandate with at least one scope: an empty scope is never accepted. A mandate without the claim would be.".to_owned(),
         MandateCheck::Targets => {
@@ -229,14 +229,14 @@ fn not_before_advice(claims: &Claims, subject: &Subject<'_>) -> String {
     let ahead = nbf.saturating_sub(at);
     let wait = format!(
         "The caller waits {}, until {} (nbf minus {skew} s of leeway), or asks the STS for a mandate that is valid now.",
-        moment::length(ahead.saturating_sub(skew)),
-        moment::date(nbf.saturating_sub(skew))
+        timestamps::length(ahead.saturating_sub(skew)),
+        timestamps::date(nbf.saturating_sub(skew))
     );
     let dated_ahead = nbf.saturating_sub(claims.iat);
     if dated_ahead > skew {
         return format!(
             "{wait} Clocks are not the cause: the STS itself set nbf {} later than iat. If that is not intended, whoever runs the STS fixes it.",
-            moment::length(dated_ahead)
+            timestamps::length(dated_ahead)
         );
     }
     format!(

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::configured::read_file;
-use crate::{addresses, output};
+use crate::{addresses, terminal};
 
 /// Longest wait for the companion.
 const FEED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ impl Keys {
             Some(file) => (file.to_owned(), false),
         };
         let document = if is_url {
-            output::progress(&format!("asking {from} for the key set"));
+            terminal::progress(&format!("asking {from} for the key set"));
             fetch(&from, Duration::from_millis(configuration.jwks.timeout_ms)).await
         } else {
             Ok(read_file(Path::new(&from))?)
@@ -176,7 +176,7 @@ impl Revocations {
 async fn check(feed: &str, token: Option<&str>, anchors: &[String], zone: &str) -> Result<Answer> {
     let feed = addresses::http(feed);
     let url = format!("{}/v1/check", feed.trim_end_matches('/'));
-    output::progress(&format!("asking the companion at {feed}"));
+    terminal::progress(&format!("asking the companion at {feed}"));
     let body_sent = json!({"anchors": anchors, "zone": zone});
     let mut request = client(FEED_TIMEOUT)?.post(url).json(&body_sent);
     if let Some(token) = token {

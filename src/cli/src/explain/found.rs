@@ -6,8 +6,8 @@ use caracal_mandate::token::claims::{Claims, Shape};
 use super::dependencies::Revocations;
 use super::subject::Subject;
 use super::words::{list, nothing};
-use crate::moment;
-use crate::output::shown;
+use crate::terminal::shown;
+use crate::timestamps;
 
 fn text(shape: &Shape<Option<String>>) -> String {
     match shape {
@@ -47,15 +47,15 @@ pub(super) fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>)
         MandateCheck::Issuer => shown(&claims.iss),
         MandateCheck::Audience => list(&claims.aud),
         MandateCheck::Remaining | MandateCheck::ExpiryWithSkew | MandateCheck::Expiry => {
-            moment::beside(claims.exp, at)
+            timestamps::beside(claims.exp, at)
         }
         MandateCheck::OwnTarget => claims
             .target
             .as_ref()
             .map_or_else(|why| why.to_string(), list),
-        MandateCheck::IssuedAt => moment::beside(claims.iat, at),
+        MandateCheck::IssuedAt => timestamps::beside(claims.iat, at),
         MandateCheck::NotBefore => match claims.nbf {
-            Some(nbf) => moment::beside(nbf, at),
+            Some(nbf) => timestamps::beside(nbf, at),
             None => "absent".to_owned(),
         },
         MandateCheck::Lifetime => {

@@ -3,14 +3,14 @@
 
 mod advice;
 mod case;
-mod compared;
 mod dependencies;
+mod expectation;
 mod found;
-mod origin;
 mod report;
 mod request;
-mod required;
+mod required_claims;
 mod subject;
+mod token_origin;
 mod words;
 
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use self::request::RequestArguments;
 use self::subject::Subject;
 use crate::configured::{self, read_file};
 use crate::secret::secret;
-use crate::{exit_status, moment, output};
+use crate::{exit_status, terminal, timestamps};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -72,7 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Ok(configuration) => configuration,
         Err(errors) => {
             for error in &errors {
-                output::problem(&format!("{}: {error}", arguments.config.display()));
+                terminal::problem(&format!("{}: {error}", arguments.config.display()));
             }
             bail!("with this configuration the filter does not start");
         }
@@ -80,8 +80,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let case = Case {
         verifier: Verifier::from(&configuration),
         at: match &arguments.at {
-            Some(text) => moment::parse(text)?,
-            None => moment::now()?,
+            Some(text) => timestamps::parse(text)?,
+            None => timestamps::now()?,
         },
         request: arguments.request.read()?,
         claims: match &arguments.request.claims {
@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     );
     let report = Report::new(&subject)?;
     match arguments.json {
-        true => output::line(&report.json().to_string()),
+        true => terminal::line(&report.json().to_string()),
         false => report.print(arguments.all),
     }
     Ok(report

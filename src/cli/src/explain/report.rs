@@ -6,12 +6,12 @@ use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Traced};
 use caracal_mandate::reply::{Reply, ReplyFormat};
 use serde_json::{Value, json};
 
-use super::compared::Compared;
 use super::dependencies::Revocations;
+use super::expectation::Compared;
 use super::subject::Subject;
-use super::{advice, origin};
-use crate::moment;
-use crate::output::{Tone, prose, shown_bytes};
+use super::{advice, token_origin};
+use crate::terminal::{Tone, prose, shown_bytes};
+use crate::timestamps;
 
 pub(crate) struct Report<'s, 'a> {
     subject: &'s Subject<'a>,
@@ -106,7 +106,9 @@ impl<'s, 'a> Report<'s, 'a> {
                 failed = Some(*check);
             }
             let told = match (failed, check) {
-                (Some(failed), Check::Mandate(later)) => origin::explains(failed, *later, subject),
+                (Some(failed), Check::Mandate(later)) => {
+                    token_origin::explains(failed, *later, subject)
+                }
                 _ => false,
             };
             // Two checks can fail for one reason, which is fixed once.
@@ -280,7 +282,7 @@ impl<'s, 'a> Report<'s, 'a> {
             plain(&request.method),
             plain(without_query(&request.target)),
             subject.at,
-            moment::date(subject.at)
+            timestamps::date(subject.at)
         )];
         if let Some(fingerprint) = subject.trace.fingerprint {
             lines.push(format!("token with fingerprint {fingerprint}"));

@@ -13,8 +13,8 @@ use super::case::Case;
 use super::dependencies::{Keys, Revocations};
 use super::request::Request;
 use super::words::list;
-use crate::output::{shown, shown_bytes};
-use crate::place;
+use crate::rule_names;
+use crate::terminal::{shown, shown_bytes};
 
 /// Most readings that are shown.
 const MOST: usize = 6;
@@ -139,7 +139,7 @@ impl<'a> Subject<'a> {
             return "no rule".to_owned();
         };
         let method = self.trace.location.matched.map(|matched| matched.method);
-        let rule = place::rule_in_words(&resource.rules, rule, method);
+        let rule = rule_names::rule_in_words(&resource.rules, rule, method);
         match self.resources.are_named() {
             true => format!("{rule} of resource {}", shown(&resource.id)),
             false => rule,
@@ -152,7 +152,7 @@ impl<'a> Subject<'a> {
             return Vec::new();
         };
         let words = |reading: &caracal_mandate::decision::explain::Reading| {
-            let rule = place::rule_in_words(&resource.rules, reading.rule, None);
+            let rule = rule_names::rule_in_words(&resource.rules, reading.rule, None);
             (shown_bytes(&reading.path), rule)
         };
         self.trace.location.readings.iter().map(words).collect()

@@ -3,7 +3,7 @@
 use caracal_mandate::config::Configuration;
 use serde_json::Value;
 
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// Most entries of a list that are shown.
 const MOST: usize = 8;

@@ -324,7 +324,7 @@ fn opened(filter: &Value, name: &str, said: &mut Vec<String>) -> Option<String> 
     if variable != GATE {
         said.push(format!(
             "{name}: forward.gate.variable is {}, and config.yaml declares the gate ${GATE}",
-            crate::output::shown(&variable)
+            crate::terminal::shown(&variable)
         ));
         return None;
     }

@@ -221,7 +221,7 @@ fn is_shutting(statement: &str) -> bool {
 fn opens(statement: &str) -> String {
     format!(
         "`{}`: the gate ${GATE} may be open from the start: set it to \"{SHUT}\" and to nothing else",
-        crate::output::shown(statement)
+        crate::terminal::shown(statement)
     )
 }
 

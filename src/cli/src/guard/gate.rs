@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::nginx::{Directive, every};
 use super::tree::is_ours;
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// Directives that send a request on.
 const PASSES: [&str; 5] = [

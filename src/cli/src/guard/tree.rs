@@ -30,7 +30,7 @@ pub(super) fn called(kind: &str, tree: &Value) -> String {
         .or_else(|| first("uris"))
         .or_else(|| first("paths"));
     match name {
-        Some(name) => format!("{kind} {}", crate::output::shown(&name)),
+        Some(name) => format!("{kind} {}", crate::terminal::shown(&name)),
         None => format!("a {kind}"),
     }
 }

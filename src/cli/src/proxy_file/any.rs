@@ -96,7 +96,7 @@ pub(crate) fn plugin_configuration(any: Option<&Value>) -> Result<Vec<u8>, Strin
         };
         return Err(format!(
             "Envoy makes no JSON of {}: {why}; {USE_TEXT}",
-            crate::output::shown(name)
+            crate::terminal::shown(name)
         ));
     }
     if any.keys().any(|key| key != "@type" && key != "value") {

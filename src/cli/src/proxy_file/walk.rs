@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// An object, and how it hangs in the one around it.
 #[derive(Debug, Clone, Copy)]

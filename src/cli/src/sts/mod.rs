@@ -29,9 +29,9 @@ use clap::Args;
 
 pub(crate) use zone::{Order, Zone};
 
-use crate::mint::DEMO_ZONE;
+use crate::dev::mint::DEMO_ZONE;
 use crate::secret::secret;
-use crate::{loopback, output};
+use crate::{loopback, terminal};
 use policy::Source;
 use state::Sts;
 
@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let listener = loopback::bind(arguments.listen, arguments.allow_remote).await?;
     let issuer = format!("http://{}", listener.local_addr()?);
-    output::line(&format!(
+    terminal::line(&format!(
         "development STS of zone {}: never let a real verifier trust it",
         arguments.zone.join(", ")
     ));
@@ -87,7 +87,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let key = match secret("GATEWAY_STS_HMAC_KEY")? {
         Some(key) => gateway_key(&key)?,
         None => {
-            output::line(&format!("GATEWAY_STS_HMAC_KEY={DEVELOPMENT_KEY}"));
+            terminal::line(&format!("GATEWAY_STS_HMAC_KEY={DEVELOPMENT_KEY}"));
             gateway_key(DEVELOPMENT_KEY)?
         }
     };

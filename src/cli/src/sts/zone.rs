@@ -12,8 +12,8 @@ use p256::ecdsa::signature::Verifier as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::keys::ZoneKeys;
-use crate::mint::Draft;
+use crate::dev::mint::Draft;
+use crate::dev::signing_keys::ZoneKeys;
 
 /// What a mandate is to differ in from a good one: claims and header members.
 #[derive(Deserialize, Default)]

@@ -4,7 +4,7 @@ use caracal_mandate::config::Configuration;
 use caracal_mandate::routing::routes::Requirements;
 
 use super::kind::{NOTHING_REQUIRED, Warning, inside};
-use crate::output::shown;
+use crate::terminal::shown;
 
 pub(super) fn empty(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let resources = configuration.in_force();

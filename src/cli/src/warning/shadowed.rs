@@ -6,7 +6,7 @@ use caracal_mandate::routing::path::InvalidPath;
 use caracal_mandate::routing::routes::Rules;
 
 use super::kind::{SHADOWED_PREFIX, Warning, inside};
-use crate::output::shown;
+use crate::terminal::shown;
 
 pub(super) fn prefixes(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let resources = configuration.in_force();

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::routes::{self, Route};
-use crate::output::shown;
 use crate::proxy_file::{Here, Wasm, member, objects, typed, walk};
+use crate::terminal::shown;
 
 /// Type of a connection manager.
 const MANAGER: &str =

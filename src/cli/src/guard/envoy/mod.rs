@@ -58,7 +58,7 @@ pub(crate) fn look(tree: &Value, names: &[&str]) -> Around {
             Some(format!(
                 "{}: no filter guards it, and it leads to the cluster {} as a guarded one does",
                 route.place,
-                crate::output::shown(cluster)
+                crate::terminal::shown(cluster)
             ))
         };
         said.unguarded.extend(routes.iter().filter_map(leads_there));
@@ -85,7 +85,7 @@ fn streams(tree: &Value, guarded: &BTreeSet<&str>) -> Vec<String> {
             said.push(format!(
                 "{}: a tcp_proxy leads to the cluster {}, which a filter guards elsewhere; no filter sees its requests",
                 here.place(),
-                crate::output::shown(cluster)
+                crate::terminal::shown(cluster)
             ));
         }
         true

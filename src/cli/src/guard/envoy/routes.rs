@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::timeouts::zero;
-use crate::output::shown;
 use crate::proxy_file::{member, objects};
+use crate::terminal::shown;
 use crate::warning::{UNKNOWN_CLUSTER, Warning, inside};
 
 /// A route of a virtual host.

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::keys::{ZoneKeys, replace};
-use crate::{addresses, output};
+use crate::dev::signing_keys::{ZoneKeys, replace};
+use crate::{addresses, terminal};
 
 pub(crate) const DEMO_ISSUER: &str = "http://127.0.0.1:7701";
 pub(crate) const DEMO_ZONE: &str = "zone-demo";
@@ -96,9 +96,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let claims = draft.claims(&pairs("--claim", &arguments.claims)?)?;
     let token = keys.sign(&pairs("--header", &arguments.headers)?, &claims)?;
     if arguments.json {
-        output::line(&json!({"token": token, "claims": claims}).to_string());
+        terminal::line(&json!({"token": token, "claims": claims}).to_string());
     } else {
-        output::line(&token);
+        terminal::line(&token);
     }
     Ok(ExitCode::SUCCESS)
 }

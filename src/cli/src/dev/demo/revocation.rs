@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::{Row, mint, outcome, send};
-use crate::stack::Stack;
+use crate::dev::stack::Stack;
 
 /// Longest wait for a change: `max_staleness_s` of envoy.yaml, and some more.
 const PATIENCE: Duration = Duration::from_secs(30);

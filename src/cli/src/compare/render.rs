@@ -1,8 +1,8 @@
 //! Describes a comparison in words.
 
-use super::choices::{At, Choice, Named};
+use super::resource_selectors::{At, Choice, Named};
 use super::{Comparison, Finding, Method, Paths, Region};
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// Most entries of a list that are shown.
 const MOST: usize = 5;

@@ -6,10 +6,10 @@ use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck};
 use caracal_mandate::token::claims::TokenUse;
 use serde_json::Value;
 
-use super::origin::Origin;
 use super::subject::Subject;
+use super::token_origin::Origin;
 use super::words::json_in_words;
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// All of them, and the zone's claim, which a later row judges: whoever adds the others
 /// needs to know about it too.

@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio::process::{Child, Command};
 
-use crate::envoy::{self, Ports};
-use crate::mint::DEMO_ZONE;
+use crate::dev::envoy::{self, Ports};
+use crate::dev::mint::DEMO_ZONE;
+use crate::dev::upstream;
 use crate::sts::{self, Zone};
-use crate::{loopback, output, upstream};
+use crate::{loopback, terminal};
 
 #[derive(Args, Clone)]
 pub(crate) struct Arguments {
@@ -43,7 +44,7 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) async fn start(arguments: &Arguments) -> Result<Self> {
         let run = &arguments.run_dir;
-        output::progress("starting STS, upstream and companion");
+        terminal::progress("starting STS, upstream and companion");
         std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
         let ports = Ports::choose()?;
         let local = |port: u16| ([127, 0, 0, 1], port).into();
@@ -56,7 +57,7 @@ impl Stack {
         // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
         let companion = companion(run, ports.feed).await?;
-        output::progress("starting Envoy");
+        terminal::progress("starting Envoy");
         let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
         Ok(Stack {
             zone,
@@ -123,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut stack = Stack::start(&arguments).await?;
     let lines = curl_lines(&stack, &arguments);
     for line in &lines {
-        output::line(line);
+        terminal::line(line);
     }
     std::fs::write(arguments.run_dir.join("env"), variables(&stack))?;
     std::fs::write(arguments.run_dir.join("ready"), lines.join("\n"))?;

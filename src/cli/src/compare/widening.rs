@@ -13,7 +13,7 @@ use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::TokenUse;
 use serde::Serialize;
 
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// Mandates, or requests, that the new configuration admits and the old one refused. If
 /// there are several, each one alone is let through.

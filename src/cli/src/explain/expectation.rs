@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::dependencies::Revocations;
 use super::found::found;
-use super::required;
+use super::required_claims;
 use super::subject::Subject;
 use super::words::{json_in_words, list, min_remaining_s, nothing};
-use crate::moment;
-use crate::output::{shown, shown_bytes};
+use crate::terminal::{shown, shown_bytes};
+use crate::timestamps;
 
 /// What was expected, and what was found; `-` if that is not known.
 pub(crate) struct Compared {
@@ -125,7 +125,7 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
         TokenCheck::RequiredClaims => (
             "iss, aud, exp, iat, jti, sub, sid, root_sid, client_id, use, sub_type, each of its type"
                 .to_owned(),
-            match (subject.outcome(check), required::failed(subject)) {
+            match (subject.outcome(check), required_claims::failed(subject)) {
                 (Some(true), _) => "all there".to_owned(),
                 (Some(false), Some((name, value))) => format!("{name} is {value}"),
                 _ => nothing(),
@@ -235,15 +235,15 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
         },
         MandateCheck::ExpiryWithSkew => format!(
             "exp after {}",
-            moment::beside(at.saturating_sub(skew), at)
+            timestamps::beside(at.saturating_sub(skew), at)
         ),
         MandateCheck::IssuedAt => format!(
             "iat not after {}",
-            moment::beside(at.saturating_add(skew), at)
+            timestamps::beside(at.saturating_add(skew), at)
         ),
         MandateCheck::NotBefore => format!(
             "nbf absent, or not after {}",
-            moment::beside(at.saturating_add(skew), at)
+            timestamps::beside(at.saturating_add(skew), at)
         ),
         MandateCheck::Lifetime => match configuration.limits.max_lifetime_s {
             Some(most) => format!("exp at most {most} s after iat"),
@@ -269,7 +269,7 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
         }
         MandateCheck::ScopeNotEmpty => "scope absent, or not empty".to_owned(),
         MandateCheck::Targets => all_of(&required.required_targets, "in target all of"),
-        MandateCheck::Expiry => format!("exp after {at} = {}, now", moment::date(at)),
+        MandateCheck::Expiry => format!("exp after {at} = {}, now", timestamps::date(at)),
         MandateCheck::RevocationState => "a usable revocation state".to_owned(),
         MandateCheck::Revocation => {
             "none of sid, root_sid, agent_session_id, delegation_edge_id revoked".to_owned()

@@ -2,7 +2,7 @@
 
 use caracal_mandate::routing::routes::{MethodId, RuleId, Rules};
 
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// A rule by its prefix, and by the method if that has its own requirements.
 pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId>) -> String {

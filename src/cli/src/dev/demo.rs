@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::dev::stack::{Arguments, Stack};
 use crate::exit_status;
-use crate::output::{self, Tone, prose};
-use crate::stack::{Arguments, Stack};
 use crate::sts::Order;
+use crate::terminal::{self, Tone, prose};
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,20 +98,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         .no_proxy()
         .build()?;
     let mut rows = Vec::new();
-    output::progress("sending good and bad mandates");
+    terminal::progress("sending good and bad mandates");
     for step in steps() {
         rows.push(take(&stack, &client, &step).await?);
     }
     rows.push(forged_header(&stack, &client).await?);
     let seen = what_the_upstream_saw(&stack, &client).await?;
-    output::progress("rotating the zone's key under traffic, for 3 s");
+    terminal::progress("rotating the zone's key under traffic, for 3 s");
     rows.extend(rotation(&stack, &client).await?);
-    output::progress("revoking, and stopping the companion until its state is too old");
+    terminal::progress("revoking, and stopping the companion until its state is too old");
     rows.extend(revocation::walk(&mut stack, &client).await?);
 
-    output::line("What the upstream got with the good mandate:");
-    output::line(&serde_json::to_string_pretty(&seen)?);
-    output::line("");
+    terminal::line("What the upstream got with the good mandate:");
+    terminal::line(&serde_json::to_string_pretty(&seen)?);
+    terminal::line("");
     Ok(print(&rows))
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::dependencies::edge_url;
 use super::subject::Subject;
 use super::words::json_in_words;
-use crate::output::shown;
+use crate::terminal::shown;
 
 /// A claim of the token, and the configured value.
 struct Named {
