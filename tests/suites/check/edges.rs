@@ -217,6 +217,7 @@ impl Edge {
         let authorization: Vec<&[u8]> = value.iter().map(String::as_bytes).collect();
         let names: Vec<&[u8]> = asked.names.iter().map(String::as_bytes).collect();
         let view = RequestView {
+            names_client: false,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),
@@ -246,6 +247,7 @@ impl Edge {
     pub(crate) fn excludes(&self, asked: &Asked) -> bool {
         let names: Vec<&[u8]> = asked.names.iter().map(String::as_bytes).collect();
         let location = self.verifier.locate(&RequestView {
+            names_client: false,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),
