@@ -60,6 +60,7 @@ fn answer(configuration: &Configuration, row: &BTreeMap<String, String>) -> Stri
     let (method, path) = cell("request").split_once(' ').unwrap();
     let host = row.get("host").map_or("edge.example.com", String::as_str);
     let view = RequestView {
+        names_client: false,
         method: Some(method.as_bytes()),
         target: Some(path.as_bytes()),
         authority: Some(host.as_bytes()),
