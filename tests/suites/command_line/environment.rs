@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use caracal_tests::processes::{Companion, folder};
 use serde_json::Value;
 
-use super::{Running, call, commands, help, program, stderr, stdout};
+use super::{Running, commands, help, program, stderr, stdout};
 
 /// The variables that the help names as defaults of options, with their option.
 fn documented() -> Vec<(String, String, String)> {

@@ -115,7 +115,7 @@ fn a_token_in_the_clear_beyond_loopback_is_warned_of() {
     let (code, said) = edge(&nowhere, &token);
     assert_eq!(code, Some(2), "{said}");
     assert!(
-        said.contains("in the clear") && !said.contains("hidden-1"),
+        said.contains("unencrypted") && !said.contains("hidden-1"),
         "{said}"
     );
     let folder = folder("tls-warned");
@@ -129,5 +129,5 @@ fn a_token_in_the_clear_beyond_loopback_is_warned_of() {
     ];
     let (code, said) = edge(&[&nowhere[..], &pair].concat(), &token);
     assert_eq!(code, Some(2), "{said}");
-    assert!(!said.contains("in the clear"), "{said}");
+    assert!(!said.contains("unencrypted"), "{said}");
 }

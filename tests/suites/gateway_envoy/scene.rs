@@ -32,7 +32,7 @@ pub(crate) fn claims(token: &str) -> Value {
 }
 
 pub(crate) struct Scene {
-    pub(crate) redis: Redis,
+    pub(crate) redis: Mutex<Redis>,
     pub(crate) sts: Sts,
     pub(crate) companion: Companion,
     pub(crate) envoy: Envoy,
@@ -62,10 +62,10 @@ impl Scene {
             Server::start(move |request| {
                 list.lock().unwrap().push(request.clone());
                 Reply::new(200, "reached")
-                    .with("x-powered-by", "PHP")
-                    .with("x-caracal-identity", "a.b.c")
-                    .with("location", "https://billing.test/x")
-                    .with("refresh", "1")
+                    .header("x-powered-by", "PHP")
+                    .header("x-caracal-identity", "a.b.c")
+                    .header("location", "https://billing.test/x")
+                    .header("refresh", "1")
             })
         };
         let (billing, other) = (noting(&seen), noting(&strays));
@@ -93,7 +93,7 @@ impl Scene {
             .start()
             .unwrap_or_else(|log| panic!("{log}"));
         let scene = Scene {
-            redis,
+            redis: Mutex::new(redis),
             sts,
             companion,
             envoy,
@@ -134,12 +134,11 @@ impl Scene {
     /// The request that used a mandate, as Redis has it.
     pub(crate) fn used_by(&self, mandate: &str) -> Option<String> {
         let jti = claims(mandate)["jti"].as_str().unwrap().to_owned();
-        self.redis.ask(&["GET", &format!("seen:jti:{jti}")])
+        self.redis.lock().unwrap().ask(&["GET", &format!("seen:jti:{jti}")])
     }
 
     pub(crate) fn revoke(&self, session: &str) {
-        let _: String = self.redis.ask(&[
-            "XADD",
+        let _: String = self.redis.lock().unwrap().ask(&["XADD",
             "caracal.sessions.revoke",
             "*",
             "session_id",
@@ -163,7 +162,7 @@ impl Scene {
     pub(crate) fn tells_no_secret(&self, secrets: &[&str]) {
         for log in [
             self.envoy.log(),
-            self.envoy.access_log(),
+            format!("{:?}", self.envoy.access_log()),
             self.sts.log(),
             self.companion.log(),
         ] {
