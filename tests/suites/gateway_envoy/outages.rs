@@ -90,7 +90,11 @@ fn a_redis_that_hangs_or_is_killed_lets_nobody_through() {
     let scene = scene();
     under_load(&scene, || {
         std::thread::sleep(Duration::from_millis(500));
-        let _: String = scene.redis.lock().unwrap().ask(&["CLIENT", "PAUSE", "2000"]);
+        let _: String = scene
+            .redis
+            .lock()
+            .unwrap()
+            .ask(&["CLIENT", "PAUSE", "2000"]);
         std::thread::sleep(Duration::from_secs(3));
         let mut redis = scene.redis.lock().unwrap();
         redis.kill();

@@ -134,11 +134,15 @@ impl Scene {
     /// The request that used a mandate, as Redis has it.
     pub(crate) fn used_by(&self, mandate: &str) -> Option<String> {
         let jti = claims(mandate)["jti"].as_str().unwrap().to_owned();
-        self.redis.lock().unwrap().ask(&["GET", &format!("seen:jti:{jti}")])
+        self.redis
+            .lock()
+            .unwrap()
+            .ask(&["GET", &format!("seen:jti:{jti}")])
     }
 
     pub(crate) fn revoke(&self, session: &str) {
-        let _: String = self.redis.lock().unwrap().ask(&["XADD",
+        let _: String = self.redis.lock().unwrap().ask(&[
+            "XADD",
             "caracal.sessions.revoke",
             "*",
             "session_id",
