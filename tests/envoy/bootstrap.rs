@@ -82,6 +82,10 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
             {"name": "router", "typed_config": {"@type": ROUTER}},
         ],
     });
+    if setup.use_remote_address {
+        manager["use_remote_address"] = json!(true);
+        manager["preserve_external_request_id"] = json!(true);
+    }
     if let Some(paths) = setup.paths.get(number) {
         manager["normalize_path"] = json!(paths.normalize_path);
         manager["merge_slashes"] = json!(paths.merge_slashes);

@@ -44,6 +44,9 @@ pub struct Setup {
     pub paths: Vec<Paths>,
     /// The virtual hosts of every listener. Without any, all requests go to `upstream`.
     pub virtual_hosts: Option<Value>,
+    /// A client's address is the one that connects, whatever it says in `x-forwarded-for`,
+    /// and its request id is kept.
+    pub use_remote_address: bool,
     /// The wall clock in seconds, if it stands still.
     pub frozen_at: Option<u64>,
     /// The file that says how far the wall clock is off.

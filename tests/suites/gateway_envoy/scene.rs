@@ -79,7 +79,9 @@ impl Scene {
             },
         }));
         // The filter names the upstream's host, and the route goes by it.
-        let envoy = Setup::new([settings])
+        let mut setup = Setup::new([settings]);
+        setup.use_remote_address = true;
+        let envoy = setup
             .cluster("sts", sts.address)
             .cluster("companion", companion.address)
             .cluster("billing", billing.address())

@@ -12,7 +12,7 @@ use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
-use crate::routing::path::RequestPath;
+use crate::routing::path::only_reading;
 use crate::routing::resources::{ResourceId, Resources, RouteMatch};
 use crate::routing::routes::RuleId;
 use crate::token::bearer::bearer_token;
@@ -158,6 +158,11 @@ impl Verifier {
         if let RuleId::Excluded(_) = matched.rule {
             return Ok(Screened::Excluded);
         }
+        if self.policy.min_remaining_s.is_some()
+            && let Err(why) = only_reading(request.target)
+        {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, why.to_string()));
+        }
         let token = bearer_token(request.authorization)?;
         if request.names_client && self.policy.min_remaining_s.is_some() {
             return Err(named_client());
@@ -189,7 +194,7 @@ impl Verifier {
         if self.policy.min_remaining_s.is_none() {
             return refusal;
         }
-        if let Err(why) = RequestPath::parse(request.target, false) {
+        if let Err(why) = only_reading(request.target) {
             return Refusal::new(ErrorCode::InvalidRequest, why.to_string());
         }
         match bearer_token(request.authorization) {

@@ -300,6 +300,29 @@ fn levels<'a>(
     Ok(all)
 }
 
+/// Reads a path of which others decide by the whole of it, as the STS does in Gateway mode:
+/// there is no prefix that all readings could fall under, so there may be one reading only.
+/// That is the path decoded once, and decoding must add no `/`.
+///
+/// # Errors
+/// See [`InvalidPath`]; [`InvalidPath::Ambiguous`] for a path with another reading.
+pub(crate) fn only_reading(target: Option<&[u8]>) -> Result<(), InvalidPath> {
+    let path = RequestPath::parse(target, false)?;
+    let raw = path.raw.to_vec();
+    let decoded = match path.levels.get(1) {
+        Some(decoded) => decoded.path.to_vec(),
+        None => raw.clone(),
+    };
+    let slashes = |path: &[u8]| path.iter().filter(|b| **b == b'/').count();
+    if slashes(&raw) != slashes(&decoded) {
+        return Err(InvalidPath::Ambiguous);
+    }
+    path.readings(|reading, _| match reading == raw || reading == decoded {
+        true => Ok(()),
+        false => Err(InvalidPath::Ambiguous),
+    })
+}
+
 /// Whether there is one way to read a path.
 pub(crate) fn is_plain(path: &[u8]) -> bool {
     RequestPath::parse(Some(path), false).is_ok_and(|path| path.traits.are_plain())

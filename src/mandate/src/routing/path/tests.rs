@@ -278,3 +278,42 @@ fn a_folded_path_falls_under_the_same_rules() {
     }
     assert!(agreed.iter().all(|n| *n > 5_000), "{agreed:?}");
 }
+
+#[test]
+fn a_path_that_others_decide_by_has_one_reading() {
+    let read = |path: &str| only_reading(Some(path.as_bytes()));
+    for plain in [
+        "/",
+        "/a/b",
+        "/a/",
+        "/a%20b",
+        "/caf%C3%A9/1",
+        "/a.json?x=%2f..",
+        "/a%2Ejson",
+        "/~a/b:c",
+    ] {
+        assert_eq!(read(plain), Ok(()), "{plain}");
+    }
+    for other in [
+        "/a/..%2fb",
+        "/a/../b",
+        "/a/./b",
+        "/a//b",
+        "/a%2fb",
+        "/a%5cb",
+        "/a\\b",
+        "/a;x/b",
+        "/a%3bx",
+        "/a%3fb",
+        "/a%2523",
+        "/a%252fb",
+        "/a/%2e%2e/b",
+        "/a%23b",
+        "/a%00b",
+        "/a%",
+        "",
+        "a",
+    ] {
+        assert!(read(other).is_err(), "{other}");
+    }
+}
