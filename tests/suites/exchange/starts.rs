@@ -139,6 +139,19 @@ fn a_token_guards_the_exchange() {
     );
 }
 
+/// As in a container that has nothing but the program.
+#[test]
+fn where_there_are_no_certificates_an_sts_on_loopback_is_reached() {
+    let bare = |companion: Companion| {
+        companion
+            .environment("SSL_CERT_FILE", "/dev/null")
+            .environment("SSL_CERT_DIR", "/nonexistent")
+    };
+    assert!(bare(gateway()).started().is_ready());
+    let far = Companion::new(&["--in-memory"]).gateway("https://sts.test");
+    assert!(fails(bare(far)).contains("CA certificates"));
+}
+
 /// The users of docs/companion.md: the one for Gateway mode may note used mandates.
 #[test]
 fn it_needs_the_right_to_note_used_mandates() {

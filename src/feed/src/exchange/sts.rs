@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use rand::TryRng as _;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, USER_AGENT};
 
@@ -72,12 +73,19 @@ impl Sts {
             .connect_timeout(CONNECT.min(address.timeout))
             .timeout(address.timeout)
             .pool_idle_timeout(KEEP);
+        let endpoint = reqwest::Url::parse(&endpoint)?;
         if let Some(ca) = &address.ca {
             client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
+        } else if endpoint.scheme() == "http" {
+            // A container may have no certificates, and here they are not needed.
+            client = client.tls_certs_only([]);
         }
+        let client = client
+            .build()
+            .context("the client for the STS: are there CA certificates on this system?")?;
         Ok(Sts {
-            client: client.build()?,
-            endpoint: reqwest::Url::parse(&endpoint)?,
+            client,
+            endpoint,
             key: address.key.clone(),
         })
     }
