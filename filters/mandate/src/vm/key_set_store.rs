@@ -47,6 +47,7 @@ impl KeySetStore {
             &jwks.upstream,
         ]);
         texts.extend(configuration.algorithms.iter().map(|a| a.as_jose()));
+        texts.extend(jwks.url.as_deref());
         let name = namespace_digest(&texts);
         KeySetStore {
             data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &name),

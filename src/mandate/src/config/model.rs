@@ -96,6 +96,12 @@ pub struct Jwks {
     /// is called over TLS if the issuer is https.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
+    /// The base of the key set's address, where the STS is reached at another one than its
+    /// public name: `:authority`, scheme and path prefix come from it. https, but for
+    /// loopback hosts. Default: the issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub url: Option<String>,
     /// Longest wait for an answer of the STS, in milliseconds.
     #[cfg_attr(feature = "schema", schemars(default = "default_jwks_timeout", range(min = JWKS_TIMEOUT_MS.min, max = JWKS_TIMEOUT_MS.max)))]
     pub timeout_ms: u64,

@@ -59,11 +59,11 @@ impl Configuration {
         }
     }
 
-    /// The path and query of the key set request, below the issuer's origin
+    /// The path and query of the key set request, below the origin of the issuer or of `jwks.url`
     /// (contract, "Key sets").
     pub fn jwks_target(&self) -> JwksTarget {
-        let issuer = self.issuer.trim_end_matches('/');
-        let uri: http::Uri = issuer.parse().unwrap_or_default();
+        let base = self.jwks.url.as_deref().unwrap_or(&self.issuer);
+        let uri: http::Uri = base.trim_end_matches('/').parse().unwrap_or_default();
         let base = uri.path().trim_end_matches('/');
         let zone: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("zone_id", &self.zone_id)
@@ -101,7 +101,7 @@ fn read(
     let zone_id = zone_id(&object, environment);
     let mode = parse_gateway::mode(&object, host);
     let protected = parse_rules::protected(&object, mode);
-    let jwks = jwks(&object, host);
+    let jwks = jwks(&object, host, allow_insecure_issuer);
     let revocation = revocation(&object, host, environment);
     let gateway = parse_gateway::gateway(&object, mode, host, revocation.as_ref());
     if mode == Mode::Gateway
@@ -183,6 +183,17 @@ fn issuer(
     }
 }
 
+/// A URL of the STS.
+fn sts_url(at: &At<'_, '_, '_>, allow_insecure: bool) -> Option<String> {
+    let text = at.text()?;
+    match values::issuer(text, allow_insecure) {
+        Ok(()) => Some(text.to_owned()),
+        // What may hold a password is not repeated.
+        Err(problem) if text.contains('@') => at.fail(problem),
+        Err(problem) => at.fail(format!("{} {problem}", quoted(text))),
+    }
+}
+
 fn zone_id(
     object: &Object<'_, '_, '_>,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -196,7 +207,7 @@ fn zone_id(
     }
 }
 
-fn jwks(object: &Object<'_, '_, '_>, host: Host) -> Option<Jwks> {
+fn jwks(object: &Object<'_, '_, '_>, host: Host, allow_insecure: bool) -> Option<Jwks> {
     let what = "an object with upstream, the proxy's name for the STS";
     let jwks = object.require("jwks", what)?.object()?;
     let upstream = jwks
@@ -205,6 +216,7 @@ fn jwks(object: &Object<'_, '_, '_>, host: Host) -> Option<Jwks> {
             "the proxy's name for the STS: on Envoy a cluster, elsewhere host:port",
         )
         .and_then(|at| parse_host::upstream(&at, host));
+    let url = jwks.get("url").and_then(|at| sts_url(&at, allow_insecure));
     let (timeout_ms, ttl_s, max_stale_s) = (
         jwks.integer("timeout_ms", &JWKS_TIMEOUT_MS),
         jwks.integer("ttl_s", &JWKS_TTL_S),
@@ -213,6 +225,7 @@ fn jwks(object: &Object<'_, '_, '_>, host: Host) -> Option<Jwks> {
     jwks.finish();
     Some(Jwks {
         upstream: upstream?,
+        url,
         timeout_ms,
         ttl_s,
         max_stale_s,

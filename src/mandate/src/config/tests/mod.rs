@@ -1,5 +1,6 @@
 //! What a configuration is read as.
 
+mod gateway;
 mod proxies;
 mod resources;
 mod values;
