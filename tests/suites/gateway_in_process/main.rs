@@ -256,6 +256,18 @@ fn rows_are_judged_in_their_order_and_burn_nothing() {
         assert_eq!(edge.refused(request), (status, error.to_owned()), "{what}");
         assert_eq!(edge.asked(), [] as [Value; 0], "{what}");
     }
+    // Metrics have the precise code.
+    edge.proxy.advance(FIRST_TICK);
+    for (code, count) in [
+        ("missing_token", 2),
+        ("credential_expiring", 2),
+        ("access_denied", 3),
+        ("invalid_zone", 1),
+        ("insufficient_scope", 1),
+    ] {
+        let name = format!("caracal_decisions_total.outcome=refused.code={code}");
+        assert_eq!(edge.proxy.metric_value(&name), count, "{code}");
+    }
     // 35 seconds are enough; an empty client id is none.
     for request in [
         with(json!({"exp": START + 36})),

@@ -75,7 +75,10 @@ impl Authorizer {
             key_set: KeySetCache::new(configuration),
             feed,
             lookup,
-            metrics: Metrics::define(proxy.capabilities().metrics)?,
+            metrics: Metrics::define(
+                proxy.capabilities().metrics,
+                configuration.gateway.is_some(),
+            )?,
             cached_unix_time: None,
             mandate_was_new: false,
         })

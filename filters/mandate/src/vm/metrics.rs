@@ -63,9 +63,9 @@ impl Metrics {
     ///
     /// # Errors The metric that the proxy refused.
     #[cold]
-    pub(crate) fn define(support: MetricSupport) -> Result<Self, String> {
+    pub(crate) fn define(support: MetricSupport, is_gateway: bool) -> Result<Self, String> {
         let mut ids = Vec::new();
-        for (kind, name) in names(support) {
+        for (kind, name) in names(support, is_gateway) {
             let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
@@ -209,7 +209,7 @@ const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
 /// All metrics of a proxy. The two gauges that are incremented and decremented come last.
-fn names(support: MetricSupport) -> Vec<(MetricType, String)> {
+fn names(support: MetricSupport, is_gateway: bool) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if support == MetricSupport::None {
         return all;
@@ -224,8 +224,9 @@ fn names(support: MetricSupport) -> Vec<(MetricType, String)> {
     ] {
         count(&counter.name());
     }
-    for code in ErrorCode::ALL {
-        count(&RequestCounter::Refused(code).name());
+    let of_gateway: &[ErrorCode] = if is_gateway { &ErrorCode::GATEWAY } else { &[] };
+    for code in ErrorCode::ALL.iter().chain(of_gateway) {
+        count(&RequestCounter::Refused(*code).name());
     }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
         count(&RequestCounter::Signature { by_host, valid }.name());
