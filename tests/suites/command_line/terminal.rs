@@ -59,7 +59,15 @@ fn bare(text: &str) -> String {
     bare
 }
 
-const EXPLAIN: [&str; 4] = ["explain", "envoy.yaml", "--path", "/invoices"];
+// Two calls of it print the same time.
+const EXPLAIN: [&str; 6] = [
+    "explain",
+    "envoy.yaml",
+    "--path",
+    "/invoices",
+    "--at",
+    "1767225600",
+];
 
 #[test]
 fn a_terminal_gets_colour_and_lines_that_fit() {

@@ -5,7 +5,7 @@ use caracal_mandate::config::Revocation;
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::{Check, TokenCheck};
 use caracal_mandate::routing::routes::Requirements;
-use caracal_mandate::token::claims::Claims;
+use caracal_mandate::token::claims::{Claims, TokenUse};
 
 use super::dependencies::Revocations;
 use super::expectation;
@@ -127,6 +127,11 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             "The caller asks the STS for a mandate that is valid for at most {} s: this one is valid for {} s. Or the operator raises limits.max_lifetime_s.",
             configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             claims.exp.saturating_sub(claims.iat)
+        ),
+        // No route can require it: required_use knows no gateway.
+        MandateCheck::Use if claims.token_use == TokenUse::Gateway => format!(
+            "The claim use must be {}; here it is the text \"gateway\". A mandate with this use is not for an edge in connector mode: the caller sends it to Caracal's Gateway or to an edge in Gateway mode, which exchange it.",
+            required.required_use.as_str()
         ),
         MandateCheck::Use => format!(
             "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",

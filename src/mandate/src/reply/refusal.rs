@@ -26,8 +26,16 @@ pub struct Refusal {
     code: ErrorCode,
     description: Cow<'static, str>,
     hint: &'static str,
+    /// Few refusals have any, and all are moved from hand to hand.
+    details: Option<Box<Details>>,
+}
+
+/// What some refusals have besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Details {
+    /// The scopes that the challenge names.
     scope: Option<String>,
-    relayed: Option<Box<Relayed>>,
+    relayed: Option<Relayed>,
 }
 
 impl Refusal {
@@ -37,8 +45,7 @@ impl Refusal {
             code,
             description: description.into(),
             hint: code.hint(),
-            scope: None,
-            relayed: None,
+            details: None,
         }
     }
 
@@ -76,15 +83,23 @@ impl Refusal {
                 && !s.is_empty()
         };
         if required.iter().all(token) {
-            refusal.scope = Some(required.join(" "));
+            let details = Details {
+                scope: Some(required.join(" ")),
+                ..Details::default()
+            };
+            refusal.details = Some(Box::new(details));
         }
         refusal
     }
 
     /// The same with what the STS answered, which the client gets.
     pub(crate) fn relaying(self, relayed: Relayed) -> Self {
+        let details = Details {
+            relayed: Some(relayed),
+            ..Details::default()
+        };
         Refusal {
-            relayed: Some(Box::new(relayed)),
+            details: Some(Box::new(details)),
             ..self
         }
     }
@@ -101,11 +116,11 @@ impl Refusal {
 
     /// The scopes that its challenge names.
     pub(super) fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+        self.details.as_ref()?.scope.as_deref()
     }
 
     pub(super) fn relayed(&self) -> Option<&Relayed> {
-        self.relayed.as_deref()
+        self.details.as_ref()?.relayed.as_ref()
     }
 
     /// What the caller can do about it.
