@@ -2,8 +2,8 @@
 //! and the mandate if it is not to be forwarded. This happens before anything is decided,
 //! so it holds for every decision, also for a late one.
 
+use caracal_mandate::forwarding::{Forwarding, without_caracal_baggage};
 use caracal_mandate::reply::{ErrorCode, Refusal};
-use caracal_mandate::upstream::{Forwarding, without_caracal_baggage};
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};

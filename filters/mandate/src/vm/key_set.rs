@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::failure::Kind;
+use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
 use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming, Lease};
 
@@ -13,8 +13,8 @@ use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{StsClient, expect_document};
+use crate::vm::dependency_log;
 use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
-use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 
 /// How often the shared record is written again if another VM writes it too.
@@ -297,7 +297,7 @@ impl KeySetCache {
         }
         self.record = next;
         let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        log_lines::refusal_turn(
+        dependency_log::refusal_turn(
             turn,
             "key set",
             &self.sts.upstream,
@@ -366,7 +366,7 @@ impl KeySetCache {
             self.record = next;
             match parsed {
                 Ok((_, keys)) => {
-                    log_lines::key_set_fetched(&keys);
+                    dependency_log::key_set_fetched(&keys);
                     self.install(keys);
                 }
                 Err(why) if log => {

@@ -8,8 +8,8 @@ use caracal_mandate::jwks::key_set::{KeySet, UnusableKey};
 use serde_json::Value;
 
 use super::dependencies::edge_url;
+use super::shown_values::json_in_words;
 use super::subject::Subject;
-use super::words::json_in_words;
 use crate::terminal::shown;
 
 /// A claim of the token, and the configured value.

@@ -3,12 +3,12 @@
 //! and writes it with a compare-and-set. If another VM was faster, it reads again. Times
 //! are milliseconds of one monotonic clock.
 
-use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
+use crate::fetch_failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::shared_record;
 
 /// After a forced fetch, an unknown `kid` causes no fetch for this time (contract, "Key
 /// sets").
-pub const COOLDOWN_MS: u64 = 30_000;
+pub const FORCED_FETCH_COOLDOWN_MS: u64 = 30_000;
 /// Longest wait after a failed fetch. The first wait is [`FetchTiming::retry_ms`], and
 /// each further one is twice as long.
 const MAX_BACKOFF_MS: u64 = 10_000;
@@ -203,7 +203,7 @@ impl Control {
         if self.lease_forced {
             self.forced = self.forced.saturating_add(1);
             self.forced_failed = failed;
-            self.cooldown_until_ms = now_ms.saturating_add(COOLDOWN_MS);
+            self.cooldown_until_ms = now_ms.saturating_add(FORCED_FETCH_COOLDOWN_MS);
         }
         self.attempts = self.attempts.saturating_add(1);
         self.lease_until_ms = 0;

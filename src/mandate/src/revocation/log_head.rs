@@ -5,7 +5,7 @@
 //! are milliseconds of one monotonic clock.
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
-use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
+use crate::fetch_failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
 use crate::shared_record;
 
 /// Longest time for which a poll asks the companion to wait, in milliseconds.

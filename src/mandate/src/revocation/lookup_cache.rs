@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{AnchorId, Availability};
-use crate::failure::{Cause, Logged, Turn, turn};
+use crate::fetch_failure::{Cause, Logged, Turn, turn};
 use crate::json::{self, Number, Value};
 use crate::token::anchor::anchor_texts;
 use crate::token::claims::Claims;

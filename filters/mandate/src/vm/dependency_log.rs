@@ -1,6 +1,6 @@
 //! Log lines that more than one part writes, or that are long.
 
-use caracal_mandate::failure::Turn;
+use caracal_mandate::fetch_failure::Turn;
 use caracal_mandate::jwks::key_set::KeySet;
 
 use crate::abi::hostcalls::{self, LogLevel};
