@@ -143,7 +143,7 @@ fn knows_only_those_below(of: &str, rooms: &[&str]) {
 /// The words by which the proxies are told apart: their names, and the configuration's key.
 #[test]
 fn only_the_proxy_room_asks_which_proxy_it_is() {
-    let words_for_it = ["Envoy", "Kong", "Apisix", "Host", "host", "is_nginx"];
+    let words_for_it = ["Envoy", "Kong", "Apisix", "ProxyKind", "host", "is_nginx"];
     let words_for_it = BTreeSet::from(words_for_it.map(str::to_owned));
     for (file, text) in sources("filters/mandate") {
         let found: Vec<String> = words(&text).intersection(&words_for_it).cloned().collect();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::fetch_failure::Kind;
-use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
+use caracal_mandate::jwks::algorithm::Algorithm;
+use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming, Lease};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
