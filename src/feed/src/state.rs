@@ -15,10 +15,8 @@ use crate::RETENTION;
 use crate::event::{Event, Stream};
 
 mod epochs;
-mod page;
+pub mod page;
 mod scan;
-
-pub use page::{Entry, NoPage, Page};
 
 /// Average size of an anchor, in bytes: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;
@@ -369,13 +367,6 @@ impl Inner {
             return Some("the streams and the shared store have not been read yet");
         }
         None
-    }
-
-    fn readiness(&self) -> Result<u64, NoPage> {
-        match (self.not_ready(), self.confirmed_age_ms()) {
-            (None, Some(age)) => Ok(age),
-            (why, _) => Err(NoPage::NotReady(why.unwrap_or("not ready"))),
-        }
     }
 }
 

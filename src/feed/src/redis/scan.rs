@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisResult, Value};
 
+use super::command::{EPOCH_INFIX, KEY_PREFIX};
+use super::errors::is_moving;
 use super::health::Limited;
 use super::reply::{bytes, items, misshapen, number, text};
 use super::script::SCAN;
 use super::store::{Store, keep_all};
-use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks, is_moving};
+use super::tasks::{Backoff, Scanned, Tasks};
 use crate::RETENTION;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 

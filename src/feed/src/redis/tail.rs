@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use redis::{RedisResult, Value};
 
 use super::account::{Account, Gap, Step};
+use super::errors::not_a_master;
 use super::health::Limited;
 use super::node::Node;
 use super::reply::{Body, Covered, Message, Reading, reading, write_id};
 use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
-use super::{Backoff, Read, Tasks, not_a_master};
+use super::tasks::{Backoff, Read, Tasks};
 use crate::event::{Event, Stream};
 
 /// Longest time that Redis holds back a question for new messages. The age of the state

@@ -10,7 +10,7 @@ use redis::RedisResult;
 
 use super::script::{COVER, covered_key};
 use super::store::{Command, Store, keep_all};
-use super::{Backoff, Read, Tasks};
+use super::tasks::{Backoff, Read, Tasks};
 use crate::RETENTION;
 use crate::event::Stream;
 
