@@ -154,7 +154,7 @@ impl State {
 
     /// The same for an anchor that was found in the shared store.
     pub fn found(&self, anchor: &str, ttl: Duration, scan: u64) {
-        // It is shortened like every other entry, once, and not again with every reading.
+        // Take off the usual `shortened`, so that each reading does not extend it.
         let left = ttl.min(RETENTION).saturating_sub(self.shortened());
         if left.is_zero() {
             return;

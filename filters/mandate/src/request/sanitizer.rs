@@ -66,8 +66,8 @@ pub(crate) fn sanitize_trailers(forwarding: &Forwarding) -> Result<(), Status> {
     Ok(())
 }
 
-/// The reserved names in a map. A name that occurs twice is hidden twice: to look for
-/// duplicates would cost more than everything else that is done for a request.
+/// The reserved names in a map. A repeated name is hidden once for each copy; removing
+/// repeats would cost too much.
 fn reserved_names<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
     let names = map.iter().map(|(name, _)| name);
     names.filter(|name| forwarding.is_reserved(name)).collect()

@@ -25,8 +25,7 @@ const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
 
 /// A fetch that this VM has begun.
 pub(crate) struct PendingFetch {
-    /// None if a request fetches by itself, because it cannot wait for another request's
-    /// fetch.
+    /// None if a request fetches by itself: it cannot wait for another's fetch.
     lease: Option<Lease>,
     started_ms: u64,
     token: Option<u32>,
@@ -110,7 +109,7 @@ impl KeySetCache {
     fn read_shared(&mut self) -> Result<(), Status> {
         let attempts = self.record.attempts;
         (self.record, _) = self.store.control()?;
-        // Somebody has fetched, so the key that this VM wanted was asked for.
+        // A fetch by any VM also answers this VM's wish for a key.
         self.unknown_kid_seen &= self.record.attempts == attempts;
         let current = self.current_id();
         // Without an id the record was lost. The key set that this VM holds gets older.

@@ -44,8 +44,9 @@ struct Tail {
     heavy: bool,
     /// Number of entries for which the state had no room, at the last check.
     dropped: u64,
-    /// The number of messages at a moment that can be confirmed once this many were
-    /// counted. Writers who are faster than the reader must not keep it from confirming.
+    /// A message count to reach, and when it was taken. On reaching it, the state is
+    /// confirmed as of that time. Writers who are faster than the reader must not keep it
+    /// from confirming.
     promised: Option<(u64, Instant)>,
 }
 

@@ -51,8 +51,9 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Names what a note about the store depends on: the reigns of its masters, and the
-    /// key of the streams, because a companion with another key refuses other messages.
+    /// A tag of the store's masters and the stream key. A note about the store is valid
+    /// only while this tag is the same: another master may have lost writes, and a
+    /// companion with another key refuses other messages.
     pub(super) fn tag(&self, store: &Store) -> String {
         let reigns = store.reigns();
         let key = self.key.as_ref().map(HmacKey::name);

@@ -163,8 +163,8 @@ impl Verifier {
                     Verdict::Admitted(_) => Traced::Admitted,
                     Verdict::Refused(refusal, _) => Traced::Refused(refusal),
                     Verdict::NeedsRevocations(_) => Traced::NeedsRevocations,
-                    // If no key set can be fetched, or a new one has no such key either,
-                    // the edge gives this answer in the end.
+                    // An edge that still lacks the key set or key in the end answers with
+                    // this refusal.
                     Verdict::NeedsKeySet(Missing::KeySet) => Traced::Refused(no_key_set()),
                     Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
                 }
