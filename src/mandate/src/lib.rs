@@ -3,7 +3,7 @@
 //! This crate is pure. Bytes, configuration, key set, revocation view and the time go in;
 //! a verdict comes out. There is no I/O, no clock, no logging and no host call.
 //!
-//! Each room has one subject. A room uses only rooms that are above it in this list:
+//! Each room has one subject. A room uses only rooms earlier in this list, and none later:
 //!
 //! - [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`]: strict JSON; the
 //!   edge's own headers; error codes and replies to the client; what is read of a
