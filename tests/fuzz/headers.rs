@@ -4,9 +4,9 @@
 //! reply has a line break in it.
 
 use caracal_mandate::config::{Forward, PrincipalClaim};
+use caracal_mandate::forwarding::{Forwarding, is_sendable, without_caracal_baggage};
 use caracal_mandate::reply::{ErrorCode, Refusal, Reply, ReplyFormat};
 use caracal_mandate::token::bearer::bearer_token;
-use caracal_mandate::upstream::{Forwarding, is_sendable, without_caracal_baggage};
 
 use crate::{byte, until};
 

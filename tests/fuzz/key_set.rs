@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::jwks::key_set::{Algorithm, KeySet, MAX_KEYS, MAX_KEYS_PER_KID};
+use caracal_mandate::jwks::algorithm::Algorithm;
+use caracal_mandate::jwks::key_set::{KeySet, MAX_KEYS, MAX_KEYS_PER_KID};
 use caracal_mandate::jwks::signature::PublicKey;
 use data_encoding::BASE64URL_NOPAD;
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
@@ -14,11 +15,9 @@ use serde_json::value::RawValue;
 
 use crate::independent::{self, Jwk};
 
-const BOTH: [Algorithm; 2] = [Algorithm::Es256, Algorithm::EdDsa];
-
 pub fn check(data: &[u8]) {
-    let only_p256 = KeySet::parse(data, &BOTH[..1]);
-    let Ok(set) = KeySet::parse(data, &BOTH) else {
+    let only_p256 = KeySet::parse(data, &Algorithm::ALL[..1]);
+    let Ok(set) = KeySet::parse(data, &Algorithm::ALL) else {
         assert!(only_p256.is_err());
         return;
     };

@@ -109,7 +109,7 @@ fn a_companion_without_redis_is_told_from_one_that_is_away() {
     until("said", SOON, || envoy.logged(REFUSING) > 0);
     let refusing = the_line(&envoy, REFUSING);
     assert!(
-        refusing.contains("feed: it answers, but its state is old"),
+        refusing.contains("feed: it answers, but its data is too old"),
         "{refusing}"
     );
     // A new one has never been in touch with Redis, and says so itself.

@@ -1,8 +1,8 @@
 //! The Caracal filter for proxy-wasm hosts. It translates between the proxy and
 //! [`caracal_mandate`], and nothing else: every rule about mandates is there.
 //!
-//! These are the rooms, from the lowest to the highest. Each room uses only rooms above
-//! it in this list; `ARCHITECTURE.md` has a picture.
+//! These are the rooms, from the lowest to the highest. Each room uses only rooms earlier
+//! in this list, and none later; `ARCHITECTURE.md` has a picture.
 //!
 //! - `abi`: raw host calls, their wire forms, WASI, exported symbols. The only unsafe
 //!   room.

@@ -14,7 +14,7 @@ use caracal_mandate::request::RequestView;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::compare::{self, Comparison};
+use crate::compare::{Comparison, render};
 use crate::config_errors::{ConfigError, SCHEMA};
 use crate::configured::{self, Found, Source};
 use crate::exit_status;
@@ -260,7 +260,7 @@ fn compare(arguments: &Arguments, file: &Path, old: &Path) -> Result<ExitCode> {
         }
         terminal::line(&said.to_string());
     } else {
-        let mut lines = compare::text(&comparison, &old_name).into_iter();
+        let mut lines = render::text(&comparison, &old_name).into_iter();
         let first = lines.next().unwrap_or_default();
         terminal::line(&format!("{name} {first}"));
         for line in lines {

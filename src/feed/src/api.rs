@@ -22,7 +22,7 @@ use crate::exchange::{Exchange, NoResult};
 use crate::memory::Memory;
 use crate::redis::health::Limited;
 use crate::revocation_request::RevocationBody;
-use crate::state::{NoPage, Page};
+use crate::state::page::{Entry, NoPage, Page};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
@@ -224,7 +224,7 @@ async fn snapshot(
 
 fn snapshot_page(page: Page) -> Response {
     let last = page.entries.last().map(|entry| match entry {
-        crate::state::Entry::Anchor { seq, .. } | crate::state::Entry::Epoch { seq, .. } => *seq,
+        Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
     });
     let next = last
         .filter(|_| page.more)

@@ -2,9 +2,13 @@
 //! "Revocation streams").
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+
+/// How long a revocation and an epoch are kept (contract, "Revocation streams").
+pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longest anchor that is accepted, in bytes. This is the largest token that a filter can
 /// be configured to accept, so no mandate has a longer anchor.

@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 
 use crate::RETENTION;
 use crate::revocation_request::RevocationBody;
-use crate::state::{Entry, State};
+use crate::state::State;
+use crate::state::page::Entry;
 
 /// Largest state file, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;

@@ -15,10 +15,8 @@ use crate::RETENTION;
 use crate::event::{Event, Stream};
 
 mod epochs;
-mod page;
+pub mod page;
 mod scan;
-
-pub use page::{Entry, NoPage, Page};
 
 /// Average size of an anchor, in bytes: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;
@@ -156,7 +154,7 @@ impl State {
 
     /// The same for an anchor that was found in the shared store.
     pub fn found(&self, anchor: &str, ttl: Duration, scan: u64) {
-        // It is shortened like every other entry, once, and not again with every reading.
+        // Take off the usual `shortened`, so that each reading does not extend it.
         let left = ttl.min(RETENTION).saturating_sub(self.shortened());
         if left.is_zero() {
             return;
@@ -369,13 +367,6 @@ impl Inner {
             return Some("the streams and the shared store have not been read yet");
         }
         None
-    }
-
-    fn readiness(&self) -> Result<u64, NoPage> {
-        match (self.not_ready(), self.confirmed_age_ms()) {
-            (None, Some(age)) => Ok(age),
-            (why, _) => Err(NoPage::NotReady(why.unwrap_or("not ready"))),
-        }
     }
 }
 

@@ -3,9 +3,9 @@
 //! This crate is pure. Bytes, configuration, key set, revocation view and the time go in;
 //! a verdict comes out. There is no I/O, no clock, no logging and no host call.
 //!
-//! Each room has one subject. A room uses only rooms that are above it in this list:
+//! Each room has one subject. A room uses only rooms earlier in this list, and none later:
 //!
-//! - [`json`], [`header_names`], [`reply`], [`request`], [`failure`]: strict JSON; the
+//! - [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`]: strict JSON; the
 //!   edge's own headers; error codes and replies to the client; what is read of a
 //!   request; why a call failed.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
@@ -14,7 +14,7 @@
 //! - [`revocation`]: what is revoked, and how the VMs of a proxy share it.
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`config`]: the filter's configuration.
-//! - [`upstream`]: what the upstream gets of a verified mandate.
+//! - [`forwarding`]: what the upstream gets of a verified mandate.
 //! - [`exchange`]: Gateway mode's question to the companion, its answer, and the request to
 //!   the upstream.
 //! - [`decision`]: the contract's order of checks, and explanations of a decision.
@@ -24,7 +24,8 @@
 pub mod config;
 pub mod decision;
 pub mod exchange;
-pub mod failure;
+pub mod fetch_failure;
+pub mod forwarding;
 pub mod header_names;
 pub mod json;
 pub mod jwks;
@@ -34,7 +35,6 @@ pub mod revocation;
 pub mod routing;
 mod shared_record;
 pub mod token;
-pub mod upstream;
 
 /// Keys and mandates for the tests, made in the same way as in all suites.
 #[cfg(test)]

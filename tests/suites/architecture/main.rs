@@ -13,49 +13,12 @@ use modules::{Crate, Sources, shown, words};
 /// Longest file, in lines.
 const MOST_LINES: usize = 400;
 
-/// The crates, and the circles that are still in them: each is a module and its own parts,
-/// which use what it defines. This list only gets shorter.
-const CRATES: [(&str, &str, &[&[&str]]); 4] = [
-    ("filters/mandate", "lib.rs", &[]),
-    (
-        "src/mandate",
-        "lib.rs",
-        &[
-            &["json", "json::read"],
-            &[
-                "routing::path",
-                "routing::path::fold",
-                "routing::path::scan",
-                "routing::path::steps",
-            ],
-        ],
-    ),
-    (
-        "src/feed",
-        "lib.rs",
-        &[
-            &[
-                "redis",
-                "redis::command",
-                "redis::group",
-                "redis::scan",
-                "redis::shard",
-                "redis::store",
-                "redis::tail",
-                "redis::target",
-                "redis::writer",
-            ],
-            &["the crate's root", "metrics", "state", "state::page"],
-        ],
-    ),
-    (
-        "src/cli",
-        "main.rs",
-        &[
-            &["compare", "compare::render"],
-            &["dev::demo", "dev::demo::revocation"],
-        ],
-    ),
+/// The crates, each with the file of its root.
+const CRATES: [(&str, &str); 4] = [
+    ("filters/mandate", "lib.rs"),
+    ("src/mandate", "lib.rs"),
+    ("src/feed", "lib.rs"),
+    ("src/cli", "main.rs"),
 ];
 
 /// The rooms of the filter. Each knows those before it, and none behind it.
@@ -67,14 +30,14 @@ const CORE: [&str; 14] = [
     "header_names",
     "reply",
     "request",
-    "failure",
+    "fetch_failure",
     "shared_record",
     "jwks",
     "token",
     "revocation",
     "routing",
     "config",
-    "upstream",
+    "forwarding",
     "exchange",
     "decision",
 ];
@@ -105,12 +68,9 @@ fn sources(of: &str) -> Sources {
 
 #[test]
 fn no_module_imports_one_that_imports_it() {
-    for (name, file, known) in CRATES {
-        let found = Crate::read(file, &sources(name)).circles();
-        assert_eq!(
-            found, known,
-            "{name}: a new circle has to be broken; one that is gone is to be taken off the list"
-        );
+    for (name, root) in CRATES {
+        let found = Crate::read(root, &sources(name)).circles();
+        assert!(found.is_empty(), "{name}: break these circles: {found:?}");
     }
 }
 
@@ -143,7 +103,7 @@ fn knows_only_those_below(of: &str, rooms: &[&str]) {
 /// The words by which the proxies are told apart: their names, and the configuration's key.
 #[test]
 fn only_the_proxy_room_asks_which_proxy_it_is() {
-    let words_for_it = ["Envoy", "Kong", "Apisix", "Host", "host", "is_nginx"];
+    let words_for_it = ["Envoy", "Kong", "Apisix", "ProxyKind", "host", "is_nginx"];
     let words_for_it = BTreeSet::from(words_for_it.map(str::to_owned));
     for (file, text) in sources("filters/mandate") {
         let found: Vec<String> = words(&text).intersection(&words_for_it).cloned().collect();

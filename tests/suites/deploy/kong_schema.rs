@@ -45,7 +45,7 @@ fn for_kong(schema: &mut Value) {
     required.push(json!("host"));
     for (object, name) in [
         // Only `host` had it.
-        ("/$defs", "Host"),
+        ("/$defs", "ProxyKind"),
         ("/properties", "filter_state"),
         ("/$defs/Limits/properties", "max_paused"),
         ("/$defs/Limits/properties", "pause_timeout_ms"),

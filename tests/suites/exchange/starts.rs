@@ -115,7 +115,7 @@ fn beyond_loopback_it_needs_a_token_and_tls() {
             command.env("CARACAL_FEED_TOKEN", token);
         }
         let done = command.output().unwrap();
-        assert_eq!(done.status.code(), Some(1));
+        assert_eq!(done.status.code(), Some(2));
         String::from_utf8(done.stderr).unwrap()
     };
     assert!(fails_at(None).contains("CARACAL_FEED_TOKEN"));

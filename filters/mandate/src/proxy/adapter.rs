@@ -94,7 +94,8 @@ impl RequestHeaders {
 pub(crate) trait ProxyAdapter {
     const CAPABILITIES: Capabilities;
 
-    /// Refuses requests if this is not the configured proxy and that could do harm.
+    /// Refuses requests if the real proxy is not the configured one. Skipped where a
+    /// mix-up is harmless.
     ///
     /// # Errors The reply, also if the proxy cannot be identified yet.
     fn verify_kind() -> Result<(), Refusal> {

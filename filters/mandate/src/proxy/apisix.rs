@@ -26,7 +26,7 @@ impl ProxyAdapter for Apisix {
         metrics: MetricSupport::None,
         authority: Authority::HostHeader,
         grpc_replies: false,
-        // Requests that need the key set are refused meanwhile, and none waits for it.
+        // Until the retry every request without keys gets 503, so the retry is soon.
         fetch_retry_ms: 20,
     };
 

@@ -1,6 +1,6 @@
 //! The end of a callout, in the same words for all proxies.
 
-use caracal_mandate::failure::{Cause, Kind};
+use caracal_mandate::fetch_failure::{Cause, Kind};
 
 use crate::abi::hostcalls::{self, BufferType, MapType};
 

@@ -1,7 +1,7 @@
 //! Envoy: one VM for each worker thread. Ticks fetch for all VMs, which share data.
 //! Requests wait for what is fetched. BoringSSL verifies signatures.
 
-use caracal_mandate::failure::Kind;
+use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::jwks::signature::{PublicKey, es256_signature_to_der};
 use caracal_mandate::reply::Refusal;
 

@@ -3,7 +3,7 @@
 //! no request waits. Shared data mixes up names, evicts values and tears them, so each
 //! worker keeps its own values.
 
-use caracal_mandate::failure::Kind;
+use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;

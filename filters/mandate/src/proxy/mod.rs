@@ -12,7 +12,7 @@ mod envoy;
 mod kong;
 mod nginx;
 
-use caracal_mandate::config::{Configuration, Host};
+use caracal_mandate::config::{Configuration, ProxyKind};
 use caracal_mandate::jwks::signature::PublicKey;
 use caracal_mandate::reply::Refusal;
 
@@ -26,15 +26,15 @@ use crate::proxy::kong::Kong;
 
 /// The configured proxy. Code outside this room cannot tell which one it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Proxy(Host);
+pub(crate) struct Proxy(ProxyKind);
 
 /// Passes a call to the adapter of the proxy.
 macro_rules! ask {
     ($proxy:ident, $item:ident $($arguments:tt)?) => {
         match $proxy.0 {
-            Host::Envoy => Envoy::$item $($arguments)?,
-            Host::Kong => Kong::$item $($arguments)?,
-            Host::Apisix => Apisix::$item $($arguments)?,
+            ProxyKind::Envoy => Envoy::$item $($arguments)?,
+            ProxyKind::Kong => Kong::$item $($arguments)?,
+            ProxyKind::Apisix => Apisix::$item $($arguments)?,
         }
     };
 }
@@ -46,9 +46,9 @@ impl Proxy {
 
     pub(crate) fn capabilities(self) -> &'static Capabilities {
         match self.0 {
-            Host::Envoy => &Envoy::CAPABILITIES,
-            Host::Kong => &Kong::CAPABILITIES,
-            Host::Apisix => &Apisix::CAPABILITIES,
+            ProxyKind::Envoy => &Envoy::CAPABILITIES,
+            ProxyKind::Kong => &Kong::CAPABILITIES,
+            ProxyKind::Apisix => &Apisix::CAPABILITIES,
         }
     }
 

@@ -9,7 +9,7 @@ use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::{self, LogLevel};
-use crate::request::access_log::write_filter_state;
+use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
 use crate::vm::plugin::Plugin;

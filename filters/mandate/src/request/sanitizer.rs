@@ -2,8 +2,8 @@
 //! and the mandate if it is not to be forwarded. This happens before anything is decided,
 //! so it holds for every decision, also for a late one.
 
+use caracal_mandate::forwarding::{Forwarding, without_caracal_baggage};
 use caracal_mandate::reply::{ErrorCode, Refusal};
-use caracal_mandate::upstream::{Forwarding, without_caracal_baggage};
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
@@ -66,8 +66,8 @@ pub(crate) fn sanitize_trailers(forwarding: &Forwarding) -> Result<(), Status> {
     Ok(())
 }
 
-/// The reserved names in a map. A name that occurs twice is hidden twice: to look for
-/// duplicates would cost more than everything else that is done for a request.
+/// The reserved names in a map. A repeated name is hidden once for each copy; removing
+/// repeats would cost too much.
 fn reserved_names<'m>(map: &'m HeaderMap, forwarding: &Forwarding) -> Vec<&'m [u8]> {
     let names = map.iter().map(|(name, _)| name);
     names.filter(|name| forwarding.is_reserved(name)).collect()

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use caracal_mandate::config::{Configuration, Feed, Gateway, JwksTarget};
-use caracal_mandate::failure::Kind;
+use caracal_mandate::fetch_failure::Kind;
 
 use crate::abi::hostcalls::{self, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult, is_not_ready};

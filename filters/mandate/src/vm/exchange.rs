@@ -12,7 +12,7 @@ use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::verifier::Verdict;
 use caracal_mandate::exchange::answer::{self, Granted};
-use caracal_mandate::failure::Logged;
+use caracal_mandate::fetch_failure::Logged;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};

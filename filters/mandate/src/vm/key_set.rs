@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::failure::Kind;
-use caracal_mandate::jwks::key_set::{Algorithm, KeySet};
+use caracal_mandate::fetch_failure::Kind;
+use caracal_mandate::jwks::algorithm::Algorithm;
+use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming, Lease};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -13,8 +14,8 @@ use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{StsClient, expect_document};
+use crate::vm::dependency_log;
 use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
-use crate::vm::log_lines;
 use crate::vm::metrics::Metrics;
 
 /// How often the shared record is written again if another VM writes it too.
@@ -24,8 +25,7 @@ const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
 
 /// A fetch that this VM has begun.
 pub(crate) struct PendingFetch {
-    /// None if a request fetches by itself, because it cannot wait for another request's
-    /// fetch.
+    /// None if a request fetches by itself: it cannot wait for another's fetch.
     lease: Option<Lease>,
     started_ms: u64,
     token: Option<u32>,
@@ -109,7 +109,7 @@ impl KeySetCache {
     fn read_shared(&mut self) -> Result<(), Status> {
         let attempts = self.record.attempts;
         (self.record, _) = self.store.control()?;
-        // Somebody has fetched, so the key that this VM wanted was asked for.
+        // A fetch by any VM also answers this VM's wish for a key.
         self.unknown_kid_seen &= self.record.attempts == attempts;
         let current = self.current_id();
         // Without an id the record was lost. The key set that this VM holds gets older.
@@ -297,7 +297,7 @@ impl KeySetCache {
         }
         self.record = next;
         let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        log_lines::refusal_turn(
+        dependency_log::refusal_turn(
             turn,
             "key set",
             &self.sts.upstream,
@@ -366,7 +366,7 @@ impl KeySetCache {
             self.record = next;
             match parsed {
                 Ok((_, keys)) => {
-                    log_lines::key_set_fetched(&keys);
+                    dependency_log::key_set_fetched(&keys);
                     self.install(keys);
                 }
                 Err(why) if log => {

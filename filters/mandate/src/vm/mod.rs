@@ -8,10 +8,10 @@
 pub(crate) mod admitted;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
+pub(crate) mod dependency_log;
 pub(crate) mod exchange;
 pub(crate) mod key_set;
 pub(crate) mod key_set_store;
-pub(crate) mod log_lines;
 pub(crate) mod metrics;
 pub(crate) mod pending_callouts;
 pub(crate) mod plugin;

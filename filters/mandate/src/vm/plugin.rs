@@ -10,12 +10,12 @@ use caracal_mandate::decision::verifier::{Credential, Verdict};
 use caracal_mandate::exchange::answer::{self, Granted};
 use caracal_mandate::exchange::question::ExchangeRequest;
 use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::forwarding::Forwarding;
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
 use caracal_mandate::reply::Refusal;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::lookup_cache::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
-use caracal_mandate::upstream::Forwarding;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;

@@ -18,14 +18,15 @@ use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, unavailable};
 use crate::vm::key_set::PendingFetch;
 use crate::vm::pending_callouts;
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
+use crate::vm::waiting::too_many_wait;
 
 /// Most callouts of one request: one for the key set, one more for a key that is not in
 /// it, and one to the companion.
 const MAX_CALLS: u8 = 3;
 /// Longest wait for a newer key set if the request does not need it.
 const REFRESH_ONLY_TIMEOUT: Duration = Duration::from_millis(250);
-/// If that was too short, a request with a mandate that is new to this worker waits as
-/// long as the STS may take. One request does so in this time.
+/// If 250 ms was too short, one request in 10 s with a new mandate waits the whole STS
+/// timeout.
 const FULL_WAIT_EVERY_MS: u64 = 10_000;
 /// Most requests of one worker that fetch the key set at the same time because it, or
 /// their key, is missing. Otherwise every request would ask the STS.
@@ -124,7 +125,10 @@ impl RequestCallouts {
             });
         }
         if self.requests.len() >= self.max {
-            return Authorization::Decided(refuse_if_missing(verdict));
+            return Authorization::Decided(match verdict {
+                Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => too_many_wait(),
+                verdict => verdict,
+            });
         }
         let Some((call, token)) =
             self.reserve_and_start(authorizer, stream, phase, &verdict, now_ms)

@@ -68,7 +68,7 @@ impl WaitingRequests {
             return Authorization::Decided(verdict);
         }
         if self.requests.len() >= self.max {
-            return Authorization::Decided(unavailable("Too many requests wait at this edge"));
+            return Authorization::Decided(too_many_wait());
         }
         let waiting = WaitingRequest {
             request: request.clone(),
@@ -166,4 +166,9 @@ impl WaitingRequests {
     pub(crate) fn remove(&mut self, stream: u32) -> bool {
         self.requests.remove(&stream).is_some()
     }
+}
+
+/// The verdict on a request for which there is no place to wait.
+pub(crate) fn too_many_wait() -> Verdict {
+    unavailable("Too many requests wait at this edge")
 }

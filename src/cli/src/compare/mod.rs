@@ -7,7 +7,7 @@
 //! or any other method. Paths with several readings are separate classes, because the
 //! older configuration may have refused them for that reason alone.
 
-mod render;
+pub(crate) mod render;
 mod resource_selectors;
 pub(crate) mod widening;
 
@@ -16,7 +16,6 @@ use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::{Requirements, RuleId, Rules};
 use serde::Serialize;
 
-pub(crate) use render::text;
 use resource_selectors::Choice;
 use widening::Extra;
 

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use caracal_mandate::config::{Configuration, Feed, Revocation};
-use caracal_mandate::jwks::key_set::Algorithm;
+use caracal_mandate::jwks::algorithm::Algorithm;
 use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::TokenUse;
 use serde::Serialize;

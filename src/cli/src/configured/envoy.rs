@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::config::Host;
+use caracal_mandate::config::ProxyKind;
 use serde_json::{Map, Value};
 
 use super::source::Source;
@@ -41,7 +41,7 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
         warnings: warnings.into_iter().collect(),
         domains: Manager::around(here).and_then(|manager| manager.domains()),
         place,
-        ..Source::of(wasm.name, wasm.document, Host::Envoy)
+        ..Source::of(wasm.name, wasm.document, ProxyKind::Envoy)
     })
 }
 

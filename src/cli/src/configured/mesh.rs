@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::config::Host;
+use caracal_mandate::config::ProxyKind;
 use serde_json::{Map, Value};
 
 use super::envoy::from_own;
@@ -114,7 +114,7 @@ fn istio(
         place: place.to_owned(),
         environment: Some(environment),
         warnings,
-        ..Source::of(name, Ok(document), Host::Envoy)
+        ..Source::of(name, Ok(document), ProxyKind::Envoy)
     })
 }
 
@@ -168,6 +168,6 @@ fn gateway(policy: &str, place: &str, wasm: &Value) -> Option<Source> {
             keys.into_iter().flatten().filter_map(Value::as_str),
         )),
         warnings: warnings.into_iter().collect(),
-        ..Source::of(name, Ok(document), Host::Envoy)
+        ..Source::of(name, Ok(document), ProxyKind::Envoy)
     })
 }

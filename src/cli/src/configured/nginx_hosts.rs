@@ -1,6 +1,6 @@
 //! Filters in Kong's and APISIX's files, and in nginx's own.
 
-use caracal_mandate::config::Host;
+use caracal_mandate::config::ProxyKind;
 
 use super::source::{Source, document};
 use crate::guard::nginx::{Directive, every};
@@ -19,7 +19,7 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
         return None;
     }
     if let Some(conf) = members.get("conf") {
-        return Some(Source::of(name, Ok(document(conf)), Host::Apisix));
+        return Some(Source::of(name, Ok(document(conf)), ProxyKind::Apisix));
     }
     let config = members.get("config")?;
     // An Envoy filter has a `config` of its own kind.
@@ -28,8 +28,8 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
     }
     // APISIX's resources in Kubernetes put a plugin's members into `config`.
     Some(match config.get("conf") {
-        Some(conf) => Source::of(name, Ok(document(conf)), Host::Apisix),
-        None => Source::of(name, Ok(document(config)), Host::Kong),
+        Some(conf) => Source::of(name, Ok(document(conf)), ProxyKind::Apisix),
+        None => Source::of(name, Ok(document(config)), ProxyKind::Kong),
     })
 }
 
@@ -46,7 +46,11 @@ pub(super) fn in_nginx(tree: &[Directive]) -> Vec<Source> {
     };
     let source = |d: &&&Directive| Source {
         place: format!("line {}, filter {}", d.line, shown(d.argument(0))),
-        ..Source::of(&name(d), Ok(d.argument(1).as_bytes().to_vec()), Host::Kong)
+        ..Source::of(
+            &name(d),
+            Ok(d.argument(1).as_bytes().to_vec()),
+            ProxyKind::Kong,
+        )
     };
     ours.iter().map(source).collect()
 }

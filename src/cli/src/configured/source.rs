@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caracal_mandate::config::{self, Configuration, Host};
+use caracal_mandate::config::{self, Configuration, ProxyKind};
 use serde_json::Value;
 
 use crate::config_errors::{self, ConfigError, Lines};
@@ -23,7 +23,7 @@ pub(crate) struct Source {
     /// for which this program's own stands.
     pub(super) environment: Option<BTreeMap<String, String>>,
     /// The proxy that the file is for; none for a bare configuration.
-    pub(super) proxy: Option<Host>,
+    pub(super) proxy: Option<ProxyKind>,
     /// What is told of how the filter stands there.
     pub(crate) warnings: Vec<Warning>,
     /// The domains that its listener has virtual hosts for, where the file says it.
@@ -46,7 +46,7 @@ impl Source {
     }
 
     /// One in a file for a proxy.
-    pub(super) fn of(name: &str, document: Result<Vec<u8>, String>, proxy: Host) -> Self {
+    pub(super) fn of(name: &str, document: Result<Vec<u8>, String>, proxy: ProxyKind) -> Self {
         Source {
             name: Some(name.to_owned()),
             document,
@@ -95,8 +95,8 @@ impl Source {
         let tree: Value = serde_json::from_slice(document).ok()?;
         let written = tree.as_object()?.get("host").map(Value::as_str);
         let named = written.unwrap_or(Some("envoy"))?;
-        let (_, host) = Host::ALL.iter().find(|(name, _)| *name == named)?;
-        let (own, _) = Host::ALL.iter().find(|(_, host)| *host == proxy)?;
+        let (_, host) = ProxyKind::ALL.iter().find(|(name, _)| *name == named)?;
+        let (own, _) = ProxyKind::ALL.iter().find(|(_, host)| *host == proxy)?;
         let said = match written {
             Some(_) => format!("\"{named}\""),
             None => format!("no host, which means \"{named}\""),

@@ -2,18 +2,18 @@
 //! a table.
 
 mod revocation;
+mod row;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::dev::stack::{Arguments, Stack};
-use crate::exit_status;
-use crate::sts::Order;
-use crate::terminal::{self, Tone, prose};
+use crate::terminal;
+use row::{Row, mint, outcome, print, send};
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,13 +84,6 @@ fn steps() -> Vec<Step> {
     ]
 }
 
-/// A line of the table.
-struct Row {
-    sent: String,
-    expected: String,
-    got: String,
-}
-
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut stack = Stack::start(&arguments).await?;
     let client = reqwest::Client::builder()
@@ -127,37 +120,6 @@ async fn take(stack: &Stack, client: &reqwest::Client, step: &Step) -> Result<Ro
         expected: outcome(step.status, step.error),
         got: outcome(status, body.get("error").and_then(Value::as_str)),
     })
-}
-
-fn outcome(status: u16, error: Option<&str>) -> String {
-    format!("{status} {}", error.unwrap_or_default())
-        .trim_end()
-        .to_owned()
-}
-
-fn mint(stack: &Stack, claims: &Value) -> Result<String> {
-    let order: Order = serde_json::from_value(json!({ "claims": claims }))?;
-    stack.zone.mint(&order)
-}
-
-async fn send(
-    stack: &Stack,
-    client: &reqwest::Client,
-    path: &str,
-    token: Option<&str>,
-) -> Result<(u16, Value)> {
-    let mut request = client.get(format!("{}{path}", stack.edge()));
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
-    }
-    let answer = request
-        .header("x-caracal-sub", "forged")
-        .send()
-        .await
-        .context("the edge did not answer")?;
-    let status = answer.status().as_u16();
-    let body = answer.bytes().await?;
-    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 /// Every request of the demo carries a forged `x-caracal-sub`. On an excluded path it is
@@ -218,29 +180,4 @@ async fn rotation(stack: &Stack, client: &reqwest::Client) -> Result<[Row; 2]> {
             got: fetches.to_string(),
         },
     ])
-}
-
-fn print(rows: &[Row]) -> ExitCode {
-    let wide = |get: fn(&Row) -> &str| rows.iter().map(|row| get(row).len()).max().unwrap_or(0);
-    let (a, b) = (wide(|row| &row.sent), wide(|row| &row.expected));
-    prose(
-        &format!("{:a$}  {:b$}  got", "sent", "expected"),
-        Tone::Heading,
-    );
-    let mut different = 0_usize;
-    for row in rows {
-        let (mark, tone) = if row.expected == row.got {
-            ("", Tone::Plain)
-        } else {
-            different = different.saturating_add(1);
-            ("   <-- DIFFERENT", Tone::Bad)
-        };
-        let line = format!("{:a$}  {:b$}  {}{mark}", row.sent, row.expected, row.got);
-        prose(&line, tone);
-    }
-    match different {
-        0 => prose(&format!("all {} as expected", rows.len()), Tone::Good),
-        _ => prose(&format!("{different} of {} differ", rows.len()), Tone::Bad),
-    }
-    exit_status::answer(different == 0)
 }

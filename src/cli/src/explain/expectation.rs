@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::dependencies::Revocations;
 use super::found::found;
 use super::required_claims;
+use super::shown_values::{json_in_words, list, min_remaining_s, nothing};
 use super::subject::Subject;
-use super::words::{json_in_words, list, min_remaining_s, nothing};
 use crate::terminal::{shown, shown_bytes};
 use crate::timestamps;
 

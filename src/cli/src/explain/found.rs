@@ -4,8 +4,8 @@ use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::token::claims::{Claims, Shape};
 
 use super::dependencies::Revocations;
+use super::shown_values::{list, nothing};
 use super::subject::Subject;
-use super::words::{list, nothing};
 use crate::terminal::shown;
 use crate::timestamps;
 

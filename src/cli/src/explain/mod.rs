@@ -9,9 +9,9 @@ mod found;
 mod report;
 mod request;
 mod required_claims;
+mod shown_values;
 mod subject;
 mod token_origin;
-mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -300,9 +300,8 @@ impl<'s, 'a> Report<'s, 'a> {
     }
 }
 
-/// Says that revocation was not checked, if it could have been. Otherwise somebody who
-/// fixes the reported problem would think that this is all. None if there are no claims
-/// to look up.
+/// Says that revocation was not checked, so that nobody takes the list for complete. None
+/// if there are no claims to look up.
 fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
     subject.payload.as_ref()?;
     let text = match subject.revocations {

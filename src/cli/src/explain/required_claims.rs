@@ -6,9 +6,9 @@ use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck};
 use caracal_mandate::token::claims::TokenUse;
 use serde_json::Value;
 
+use super::shown_values::json_in_words;
 use super::subject::Subject;
 use super::token_origin::Origin;
-use super::words::json_in_words;
 use crate::terminal::shown;
 
 /// All of them, and the zone's claim, which a later row judges: whoever adds the others

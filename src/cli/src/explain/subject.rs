@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::case::Case;
 use super::dependencies::{Keys, Revocations};
 use super::request::Request;
-use super::words::list;
+use super::shown_values::list;
 use crate::rule_names;
 use crate::terminal::{shown, shown_bytes};
 

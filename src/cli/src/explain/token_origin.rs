@@ -4,12 +4,13 @@
 
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::TokenCheck;
+use caracal_mandate::jwks::algorithm::Algorithm;
 use caracal_mandate::jwks::key_set::{KeySet, UnusableKey};
 use serde_json::Value;
 
 use super::dependencies::edge_url;
+use super::shown_values::json_in_words;
 use super::subject::Subject;
-use super::words::json_in_words;
 use crate::terminal::shown;
 
 /// A claim of the token, and the configured value.
@@ -249,10 +250,11 @@ pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
 pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
     let alg = header("alg", subject);
     let allowed = subject.algorithms();
-    let is_known = matches!(alg.as_str(), "\"ES256\"" | "\"EdDSA\"");
+    let is_known = Algorithm::ALL.iter().any(|one| alg == shown(one.as_jose()));
     let never = match alg.starts_with('"') {
         true => format!(
-            "Nothing needs to change at the edge: never add {alg} to algorithms. Edges accept only ES256 and EdDSA."
+            "Nothing needs to change at the edge: never add {alg} to algorithms. Edges accept only {}.",
+            Algorithm::ALL.map(Algorithm::as_jose).join(" and ")
         ),
         false => "Nothing needs to change at the edge.".to_owned(),
     };

@@ -82,7 +82,7 @@ fn replaced(consumer: &Value, said: &mut Vec<String>) {
     let names = plugins(consumer).into_iter().flat_map(Map::keys);
     for name in names.filter(|name| is_ours(name) || [BEFORE, BEHIND].contains(&name.as_str())) {
         said.push(format!(
-            "{}: its {name} takes the place of a route's, whose filter or gate is gone for it",
+            "{}: its {name} replaces the route's: this consumer's requests run without that filter or gate",
             called("consumer or group", consumer)
         ));
     }

@@ -318,7 +318,7 @@ fn subrequests(every: &[Placed<'_>], server: &Directive, named: &str, said: &mut
         };
         if sub.name == "auth_request" && every.iter().any(late) {
             said.push(format!(
-                "line {}: {} is sent before the filter opens the gate, with proxy_wasm_request_headers_in_access on: an admitted request goes on unasked, or is refused",
+                "line {}: {} is sent before the filter opens the gate, with proxy_wasm_request_headers_in_access on: the auth_request runs while the gate is still shut: it is skipped, or refuses good requests",
                 sub.line, sub.name
             ));
         }

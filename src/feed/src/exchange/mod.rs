@@ -27,6 +27,7 @@ pub use sts::Address;
 use crate::Companion;
 use crate::redis::health::Limited;
 use crate::redis::target::Target;
+use crate::state::page::NoPage;
 use circuit::{Circuit, Permit};
 use claims::{Claims, Unusable};
 use replay::{Marks, Unmarked};
@@ -141,8 +142,8 @@ impl Exchange {
         let (anchors, zone) = claims.map_or((&[][..], ""), |c| (&c.anchors, &c.zone));
         let checked = self.companion.state.check(anchors, zone);
         let (revoked, epoch, age_ms) = checked.map_err(|why| match why {
-            crate::state::NoPage::NotReady(why) => NoResult::NotReady(why),
-            crate::state::NoPage::Gone(_) => NoResult::NotReady("the state is not known"),
+            NoPage::NotReady(why) => NoResult::NotReady(why),
+            NoPage::Gone(_) => NoResult::NotReady("the state is not known"),
         })?;
         let overtaken = claims
             .and_then(|claims| claims.epoch)

@@ -5,9 +5,12 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::script::RAISE_EPOCH;
-use super::{EPOCH_INFIX, KEY_PREFIX};
-use crate::state::Entry;
+use crate::state::page::Entry;
 
+/// The keys of the shared store begin with this.
+pub const KEY_PREFIX: &str = "caracal:revoked:sessions:";
+/// Comes after the prefix in the key of a zone's epoch. Such a key is not an anchor.
+pub const EPOCH_INFIX: &str = "delegation-epoch:";
 /// A command, and the key that it concerns.
 pub struct Command {
     /// The key.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use redis::{RedisError, RedisResult, Value};
 
+use super::command::EPOCH_INFIX;
 use super::health::Limited;
 use super::node::Node;
 use super::reply::{Body, Id, Message, group_reading, items, misshapen, number, text, write_id};
 use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST, covered_key};
 use super::store::{Command, Store, raise_epoch, set_anchor};
-use super::{Backoff, EPOCH_INFIX, Tasks};
+use super::tasks::{Backoff, Tasks};
 use crate::RETENTION;
 use crate::event::{Event, Fields, Refused, Stream, dead_payload};
 

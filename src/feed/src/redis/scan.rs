@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisResult, Value};
 
+use super::command::{EPOCH_INFIX, KEY_PREFIX};
+use super::errors::is_moving;
 use super::health::Limited;
 use super::reply::{bytes, items, misshapen, number, text};
 use super::script::SCAN;
 use super::store::{Store, keep_all};
-use super::{Backoff, EPOCH_INFIX, KEY_PREFIX, Scanned, Tasks, is_moving};
+use super::tasks::{Backoff, Scanned, Tasks};
 use crate::RETENTION;
 use crate::event::{MAX_ANCHOR_BYTES, MAX_ZONE_BYTES, Stream, parse_epoch};
 
-/// From the start of one reading to the next.
+/// From the start of one reading to the next. `MAX_SCAN_AGE` in state.rs is three of these.
 const EVERY: Duration = Duration::from_secs(60);
 /// From the end of one reading to the next extra one.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
@@ -31,8 +33,8 @@ const MANY_BYTES: usize = 4 * 1024 * 1024;
 const AGAIN: Duration = Duration::from_secs(5);
 /// One line for many such readings.
 static MOVING: Limited = Limited::new();
-/// Number of keys that Redis should examine in a millisecond. If a step takes no longer
-/// than that and the round trip, the next one may grow.
+/// Number of keys that Redis should examine in a millisecond. If a step took no more than
+/// the round trip and this rate, the next one is larger.
 const KEYS_PER_MS: usize = 200;
 /// A reading that takes longer is logged.
 const SLOW: Duration = Duration::from_secs(10);
@@ -205,7 +207,8 @@ enum Asked {
     Epoch(String),
 }
 
-/// Adds what keys say. Returns how many keys gave no answer because they are being moved.
+/// Adds what keys say. Returns how many keys gave no answer because their slot is being
+/// moved.
 async fn take(
     tasks: &Tasks,
     store: &mut Store,

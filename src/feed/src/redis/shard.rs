@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
 
-use super::not_a_master;
+use super::errors::not_a_master;
 use super::reply::text;
 
 /// Bytes of commands that are sent together. A single command may be larger.

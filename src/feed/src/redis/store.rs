@@ -14,12 +14,12 @@ use redis::{Cmd, RedisError, RedisResult, Value};
 
 pub use super::command::{Command, keep_all, raise_epoch, set_anchor};
 use super::connection::{Login, Named, connect};
+use super::errors::{is_data_error, is_moving};
 use super::node::Node;
 use super::reply::text;
 use super::shard::{Shard, changed};
 use super::slots::{Slots, slot_of};
 use super::witness::Witness;
-use super::{is_data_error, is_moving};
 
 /// Most servers besides the masters to which it connects while slots are moved to them.
 const MAX_STRAYS: usize = 8;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use redis::{RedisResult, Value};
 
 use super::account::{Account, Gap, Step};
+use super::errors::not_a_master;
 use super::health::Limited;
 use super::node::Node;
 use super::reply::{Body, Covered, Message, Reading, reading, write_id};
 use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
-use super::{Backoff, Read, Tasks, not_a_master};
+use super::tasks::{Backoff, Read, Tasks};
 use crate::event::{Event, Stream};
 
 /// Longest time that Redis holds back a question for new messages. The age of the state
@@ -43,8 +44,9 @@ struct Tail {
     heavy: bool,
     /// Number of entries for which the state had no room, at the last check.
     dropped: u64,
-    /// The number of messages at a moment that can be confirmed once this many were
-    /// counted. Writers who are faster than the reader must not keep it from confirming.
+    /// A message count to reach, and when it was taken. On reaching it, the state is
+    /// confirmed as of that time. Writers who are faster than the reader must not keep it
+    /// from confirming.
     promised: Option<(u64, Instant)>,
 }
 

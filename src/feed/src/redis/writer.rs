@@ -10,7 +10,7 @@ use redis::RedisResult;
 
 use super::script::{COVER, covered_key};
 use super::store::{Command, Store, keep_all};
-use super::{Backoff, Read, Tasks};
+use super::tasks::{Backoff, Read, Tasks};
 use crate::RETENTION;
 use crate::event::Stream;
 
@@ -76,8 +76,7 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
             let known = noted
                 .get(&stream)
                 .is_some_and(|(counted, at)| *counted == read.counted && at.elapsed() < NOTE_EVERY);
-            // A companion that leaves out zones cannot say that the epochs of all zones
-            // are in the store.
+            // A companion limited to some zones must not note that all epochs are stored.
             let all_of_it = stream == Stream::Revocations || state.has_every_zone();
             if all_of_it && reconciled && read.complete && read.seq <= *cursor && !known {
                 // A server that has lost what was written since then is no longer the

@@ -76,6 +76,13 @@ pub enum NoPage {
 }
 
 impl Inner {
+    fn readiness(&self) -> Result<u64, NoPage> {
+        match (self.not_ready(), self.confirmed_age_ms()) {
+            (None, Some(age)) => Ok(age),
+            (why, _) => Err(NoPage::NotReady(why.unwrap_or("not ready"))),
+        }
+    }
+
     fn entry(&self, seq: u64, item: &Item, now: Instant) -> Option<Entry> {
         let ttl = |until: Instant| {
             let left = until.saturating_duration_since(now);

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ANCHOR_BYTES, Entry, MAX_ZONES, State};
+use super::page::Entry;
+use super::{ANCHOR_BYTES, MAX_ZONES, State};
 
 impl State {
     /// Whether the shared store must be asked how long it keeps an anchor: it is not

@@ -1,3 +1,4 @@
+use super::page::{Entry, NoPage, Page};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(100);

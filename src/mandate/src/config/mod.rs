@@ -29,7 +29,7 @@ mod values;
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};
-pub use model::{Configuration, Disabled, Feed, Host, Jwks, Limits, Revocation};
+pub use model::{Configuration, Disabled, Feed, Jwks, Limits, ProxyKind, Revocation};
 pub use parse::JwksTarget;
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};

@@ -12,7 +12,7 @@ use super::gateway::{Gateway, Mode};
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
 use super::secret::Secret;
-use crate::jwks::key_set::Algorithm;
+use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
 
 /// Configuration of the Caracal edge filter.
@@ -58,7 +58,7 @@ pub struct Configuration {
     pub resources: BTreeMap<String, Resource>,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
-    pub host: Host,
+    pub host: ProxyKind,
     /// Whether mandates are verified for the service behind the proxy, or exchanged as
     /// Caracal's Gateway does.
     #[cfg_attr(feature = "schema", schemars(default = "default_mode"))]
@@ -165,7 +165,7 @@ pub struct Feed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Host {
+pub enum ProxyKind {
     /// Envoy.
     Envoy,
     /// Kong (ngx_wasm_module).
@@ -174,17 +174,17 @@ pub enum Host {
     Apisix,
 }
 
-impl Host {
-    /// Every host, by its name in a configuration.
-    pub const ALL: [(&'static str, Host); 3] = [
-        ("envoy", Host::Envoy),
-        ("kong", Host::Kong),
-        ("apisix", Host::Apisix),
+impl ProxyKind {
+    /// Every proxy, by its name in a configuration.
+    pub const ALL: [(&'static str, ProxyKind); 3] = [
+        ("envoy", ProxyKind::Envoy),
+        ("kong", ProxyKind::Kong),
+        ("apisix", ProxyKind::Apisix),
     ];
 
     /// Whether the proxy runs in nginx.
     pub fn is_nginx(self) -> bool {
-        self != Host::Envoy
+        matches!(self, ProxyKind::Kong | ProxyKind::Apisix)
     }
 }
 
@@ -240,7 +240,7 @@ macro_rules! defaults {
 }
 #[cfg(feature = "schema")]
 defaults! {
-    default_host: Host = Host::Envoy;
+    default_host: ProxyKind = ProxyKind::Envoy;
     default_mode: Mode = Mode::Connector;
     default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
     default_clock_skew: u64 = CLOCK_SKEW_S.default;

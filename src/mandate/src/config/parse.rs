@@ -7,14 +7,14 @@ use super::bounds::{
 };
 use super::forward::Forward;
 use super::gateway::Mode;
-use super::model::{Configuration, Disabled, Feed, Host, Jwks, Limits, Revocation};
+use super::model::{Configuration, Disabled, Feed, Jwks, Limits, ProxyKind, Revocation};
 use super::parse_forward::forwarded;
-use super::reader::{At, ConfigError, Errors, Object, quoted};
+use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
 use super::{parse_gateway, parse_host, parse_rules, values};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
-use crate::jwks::key_set::Algorithm;
+use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
 
 /// Largest configuration, in bytes.
@@ -96,7 +96,7 @@ fn read(
     // Reads every key before it reports a missing one, so that all errors are found.
     let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
     let named = parse_host::host(&object);
-    let host = named.unwrap_or(Host::Envoy);
+    let host = named.unwrap_or(ProxyKind::Envoy);
     let issuer = issuer(&object, environment, allow_insecure_issuer);
     let zone_id = zone_id(&object, environment);
     let mode = parse_gateway::mode(&object, host);
@@ -207,7 +207,7 @@ fn zone_id(
     }
 }
 
-fn jwks(object: &Object<'_, '_, '_>, host: Host, allow_insecure: bool) -> Option<Jwks> {
+fn jwks(object: &Object<'_, '_, '_>, host: ProxyKind, allow_insecure: bool) -> Option<Jwks> {
     let what = "an object with upstream, the proxy's name for the STS";
     let jwks = object.require("jwks", what)?.object()?;
     let upstream = jwks
@@ -234,7 +234,7 @@ fn jwks(object: &Object<'_, '_, '_>, host: Host, allow_insecure: bool) -> Option
 
 fn revocation(
     object: &Object<'_, '_, '_>,
-    host: Host,
+    host: ProxyKind,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Revocation> {
     let what = "an object with upstream, the proxy's name for the companion, or \"disabled\" to run without checking revocation";
@@ -248,7 +248,7 @@ fn revocation(
 
 fn feed(
     feed: Object<'_, '_, '_>,
-    host: Host,
+    host: ProxyKind,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Feed> {
     let upstream = feed
@@ -290,21 +290,18 @@ fn feed(
 
 fn algorithms(at: &At<'_, '_, '_>) -> Option<Vec<Algorithm>> {
     let names = at.strings()?;
+    let known = || one_of(Algorithm::ALL.map(Algorithm::as_jose));
     if names.is_empty() {
-        return at.fail("must name at least one algorithm: \"ES256\", \"EdDSA\"");
+        return at.fail(format!("must name at least one algorithm: {}", known()));
     }
-    let known = names.iter().map(|name| {
-        Algorithm::from_jose(name).or_else(|| {
-            at.fail(format!(
-                "expected \"ES256\" or \"EdDSA\", found {}",
-                quoted(name)
-            ))
-        })
+    let read = names.iter().map(|name| {
+        Algorithm::from_jose(name)
+            .or_else(|| at.fail(format!("expected {}, found {}", known(), quoted(name))))
     });
-    known.collect()
+    read.collect()
 }
 
-fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
+fn limits(at: &At<'_, '_, '_>, host: ProxyKind) -> Option<Limits> {
     let object = at.object()?;
     let limits = Limits {
         max_token_bytes: object.integer("max_token_bytes", &MAX_TOKEN_BYTES),
@@ -321,7 +318,7 @@ fn limits(at: &At<'_, '_, '_>, host: Host) -> Option<Limits> {
     Some(limits)
 }
 
-fn forward(at: &At<'_, '_, '_>, host: Host, mode: Mode) -> Option<Forward> {
+fn forward(at: &At<'_, '_, '_>, host: ProxyKind, mode: Mode) -> Option<Forward> {
     let object = at.object()?;
     let default = Forward::of_mode(mode);
     let authorization = object.boolean("authorization", default.authorization);

@@ -2,7 +2,7 @@
 
 use super::bounds::{EXCHANGE_TIMEOUT_MS, MIN_REMAINING_S};
 use super::gateway::{Gateway, Mode};
-use super::model::{Host, Revocation};
+use super::model::{ProxyKind, Revocation};
 use super::reader::{Object, quoted};
 use super::rules::Protected;
 use super::secret::Secret;
@@ -10,7 +10,7 @@ use super::{parse_host, values};
 use crate::routing::upstream_url::UpstreamUrl;
 
 /// The mode that is configured; connector mode where it cannot be read.
-pub(super) fn mode(object: &Object<'_, '_, '_>, host: Host) -> Mode {
+pub(super) fn mode(object: &Object<'_, '_, '_>, host: ProxyKind) -> Mode {
     let Some(at) = object.get("mode") else {
         return Mode::Connector;
     };
@@ -24,9 +24,9 @@ pub(super) fn mode(object: &Object<'_, '_, '_>, host: Host) -> Mode {
         ));
         return Mode::Connector;
     };
-    if *mode == Mode::Gateway && host != Host::Envoy {
+    if *mode == Mode::Gateway && host != ProxyKind::Envoy {
         at.fail::<()>(match host {
-            Host::Kong => {
+            ProxyKind::Kong => {
                 "kong forwards a request whose callout fails, so no request can wait there for its exchange; use Envoy"
             }
             _ => "Gateway mode runs on Envoy only in this version",
@@ -39,7 +39,7 @@ pub(super) fn mode(object: &Object<'_, '_, '_>, host: Host) -> Mode {
 pub(super) fn gateway(
     object: &Object<'_, '_, '_>,
     mode: Mode,
-    host: Host,
+    host: ProxyKind,
     revocation: Option<&Revocation>,
 ) -> Option<Gateway> {
     if mode == Mode::Connector {

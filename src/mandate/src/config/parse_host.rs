@@ -4,28 +4,29 @@
 use std::collections::BTreeMap;
 
 use super::forward::{Gate, PrincipalClaim};
-use super::model::Host;
+use super::model::ProxyKind;
 use super::parse_forward::forwarded;
-use super::reader::{At, Object, quoted};
+use super::reader::{At, Object, one_of, quoted};
 use super::values;
 
-pub(super) fn host(object: &Object<'_, '_, '_>) -> Option<Host> {
+pub(super) fn host(object: &Object<'_, '_, '_>) -> Option<ProxyKind> {
     let Some(at) = object.get("host") else {
-        return (!object.has("host")).then_some(Host::Envoy);
+        return (!object.has("host")).then_some(ProxyKind::Envoy);
     };
     let text = at.text()?;
-    let known = Host::ALL.iter().find(|(name, _)| *name == text);
+    let known = ProxyKind::ALL.iter().find(|(name, _)| *name == text);
     match known {
         Some((_, host)) => Some(*host),
         None => at.fail(format!(
-            "expected \"envoy\", \"kong\" or \"apisix\", found {}",
+            "expected {}, found {}",
+            one_of(ProxyKind::ALL.map(|(name, _)| name)),
             quoted(text)
         )),
     }
 }
 
 /// A proxy's name for a server.
-pub(super) fn upstream(at: &At<'_, '_, '_>, host: Host) -> Option<String> {
+pub(super) fn upstream(at: &At<'_, '_, '_>, host: ProxyKind) -> Option<String> {
     let text = at.text()?;
     if host.is_nginx()
         && let Err(problem) = values::address(text)
@@ -36,7 +37,11 @@ pub(super) fn upstream(at: &At<'_, '_, '_>, host: Host) -> Option<String> {
 }
 
 /// Whether the companion is called over TLS; none on Envoy.
-pub(super) fn tls(object: &Object<'_, '_, '_>, host: Host, upstream: Option<&str>) -> Option<bool> {
+pub(super) fn tls(
+    object: &Object<'_, '_, '_>,
+    host: ProxyKind,
+    upstream: Option<&str>,
+) -> Option<bool> {
     if !host.is_nginx() {
         if let Some(at) = object.get("tls") {
             at.fail::<()>("Envoy's cluster decides about TLS; remove the key");
@@ -48,7 +53,7 @@ pub(super) fn tls(object: &Object<'_, '_, '_>, host: Host, upstream: Option<&str
     Some(object.boolean("tls", !local))
 }
 
-pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: Host) -> bool {
+pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: ProxyKind) -> bool {
     let set = object.boolean("filter_state", !host.is_nginx());
     if set && host.is_nginx() {
         object.fail::<()>(
@@ -59,11 +64,11 @@ pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: Host) -> bool {
     set
 }
 
-pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host, max_paused: u64) {
-    if host == Host::Kong && object.has("max_paused") {
+pub(super) fn limits(object: &Object<'_, '_, '_>, host: ProxyKind, max_paused: u64) {
+    if host == ProxyKind::Kong && object.has("max_paused") {
         object.fail::<()>("max_paused", "no request waits on kong; remove the key");
     }
-    if host == Host::Apisix && max_paused == 0 {
+    if host == ProxyKind::Apisix && max_paused == 0 {
         object.fail::<()>("max_paused", "must be at least 1 on apisix");
     }
     if host.is_nginx() && object.has("pause_timeout_ms") {
@@ -75,10 +80,10 @@ pub(super) fn limits(object: &Object<'_, '_, '_>, host: Host, max_paused: u64) {
 /// The nginx variables that are set, and the gate.
 pub(super) fn forward(
     object: &Object<'_, '_, '_>,
-    host: Host,
+    host: ProxyKind,
 ) -> (BTreeMap<String, PrincipalClaim>, Option<Gate>) {
     let (variables, gate) = (object.get("variables"), object.get("gate"));
-    if let Some(at) = variables.as_ref().filter(|_| host != Host::Kong) {
+    if let Some(at) = variables.as_ref().filter(|_| host != ProxyKind::Kong) {
         at.fail::<()>("only kong sets variables; remove the key");
         return (BTreeMap::new(), None);
     }

@@ -102,8 +102,8 @@ fn resources(at: &At<'_, '_, '_>, mode: Mode) -> Option<BTreeMap<String, Resourc
     Some(resources)
 }
 
-/// Whoever names a resource gets its exclusions, without a mandate. So all resources
-/// without hosts must have the same exclusions, or a client could choose.
+/// Resources without hosts must exclude the same paths, or naming one opens the other: a
+/// client that names a resource gets its exclusions without a mandate.
 fn exclusions(at: &At<'_, '_, '_>, resources: &BTreeMap<String, Resource>) {
     let cut = |prefix: &String| prefix.trim_end_matches('/').to_owned();
     let anywhere = resources.iter().filter(|(_, one)| one.hosts.is_none());

@@ -74,6 +74,17 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{cut:?}")
 }
 
+/// The texts that a value may be, for an error: `"a", "b" or "c"`.
+pub(super) fn one_of<const N: usize>(texts: [&str; N]) -> String {
+    let quoted = texts.map(|text| format!("{text:?}"));
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => {
+            format!("{} or {last}", others.join(", "))
+        }
+        _ => quoted.concat(),
+    }
+}
+
 /// A value and the path of its key.
 pub(super) struct At<'v, 'a, 'e> {
     pub(super) path: String,

@@ -1,7 +1,8 @@
 //! What a decision depends on, besides the request and its token.
 
 use crate::config::Configuration;
-use crate::jwks::key_set::{Algorithm, KeySet};
+use crate::jwks::algorithm::Algorithm;
+use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
 use crate::revocation::RevocationView;
 

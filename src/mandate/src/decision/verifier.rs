@@ -39,8 +39,8 @@ pub struct Credential<'t> {
 }
 
 enum Token<'t> {
-    /// A token that was verified before. Its unsigned part was read then, and reads the
-    /// same today.
+    /// A token that was verified before. Its unsigned part was checked then and cannot
+    /// have changed.
     Known(Cow<'t, [u8]>, Rc<Mandate>),
     New(UnverifiedMandate),
 }
@@ -108,7 +108,8 @@ pub enum Missing {
 pub enum Verdict {
     /// Continue, for this principal.
     Admitted(Rc<Mandate>),
-    /// Refuse. The mandate is there if it verified and its authority was not enough.
+    /// Refuse. The mandate is included when its signature was good but a later check
+    /// failed.
     Refused(Refusal, Option<Rc<Mandate>>),
     /// A newer key set may change the decision. The caller knows what to do.
     NeedsKeySet(Missing),

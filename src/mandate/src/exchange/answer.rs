@@ -1,8 +1,8 @@
 //! What the companion answered to an exchange.
 
+use crate::forwarding::is_sendable;
 use crate::json::{self, Members, Number, Value};
 use crate::reply::{ErrorCode, Refusal, Relayed};
-use crate::upstream::is_sendable;
 
 /// Largest answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use super::answer::{Attachment, Granted, not_built};
 use super::question::decoded;
+use crate::forwarding::folded;
 use crate::reply::{ErrorCode, Refusal};
 use crate::routing::upstream_url::UpstreamUrl;
-use crate::upstream::folded;
 
 /// What is changed of a request before it goes to the upstream.
 #[derive(Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Duplicates, InvalidJson, MAX_DEPTH, Members, Number, Text, Value, from_text};
+use super::value::{Duplicates, InvalidJson, MAX_DEPTH, Members, Number, Text, Value, from_text};
 
 /// Reads the value of a text.
 ///

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidJson, Members, Value};
+use crate::jwks::algorithm::Algorithm;
 use crate::jwks::signature::{P256Key, PublicKey};
 
 /// Largest key set document accepted, in bytes.
@@ -22,37 +23,6 @@ const MAX_SKIPPED_TOLD: usize = 64;
 const MAX_KID_TOLD_BYTES: usize = 48;
 /// Keys tried under one `kid`: each costs a signature check.
 pub const MAX_KEYS_PER_KID: usize = 4;
-
-/// A signature algorithm of a mandate (RFC 7518, RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256.
-    #[serde(rename = "ES256")]
-    Es256,
-    /// Ed25519.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-}
-
-impl Algorithm {
-    /// The algorithm with this name in a JOSE header; case matters.
-    pub fn from_jose(name: &str) -> Option<Self> {
-        match name {
-            "ES256" => Some(Algorithm::Es256),
-            "EdDSA" => Some(Algorithm::EdDsa),
-            _ => None,
-        }
-    }
-
-    /// The name in a JOSE header.
-    pub fn as_jose(self) -> &'static str {
-        match self {
-            Algorithm::Es256 => "ES256",
-            Algorithm::EdDsa => "EdDSA",
-        }
-    }
-}
 
 /// RFC 7638 thumbprint (SHA-256). It identifies a key, also if its `kid` comes back with
 /// another key.

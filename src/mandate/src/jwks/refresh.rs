@@ -3,12 +3,12 @@
 //! and writes it with a compare-and-set. If another VM was faster, it reads again. Times
 //! are milliseconds of one monotonic clock.
 
-use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
+use crate::fetch_failure::{Backoff, Cause, Failures, LOGGED_NUMBERS, Logged, Turn};
 use crate::shared_record;
 
-/// After a forced fetch, an unknown `kid` causes no fetch for this time (contract, "Key
+/// After a forced fetch, good or bad, no other is forced for this time (contract, "Key
 /// sets").
-pub const COOLDOWN_MS: u64 = 30_000;
+pub const FORCED_FETCH_COOLDOWN_MS: u64 = 30_000;
 /// Longest wait after a failed fetch. The first wait is [`FetchTiming::retry_ms`], and
 /// each further one is twice as long.
 const MAX_BACKOFF_MS: u64 = 10_000;
@@ -75,17 +75,13 @@ pub struct Control {
     /// Completed fetches, good and bad.
     pub attempts: u64,
     fetched_at_ms: u64,
-    next_fetch_ms: u64,
-    failures: u64,
     leases: u64,
     lease_until_ms: u64,
     lease_forced: bool,
     forced: u64,
     forced_failed: bool,
     cooldown_until_ms: u64,
-    logged: Logged,
-    untaken: u64,
-    refusing_since_ms: u64,
+    failures: Failures,
 }
 
 impl Control {
@@ -95,12 +91,12 @@ impl Control {
         if self.is_leased(now_ms) {
             return None;
         }
-        // A call that the proxy did not accept also waits for its next time.
-        let waits = self.untaken > 0 && now_ms < self.next_fetch_ms;
+        // A forced fetch that the proxy did not take is retried no sooner than `next_ms`.
+        let waits = self.failures.untaken > 0 && now_ms < self.failures.next_ms;
         if key_wanted && now_ms >= self.cooldown_until_ms && !waits {
             return Some(Fetch::Forced);
         }
-        (now_ms >= self.next_fetch_ms).then_some(Fetch::Scheduled)
+        (now_ms >= self.failures.next_ms).then_some(Fetch::Scheduled)
     }
 
     /// Whether a fetch is under way, as far as this record shows.
@@ -136,10 +132,11 @@ impl Control {
         let mut next = self.completed(now_ms, false);
         next.generation = self.generation.saturating_add(1);
         next.fetched_at_ms = started_ms;
-        next.failures = 0;
+        next.failures.succeeded();
         // 75 to 85 % of the life, so that proxies that started together drift apart.
         let percent = 75_u64.saturating_add(jitter % 11);
-        next.next_fetch_ms = started_ms.saturating_add(timing.ttl_ms.saturating_mul(percent) / 100);
+        next.failures.next_ms =
+            started_ms.saturating_add(timing.ttl_ms.saturating_mul(percent) / 100);
         next
     }
 
@@ -153,15 +150,12 @@ impl Control {
         cause: Cause,
     ) -> (Self, bool) {
         let mut next = self.completed(now_ms, true);
-        let doublings = u32::try_from(self.failures).unwrap_or(u32::MAX).min(10);
-        let wait = timing
-            .retry_ms
-            .saturating_mul(1_u64.wrapping_shl(doublings))
-            .min(MAX_BACKOFF_MS);
-        let percent = 90_u64.saturating_add(jitter % 21);
-        next.failures = self.failures.saturating_add(1);
-        next.next_fetch_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
-        let log = next.logged.is_news(cause, now_ms);
+        let backoff = Backoff {
+            first_ms: timing.retry_ms,
+            max_doublings: 10,
+            longest_ms: MAX_BACKOFF_MS,
+        };
+        let log = next.failures.failed(now_ms, backoff, jitter, cause);
         (next, log)
     }
 
@@ -170,32 +164,27 @@ impl Control {
     /// fetches are failing already.
     #[inline(never)]
     pub fn again(mut self, now_ms: u64) -> Option<Self> {
-        if self.failures > 0 || self.untaken >= MAX_AGAIN {
-            return None;
-        }
-        self.untaken = self.untaken.saturating_add(1);
-        self.next_fetch_ms = now_ms.saturating_add(AGAIN_MS);
         self.lease_until_ms = 0;
         self.lease_forced = false;
-        Some(self)
+        self.failures.again(now_ms).then_some(self)
     }
 
     /// Whether fetches have failed since the last good one.
     pub fn is_failing(&self) -> bool {
-        self.failures > 0
+        self.failures.is_failing()
     }
 
     /// What the last failure was.
     pub fn cause(&self) -> Cause {
-        self.logged.cause
+        self.failures.logged.cause
     }
 
     /// The record when requests begin or stop to be refused because no key set is usable.
     #[inline(never)]
     pub fn turned(mut self, now_ms: u64, timing: FetchTiming) -> Option<(Self, Turn)> {
         let ready = self.is_usable(now_ms, timing);
-        let refused = !ready && self.failures > 0;
-        let turn = turn(&mut self.refusing_since_ms, refused, ready, now_ms)?;
+        let refused = !ready && self.is_failing();
+        let turn = self.failures.turned(refused, ready, now_ms)?;
         Some((self, turn))
     }
 
@@ -203,12 +192,11 @@ impl Control {
         if self.lease_forced {
             self.forced = self.forced.saturating_add(1);
             self.forced_failed = failed;
-            self.cooldown_until_ms = now_ms.saturating_add(COOLDOWN_MS);
+            self.cooldown_until_ms = now_ms.saturating_add(FORCED_FETCH_COOLDOWN_MS);
         }
         self.attempts = self.attempts.saturating_add(1);
         self.lease_until_ms = 0;
         self.lease_forced = false;
-        self.untaken = 0;
         self
     }
 
@@ -244,7 +232,7 @@ impl Control {
 
     /// What happens to a request when there is no usable key set.
     pub fn without_key_set(&self) -> FetchOutlook {
-        if self.failures > 0 {
+        if self.is_failing() {
             FetchOutlook::Unavailable
         } else {
             FetchOutlook::Wait
@@ -274,18 +262,18 @@ impl Control {
             self.generation,
             self.attempts,
             self.fetched_at_ms,
-            self.next_fetch_ms,
-            self.failures,
+            self.failures.next_ms,
+            self.failures.count,
             self.leases,
             self.lease_until_ms,
             u64::from(self.lease_forced),
             self.forced,
             u64::from(self.forced_failed),
             self.cooldown_until_ms,
-            self.untaken,
-            self.refusing_since_ms,
+            self.failures.untaken,
+            self.failures.refusing_since_ms,
         ];
-        let all = plain.into_iter().chain(self.logged.numbers());
+        let all = plain.into_iter().chain(self.failures.logged.numbers());
         let mut fields = [0; FIELDS];
         for (number, value) in fields.iter_mut().zip(all) {
             *number = value;
@@ -302,22 +290,24 @@ impl Control {
         };
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next();
-        Some(Control {
+        let mut record = Control {
             generation: next()?,
             attempts: next()?,
             fetched_at_ms: next()?,
-            next_fetch_ms: next()?,
-            failures: next()?,
-            leases: next()?,
-            lease_until_ms: next()?,
-            lease_forced: next()? != 0,
-            forced: next()?,
-            forced_failed: next()? != 0,
-            cooldown_until_ms: next()?,
-            untaken: next()?,
-            refusing_since_ms: next()?,
-            logged: Logged::from_numbers(next)?,
-        })
+            ..Control::default()
+        };
+        record.failures.next_ms = next()?;
+        record.failures.count = next()?;
+        record.leases = next()?;
+        record.lease_until_ms = next()?;
+        record.lease_forced = next()? != 0;
+        record.forced = next()?;
+        record.forced_failed = next()? != 0;
+        record.cooldown_until_ms = next()?;
+        record.failures.untaken = next()?;
+        record.failures.refusing_since_ms = next()?;
+        record.failures.logged = Logged::from_numbers(next)?;
+        Some(record)
     }
 }
 

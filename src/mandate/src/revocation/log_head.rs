@@ -5,7 +5,7 @@
 //! are milliseconds of one monotonic clock.
 
 use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
-use crate::failure::{AGAIN_MS, Cause, LOGGED_NUMBERS, Logged, MAX_AGAIN, Turn, turn};
+use crate::fetch_failure::{Backoff, Cause, Failures, LOGGED_NUMBERS, Logged, Turn};
 use crate::shared_record;
 
 /// Longest time for which a poll asks the companion to wait, in milliseconds.
@@ -17,7 +17,7 @@ const ANSWER_MS: u64 = 2_000;
 const LEASE_GRACE_MS: u64 = 500;
 /// Longest wait after a failed poll.
 const MAX_BACKOFF_MS: u64 = 5_000;
-/// Pause before the whole state is requested from a companion that lost its log.
+/// When a companion lost its log, wait this long, then ask for its whole state.
 const GONE_PAUSE_MS: u64 = 50;
 /// Pause before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
@@ -77,17 +77,13 @@ pub struct LogHead {
     epoch_until_ms: u64,
     leases: u64,
     lease_until_ms: u64,
-    next_poll_ms: u64,
-    failures: u64,
-    logged: Logged,
-    untaken: u64,
-    refusing_since_ms: u64,
+    failures: Failures,
 }
 
 impl LogHead {
     /// Whether somebody should poll now.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        now_ms >= self.lease_until_ms && now_ms >= self.next_poll_ms
+        now_ms >= self.lease_until_ms && now_ms >= self.failures.next_ms
     }
 
     /// The record with the lease taken, and the lease's number.
@@ -116,15 +112,14 @@ impl LogHead {
     /// The record with the lease given back, and a poll due at once.
     pub fn released(mut self, now_ms: u64) -> Self {
         self.lease_until_ms = 0;
-        self.next_poll_ms = now_ms;
+        self.failures.next_ms = now_ms;
         self
     }
 
     /// The record after a poll with a usable answer: there is no backoff.
     pub fn answered(mut self) -> Self {
         self.attempts = self.attempts.saturating_add(1);
-        self.failures = 0;
-        self.untaken = 0;
+        self.failures.succeeded();
         self
     }
 
@@ -133,28 +128,25 @@ impl LogHead {
     pub fn failed(self, now_ms: u64, timing: PollTiming, cause: Cause) -> (Self, bool) {
         let mut next = self.released(now_ms);
         next.attempts = self.attempts.saturating_add(1);
-        next.failures = self.failures.saturating_add(1);
-        next.untaken = 0;
-        let doublings = u32::try_from(self.failures.min(3)).unwrap_or(3);
-        let wait = timing
-            .poll_interval_ms
-            .saturating_mul(1_u64.wrapping_shl(doublings))
-            .min(MAX_BACKOFF_MS);
-        let wait = if self.over_capacity {
-            OVER_CAPACITY_RETRY_MS
-        } else {
-            wait
+        let backoff = match self.over_capacity {
+            true => Backoff {
+                first_ms: OVER_CAPACITY_RETRY_MS,
+                max_doublings: 0,
+                longest_ms: OVER_CAPACITY_RETRY_MS,
+            },
+            false => Backoff {
+                first_ms: timing.poll_interval_ms,
+                max_doublings: 3,
+                longest_ms: MAX_BACKOFF_MS,
+            },
         };
-        // 90 to 110 %, so that proxies that failed together drift apart.
-        let percent = 90_u64.saturating_add(now_ms % 21);
-        next.next_poll_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
-        let log = next.logged.is_news(cause, now_ms);
+        let log = next.failures.failed(now_ms, backoff, now_ms, cause);
         (next, log)
     }
 
     /// Whether polls have failed since the last good one.
     pub fn is_failing(&self) -> bool {
-        self.failures > 0
+        self.failures.is_failing()
     }
 
     /// The record after a call that the proxy did not accept. The call is soon made
@@ -162,20 +154,15 @@ impl LogHead {
     /// polls are failing already.
     #[inline(never)]
     pub fn again(self, now_ms: u64) -> Option<Self> {
-        if self.failures > 0 || self.untaken >= MAX_AGAIN {
-            return None;
-        }
         let mut next = self.released(now_ms);
-        next.untaken = self.untaken.saturating_add(1);
-        next.next_poll_ms = now_ms.saturating_add(AGAIN_MS);
-        Some(next)
+        next.failures.again(now_ms).then_some(next)
     }
 
     /// Why the last poll failed; none if it succeeded.
     pub fn cause(&self) -> Cause {
-        match self.failures {
-            0 => Cause::default(),
-            _ => self.logged.cause,
+        match self.is_failing() {
+            false => Cause::default(),
+            true => self.failures.logged.cause,
         }
     }
 
@@ -193,7 +180,7 @@ impl LogHead {
         let ready = self.is_fresh(now_ms, timing);
         let known = self.over_capacity || self.confirmed_at_ms != 0;
         let refused = !ready && (known || self.is_failing());
-        let turn = turn(&mut self.refusing_since_ms, refused, ready, now_ms)?;
+        let turn = self.failures.turned(refused, ready, now_ms)?;
         Some((self, turn))
     }
 
@@ -218,7 +205,7 @@ impl LogHead {
     /// asked without a pause.
     pub fn gone(self, now_ms: u64) -> Self {
         let mut next = self.forgotten().answered().released(now_ms);
-        next.next_poll_ms = now_ms.saturating_add(GONE_PAUSE_MS);
+        next.failures.next_ms = now_ms.saturating_add(GONE_PAUSE_MS);
         next
     }
 
@@ -273,7 +260,7 @@ impl LogHead {
             return;
         }
         // A higher epoch must not expire sooner than the lower one would have. Otherwise
-        // no epoch would be known at a time when both forbid a mandate.
+        // the epoch would be forgotten while the lower one should still refuse.
         self.epoch_until_ms = self.epoch_until_ms.max(until);
         self.epoch = epoch;
     }
@@ -318,12 +305,12 @@ impl LogHead {
             self.epoch_until_ms,
             self.leases,
             self.lease_until_ms,
-            self.next_poll_ms,
-            self.failures,
-            self.untaken,
-            self.refusing_since_ms,
+            self.failures.next_ms,
+            self.failures.count,
+            self.failures.untaken,
+            self.failures.refusing_since_ms,
         ];
-        let all = plain.into_iter().chain(self.logged.numbers());
+        let all = plain.into_iter().chain(self.failures.logged.numbers());
         let mut numbers = [0; NUMBERS];
         for (number, value) in numbers.iter_mut().zip(all) {
             *number = value;
@@ -356,11 +343,13 @@ impl LogHead {
             epoch_until_ms: next()?,
             leases: next()?,
             lease_until_ms: next()?,
-            next_poll_ms: next()?,
-            failures: next()?,
-            untaken: next()?,
-            refusing_since_ms: next()?,
-            logged: Logged::from_numbers(next)?,
+            failures: Failures {
+                next_ms: next()?,
+                count: next()?,
+                untaken: next()?,
+                refusing_since_ms: next()?,
+                logged: Logged::from_numbers(next)?,
+            },
         })
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{AnchorId, Availability};
-use crate::failure::{Cause, Logged, Turn, turn};
+use crate::fetch_failure::{Cause, Logged, Turn, turn};
 use crate::json::{self, Number, Value};
 use crate::token::anchor::anchor_texts;
 use crate::token::claims::Claims;
@@ -186,8 +186,8 @@ impl LookupCache {
                 let is_fresh = |one: &&Known| since(one.confirmed_at_ms) <= interval;
                 let waits = |one: &&Known| one.asked_ms.is_some_and(|at| since(at) <= timeout);
                 let mut all = known.into_iter().flatten();
-                // Every stale anchor must have a lookup in flight. A lookup for one
-                // anchor says nothing about the mandate's other anchors.
+                // Every old anchor needs its own question. One in progress covers that
+                // anchor only.
                 if !may_ask || all.all(|one| is_fresh(&one) || waits(&one)) {
                     Availability::Ready
                 } else {
@@ -289,9 +289,9 @@ impl LookupCache {
         self.logged.is_news(cause, now_ms)
     }
 
-    /// A request is refused because there is no answer. Returns what begins with that, if
-    /// anything. It does not count if only all places are taken, or if the companion was
-    /// lost and this was logged a moment ago.
+    /// A request is refused because there is no answer. Returns the start of refusing.
+    /// None without a failure (the queue was only full), or if refusing ended a moment
+    /// ago.
     #[inline(never)]
     pub fn refuses(&mut self, now_ms: u64) -> Option<Turn> {
         let just_ended = self
@@ -303,7 +303,7 @@ impl LookupCache {
         turn(&mut self.refusing_since_ms, true, false, now_ms)
     }
 
-    /// A companion has answered. Returns what ends with that, if anything.
+    /// A companion has answered. Returns the end of refusing, if requests were refused.
     #[inline(never)]
     pub fn judges(&mut self, now_ms: u64) -> Option<Turn> {
         self.heard_ms = Some(now_ms);

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::json::{self, InvalidJson, Number, Value};
-use crate::jwks::key_set::Algorithm;
+use crate::jwks::algorithm::Algorithm;
 
 /// The limits for the unsigned part of a token.
 #[derive(Debug, Clone, Copy)]

@@ -7,14 +7,14 @@ use std::rc::{Rc, Weak};
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Feed as Settings};
-use caracal_mandate::failure::{Kind, Turn};
+use caracal_mandate::fetch_failure::{Kind, Turn};
 use caracal_mandate::revocation::lookup_cache::{self, LookupCache, LookupTiming};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{CompanionClient, companion_error};
-use crate::vm::log_lines;
+use crate::vm::dependency_log;
 use crate::vm::shared_data::digest;
 
 /// Longest wait for an answer. The companion answers from memory.
@@ -133,7 +133,7 @@ impl RevocationLookup {
     #[cold]
     fn log_refusal_turn(&self, turn: Turn, now_ms: u64) {
         let limit_s = self.max_staleness_s;
-        log_lines::refusal_turn(
+        dependency_log::refusal_turn(
             turn,
             "revocation state of its mandate",
             &self.companion.upstream,

@@ -4,14 +4,14 @@
 use std::cell::Cell;
 
 use caracal_mandate::config::{Configuration, Feed as Settings};
-use caracal_mandate::failure::Kind;
+use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::revocation::log_head::PollTiming;
 use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{CompanionClient, companion_error};
-use crate::vm::log_lines;
+use crate::vm::dependency_log;
 use crate::vm::metrics::Metrics;
 use crate::vm::revocation::compaction::Compaction;
 use crate::vm::revocation::log_store::RevocationLogStore;
@@ -123,7 +123,7 @@ impl RevocationFeed {
             return;
         }
         let limit_s = self.log.timing.max_staleness_ms / 1_000;
-        log_lines::refusal_turn(
+        dependency_log::refusal_turn(
             turn,
             "revocation state",
             &self.companion.upstream,

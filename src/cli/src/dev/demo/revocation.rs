@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{Row, mint, outcome, send};
+use super::row::{Row, mint, outcome, send};
 use crate::dev::stack::Stack;
 
 /// Longest wait for a change: `max_staleness_s` of envoy.yaml, and some more.

@@ -136,13 +136,13 @@ routes:
             beside(
                 "consumers: [{username: u, plugins: {serverless-post-function: {phase: access, functions: ['return function() end']}}}]\n#END",
             ),
-            "takes the place",
+            "replaces the route's",
         ),
         (
             beside(
                 "consumer_groups: [{id: g, plugins: {caracal_filter: {_meta: {disable: true}, conf: '{}'}}}]\n#END",
             ),
-            "takes the place",
+            "replaces the route's",
         ),
         (
             beside("stream_routes: [{id: l4, upstream: {nodes: {'127.0.0.1:7702': 1}}}]\n#END"),

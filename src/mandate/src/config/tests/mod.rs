@@ -6,7 +6,7 @@ mod resources;
 mod values;
 
 use super::*;
-use crate::jwks::key_set::Algorithm;
+use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::{MethodId, RuleId};
 
 const LEAST: &str = r#""issuer":"https://sts.example.com","zone_id":"z","audience":"a","jwks":{"upstream":"sts"},"revocation":"disabled""#;

@@ -17,7 +17,7 @@ fn parse(host: &str, upstream: &str, extra: &str) -> Result<Configuration, Vec<C
 
 #[test]
 fn nginx_hosts_take_addresses_and_envoy_takes_names() {
-    for (host, kind) in [("kong", Host::Kong), ("apisix", Host::Apisix)] {
+    for (host, kind) in [("kong", ProxyKind::Kong), ("apisix", ProxyKind::Apisix)] {
         let good = ["sts.example.com:443", "127.0.0.1:8080", "[::1]:443"];
         for upstream in good {
             let configuration = parse(host, upstream, "").unwrap();
@@ -62,7 +62,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
         (ends, "limits.pause_timeout_ms", &["envoy"]),
         (state, "filter_state", &["envoy"]),
     ] {
-        for (host, _) in Host::ALL {
+        for (host, _) in ProxyKind::ALL {
             let parsed = parse(host, "sts:443", extra);
             match good.contains(&host) {
                 true => assert!(parsed.is_ok(), "{host} {path} {parsed:?}"),

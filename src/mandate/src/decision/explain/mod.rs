@@ -9,7 +9,7 @@ mod check;
 use crate::decision::checks::{Facts, MandateCheck, Stop};
 use crate::decision::context::Context;
 use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
-use crate::jwks::key_set::Algorithm;
+use crate::jwks::algorithm::Algorithm;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::{InvalidPath, RequestPath};
@@ -163,8 +163,8 @@ impl Verifier {
                     Verdict::Admitted(_) => Traced::Admitted,
                     Verdict::Refused(refusal, _) => Traced::Refused(refusal),
                     Verdict::NeedsRevocations(_) => Traced::NeedsRevocations,
-                    // If no key set can be fetched, or a new one has no such key either,
-                    // the edge gives this answer in the end.
+                    // An edge that still lacks the key set or key in the end answers with
+                    // this refusal.
                     Verdict::NeedsKeySet(Missing::KeySet) => Traced::Refused(no_key_set()),
                     Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
                 }
@@ -216,7 +216,7 @@ impl Verifier {
         let mut read = parse(self.policy.max_token_bytes, &self.policy.algorithms);
         if let Err(why) = &read {
             seen.failed = Some((TokenCheck::of_jws(*why), why.to_string()));
-            read = parse(usize::MAX, &[Algorithm::Es256, Algorithm::EdDsa]);
+            read = parse(usize::MAX, &Algorithm::ALL);
         }
         let Ok(read) = read else {
             return seen;

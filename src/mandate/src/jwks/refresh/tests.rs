@@ -1,4 +1,5 @@
 use super::*;
+use crate::fetch_failure::MAX_AGAIN;
 
 const TIMING: FetchTiming = FetchTiming {
     timeout_ms: 5_000,
@@ -44,7 +45,8 @@ fn a_key_set_is_refreshed_at_about_80_percent_and_ends_after_max_stale() {
     for jitter in 0..30 {
         let next = Control::default()
             .succeeded(0, 0, TIMING, jitter)
-            .next_fetch_ms;
+            .failures
+            .next_ms;
         assert!((225_000..=255_000).contains(&next), "{next}");
     }
     assert!(warm.is_usable(901_000, TIMING));
@@ -59,15 +61,15 @@ fn failures_back_off_up_to_ten_seconds_and_a_success_forgets_them() {
     let mut at = 0;
     for wait in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
         control = fetch_fails(control, Fetch::Scheduled, at);
-        assert_eq!(control.next_fetch_ms, at + 10 + wait);
+        assert_eq!(control.failures.next_ms, at + 10 + wait);
         assert_eq!(control.without_key_set(), FetchOutlook::Unavailable);
         assert!(control.is_failing());
-        at = control.next_fetch_ms;
+        at = control.failures.next_ms;
     }
     control = fetch_ok(control, Fetch::Scheduled, at);
     assert_eq!(control.without_key_set(), FetchOutlook::Wait);
     assert_eq!(
-        fetch_fails(control, Fetch::Scheduled, at).next_fetch_ms,
+        fetch_fails(control, Fetch::Scheduled, at).failures.next_ms,
         at + 10 + 1_000
     );
 }

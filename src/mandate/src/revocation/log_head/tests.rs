@@ -1,4 +1,5 @@
 use super::*;
+use crate::fetch_failure::MAX_AGAIN;
 
 const TIMING: PollTiming = PollTiming {
     poll_interval_ms: 1_000,
@@ -47,9 +48,9 @@ fn failures_back_off_and_are_logged_once_a_minute() {
     for _ in 0..6 {
         let (next, log) = head.leased(now, TIMING).0.failed(now, TIMING, CAUSE);
         logged += u64::from(log);
-        waits.push((next.next_poll_ms - now) / 450);
+        waits.push((next.failures.next_ms - now) / 450);
         assert!(next.is_failing());
-        now = next.next_poll_ms;
+        now = next.failures.next_ms;
         head = next;
     }
     assert_eq!(logged, 1);
@@ -148,12 +149,12 @@ fn a_failure_waits_about_its_interval_and_has_a_cause() {
     assert_eq!(head.cause(), Cause::default());
     let (failed, _) = head.failed(1_010, TIMING, CAUSE);
     // 92 % of a second, by the time of the failure.
-    assert_eq!(failed.next_poll_ms, 1_010 + 920);
+    assert_eq!(failed.failures.next_ms, 1_010 + 920);
     assert_eq!((failed.cause(), failed.attempts), (CAUSE, 1));
     assert_eq!(failed.answered().cause(), Cause::default());
     // A state that does not fit is not requested again so soon.
     let (over, _) = failed.overflowed().failed(1_010, TIMING, CAUSE);
-    assert_eq!(over.next_poll_ms, 1_010 + 27_600);
+    assert_eq!(over.failures.next_ms, 1_010 + 27_600);
 }
 
 /// A head in use.

@@ -10,9 +10,9 @@
 //! - spaces, encoded or not, before such a character, a letter or a digit. Spaces at the
 //!   end of a name are not folded, because some readers drop them.
 
+use super::budget::{InvalidPath, Work};
 use super::scan::{HIGHEST, eight, zeros};
 use super::steps::{encoded, is_wide};
-use super::{InvalidPath, Work};
 
 /// Replaces what was folded. No prefix contains it, because a prefix has no control
 /// characters. No step changes it. For some readers a prefix before it is complete, just

@@ -1,6 +1,6 @@
 //! Finds in one pass what readers may read differently in a path.
 
-use super::{InvalidPath, Work};
+use super::budget::{InvalidPath, Work};
 
 /// The unusual things in a path: a set of the constants below.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a reader may do to a path, step by step. A step looks for the next place that it
 //! changes, and copies everything between two places as a whole.
 
+use super::budget::{InvalidPath, Work};
 use super::scan::Traits;
-use super::{InvalidPath, Work};
 
 /// A step, and the condition for it to change something.
 pub(super) struct Step {

@@ -18,7 +18,8 @@ use std::hash::BuildHasher as _;
 
 use serde_json::json;
 
-use crate::jwks::key_set::{Algorithm, KeySet};
+use crate::jwks::algorithm::Algorithm;
+use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::PureRust;
 use crate::mint::{Key, key_set};
 use crate::token::fingerprint::Fingerprint;

@@ -1,11 +1,9 @@
 use super::*;
 
-const BOTH: &[Algorithm] = &[Algorithm::Es256, Algorithm::EdDsa];
-
 fn limits() -> TokenLimits<'static> {
     TokenLimits {
         max_bytes: 8192,
-        algorithms: BOTH,
+        algorithms: &Algorithm::ALL,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Log lines that more than one part writes, or that are long.
 
-use caracal_mandate::failure::Turn;
+use caracal_mandate::fetch_failure::Turn;
 use caracal_mandate::jwks::key_set::KeySet;
 
 use crate::abi::hostcalls::{self, LogLevel};
@@ -18,7 +18,7 @@ pub(crate) fn refusal_turn(
 ) {
     match turn {
         Turn::Refused => {
-            let why = why.unwrap_or("it answers, but its state is old");
+            let why = why.unwrap_or("it answers, but its data is too old");
             let age = match age_ms {
                 Some(age_ms) => format!("is {} s old", age_ms / 1_000),
                 None => "was never read".to_owned(),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::upstream::is_sendable;
+use caracal_mandate::forwarding::is_sendable;
 
 use crate::abi::hostcalls;
 use crate::vm::request_info::RequestInfo;

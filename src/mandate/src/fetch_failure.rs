@@ -3,12 +3,12 @@
 //! it refuses requests.
 
 /// A lasting cause is logged again after this time, by one VM for all.
-pub const LOG_EVERY_MS: u64 = 60_000;
+const LOG_EVERY_MS: u64 = 60_000;
 /// A call that the proxy does not accept is tried again after this time: right after a
 /// start the proxy may not know the upstream yet.
-pub const AGAIN_MS: u64 = 50;
+const AGAIN_MS: u64 = 50;
 /// Number of tries, in five seconds. After them the call counts as failed.
-pub const MAX_AGAIN: u64 = 100;
+pub(crate) const MAX_AGAIN: u64 = 100;
 
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,8 +140,8 @@ pub enum Turn {
 }
 
 /// Finds out whether refusing begins or ends. `since_ms` is when it began, 0 if requests
-/// are not refused. If something is still awaited, requests are neither refused nor
-/// judged, and nothing changes.
+/// are not refused. While something is only awaited, nothing changes and neither line is
+/// logged.
 pub(crate) fn turn(since_ms: &mut u64, refused: bool, ready: bool, now_ms: u64) -> Option<Turn> {
     if *since_ms == 0 && refused {
         *since_ms = now_ms.max(1);
@@ -153,6 +153,83 @@ pub(crate) fn turn(since_ms: &mut u64, refused: bool, ready: bool, now_ms: u64) 
         return Some(Turn::Judged(lasted));
     }
     None
+}
+
+/// How long to wait after failures in a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    /// The wait after the first failure. It doubles with each further one.
+    pub(crate) first_ms: u64,
+    /// The wait doubles at most so often.
+    pub(crate) max_doublings: u64,
+    /// Longest wait.
+    pub(crate) longest_ms: u64,
+}
+
+/// What a shared record notes about the failures of its fetches or polls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Failures {
+    /// Failures since the last success.
+    pub(crate) count: u64,
+    /// When the next try is due.
+    pub(crate) next_ms: u64,
+    /// Calls in a row that the proxy did not accept.
+    pub(crate) untaken: u64,
+    /// When requests began to be refused for it; 0 if they are not.
+    pub(crate) refusing_since_ms: u64,
+    /// What was logged.
+    pub(crate) logged: Logged,
+}
+
+impl Failures {
+    /// Notes a failure, and when to try again. Returns whether to log it. With `jitter`,
+    /// the wait is 90 to 110 %, so that proxies that failed together drift apart.
+    pub(crate) fn failed(
+        &mut self,
+        now_ms: u64,
+        backoff: Backoff,
+        jitter: u64,
+        cause: Cause,
+    ) -> bool {
+        let doublings = u32::try_from(self.count.min(backoff.max_doublings)).unwrap_or(0);
+        let wait = backoff
+            .first_ms
+            .saturating_mul(1_u64.wrapping_shl(doublings))
+            .min(backoff.longest_ms);
+        let percent = 90_u64.saturating_add(jitter % 21);
+        self.count = self.count.saturating_add(1);
+        self.untaken = 0;
+        self.next_ms = now_ms.saturating_add(wait.saturating_mul(percent) / 100);
+        self.logged.is_news(cause, now_ms)
+    }
+
+    /// Notes a call that the proxy did not accept. It is soon made again, and no request
+    /// is refused for it. False if it was tried often enough, or if calls are failing
+    /// already.
+    pub(crate) fn again(&mut self, now_ms: u64) -> bool {
+        if self.count > 0 || self.untaken >= MAX_AGAIN {
+            return false;
+        }
+        self.untaken = self.untaken.saturating_add(1);
+        self.next_ms = now_ms.saturating_add(AGAIN_MS);
+        true
+    }
+
+    /// Notes a success.
+    pub(crate) fn succeeded(&mut self) {
+        self.count = 0;
+        self.untaken = 0;
+    }
+
+    /// Whether calls have failed since the last success.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Whether refusing begins or ends with this. See [`turn`].
+    pub(crate) fn turned(&mut self, refused: bool, ready: bool, now_ms: u64) -> Option<Turn> {
+        turn(&mut self.refusing_since_ms, refused, ready, now_ms)
+    }
 }
 
 #[cfg(test)]
