@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Some targets build the same file with different features, so they must not run together.
 .NOTPARALLEL:
-.PHONY: help build demo up down test check book bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers
+.PHONY: help build demo up down test check book bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers ci suites oracle mutants-part
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -19,7 +19,9 @@ TARGET := wasm32-wasip1
 # machine's folders out of it.
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 # Removes the callbacks that the filter does not use from its file.
-TRIM := $(CARGO) run --quiet --locked -p caracal-trim --
+TRIM = $(CARGO) build --quiet --locked $(PACKAGES) -p caracal-trim --bin caracal-trim && "$(CARGO_TARGET_DIR)/debug/caracal-trim"
+# Tools of this project's own. Without debug information they are built sooner.
+INSTALL := CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --quiet --debug --locked --root .tools
 
 help: ## prints this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,19 +56,32 @@ down: ## stop what `make up` started
 # with its own features.
 PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 
-test: deny book hooks build envoy redis nginx ## runs every test: unit tests, in-process host, real Envoy and Redis, conformance
-	$(CARGO) test --locked $(PACKAGES)
-	@# A sixth of the mutants of the checks; the next commit runs another sixth.
-	@CARGO_PROFILE_DEV_DEBUG=true $(MAKE) --no-print-directory mutants MUTANTS="--re decision/checks --re decision/verifier --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6"
+PHASES := hooks wasm cli envoy redis nginx suites
+
+test: ## runs every test: unit tests, in-process host, real Envoy and Redis, conformance
+	@MAKE='$(MAKE)' $(PYTHON) tests/phases.py $(PHASES)
+
+ci: ## what CI runs: lint and test
+	@MAKE='$(MAKE)' $(PYTHON) tests/phases.py lint $(PHASES)
+
+# What needs no server and no built file is made while suites wait.
+suites:
+	@MAKE='$(MAKE)' $(PYTHON) tests/run.py $(addprefix --beside ,book deny oracle mutants-part) $(PACKAGES)
+
+oracle:
 	@code=0; $(PYTHON) tests/conformance/oracle/run.py check || code=$$?; \
 	if [ $$code = 3 ] && [ -z "$${REQUIRE_ORACLE:-}" ]; then echo 'conformance oracle: skipped, there is no Python 3.12 or later'; \
 	elif [ $$code != 0 ]; then exit $$code; fi
+
+# A sixth of the mutants of the checks; the next commit runs another sixth.
+mutants-part:
+	@$(MAKE) --no-print-directory mutants MUTANTS="--re decision/checks --re decision/verifier --shard $$(( $$(git rev-list --count HEAD 2>/dev/null || echo 0) % 6 ))/6"
 
 # Only tests that do not wait and do not start a server.
 check: hooks wasm ## for each commit, in two minutes: format, lints, the core, the in-process host
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
-	$(CARGO) test --locked $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
+	$(PYTHON) tests/run.py $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
 
 bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
@@ -90,9 +105,9 @@ chaos: build envoy redis ## kills, pauses, cuts off and fails over servers at ra
 
 # .cargo/mutants.toml says what is left out, and why.
 mutants: ## makes one change at a time in the core, and lists changes that no test notices; MUTANTS="--shard 1/40" runs a part
-	@[ -x .tools/bin/cargo-mutants ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-mutants --version 27.1.0
+	@[ -x .tools/bin/cargo-mutants ] || $(INSTALL) cargo-mutants --version 27.1.0
 	@mkdir -p run
-	CARGO_PROFILE_DEV_DEBUG=$${CARGO_PROFILE_DEV_DEBUG:-0} PATH="$(CURDIR)/.tools/bin:$$PATH" $(CARGO) mutants --no-shuffle --package caracal-mandate --output run $(MUTANTS)
+	PATH="$(CURDIR)/.tools/bin:$$PATH" $(CARGO) mutants --no-shuffle --package caracal-mandate --output run $(MUTANTS)
 
 # Runs each target for FUZZ_SECONDS, FUZZ_JOBS of them at a time. Failures are written to
 # run/fuzz/found, and new inputs to run/fuzz/TARGET.
@@ -124,7 +139,7 @@ fuzzers:
 	  rustup run nightly cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none --features libfuzzer --target-dir "$(CARGO_TARGET_DIR)/fuzz"
 
 deny: ## checks licences, sources, banned and doubled crates; also advisories if they can be fetched
-	@[ -x .tools/bin/cargo-deny ] || $(CARGO) install --quiet --debug --locked --root .tools cargo-deny --version 0.20.2
+	@[ -x .tools/bin/cargo-deny ] || $(INSTALL) cargo-deny --version 0.20.2
 	$(CARGO) fetch --locked --quiet
 	.tools/bin/cargo-deny --offline check --hide-inclusion-graph licenses bans sources
 	@if .tools/bin/cargo-deny fetch db >/dev/null 2>&1; then .tools/bin/cargo-deny check --disable-fetch advisories; \
@@ -132,7 +147,7 @@ deny: ## checks licences, sources, banned and doubled crates; also advisories if
 
 # docs/book.toml says why the pages are copied.
 book: ## builds the documentation: run/book/html/index.html
-	@[ -x .tools/bin/mdbook ] || $(CARGO) install --quiet --debug --locked --root .tools mdbook --version 0.5.4 --no-default-features
+	@[ -x .tools/bin/mdbook ] || $(INSTALL) mdbook --version 0.5.4 --no-default-features
 	@rm -rf run/book; mkdir -p run/book/src
 	@tar -cf - --exclude docs/book.toml --exclude docs/SUMMARY.md docs deploy *.md envoy.yaml LICENSE tests/conformance/README.md | tar -xf - -C run/book/src
 	@cp docs/book.toml run/book/

@@ -67,6 +67,7 @@ impl Edge {
             authority: Some(b"edge.test"),
             resource: &[],
             authorization: &[value.as_bytes()],
+            names_client: false,
         };
         let screened = self.verifier.screen(&request, &self.cache);
         let Ok(Screened::Credential(credential)) = screened else {

@@ -277,9 +277,9 @@ fn rows_before_the_exchange_use_no_mandate_up() {
     // The good one is still good.
     assert_eq!(scene.send("/x", &good, &[]).status, 200);
     // Revoked: it ends at the filter.
-    let revoked = odd(json!({"sid": "sid-revoked"}));
     scene.revoke("sid-revoked");
-    scene.until_refused(&revoked, 401, "invalid_token");
+    let revoked = || odd(json!({"sid": "sid-revoked"}));
+    let revoked = scene.until_refused(revoked, 401, "invalid_token");
     assert_eq!(scene.used_by(&revoked), None);
 }
 

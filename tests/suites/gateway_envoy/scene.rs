@@ -152,15 +152,24 @@ impl Scene {
         ]);
     }
 
-    /// Waits until every worker refuses a mandate so.
+    /// Waits until every worker refuses such mandates so, and returns the last of them.
+    /// The first ones may be ahead of a revocation, and are used then.
     #[track_caller]
-    pub(crate) fn until_refused(&self, mandate: &str, status: u16, error: &str) {
-        until("it is refused", SOON, || {
+    pub(crate) fn until_refused(
+        &self,
+        another: impl Fn() -> String,
+        status: u16,
+        error: &str,
+    ) -> String {
+        let mut last = String::new();
+        until("they are refused", SOON, || {
             (0..8).all(|_| {
-                let answer = self.send("/", mandate, &[]);
+                last = another();
+                let answer = self.send("/", &last, &[]);
                 (answer.status, answer.error().as_str()) == (status, error)
             })
         });
+        last
     }
 
     /// No log has any of these.
