@@ -252,6 +252,21 @@ fn rows_are_judged_in_their_order_and_burn_nothing() {
             403,
             "scope_insufficient",
         ),
+        ("G11: the query", get("/x?a=1;b=2"), 400, "internal_error"),
+        (
+            "G11: many parameters",
+            get(&format!("/x?{}", "b&".repeat(300))),
+            400,
+            "internal_error",
+        ),
+        (
+            "G11: TRACE",
+            Request::new("TRACE", "/x")
+                .header("x-caracal-resource", BILLING)
+                .bearer(mandate(BILLING, json!({}))),
+            400,
+            "internal_error",
+        ),
     ] {
         assert_eq!(edge.refused(request), (status, error.to_owned()), "{what}");
         assert_eq!(edge.asked(), [] as [Value; 0], "{what}");

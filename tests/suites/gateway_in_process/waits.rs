@@ -15,11 +15,24 @@ fn waits_are_bounded_in_number_and_time() {
     let settings = json!({"limits": {"max_paused": 2}});
     let mut edge = Edge::start(builder(settings), silent);
     edge.proxy.advance(FIRST_TICK);
-    let waiting: Vec<Stream> = (0..2).map(|_| edge.proxy.request(0, get("/x"))).collect();
-    assert_eq!(edge.refused(get("/x")), (503, "sts_unavailable".to_owned()));
+    let of = |jti: &str| {
+        let token = mandate(BILLING, json!({ "jti": jti }));
+        Request::get("/x")
+            .header("x-caracal-resource", BILLING)
+            .bearer(token)
+    };
+    let waiting = ["a", "b"].map(|jti| edge.proxy.request(0, of(jti)));
+    assert_eq!(edge.refused(of("c")), (503, "sts_unavailable".to_owned()));
     // A client that leaves frees its place.
     edge.proxy.cancel(waiting[0]);
-    let third = edge.proxy.request(0, get("/x"));
+    let third = edge.proxy.request(0, of("d"));
+    // One mandate is exchanged for one request at a time.
+    let settings = json!({"limits": {"max_paused": 3}});
+    let mut other = Edge::start(builder(settings), silent);
+    other.proxy.advance(FIRST_TICK);
+    other.proxy.request(0, of("a"));
+    assert_eq!(other.refused(of("a")), (401, "invalid_token".to_owned()));
+    assert_eq!(other.asked().len(), 1);
     assert!(matches!(edge.proxy.outcome(third), Outcome::Paused));
     edge.proxy.advance(Duration::from_secs(8));
     for stream in [waiting[1], third] {

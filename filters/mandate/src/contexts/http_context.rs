@@ -116,9 +116,9 @@ impl HttpContext for HttpFilter {
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let stripped = self.plugin.try_borrow().is_ok_and(|plugin| {
-            plugin
-                .as_ref()
-                .is_some_and(|plugin| sanitizer::sanitize_trailers(&plugin.forwarding).is_ok())
+            plugin.as_ref().is_some_and(|plugin| {
+                sanitizer::sanitize_trailers(&plugin.forwarding, plugin.is_gateway()).is_ok()
+            })
         });
         if !stripped {
             hostcalls::log(

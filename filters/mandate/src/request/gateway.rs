@@ -59,10 +59,13 @@ pub(crate) fn rewrite(
 ) -> Result<(), Status> {
     let headers = hostcalls::get_map(MapType::RequestHeaders)?;
     let mut listed: Vec<&[u8]> = Vec::new();
+    let mut upgrades = false;
     for (name, value) in headers.iter() {
         if name == b"connection" {
             let names = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-            listed.extend(names.filter(|name| !name.eq_ignore_ascii_case(b"upgrade")));
+            let is_upgrade = |name: &&[u8]| name.eq_ignore_ascii_case(b"upgrade");
+            upgrades |= names.clone().any(|name| is_upgrade(&name));
+            listed.extend(names.filter(|name| !is_upgrade(name)));
         }
     }
     for (name, _) in headers.iter() {
@@ -73,6 +76,13 @@ pub(crate) fn rewrite(
         }
     }
     let set = |name: &str, value: &[u8]| hostcalls::replace_request_header(name.as_bytes(), value);
+    if !listed.is_empty() {
+        // The next hop would remove what is listed: also the credential that is set here.
+        match upgrades {
+            true => set("connection", b"upgrade")?,
+            false => hostcalls::remove_map_value(MapType::RequestHeaders, b"connection")?,
+        }
+    }
     set("x-request-id", request.request_id.as_bytes())?;
     set("traceparent", request.traceparent.as_bytes())?;
     set("x-forwarded-host", &request.authority)?;
@@ -100,11 +110,12 @@ pub(crate) fn clean_response(stream: u32) {
     for name in HIDDEN {
         let _ = hostcalls::remove_map_value(response, name.as_bytes());
     }
-    for name in RELATIVE_ONLY {
-        if let Ok(Some(value)) = hostcalls::get_map_value(response, name)
-            && is_absolute(&value)
-        {
-            let _ = hostcalls::remove_map_value(response, name.as_bytes());
+    if let Ok(headers) = hostcalls::get_map(response) {
+        for name in RELATIVE_ONLY {
+            let mut all = headers.iter().filter(|(one, _)| one == &name.as_bytes());
+            if all.any(|(_, value)| is_absolute(value)) {
+                let _ = hostcalls::remove_map_value(response, name.as_bytes());
+            }
         }
     }
     if let Some(now) = wasi::unix_time_s() {

@@ -33,6 +33,10 @@ pub(crate) fn apply(
             Err(_) => {
                 let refusal =
                     Refusal::unavailable("The edge could not set the principal's headers");
+                let refusal = match rewrite {
+                    Some(_) => refusal.used_up(),
+                    None => refusal,
+                };
                 refuse(plugin, request, &refusal, Some(&mandate))
             }
         },

@@ -58,8 +58,17 @@ pub(crate) fn sanitize(
 
 /// Removes reserved names from a request's trailers: some upstreams treat them as
 /// headers.
-pub(crate) fn sanitize_trailers(forwarding: &Forwarding) -> Result<(), Status> {
+///
+/// In Gateway mode all of them are removed: one could take the place of the credential or
+/// of the client's address.
+pub(crate) fn sanitize_trailers(forwarding: &Forwarding, is_gateway: bool) -> Result<(), Status> {
     let trailers = hostcalls::get_map(MapType::RequestTrailers)?;
+    if is_gateway {
+        for (name, _) in trailers.iter() {
+            hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
+        }
+        return Ok(());
+    }
     for name in reserved_names(&trailers, forwarding) {
         hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
     }

@@ -2,7 +2,7 @@
 //! of the proxy, and the gate that lets the request through.
 
 use caracal_mandate::Mandate;
-use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::exchange::rewrite::{Rewrite, is_same_header};
 use caracal_mandate::header_names::RESOURCE_HEADER;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -24,7 +24,7 @@ pub(crate) fn admit(
         };
         gateway::rewrite(plugin.proxy, kept, rewrite)?;
     }
-    set_principal_headers(plugin, request, mandate)?;
+    set_principal_headers(plugin, request, mandate, rewrite)?;
     for (name, value) in plugin.forwarding.variables(mandate.claims()) {
         set_variable(plugin, name, value.as_deref().unwrap_or_default())?;
     }
@@ -62,8 +62,14 @@ fn set_principal_headers(
     plugin: &mut Plugin,
     request: &RequestInfo,
     mandate: &Mandate,
+    rewrite: Option<&Rewrite>,
 ) -> Result<(), Status> {
     let proxy = plugin.proxy;
+    // A second value beside the credential would be the client's to choose.
+    let is_credential = |name: &str| {
+        let mut set = rewrite.iter().flat_map(|rewrite| &rewrite.headers);
+        set.any(|(own, _)| is_same_header(own.as_bytes(), name.as_bytes()))
+    };
     // In Gateway mode the upstream is often somebody else's, and is told nothing.
     if !plugin.is_gateway()
         && let Some(id) = request
@@ -73,6 +79,9 @@ fn set_principal_headers(
         proxy.set_header(RESOURCE_HEADER.as_bytes(), id.as_bytes())?;
     }
     for (name, value) in plugin.forwarding.principal(mandate.claims()) {
+        if is_credential(name) {
+            return Err(Status::BAD_ARGUMENT);
+        }
         match value {
             Some(value) => proxy.set_header(name.as_bytes(), value.as_bytes())?,
             None => plugin.authorizer.metrics.header_not_sent(),

@@ -5,15 +5,16 @@
 //! Envoy leaves that request hanging; one of the root context it answers with 503.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::verifier::Verdict;
 use caracal_mandate::exchange::answer::{self, Granted};
+use caracal_mandate::exchange::rewrite::check_request;
 use caracal_mandate::fetch_failure::Logged;
-use caracal_mandate::reply::Refusal;
+use caracal_mandate::reply::{ErrorCode, Refusal};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
@@ -23,6 +24,9 @@ use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// How much longer than the callout's own timeout a request waits for its response.
 const LOST_AFTER_MS: u64 = 2_000;
+
+/// How old the companion's knowledge may be where the edge itself checks no revocation.
+const DEFAULT_MAX_AGE_MS: u64 = 30_000;
 
 /// A request that waits for its exchange.
 pub(crate) struct PendingExchange {
@@ -46,6 +50,9 @@ pub(crate) struct Exchanges {
     pending: BTreeMap<u32, PendingExchange>,
     /// The callout's token by stream.
     tokens: BTreeMap<u32, u32>,
+    /// The fingerprints of the mandates. Many requests with one mandate must not use up
+    /// `limits.max_paused`, and all but one would be replays.
+    mandates: BTreeSet<[u8; 16]>,
     logged: Logged,
 }
 
@@ -56,7 +63,8 @@ impl Exchanges {
         let gateway = configuration.gateway.as_ref()?;
         let max_age_ms = match &configuration.revocation {
             Revocation::Feed(feed) => Some(feed.max_staleness_s.saturating_mul(1_000)),
-            Revocation::Disabled(_) => None,
+            // The companion looks at revocations whatever this edge does.
+            Revocation::Disabled(_) => Some(DEFAULT_MAX_AGE_MS),
         };
         Some(Exchanges {
             companion: CompanionClient::of_gateway(gateway),
@@ -66,6 +74,7 @@ impl Exchanges {
             max: usize::try_from(configuration.limits.max_paused).unwrap_or(usize::MAX),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            mandates: BTreeSet::new(),
             logged: Logged::default(),
         })
     }
@@ -90,13 +99,20 @@ impl Exchanges {
         if self.pending.len() >= self.max {
             return Err(unavailable("Too many requests wait for their exchange"));
         }
-        let asked = request.gateway.as_ref().and_then(|gateway| {
-            let (exchange, resource) = (gateway.exchange.as_ref()?, gateway.resource.as_ref()?);
-            exchange.question(resource, self.max_age_ms)
-        });
-        let Some(question) = asked else {
-            return Err(unavailable("The edge could not ask for the exchange"));
-        };
+        let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(&mandate)));
+        let lost = || unavailable("The edge could not ask for the exchange");
+        let gateway = request.gateway.as_ref().ok_or_else(lost)?;
+        let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
+        let resource = gateway.resource.as_ref().ok_or_else(lost)?;
+        check_request(&exchange.method, &exchange.target).map_err(refuse)?;
+        let fingerprint = mandate.fingerprint().to_hex();
+        if self.mandates.contains(&fingerprint) {
+            let what = "The mandate is being exchanged for another request";
+            return Err(refuse(Refusal::new(ErrorCode::TokenReplay, what)));
+        }
+        let question = exchange
+            .question(resource, self.max_age_ms)
+            .ok_or_else(lost)?;
         let token = self.dispatch(&question, current).map_err(|_| {
             self.log_failure(&CalloutFailure::dispatch_failed(), now_ms);
             unavailable("The edge could not reach the companion")
@@ -108,6 +124,7 @@ impl Exchanges {
             phase: Rc::clone(phase),
             began_ms: now_ms,
         };
+        self.mandates.insert(fingerprint);
         self.tokens.insert(stream, token);
         self.pending.insert(token, pending);
         Ok(())
@@ -133,6 +150,8 @@ impl Exchanges {
     pub(crate) fn take(&mut self, token: u32) -> Option<PendingExchange> {
         let pending = self.pending.remove(&token)?;
         self.tokens.remove(&pending.stream);
+        self.mandates
+            .remove(&pending.mandate.fingerprint().to_hex());
         Some(pending)
     }
 
@@ -140,8 +159,8 @@ impl Exchanges {
     #[cold]
     #[inline(never)]
     pub(crate) fn remove(&mut self, stream: u32) -> bool {
-        let token = self.tokens.remove(&stream);
-        token.is_some_and(|token| self.pending.remove(&token).is_some())
+        let token = self.tokens.get(&stream).copied();
+        token.is_some_and(|token| self.take(token).is_some())
     }
 
     /// Takes out the requests for which no response will come any more. Callouts are

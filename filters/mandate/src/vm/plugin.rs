@@ -238,20 +238,26 @@ impl Plugin {
         let mandate = &pending.mandate;
         let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(mandate)));
         let granted = granted.map_err(refuse)?;
-        let lost = || unavailable("The edge has lost the request that was exchanged");
+        // From here on a refusal is one in vain: the mandate is used up.
+        let lost = || {
+            let what = "The edge has lost the request that was exchanged";
+            refuse(Refusal::unavailable(what).used_up())
+        };
         let gateway = pending.request.gateway.as_ref().ok_or_else(lost)?;
         let matched = gateway.matched.ok_or_else(lost)?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
-        let verdict = self.authorizer.decide_again(mandate, matched, now_ms);
-        let Verdict::Admitted(_) = verdict else {
-            return Err(verdict);
+        let verdict = match self.authorizer.decide_again(mandate, matched, now_ms) {
+            Verdict::Refused(refusal, _) => return Err(refuse(refusal.used_up())),
+            Verdict::Admitted(mandate) => Verdict::Admitted(mandate),
+            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => return Err(lost()),
         };
         let url = self
             .authorizer
             .upstream_url(matched.resource)
             .ok_or_else(lost)?;
-        let rewrite =
-            Rewrite::new(granted, url, &exchange.target, mandate.claims().exp).map_err(refuse)?;
+        let expires_at = mandate.claims().exp;
+        let rewrite = Rewrite::new(granted, url, &exchange.target, expires_at);
+        let rewrite = rewrite.map_err(|refusal| refuse(refusal.used_up()))?;
         Ok((verdict, rewrite))
     }
 

@@ -119,6 +119,12 @@ fn read(
         .get("limits")
         .and_then(|at| limits(&at, host))
         .unwrap_or_default();
+    if mode == Mode::Gateway && limits.max_paused == 0 {
+        object.fail::<()>(
+            "limits.max_paused",
+            "no request could wait for its exchange; at least 1",
+        );
+    }
     let forward = object
         .get("forward")
         .and_then(|at| forward(&at, host, mode))

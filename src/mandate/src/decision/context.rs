@@ -20,7 +20,7 @@ pub struct Context<'a> {
 }
 
 /// What every mandate must meet, whatever the request is for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TokenPolicy {
     pub(crate) issuer: String,
     pub(crate) zone_id: String,

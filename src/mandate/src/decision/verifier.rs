@@ -275,7 +275,35 @@ impl Verifier {
             }
             Some(_) => {}
         }
-        self.verdict(Rc::clone(mandate), matched, with)
+        let verdict = self.verdict(Rc::clone(mandate), matched, with);
+        match verdict {
+            // The exchange is done: it is enough that the mandate is still valid.
+            Verdict::Refused(refusal, _)
+                if refusal.code() == ErrorCode::CredentialExpiring
+                    && mandate.claims().exp > with.now =>
+            {
+                self.judge_exchanged(mandate, matched, with)
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Judges a mandate that has little time left, and needs no more.
+    #[cold]
+    fn judge_exchanged(
+        &self,
+        mandate: &Rc<Mandate>,
+        matched: RouteMatch,
+        with: Context<'_>,
+    ) -> Verdict {
+        let again = Verifier {
+            policy: TokenPolicy {
+                min_remaining_s: Some(0),
+                ..self.policy.clone()
+            },
+            resources: self.resources.clone(),
+        };
+        again.verdict(Rc::clone(mandate), matched, with)
     }
 
     /// The verified mandate of a credential. It is taken from the cache if the key that

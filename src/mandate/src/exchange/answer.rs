@@ -91,7 +91,7 @@ pub fn timed_out() -> Refusal {
 /// The companion could not be reached, or its answer is no use.
 pub fn unreachable() -> Refusal {
     let what = "The companion gave no result of the exchange; the mandate may be used up";
-    Refusal::new(ErrorCode::StsUnavailable, what)
+    Refusal::new(ErrorCode::StsUnavailable, what).used_up()
 }
 
 fn unreadable() -> Refusal {

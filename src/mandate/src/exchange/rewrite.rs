@@ -79,8 +79,19 @@ impl Rewrite {
 /// Whether an incoming header must not reach the upstream: who called, and what was meant
 /// for the proxy, the proxy says itself.
 pub fn is_dropped(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 2] = [b"forwarded", b"x-real-ip"];
-    const PREFIXES: [&[u8]; 3] = [b"x-forwarded-", b"proxy-", b"x-caracal-"];
+    // The last five rename the method and the path that the STS decided on.
+    const NAMES: [&[u8]; 8] = [
+        b"forwarded",
+        b"x-real-ip",
+        b"trailer",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
+    ];
+    // By `x-envoy-` a client could steer the proxy: to another host, or to try again.
+    const PREFIXES: [&[u8]; 4] = [b"x-forwarded-", b"proxy-", b"x-caracal-", b"x-envoy-"];
     let starts = |prefix: &[u8]| {
         let beginning = name.get(..prefix.len());
         beginning.is_some_and(|beginning| is_same_header(beginning, prefix))
@@ -96,11 +107,44 @@ pub fn is_same_header(one: &[u8], other: &[u8]) -> bool {
 /// Whether a `Location` leads to another host.
 pub fn is_absolute(location: &[u8]) -> bool {
     let trimmed = location.trim_ascii();
+    // Browsers leave tabs and line breaks out.
+    if trimmed.iter().any(u8::is_ascii_control) {
+        return true;
+    }
     let scheme = trimmed.split(|b| matches!(b, b'/' | b'?' | b'#')).next();
     trimmed.starts_with(b"//")
         || trimmed.starts_with(b"/\\")
         || trimmed.starts_with(b"\\")
         || scheme.is_some_and(|scheme| scheme.contains(&b':'))
+}
+
+/// Longest query, in bytes, and most parameters in it. A longer one would be sorted for too
+/// long in one callback.
+const MAX_QUERY: (usize, usize) = (8 * 1024, 256);
+/// Longest method, in bytes: the companion takes no longer one.
+const MAX_METHOD_BYTES: usize = 32;
+
+/// What can be known before the exchange of whether the request can be made, so that no
+/// mandate is used up for it. An upstream answers TRACE with the request that it got, the
+/// credential in it; CONNECT has no path.
+///
+/// # Errors
+/// 400.
+pub fn check_request(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
+    let refuse = |what| Err(Refusal::new(ErrorCode::UpstreamRequest, what));
+    let is_other = |name: &[u8]| !method.eq_ignore_ascii_case(name);
+    if method.len() > MAX_METHOD_BYTES || !(is_other(b"TRACE") && is_other(b"CONNECT")) {
+        return refuse("The method cannot be sent to an upstream in Gateway mode");
+    }
+    let query = target.splitn(2, |b| *b == b'?').nth(1).unwrap_or_default();
+    let (bytes, parameters) = MAX_QUERY;
+    if query.len() > bytes || query.iter().filter(|b| **b == b'&').count() >= parameters {
+        return refuse("The query is too long");
+    }
+    match pairs(query) {
+        Some(_) => Ok(()),
+        None => refuse("The query cannot be parsed"),
+    }
 }
 
 fn mismatch(what: &'static str) -> Refusal {
@@ -133,7 +177,14 @@ fn target_of(
     pairs.extend(own);
     if let Some((name, value)) = credential {
         let name = name.into_bytes();
-        pairs.retain(|(other, _)| *other != name);
+        // Some upstreams take `API_KEY`, `api.key` and `api_key[]` for `api_key`.
+        let bare = |name: &[u8]| {
+            name.split(|b| *b == b'[')
+                .next()
+                .unwrap_or_default()
+                .to_vec()
+        };
+        pairs.retain(|(other, _)| !is_same_header(&bare(other), &bare(&name)));
         pairs.push((name, value.into_bytes()));
     }
     if pairs.is_empty() {

@@ -71,7 +71,7 @@ impl Reply {
         }
         let retry_after_s = match relayed {
             Some(relayed) => relayed.retry_after_s,
-            None => (status == 503).then_some(1),
+            None => (status == 503 && !refusal.is_used_up()).then_some(1),
         };
         if let Some(seconds) = retry_after_s {
             headers.push(("retry-after", seconds.to_string()));

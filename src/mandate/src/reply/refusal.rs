@@ -36,6 +36,8 @@ struct Details {
     /// The scopes that the challenge names.
     scope: Option<String>,
     relayed: Option<Relayed>,
+    /// The mandate is used up: to send the request again is a replay.
+    is_used_up: bool,
 }
 
 impl Refusal {
@@ -102,6 +104,29 @@ impl Refusal {
             details: Some(Box::new(details)),
             ..self
         }
+    }
+
+    /// The same for a mandate that was exchanged in vain: the client needs a new one.
+    pub fn used_up(self) -> Self {
+        let mut details = self.details.unwrap_or_default();
+        details.is_used_up = true;
+        let description = match self.description.ends_with("used up") {
+            true => self.description,
+            false => [&self.description, "; the mandate is used up"]
+                .concat()
+                .into(),
+        };
+        Refusal {
+            details: Some(details),
+            description,
+            ..self
+        }
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.details
+            .as_ref()
+            .is_some_and(|details| details.is_used_up)
     }
 
     /// The contract's code.

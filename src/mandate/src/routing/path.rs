@@ -235,7 +235,8 @@ pub(crate) fn only_reading(target: Option<&[u8]>) -> Result<(), InvalidPath> {
         None => raw.clone(),
     };
     let slashes = |path: &[u8]| path.iter().filter(|b| **b == b'/').count();
-    if slashes(&raw) != slashes(&decoded) {
+    // What the STS is asked is text, and a control character is read by few alike.
+    if decoded.iter().any(u8::is_ascii_control) || slashes(&raw) != slashes(&decoded) {
         return Err(InvalidPath::Ambiguous);
     }
     path.readings(|reading, _| match reading == raw || reading == decoded {

@@ -310,6 +310,8 @@ fn a_path_that_others_decide_by_has_one_reading() {
         "/a/%2e%2e/b",
         "/a%23b",
         "/a%00b",
+        "/a%01b",
+        "/a%7f",
         "/a%",
         "",
         "a",
