@@ -100,16 +100,23 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
     report.add(case, &observed);
 }
 
+/// The vectors are of connector mode.
+fn is_of_gateway(check: Check) -> bool {
+    matches!(check, Check::Mandate(check) if check.is_of_gateway())
+}
+
 /// What is wrong with an explanation: its verdict differs from the decision's, or its
 /// checks contradict it.
 fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
     if trace.verdict != *verdict {
         return Some(format!("explained as {:?}", trace.verdict));
     }
-    // No vector configures Gateway mode.
-    let is_made = |check: &Check| !matches!(check, Check::Mandate(check) if check.is_of_gateway());
-    let explained = trace.checks.iter().map(|(check, _)| *check);
-    if !explained.eq(Check::all().filter(is_made)) {
+    if !trace
+        .checks
+        .iter()
+        .map(|(check, _)| *check)
+        .eq(Check::all().filter(|check| !is_of_gateway(*check)))
+    {
         return Some("not every check is explained".to_owned());
     }
     let decided = trace
