@@ -49,6 +49,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
                 "The caller, or a proxy before the edge, sends Authorization once and not {n} times."
             ),
         },
+        TokenCheck::ClientId => "The caller leaves X-Caracal-Client-ID out: the client is the one that the mandate names.".to_owned(),
         TokenCheck::Size => format!(
             "The STS issues a shorter mandate (fewer scopes, a shorter delegation chain), or the operator raises limits.max_token_bytes to at least {} (65536 at most).",
             subject.token.map_or(0, <[u8]>::len)
@@ -95,6 +96,12 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
     let rule = subject.rule_in_words();
     match check {
         MandateCheck::Issuer => issuer_advice(claims, subject),
+        MandateCheck::Audience | MandateCheck::Use if subject.is_gateway() => format!(
+            "The caller asks the STS for a mandate for the Gateway, with its agent session and its delegation edge: use is then gateway and the audience is {}. This one has use={} and the audience {}.",
+            shown(&configuration.issuer),
+            claims.token_use.as_str(),
+            list(&claims.aud)
+        ),
         MandateCheck::Audience => format!(
             "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if this edge protects {}, the operator sets that as the audience in the filter's configuration.",
             shown(subject.audience.unwrap_or_default()),

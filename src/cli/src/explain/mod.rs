@@ -6,6 +6,7 @@ mod case;
 mod dependencies;
 mod expectation;
 mod found;
+mod gateway;
 mod report;
 mod request;
 mod required_claims;

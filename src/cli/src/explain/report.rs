@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::dependencies::Revocations;
 use super::expectation::Compared;
 use super::subject::Subject;
-use super::{advice, token_origin};
+use super::{advice, gateway, token_origin};
 use crate::terminal::{Tone, prose, shown_bytes};
 use crate::timestamps;
 
@@ -17,7 +17,10 @@ pub(crate) struct Report<'s, 'a> {
     subject: &'s Subject<'a>,
     checks: Vec<Row>,
     reply: Option<Reply>,
+    /// The code of the refusal, as metrics and logs have it.
     error: Option<&'static str>,
+    /// The `error` that the client gets.
+    client_error: Option<&'static str>,
     conditions: Vec<&'static str>,
     changes: Vec<String>,
 }
@@ -37,6 +40,7 @@ fn name(check: Check) -> &'static str {
             TokenCheck::Excluded => "exclude",
             TokenCheck::Method => "method",
             TokenCheck::Credential => "credential",
+            TokenCheck::ClientId => "client id",
             TokenCheck::Size => "token size",
             TokenCheck::Parts => "token parts",
             TokenCheck::Base64 => "token encoding",
@@ -130,12 +134,16 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         let content_type = subject.request.all("content-type");
         let format = ReplyFormat::for_content_type(content_type.first().copied());
-        let (reply, error) = match &subject.trace.verdict {
-            Traced::Refused(refusal) => (
-                Some(Reply::new(refusal, format)),
-                Some(refusal.code().as_str()),
-            ),
-            _ => (None, None),
+        let (reply, error, client_error) = match &subject.trace.verdict {
+            Traced::Refused(refusal) if subject.is_gateway() => {
+                let (reply, error) = gateway::reply(refusal, format, subject);
+                (Some(reply), Some(refusal.code().as_str()), Some(error))
+            }
+            Traced::Refused(refusal) => {
+                let error = Some(refusal.code().as_str());
+                (Some(Reply::new(refusal, format)), error, error)
+            }
+            _ => (None, None, None),
         };
         let mut conditions = Vec::new();
         let admitted = subject.trace.verdict == Traced::Admitted;
@@ -150,11 +158,15 @@ impl<'s, 'a> Report<'s, 'a> {
         if admitted && matches!(subject.revocations, Revocations::Disabled) {
             conditions.push("whether revoked or not: the configuration disables revocation");
         }
+        if admitted && subject.is_gateway() {
+            conditions.push(gateway::NOT_EXPLAINED);
+        }
         Ok(Report {
             subject,
             checks,
             reply,
             error,
+            client_error,
             conditions,
             changes,
         })
@@ -181,7 +193,9 @@ impl<'s, 'a> Report<'s, 'a> {
     /// The result, with every check.
     pub(crate) fn json(&self) -> Value {
         let subject = self.subject;
-        let checks: Vec<Value> = self.checks.iter().map(Row::json).collect();
+        let is_gateway = subject.is_gateway();
+        let checks = self.checks.iter().map(|row| row.json(is_gateway));
+        let checks: Vec<Value> = checks.collect();
         let readings: Vec<Value> = subject
             .readings()
             .into_iter()
@@ -197,7 +211,7 @@ impl<'s, 'a> Report<'s, 'a> {
         });
         json!({
             "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
-            "reply": reply, "at": subject.at,
+            "client_error": self.client_error, "reply": reply, "at": subject.at,
             "method": shown_bytes(&subject.request.method),
             "path": shown_bytes(without_query(&subject.request.target)),
             "resource": subject.resource.map(|resource| &resource.id),
@@ -235,7 +249,7 @@ impl<'s, 'a> Report<'s, 'a> {
         prose("row  check", Tone::Heading);
         let shown = |row: &&Row| all || row.is_telling();
         for row in self.checks.iter().filter(shown) {
-            let mut lines = row.lines().into_iter();
+            let mut lines = row.lines(self.subject.is_gateway()).into_iter();
             prose(&lines.next().unwrap_or_default(), row.tone());
             plain(&lines.collect::<Vec<_>>());
         }
@@ -248,9 +262,20 @@ impl<'s, 'a> Report<'s, 'a> {
     }
 
     fn verdict_line(&self) -> String {
-        match (&self.reply, self.error) {
-            (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
+        let is_gateway = self.subject.is_gateway();
+        match (&self.reply, self.error, self.client_error) {
+            (Some(reply), Some(code), Some(error)) if is_gateway => format!(
+                "The edge refuses: {} {error} (in metrics and logs: {code})",
+                reply.status
+            ),
+            (Some(reply), Some(error), _) => {
+                format!("The edge refuses: {} {error}", reply.status)
+            }
             _ => match self.verdict() {
+                "admitted" if is_gateway => {
+                    "The edge has the mandate exchanged, and lets it through if that is granted"
+                        .to_owned()
+                }
                 "excluded" => {
                     "The edge lets it through unverified: the path is excluded".to_owned()
                 }
@@ -359,8 +384,12 @@ impl Row {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
-        let (row, name) = (self.check.row(), name(self.check));
+    fn lines(&self, is_gateway: bool) -> Vec<String> {
+        let name = name(self.check);
+        let row = match is_gateway {
+            true => self.check.gateway_row().to_owned(),
+            false => self.check.row().to_string(),
+        };
         let head = format!("{row:>3}  {name:<18}  {:<23}", self.words());
         if let Outcome::NotReached(None) = self.outcome {
             return vec![head.trim_end().to_owned()];
@@ -373,7 +402,8 @@ impl Row {
         lines
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, is_gateway: bool) -> Value {
+        let gateway_row = is_gateway.then(|| self.check.gateway_row());
         let (outcome, would, why) = match &self.outcome {
             Outcome::Passed => ("ok", None, None),
             Outcome::Failed(why) => ("failed", None, Some(why)),
@@ -383,7 +413,7 @@ impl Row {
             Outcome::NotReached(Some(Err(why))) => ("not_reached", Some("fail"), Some(why)),
         };
         json!({
-            "row": self.check.row(), "check": name(self.check), "outcome": outcome,
+            "row": self.check.row(), "gateway_row": gateway_row, "check": name(self.check), "outcome": outcome,
             "would": would, "why": why,
             "expected": self.compared.expected, "found": self.compared.found,
         })
