@@ -1,6 +1,7 @@
 //! The part of Caracal's Coordinator that an application needs before it calls the Gateway:
-//! sessions of agents, and delegations between them. There are no leases, no listings and
-//! no other applications. An end is known here only: nothing is written to a stream.
+//! sessions of agents, and delegations between them. There are no leases, no listings, no
+//! other applications and no delegations of delegations: what is not played is refused. An
+//! end is known here only: nothing is written to a stream.
 
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ type Answer = Result<Response, Refusal>;
 pub(super) struct NewSession {
     application_id: String,
     ttl_seconds: Option<u64>,
+    parent_id: Option<String>,
+    parent_authority: Option<String>,
+    subject_session_id: Option<String>,
+    subject_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +41,8 @@ pub(super) struct NewDelegation {
     source_session_id: String,
     target_session_id: String,
     scopes: Vec<String>,
+    resource_id: Option<String>,
+    parent_edge_id: Option<String>,
     #[serde(default)]
     constraints: Constraints,
     ttl_seconds: Option<u64>,
@@ -55,6 +62,14 @@ pub(super) async fn start(
 ) -> Answer {
     let application = caller(&sts, &zone, &headers)?;
     same(&application, &asked.application_id)?;
+    if asked.subject_session_id.is_some() || asked.subject_token.is_some() {
+        return Err(not_played("a session for another subject"));
+    }
+    let inherits = asked.parent_authority.as_deref() == Some("inherit");
+    let parent = asked.parent_id.filter(|_| inherits);
+    if parent.is_some_and(|parent| sts.sessions.is_delegated(&parent)) {
+        return Err(not_played("inheriting a delegation"));
+    }
     let session = Session {
         zone,
         application,
@@ -79,17 +94,25 @@ pub(super) async fn delegate(
     if asked.scopes.is_empty() {
         return Err(Refusal::malformed("a delegation has at least one scope"));
     }
+    if asked.parent_edge_id.is_some() {
+        return Err(not_played("delegating a delegation"));
+    }
     for session in [&asked.source_session_id, &asked.target_session_id] {
         if !sts.sessions.is_live(session, &zone, &application) {
             let why = "the delegation names a session that is not active";
             return Err(Refusal::new(403, "access_denied", why));
         }
     }
+    let resources = match (asked.resource_id, asked.constraints.resources) {
+        (Some(one), Some(all)) => Some(all.into_iter().filter(|other| *other == one).collect()),
+        (Some(one), None) => Some(vec![one]),
+        (None, all) => all,
+    };
     let edge = Edge {
         source: asked.source_session_id,
         target: asked.target_session_id,
         scopes: asked.scopes.clone(),
-        resources: asked.constraints.resources,
+        resources,
         until: until(asked.ttl_seconds),
     };
     let id = sts.sessions.delegate(edge).ok_or_else(full)?;
@@ -140,6 +163,11 @@ fn same(application: &str, named: &str) -> Result<(), Refusal> {
 
 fn until(ttl_seconds: Option<u64>) -> u64 {
     now().saturating_add(ttl_seconds.unwrap_or(LIFE_S.0).min(LIFE_S.1))
+}
+
+fn not_played(what: &str) -> Refusal {
+    let why = format!("the development STS does not play this: {what}");
+    Refusal::new(501, "not_implemented", why)
 }
 
 fn full() -> Refusal {

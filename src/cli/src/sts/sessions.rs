@@ -74,6 +74,11 @@ impl Sessions {
         self.all().is_live(id, zone, application)
     }
 
+    /// Whether something is delegated to a session.
+    pub(super) fn is_delegated(&self, id: &str) -> bool {
+        self.all().edges.values().any(|edge| edge.target == id)
+    }
+
     /// Whether a mandate may rest on a session and a delegation. Ones that were not
     /// started here are taken as they are named, so that a test or a person can make them
     /// up.
