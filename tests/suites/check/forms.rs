@@ -198,7 +198,7 @@ fn a_dump_of_a_running_envoy_is_read() {
     );
     let done = call(&[path.to_str().unwrap(), "--filter", "another"]);
     let error = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
     assert!(
         error.contains("0/caracal") && error.contains("1/caracal"),
         "{error}"

@@ -79,12 +79,13 @@ fn an_upstream_that_envoy_does_not_lead_to_is_warned_of() {
     }
     // With one upstream behind everything there is nothing to confuse.
     let text = fs::read_to_string(root().join("envoy.yaml")).unwrap();
-    let audience = "\"audience\": \"resource://billing-api\",";
-    assert!(text.contains(audience));
-    let one = text.replace(
-        audience,
-        "\"mode\": \"gateway\", \"gateway\": {\"upstream\": \"caracal_feed\"}, \"resources\": {\"resource://billing-api\": {\"upstream_url\": \"http://billing.internal\"}},",
-    );
+    let (start, rest) = text.split_once("\"audience\"").unwrap();
+    let (_, rest) = rest.split_once("\"jwks\"").unwrap();
+    let (jwks, rest) = rest.split_once("\"required_scopes\"").unwrap();
+    let (_, end) = rest.split_once("[\"/healthz\"]").unwrap();
+    let mode = "\"mode\": \"gateway\", \"gateway\": {\"upstream\": \"caracal_feed\"}";
+    let resources = "{\"resource://billing-api\": {\"upstream_url\": \"http://billing.internal\", \"required_scopes\": [\"a\"]}}";
+    let one = format!("{start}{mode}, \"jwks\"{jwks}\"resources\": {resources}{end}");
     let (words, code) = said(&one, &["--strict"]);
     assert_eq!(code, 0, "{words}");
 }

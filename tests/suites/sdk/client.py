@@ -107,8 +107,8 @@ async def gateway():
         again = {name: sent[0][name] for name in ("authorization", "x-caracal-resource")}
         got["replay"] = await call(http, target.url, headers=again)
         got["no_mandate"] = await call(http, target.url, headers=target.headers)
-        other = {**target.headers, "x-caracal-resource": "resource://other"}
-        other["authorization"] = (await mandate()).authorization
+        other = {"X-Caracal-Resource": "resource://other"}
+        other["Authorization"] = f"Bearer {await mandate()}"
         got["other_resource"] = await call(http, target.url, headers=other)
     with client.sync_application_transport(RESOURCE, scopes=READ) as http:
         got["sync"] = answer(http.get(target.url))
@@ -119,11 +119,6 @@ async def gateway():
         got["second_resource"] = await call(http, SCENE["edge"] + "/x")
     await client.aclose()
     return got
-
-
-class Minted:
-    def __init__(self, token):
-        self.authorization = f"Bearer {token}"
 
 
 async def mandate():
@@ -138,7 +133,7 @@ async def mandate():
     )
     token = (await oauth.exchange("", RESOURCE, options)).access_token
     await oauth.aclose()
-    return Minted(token)
+    return token
 
 
 async def with_scopes(client, scopes, url):

@@ -166,7 +166,7 @@ fn a_session_of_the_sdk_is_revoked_while_it_works() {
         AUDIENCE: resource(json!({"scopes": ["billing:read", "billing:write"]})),
     }));
     let revoke = |session: &str| {
-        let _: String = scene.redis.ask(&[
+        let _: String = scene.redis.lock().unwrap().ask(&[
             "XADD",
             "caracal.sessions.revoke",
             "*",

@@ -5,7 +5,7 @@ use caracal_mandate::config::Revocation;
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::{Check, TokenCheck};
 use caracal_mandate::routing::routes::Requirements;
-use caracal_mandate::token::claims::Claims;
+use caracal_mandate::token::claims::{Claims, TokenUse};
 
 use super::dependencies::Revocations;
 use super::expectation;
@@ -37,6 +37,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
             "The caller sends a path that can be read: {why}. A path starts with /, each % is followed by two hexadecimal digits, and there is no # and no NUL."
         ),
+        TokenCheck::Path if subject.is_gateway() => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters: the STS decides by the whole path, so there may be one way to read it.".to_owned(),
         TokenCheck::Path => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters. Or the operator gives all readings that are listed above the same rule.".to_owned(),
         TokenCheck::Excluded => "Nothing: the path is excluded.".to_owned(),
         TokenCheck::Method => format!(
@@ -135,6 +136,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             claims.exp.saturating_sub(claims.iat)
         ),
+        MandateCheck::Use if claims.token_use == TokenUse::Gateway => "This mandate is for Caracal's Gateway, which exchanges it for a resource mandate. The caller sends it to the Gateway. Or, if this edge is the Gateway, the operator sets \"mode\": \"gateway\" in the filter's configuration.".to_owned(),
         MandateCheck::Use => format!(
             "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",
             required.required_use.as_str(),

@@ -40,6 +40,10 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
     };
     match check {
         TokenCheck::Resource => subject.resource_compared(),
+        TokenCheck::Path if subject.is_gateway() => (
+            "one reading of the path".to_owned(),
+            subject.readings_in_words(),
+        ),
         TokenCheck::Path => (
             "every reading of the path under one rule".to_owned(),
             subject.readings_in_words(),

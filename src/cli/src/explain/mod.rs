@@ -10,6 +10,7 @@ mod gateway;
 mod report;
 mod request;
 mod required_claims;
+mod row;
 mod subject;
 mod token_origin;
 mod words;

@@ -2,13 +2,15 @@
 
 use anyhow::Result;
 use caracal_mandate::decision::checks::MandateCheck;
-use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Traced};
+use caracal_mandate::decision::explain::{Check, Outcome, Traced};
 use caracal_mandate::reply::{Reply, ReplyFormat};
 use serde_json::{Value, json};
 
 use super::dependencies::Revocations;
 use super::expectation::Compared;
+use super::row::Row;
 use super::subject::Subject;
+use super::words::plain;
 use super::{advice, gateway, token_origin};
 use crate::terminal::{Tone, prose, shown_bytes};
 use crate::timestamps;
@@ -23,65 +25,6 @@ pub(crate) struct Report<'s, 'a> {
     client_error: Option<&'static str>,
     conditions: Vec<&'static str>,
     changes: Vec<String>,
-}
-
-struct Row {
-    check: Check,
-    outcome: Outcome,
-    compared: Compared,
-}
-
-/// A check's name, for people.
-fn name(check: Check) -> &'static str {
-    match check {
-        Check::Token(check) => match check {
-            TokenCheck::Resource => "resource",
-            TokenCheck::Path => "path",
-            TokenCheck::Excluded => "exclude",
-            TokenCheck::Method => "method",
-            TokenCheck::Credential => "credential",
-            TokenCheck::ClientId => "client id",
-            TokenCheck::Size => "token size",
-            TokenCheck::Parts => "token parts",
-            TokenCheck::Base64 => "token encoding",
-            TokenCheck::Header => "header",
-            TokenCheck::Algorithm => "algorithm",
-            TokenCheck::KeyId => "kid",
-            TokenCheck::Critical => "crit",
-            TokenCheck::PayloadEncoding => "b64",
-            TokenCheck::KeySet => "key set",
-            TokenCheck::Key => "key",
-            TokenCheck::KeyAlgorithm => "key algorithm",
-            TokenCheck::Signature => "signature",
-            TokenCheck::Payload => "payload",
-            TokenCheck::RequiredClaims => "claims",
-        },
-        Check::Mandate(check) => match check {
-            MandateCheck::Remaining => "time left",
-            MandateCheck::OwnTarget => "own target",
-            MandateCheck::Issuer => "issuer",
-            MandateCheck::Audience => "audience",
-            MandateCheck::ExpiryWithSkew => "expiry, with leeway",
-            MandateCheck::IssuedAt => "issued at",
-            MandateCheck::NotBefore => "not before",
-            MandateCheck::Lifetime => "lifetime",
-            MandateCheck::Use => "use",
-            MandateCheck::Zone => "zone",
-            MandateCheck::Scopes => "scopes",
-            MandateCheck::DelegationShape => "delegation claims",
-            MandateCheck::Session => "agent session",
-            MandateCheck::Delegation => "delegation",
-            MandateCheck::Chain => "delegation chain",
-            MandateCheck::HopCount => "hop count",
-            MandateCheck::OptionalShape => "optional claims",
-            MandateCheck::ScopeNotEmpty => "scope not empty",
-            MandateCheck::Targets => "targets",
-            MandateCheck::Expiry => "expiry",
-            MandateCheck::RevocationState => "revocation state",
-            MandateCheck::Revocation => "revocation",
-            MandateCheck::DelegationEpoch => "delegation epoch",
-        },
-    }
 }
 
 impl<'s, 'a> Report<'s, 'a> {
@@ -345,77 +288,4 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
 /// The query is not judged, and may contain a credential.
 fn without_query(target: &[u8]) -> &[u8] {
     target.split(|b| *b == b'?').next().unwrap_or_default()
-}
-
-/// Bytes without quotes, if nothing in them can mislead.
-fn plain(bytes: &[u8]) -> String {
-    let is_plain = |b: &u8| matches!(b, b' '..=b'~');
-    match bytes.iter().all(is_plain) {
-        true => bytes.iter().copied().map(char::from).collect(),
-        false => shown_bytes(bytes),
-    }
-}
-
-impl Row {
-    /// Whether it failed, would fail or could not be made.
-    fn is_telling(&self) -> bool {
-        match &self.outcome {
-            Outcome::Failed(_) | Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => true,
-            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => false,
-        }
-    }
-
-    fn tone(&self) -> Tone {
-        match &self.outcome {
-            Outcome::Failed(_) => Tone::Bad,
-            Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => Tone::Warning,
-            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => Tone::Plain,
-        }
-    }
-
-    fn words(&self) -> &'static str {
-        match &self.outcome {
-            Outcome::Passed => "ok",
-            Outcome::Failed(_) => "FAILED",
-            Outcome::NotMade => "not checked",
-            Outcome::NotReached(None) => "not reached",
-            Outcome::NotReached(Some(Ok(()))) => "not reached, would pass",
-            Outcome::NotReached(Some(Err(_))) => "not reached, WOULD FAIL",
-        }
-    }
-
-    fn lines(&self, is_gateway: bool) -> Vec<String> {
-        let name = name(self.check);
-        let row = match is_gateway {
-            true => self.check.gateway_row().to_owned(),
-            false => self.check.row().to_string(),
-        };
-        let head = format!("{row:>3}  {name:<18}  {:<23}", self.words());
-        if let Outcome::NotReached(None) = self.outcome {
-            return vec![head.trim_end().to_owned()];
-        }
-        let Compared { expected, found } = &self.compared;
-        let mut lines = vec![format!("{head}  expected {expected}; found {found}")];
-        if let Outcome::Failed(why) = &self.outcome {
-            lines.push(format!("       {}", plain(why.as_bytes())));
-        }
-        lines
-    }
-
-    fn json(&self, is_gateway: bool) -> Value {
-        let gateway_row = is_gateway.then(|| self.check.gateway_row());
-        let (outcome, would, why) = match &self.outcome {
-            Outcome::Passed => ("ok", None, None),
-            Outcome::Failed(why) => ("failed", None, Some(why)),
-            Outcome::NotMade => ("not_checked", None, None),
-            Outcome::NotReached(None) => ("not_reached", None, None),
-            Outcome::NotReached(Some(Ok(()))) => ("not_reached", Some("pass"), None),
-            Outcome::NotReached(Some(Err(why))) => ("not_reached", Some("fail"), Some(why)),
-        };
-        json!({
-            "row": self.check.row(), "gateway_row": gateway_row, "check": name(self.check), "outcome": outcome,
-            "would": would, "why": why,
-            "expected": self.compared.expected, "found": self.compared.found,
-        })
-    }
 }
