@@ -53,7 +53,12 @@ const CRATES: [(&str, &str, &[&[&str]]); 4] = [
         "main.rs",
         &[
             &["compare", "compare::render"],
-            &["dev::demo", "dev::demo::gateway", "dev::demo::revocation"],
+            &[
+                "dev::demo",
+                "dev::demo::agent",
+                "dev::demo::gateway",
+                "dev::demo::revocation",
+            ],
         ],
     ),
 ];

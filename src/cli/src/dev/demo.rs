@@ -1,6 +1,7 @@
 //! The demo: sends what an integrator wants to see confirmed to a real Envoy, and prints
 //! a table; then the same in Gateway mode.
 
+mod agent;
 mod gateway;
 mod revocation;
 
@@ -127,6 +128,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     terminal::line(&serde_json::to_string_pretty(&seen)?);
     terminal::line("");
     let gateway_good = print(&rows);
+    prose(
+        "reached: the upstream saw the request; stopped: it did not",
+        Tone::Plain,
+    );
     prose(gateway::NOT_WALKED, Tone::Plain);
     Ok(exit_status::answer(good && gateway_good))
 }

@@ -9,50 +9,29 @@ use caracal_mandate::token::fingerprint::Fingerprint;
 use reqwest::Client;
 use serde_json::{Value, json};
 
+use super::agent::{Agent, BILLING, Got, Request};
 use super::{Row, outcome};
 use crate::dev::stack::Stack;
-use crate::sts::{DEMO_PROVIDER_TOKEN, DEMO_SECRET, Order};
+use crate::sts::DEMO_PROVIDER_TOKEN;
 
 /// The row of the guide's checklist that is left out.
-pub(super) const NOT_WALKED: &str = "Not shown: the guide's audit event of the action's result. This version does not record one; the STS records its decision on each exchange.";
+pub(super) const NOT_WALKED: &str = "Not shown: the guide's audit event of the action's result. This version does not record one. Caracal's STS records its decision on each exchange.";
 
 /// Longest wait for a revocation, or for a companion that comes back.
 const PATIENCE: Duration = Duration::from_secs(30);
-const BILLING: &str = "resource://billing-api";
 const PAYOUTS: &str = "resource://payouts-api";
 const CRM: &str = "resource://crm-api";
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// A request to the edge.
-#[derive(Clone, Copy, Default)]
-struct Request<'a> {
-    mandate: &'a str,
-    /// The values of `X-Caracal-Resource`.
-    resources: &'a [&'a str],
-    /// The value of `X-Caracal-Client-ID`.
-    client_id: Option<&'a str>,
-}
-
-/// What came of it.
-struct Got {
-    /// Status, error, and whether the upstream saw it.
-    words: String,
-    /// What the edge says beside the error, or what the upstream saw.
-    body: Value,
-}
-
-/// The demo's zone and edge, and the rows so far.
+/// An agent, and the rows so far.
 struct Walk<'a> {
-    stack: &'a mut Stack,
-    client: &'a Client,
+    agent: Agent<'a>,
     rows: Vec<Row>,
 }
 
 /// The rows, and what the upstream saw of the first allowed request.
 pub(super) async fn walk(stack: &mut Stack, client: &Client) -> Result<(Vec<Row>, Value)> {
     let mut walk = Walk {
-        stack,
-        client,
+        agent: Agent { stack, client },
         rows: Vec::new(),
     };
     let seen = walk.allowed().await?;
@@ -67,13 +46,13 @@ pub(super) async fn walk(stack: &mut Stack, client: &Client) -> Result<(Vec<Row>
 impl Walk<'_> {
     /// The guide's "Allowed request", what the upstream sees of it, and a replay.
     async fn allowed(&mut self) -> Result<Value> {
-        let mandate = self.issued(BILLING, "billing:read").await?;
+        let mandate = self.agent.issued(BILLING, "billing:read").await?;
         let request = Request {
             mandate: &mandate,
             resources: &[BILLING],
             ..Request::default()
         };
-        let got = self.send(request).await?;
+        let got = self.agent.send(request).await?;
         let seen = got.body.clone();
         self.row("allowed request", "200, reached", got.words);
         let header = |name: &str| {
@@ -96,7 +75,7 @@ impl Walk<'_> {
             "a resource mandate",
             credential.to_owned(),
         );
-        let again = self.send(request).await?;
+        let again = self.agent.send(request).await?;
         self.explained_row(
             "the same mandate again",
             "401 invalid_token, stopped (replay)",
@@ -113,32 +92,32 @@ impl Walk<'_> {
             resources: &[BILLING],
             ..Request::default()
         };
-        let got = self.send(none).await?;
+        let got = self.agent.send(none).await?;
         self.row("missing mandate", "401 invalid_token, stopped", got.words);
-        let (status, body) = self.ask(BILLING, "billing:delete").await?;
+        let (status, body) = self.agent.ask(BILLING, "billing:delete").await?;
         self.row(
             "missing scope: the STS issues no mandate",
             "403 access_denied",
             outcome(status, body.get("error").and_then(Value::as_str)),
         );
-        let other = self.issued(BILLING, "billing:write").await?;
+        let other = self.agent.issued(BILLING, "billing:write").await?;
         let request = Request {
             mandate: &other,
             ..none
         };
-        let got = self.send(request).await?;
+        let got = self.agent.send(request).await?;
         self.row(
             "missing scope: the mandate has another",
             "403 scope_insufficient, stopped",
             got.words,
         );
-        let approval = self.issued(PAYOUTS, "billing:payout").await?;
+        let approval = self.agent.issued(PAYOUTS, "billing:payout").await?;
         let request = Request {
             mandate: &approval,
             resources: &[PAYOUTS],
             ..none
         };
-        let got = self.send(request).await?;
+        let got = self.agent.send(request).await?;
         self.row(
             "the STS wants an approval first",
             "401 interaction_required, stopped",
@@ -149,7 +128,7 @@ impl Walk<'_> {
 
     /// The guide's "Wrong resource header". None of these refusals uses the mandate up.
     async fn routing(&mut self) -> Result<()> {
-        let mandate = self.issued(BILLING, "billing:read").await?;
+        let mandate = self.agent.issued(BILLING, "billing:read").await?;
         let right = Request {
             mandate: &mandate,
             resources: &[BILLING],
@@ -191,11 +170,12 @@ impl Walk<'_> {
                 "200, reached",
             ),
         ] {
-            let got = self.send(request).await?;
+            let got = self.agent.send(request).await?;
             self.row(what, expected, got.words);
         }
-        let crm = self.issued(CRM, "crm:read").await?;
+        let crm = self.agent.issued(CRM, "crm:read").await?;
         let got = self
+            .agent
             .send(Request {
                 mandate: &crm,
                 resources: &[CRM],
@@ -243,8 +223,8 @@ impl Walk<'_> {
                 "401 zone_invalid, stopped",
             ),
         ] {
-            let mandate = self.minted(&changes)?;
-            let got = self.for_billing(&mandate).await?;
+            let mandate = self.agent.minted(&changes)?;
+            let got = self.agent.for_billing(&mandate).await?;
             self.row(what, expected, got.words);
         }
         Ok(())
@@ -253,9 +233,10 @@ impl Walk<'_> {
     /// The guide's "Revoked session": its old mandate is refused.
     async fn revoked(&mut self) -> Result<()> {
         let session = json!({"sid": "sid-3", "root_sid": "sid-3"});
-        let old = self.minted(&session)?;
-        let url = format!("{}/v1/revocations", self.stack.feed());
+        let old = self.agent.minted(&session)?;
+        let url = format!("{}/v1/revocations", self.agent.stack.feed());
         let revoke = self
+            .agent
             .client
             .post(url)
             .json(&json!({"anchors": ["sid-3"]}))
@@ -270,15 +251,15 @@ impl Walk<'_> {
         // Others are sent until it is known everywhere: an admitted one is used up, and
         // would be refused for that.
         loop {
-            let other = self.minted(&session)?;
-            let got = self.for_billing(&other).await?;
+            let other = self.agent.minted(&session)?;
+            let got = self.agent.for_billing(&other).await?;
             if got.words.starts_with("401") || since.elapsed() > PATIENCE {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let ms = since.elapsed().as_millis();
-        let got = self.for_billing(&old).await?;
+        let got = self.agent.for_billing(&old).await?;
         self.explained_row(
             &format!("revoked session, seen after {ms} ms"),
             expected,
@@ -291,19 +272,19 @@ impl Walk<'_> {
 
     /// Without the companion nobody knows whether a mandate was used before.
     async fn outage(&mut self) -> Result<()> {
-        self.stack.stop_companion().await?;
-        let mandate = self.issued(BILLING, "billing:read").await?;
-        let got = self.for_billing(&mandate).await?;
+        self.agent.stack.stop_companion().await?;
+        let mandate = self.agent.issued(BILLING, "billing:read").await?;
+        let got = self.agent.for_billing(&mandate).await?;
         self.row(
             "the companion has stopped",
             "503 sts_unavailable, stopped",
             got.words,
         );
-        self.stack.start_companion().await?;
+        self.agent.stack.start_companion().await?;
         let since = Instant::now();
         let got = loop {
-            let mandate = self.issued(BILLING, "billing:read").await?;
-            let got = self.for_billing(&mandate).await?;
+            let mandate = self.agent.issued(BILLING, "billing:read").await?;
+            let got = self.agent.for_billing(&mandate).await?;
             if got.words.starts_with("200") || since.elapsed() > PATIENCE {
                 break got;
             }
@@ -335,94 +316,6 @@ impl Walk<'_> {
             None => "no reason",
         };
         self.row(sent, expected, format!("{} ({why})", got.words));
-    }
-
-    async fn for_billing(&self, mandate: &str) -> Result<Got> {
-        let request = Request {
-            mandate,
-            resources: &[BILLING],
-            ..Request::default()
-        };
-        self.send(request).await
-    }
-
-    async fn send(&self, request: Request<'_>) -> Result<Got> {
-        let before = self.stack.upstream_requests();
-        let mut asked = self
-            .client
-            .get(format!("{}/invoices?b=2&a=1", self.stack.edge()));
-        if !request.mandate.is_empty() {
-            asked = asked.bearer_auth(request.mandate);
-        }
-        for resource in request.resources {
-            asked = asked.header("x-caracal-resource", *resource);
-        }
-        if let Some(id) = request.client_id {
-            asked = asked.header("x-caracal-client-id", id);
-        }
-        let answer = asked.send().await.context("the edge did not answer")?;
-        let status = answer.status().as_u16();
-        let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-        let reached = match self.stack.upstream_requests().saturating_sub(before) {
-            0 => "stopped",
-            1 => "reached",
-            _ => "reached several times",
-        };
-        let words = outcome(status, body.get("error").and_then(Value::as_str));
-        Ok(Got {
-            words: format!("{words}, {reached}"),
-            body,
-        })
-    }
-
-    /// A one-shot mandate as the STS issues it to the demo's application.
-    async fn issued(&self, resource: &str, scope: &str) -> Result<String> {
-        let (status, body) = self.ask(resource, scope).await?;
-        let token = body.get("access_token").and_then(Value::as_str);
-        let token = token.with_context(|| format!("the STS issues no mandate: {status}"))?;
-        Ok(token.to_owned())
-    }
-
-    async fn ask(&self, resource: &str, scope: &str) -> Result<(u16, Value)> {
-        let fields = [
-            ("grant_type", GRANT),
-            ("zone_id", self.stack.zone.id()),
-            ("application_id", "app-1"),
-            ("client_secret", DEMO_SECRET),
-            ("resource", resource),
-            ("scope", scope),
-            ("agent_session_id", "agent-1"),
-            ("delegation_edge_id", "edge-1"),
-        ];
-        let url = format!("{}/oauth/2/token", self.stack.sts());
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
-        let answer = self
-            .client
-            .post(url)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await
-            .context("the STS did not answer")?;
-        let status = answer.status().as_u16();
-        let body = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-        Ok((status, body))
-    }
-
-    /// A mandate for the Gateway that the STS would not issue so.
-    fn minted(&self, changes: &Value) -> Result<String> {
-        let mut claims = json!({
-            "aud": [self.stack.sts()], "use": "gateway", "target": [BILLING],
-            "agent_session_id": "agent-1", "delegation_edge_id": "edge-1",
-            "jti": format!("demo-{:032x}", rand::random::<u128>()),
-        });
-        if let (Some(claims), Some(changes)) = (claims.as_object_mut(), changes.as_object()) {
-            claims.extend(changes.clone());
-        }
-        let order: Order = serde_json::from_value(json!({ "claims": claims }))?;
-        self.stack.zone.mint(&order)
     }
 }
 
