@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them,
 `run.py redis ...` drives the published Redis connector (redis_connector.py), `run.py serve ...`
-serves the connector over HTTP (serve.py).
+serves the connector over HTTP (serve.py), `run.py sdk ...` calls the published SDK
+(tests/suites/sdk/client.py).
 
 Needs only the standard library of any Python from 3.9 on. The published connector itself
 needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
@@ -22,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 SERVER_REQUIREMENTS = os.path.join(HERE, "server-requirements.txt")
+SDK = os.path.join(PROJECT, "tests", "suites", "sdk")
 NEWEST = (3, 14)  # requirements.txt holds wheels for CPython 3.12 to 3.14
 OLDEST = (3, 12)
 
@@ -83,8 +85,8 @@ def environment(*requirements):
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve"):
-        print("usage: run.py generate | check | redis ... | serve ...", file=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve", "sdk"):
+        print("usage: run.py generate | check | redis ... | serve ... | sdk ...", file=sys.stderr)
         return 2
     script, arguments = "generate.py", sys.argv[1:]
     if sys.argv[1] == "redis":
@@ -92,6 +94,10 @@ def main():
     elif sys.argv[1] == "serve":
         script, arguments = "serve.py", sys.argv[2:]
     options = ["-E", "-s", "-B", os.path.join(HERE, script)] + arguments
+    if sys.argv[1] == "sdk":
+        options = ["-E", "-s", "-B", os.path.join(SDK, "client.py")] + sys.argv[2:]
+        python = environment(os.path.join(SDK, "requirements.txt"))
+        os.execv(python, [python] + options)
     if sys.argv[1] == "serve":
         # In place of this process: who started it stops the server by the same process id.
         python = environment(REQUIREMENTS, SERVER_REQUIREMENTS)

@@ -4,6 +4,7 @@
 
 mod edges;
 mod forms;
+mod gateway;
 mod grid;
 mod pairs;
 mod said;

@@ -40,6 +40,7 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
     let nginx = fs::read_to_string(root().join("deploy/kong/gate.conf")).unwrap();
     let scopes = "\"required_scopes\": [\"billing:read\"],";
     assert!(nginx.contains(scopes));
+    let gateway_mode = fs::read_to_string(root().join("deploy/envoy/gateway.yaml")).unwrap();
     let edge = "listener \"edge\", filter chain 1";
     vec![
         (
@@ -112,6 +113,11 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "hosts_without_domain",
             "listener \"edge\", filter chain 1, filter \"caracal\", resource \"resource://billing-api\"",
         ),
+        (
+            gateway_mode.replace("domains: [\"crm.internal\"]", "domains: [\"x.internal\"]"),
+            "upstream_without_domain",
+            "listener \"edge\", filter chain 1, filter \"caracal\", resource \"resource://crm-api\"",
+        ),
         (configuration(json!({})).to_string(), "nothing_required", ""),
         (
             configuration(
@@ -177,6 +183,7 @@ fn each_warning_names_its_place_and_fails_under_strict() {
 fn the_files_here_pass_under_strict() {
     for file in [
         "envoy.yaml",
+        "deploy/envoy/gateway.yaml",
         "deploy/kong/kong.yaml",
         "deploy/kong/gate.conf",
         "deploy/apisix/apisix.yaml",

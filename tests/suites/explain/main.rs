@@ -2,6 +2,11 @@
 //! broken mandates, whose text has to be enough to mend them.
 
 mod broken;
+mod gateway;
+// What this suite does not use of it, `gateway_in_process` does.
+#[allow(dead_code)]
+#[path = "../gateway_in_process/edge.rs"]
+mod in_process;
 mod looked_at;
 mod origin;
 mod vectors;

@@ -345,11 +345,8 @@ fn an_absent_claim_is_told_from_one_of_another_type() {
         of(
             "the Gateway's",
             json!({"use": "gateway"}),
-            &[
-                "here it is the text \"gateway\"",
-                "A mandate with this use is not for an edge",
-            ],
-            &["corrects what it issues", "ID token"],
+            &["is for Caracal's Gateway", "sets \"mode\": \"gateway\""],
+            &["corrects what it issues", "ID token", "sets required_use"],
         ),
     ]);
     let folder = Folder::new("claims-absent");

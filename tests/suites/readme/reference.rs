@@ -217,6 +217,28 @@ fn every_error_is_in_its_table() {
         let row = format!("\n| `{name}` | {http} | {grpc} |");
         assert!(text.contains(&row), "{row}");
     }
+    for code in ErrorCode::GATEWAY {
+        let (http, name) = code.of_gateway();
+        let row = format!("\n| `{}` | {http} | `{name}` |", code.as_str());
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
+/// What a client gets, beside our code.
+#[test]
+fn every_code_of_gateway_mode_is_in_its_table() {
+    let text = page("gateway.md");
+    let rows: Vec<&str> = text.lines().filter(|row| row.starts_with("| G")).collect();
+    for code in ErrorCode::ALL.into_iter().chain(ErrorCode::GATEWAY) {
+        let (http, name) = code.of_gateway();
+        let own = format!(" | `{}` | ", code.as_str());
+        let found = rows.iter().filter(|row| row.contains(&own));
+        let client = format!(" | {http} `{name}`");
+        assert!(found.clone().count() > 0, "{own}");
+        for row in found {
+            assert!(row.contains(&client), "{row} has not {client}");
+        }
+    }
 }
 
 #[test]

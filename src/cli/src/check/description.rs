@@ -1,7 +1,7 @@
 //! What a configuration puts in force.
 
 use anyhow::Result;
-use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::config::{Configuration, Mode, Revocation, Secret};
 use caracal_mandate::routing::resources::Resource;
 use serde_json::{Value, json};
 
@@ -57,6 +57,13 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
     let target = configuration.jwks_target();
     let resources = configuration.in_force();
     let mut lines = vec![
+        match configuration.mode {
+            Mode::Connector => "mode      connector: verifies resource mandates",
+            Mode::Gateway => {
+                "mode      gateway: verifies one-shot mandates, and has each exchanged at the STS"
+            }
+        }
+        .to_owned(),
         format!("issuer    {}", configuration.issuer),
         format!("zone      {}", configuration.zone_id),
     ];
@@ -76,31 +83,44 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             "revoked   as the companion behind {} says, at most {} s old, {}",
             feed.upstream,
             feed.max_staleness_s,
-            if feed.token.is_some() {
-                "with a token"
-            } else {
-                "without a token"
-            }
+            with_token(feed.token.as_ref())
         ),
     });
+    if let Some(gateway) = &configuration.gateway {
+        lines.push(format!(
+            "exchange  by the companion behind {}, in at most {} ms, {}, of mandates that are valid for {} s more",
+            gateway.upstream,
+            gateway.timeout_ms,
+            with_token(gateway.token.as_ref()),
+            gateway.min_remaining_s
+        ));
+    }
     for resource in resources.all() {
         if resources.are_named() {
-            let hosts = match configuration.resources.get(&resource.id) {
-                Some(own) => own.hosts.clone().unwrap_or_default(),
-                None => Vec::new(),
-            };
+            let own = configuration.resources.get(&resource.id);
+            let hosts = own.and_then(|own| own.hosts.clone()).unwrap_or_default();
             let at = match hosts.as_slice() {
                 [] => "any host".to_owned(),
                 hosts => hosts.join(", "),
             };
-            lines.push(format!(
-                "resource  {}, for audience {}, at {at}",
-                resource.id, resource.audience
-            ));
+            lines.push(match own.and_then(|own| own.upstream_url.as_deref()) {
+                Some(url) => format!("resource  {}, at {at}, goes on to {url}", resource.id),
+                None => format!(
+                    "resource  {}, for audience {}, at {at}",
+                    resource.id, resource.audience
+                ),
+            });
         }
         lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }
     Ok(lines)
+}
+
+fn with_token(token: Option<&Secret>) -> &'static str {
+    match token {
+        Some(_) => "with a token",
+        None => "without a token",
+    }
 }
 
 fn rule_text(rule: &Value) -> String {

@@ -1,6 +1,8 @@
 //! The demo: sends what an integrator wants to see confirmed to a real Envoy, and prints
-//! a table.
+//! a table; then the same in Gateway mode.
 
+mod agent;
+mod gateway;
 mod revocation;
 mod row;
 
@@ -12,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::dev::stack::{Arguments, Stack};
-use crate::terminal;
+use crate::exit_status;
+use crate::terminal::{self, Tone, prose};
 use row::{Row, mint, outcome, print, send};
 
 /// Longest wait for one answer.
@@ -105,7 +108,26 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     terminal::line("What the upstream got with the good mandate:");
     terminal::line(&serde_json::to_string_pretty(&seen)?);
     terminal::line("");
-    Ok(print(&rows))
+    let good = print(&rows);
+
+    // The same ports are in both files.
+    stack.stop().await?;
+    terminal::progress("Gateway mode: starting again, with deploy/envoy/gateway.yaml");
+    let arguments = arguments.with("deploy/envoy/gateway.yaml", "gateway");
+    let mut stack = Stack::start(&arguments).await?;
+    terminal::progress("walking through the guide \"Protect a Gateway-Routed HTTP API\"");
+    let (rows, seen) = gateway::walk(&mut stack, &client).await?;
+    terminal::line("");
+    terminal::line("What the upstream got in Gateway mode:");
+    terminal::line(&serde_json::to_string_pretty(&seen)?);
+    terminal::line("");
+    let gateway_good = print(&rows);
+    prose(
+        "reached: the upstream saw the request; stopped: it did not",
+        Tone::Plain,
+    );
+    prose(gateway::NOT_WALKED, Tone::Plain);
+    Ok(exit_status::answer(good && gateway_good))
 }
 
 async fn take(stack: &Stack, client: &reqwest::Client, step: &Step) -> Result<Row> {

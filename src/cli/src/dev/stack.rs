@@ -4,14 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use caracal_mandate::config::Mode;
 use clap::Args;
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
+use crate::configured;
 use crate::dev::envoy::{self, Ports};
-use crate::dev::mint::DEMO_ZONE;
+use crate::dev::mint::{DEMO_AUDIENCE, DEMO_ZONE};
 use crate::dev::upstream;
 use crate::sts::{self, Zone};
 use crate::{loopback, terminal};
@@ -29,6 +33,28 @@ pub(crate) struct Arguments {
     run_dir: PathBuf,
 }
 
+impl Arguments {
+    /// The same with another configuration, and a folder of its own for it.
+    pub(crate) fn with(&self, config: &str, run: &str) -> Self {
+        Arguments {
+            envoy: self.envoy.clone(),
+            config: config.into(),
+            run_dir: self.run_dir.join(run),
+        }
+    }
+
+    /// Whether a filter in the configuration runs in Gateway mode. What is wrong with the
+    /// configuration, Envoy says.
+    fn is_gateway(&self) -> Result<bool> {
+        let found = configured::read_all(&self.config, None)?;
+        let is_gateway = |source: &configured::Source| {
+            let configuration = source.configuration();
+            configuration.is_ok_and(|configuration| configuration.mode == Mode::Gateway)
+        };
+        Ok(found.sources.iter().any(is_gateway))
+    }
+}
+
 /// The companion's state file, in the folder of the run.
 const REVOCATIONS: &str = "revocations.jsonl";
 
@@ -36,8 +62,12 @@ const REVOCATIONS: &str = "revocations.jsonl";
 pub(crate) struct Stack {
     pub(crate) zone: Arc<Zone>,
     pub(crate) ports: Ports,
+    is_gateway: bool,
+    requests: Arc<AtomicU64>,
     envoy: Child,
     companion: Option<Child>,
+    /// STS and upstream.
+    _servers: JoinSet<std::io::Result<()>>,
     run_dir: PathBuf,
 }
 
@@ -45,25 +75,32 @@ impl Stack {
     pub(crate) async fn start(arguments: &Arguments) -> Result<Self> {
         let run = &arguments.run_dir;
         terminal::progress("starting STS, upstream and companion");
+        let is_gateway = arguments.is_gateway()?;
         std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
         let ports = Ports::choose()?;
         let local = |port: u16| ([127, 0, 0, 1], port).into();
         let listener = loopback::bind(local(ports.sts), false).await?;
         let issuer = format!("http://127.0.0.1:{}", ports.sts);
         let zone = Zone::new(issuer, DEMO_ZONE.to_owned(), Some(run.join("keys.json")))?;
-        tokio::spawn(axum::serve(listener, sts::routes_of(&zone)?).into_future());
+        let mut servers = JoinSet::new();
+        servers.spawn(axum::serve(listener, sts::routes_of(&zone)?).into_future());
         let listener = loopback::bind(local(ports.upstream), false).await?;
-        tokio::spawn(axum::serve(listener, upstream::routes()).into_future());
+        let requests: Arc<AtomicU64> = Arc::default();
+        let upstream = upstream::counted(Arc::clone(&requests));
+        servers.spawn(axum::serve(listener, upstream).into_future());
         // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
-        let companion = companion(run, ports.feed).await?;
+        let companion = companion(run, &ports, is_gateway).await?;
         terminal::progress("starting Envoy");
         let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
         Ok(Stack {
             zone,
             ports,
+            is_gateway,
+            requests,
             envoy,
             companion: Some(companion),
+            _servers: servers,
             run_dir: run.clone(),
         })
     }
@@ -82,8 +119,24 @@ impl Stack {
     }
 
     pub(crate) async fn start_companion(&mut self) -> Result<()> {
-        self.companion = Some(companion(&self.run_dir, self.ports.feed).await?);
+        self.companion = Some(companion(&self.run_dir, &self.ports, self.is_gateway).await?);
         Ok(())
+    }
+
+    /// Requests that reached the upstream so far.
+    pub(crate) fn upstream_requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Where the STS answers.
+    pub(crate) fn sts(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.sts)
+    }
+
+    /// Stops everything, so that the ports are free.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.envoy.kill().await?;
+        self.stop_companion().await
     }
 
     /// Where a client of the edge connects.
@@ -93,10 +146,21 @@ impl Stack {
 }
 
 /// Starts the companion as its own program, without Redis, and waits until it answers.
-async fn companion(run: &Path, port: u16) -> Result<Child> {
+async fn companion(run: &Path, ports: &Ports, is_gateway: bool) -> Result<Child> {
     let log = run.join("feed.log");
-    let child = Command::new(std::env::current_exe()?)
-        .args(["feed", "--in-memory", "--listen"])
+    let port = ports.feed;
+    let mut command = Command::new(std::env::current_exe()?);
+    if is_gateway {
+        command
+            .args(["feed", "--gateway", "--sts-url"])
+            .arg(format!("http://127.0.0.1:{}", ports.sts))
+            .env("GATEWAY_STS_HMAC_KEY", sts::DEVELOPMENT_KEY)
+            .env_remove("GATEWAY_STS_HMAC_KEY_FILE");
+    } else {
+        command.arg("feed");
+    }
+    let child = command
+        .args(["--in-memory", "--listen"])
         .arg(format!("127.0.0.1:{port}"))
         .arg("--state-file")
         .arg(run.join(REVOCATIONS))
@@ -145,21 +209,34 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 /// if ports were in use.
 fn variables(stack: &Stack) -> String {
     format!(
-        "export EDGE={}\nexport ISSUER=http://127.0.0.1:{}\nexport FEED={}\n",
+        "export EDGE={}\nexport ISSUER={}\nexport FEED={}\n",
         stack.edge(),
-        stack.ports.sts,
+        stack.sts(),
         stack.feed()
     )
 }
 
 fn curl_lines(stack: &Stack, arguments: &Arguments) -> Vec<String> {
-    let edge = stack.edge();
-    let issuer = format!("http://127.0.0.1:{}", stack.ports.sts);
+    let (edge, issuer) = (stack.edge(), stack.sts());
     let keys = arguments.run_dir.join("keys.json");
     let mint = format!(
         "dist/caracal-edge mint --keys {} --issuer {issuer}",
         keys.display()
     );
+    if stack.is_gateway {
+        // Each request needs a mandate of its own, so each line mints one.
+        let mint = format!(
+            "{mint} --audience {issuer} --claim use=gateway --claim target='[\"{DEMO_AUDIENCE}\"]' --claim agent_session_id=agent-1 --claim delegation_edge_id=edge-1 --claim jti=$(date +%N)"
+        );
+        let resource = format!("-H X-Caracal-Resource:{DEMO_AUDIENCE}");
+        return vec![
+            format!("curl -i {resource} -H \"Authorization: Bearer $({mint})\" {edge}/invoices"),
+            format!("curl -i {resource} {edge}/invoices"),
+            format!(
+                "curl -i {resource} -H \"Authorization: Bearer $({mint} --scope billing:write)\" {edge}/invoices"
+            ),
+        ];
+    }
     vec![
         format!("curl -i -H \"Authorization: Bearer $({mint})\" {edge}/invoices"),
         format!("curl -i {edge}/invoices"),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use axum::extract::Request;
@@ -29,6 +31,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn routes() -> Router {
     Router::new().fallback(echo)
+}
+
+/// The same, and how many requests came.
+pub(crate) fn counted(requests: Arc<AtomicU64>) -> Router {
+    Router::new().fallback(move |request: Request| {
+        requests.fetch_add(1, Ordering::SeqCst);
+        echo(request)
+    })
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {

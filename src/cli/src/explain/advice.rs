@@ -37,6 +37,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
             "The caller sends a path that can be read: {why}. A path starts with /, each % is followed by two hexadecimal digits, and there is no # and no NUL."
         ),
+        TokenCheck::Path if subject.is_gateway() => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters: the STS decides by the whole path, so there may be one way to read it.".to_owned(),
         TokenCheck::Path => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters. Or the operator gives all readings that are listed above the same rule.".to_owned(),
         TokenCheck::Excluded => "Nothing: the path is excluded.".to_owned(),
         TokenCheck::Method => format!(
@@ -49,6 +50,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
                 "The caller, or a proxy before the edge, sends Authorization once and not {n} times."
             ),
         },
+        TokenCheck::ClientId => "The caller leaves X-Caracal-Client-ID out: the client is the one that the mandate names.".to_owned(),
         TokenCheck::Size => format!(
             "The STS issues a shorter mandate (fewer scopes, a shorter delegation chain), or the operator raises limits.max_token_bytes to at least {} (65536 at most).",
             subject.token.map_or(0, <[u8]>::len)
@@ -95,6 +97,12 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
     let rule = subject.rule_in_words();
     match check {
         MandateCheck::Issuer => issuer_advice(claims, subject),
+        MandateCheck::Audience | MandateCheck::Use if subject.is_gateway() => format!(
+            "The caller asks the STS for a mandate for the Gateway, with its agent session and its delegation edge: use is then gateway and the audience is {}. This one has use={} and the audience {}.",
+            shown(&configuration.issuer),
+            claims.token_use.as_str(),
+            list(&claims.aud)
+        ),
         MandateCheck::Audience => format!(
             "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if this edge protects {}, the operator sets that as the audience in the filter's configuration.",
             shown(subject.audience.unwrap_or_default()),
@@ -128,11 +136,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
             claims.exp.saturating_sub(claims.iat)
         ),
-        // No route can require it: required_use knows no gateway.
-        MandateCheck::Use if claims.token_use == TokenUse::Gateway => format!(
-            "The claim use must be {}; here it is the text \"gateway\". A mandate with this use is not for an edge in connector mode: the caller sends it to Caracal's Gateway or to an edge in Gateway mode, which exchange it.",
-            required.required_use.as_str()
-        ),
+        MandateCheck::Use if claims.token_use == TokenUse::Gateway => "This mandate is for Caracal's Gateway, which exchanges it for a resource mandate. The caller sends it to the Gateway. Or, if this edge is the Gateway, the operator sets \"mode\": \"gateway\" in the filter's configuration.".to_owned(),
         MandateCheck::Use => format!(
             "The caller asks the STS for a mandate with use={}: this one has use={}. Or the operator sets required_use to {} for {rule}.",
             required.required_use.as_str(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::dependencies::Revocations;
 use super::found::found;
+use super::request::CLIENT_ID_HEADER;
 use super::required_claims;
 use super::shown_values::{json_in_words, list, min_remaining_s, nothing};
 use super::subject::Subject;
@@ -39,6 +40,10 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
     };
     match check {
         TokenCheck::Resource => subject.resource_compared(),
+        TokenCheck::Path if subject.is_gateway() => (
+            "one reading of the path".to_owned(),
+            subject.readings_in_words(),
+        ),
         TokenCheck::Path => (
             "every reading of the path under one rule".to_owned(),
             subject.readings_in_words(),
@@ -54,6 +59,13 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
         TokenCheck::Credential => (
             "one Authorization: Bearer <mandate>".to_owned(),
             credential(subject),
+        ),
+        TokenCheck::ClientId => (
+            "no X-Caracal-Client-ID".to_owned(),
+            match subject.request.all(CLIENT_ID_HEADER).len() {
+                0 => "none".to_owned(),
+                n => format!("{n} of them"),
+            },
         ),
         TokenCheck::Size => (
             format!(

@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 use caracal_mandate::decision::checks::MandateCheck;
-use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Traced};
+use caracal_mandate::decision::explain::{Check, Outcome, Traced};
 use caracal_mandate::reply::{Reply, ReplyFormat};
 use serde_json::{Value, json};
 
 use super::dependencies::Revocations;
 use super::expectation::Compared;
+use super::row::Row;
+use super::shown_values::plain;
 use super::subject::Subject;
-use super::{advice, token_origin};
+use super::{advice, gateway, token_origin};
 use crate::terminal::{Tone, prose, shown_bytes};
 use crate::timestamps;
 
@@ -17,67 +19,12 @@ pub(crate) struct Report<'s, 'a> {
     subject: &'s Subject<'a>,
     checks: Vec<Row>,
     reply: Option<Reply>,
+    /// The code of the refusal, as metrics and logs have it.
     error: Option<&'static str>,
+    /// The `error` that the client gets.
+    client_error: Option<&'static str>,
     conditions: Vec<&'static str>,
     changes: Vec<String>,
-}
-
-struct Row {
-    check: Check,
-    outcome: Outcome,
-    compared: Compared,
-}
-
-/// A check's name, for people.
-fn name(check: Check) -> &'static str {
-    match check {
-        Check::Token(check) => match check {
-            TokenCheck::Resource => "resource",
-            TokenCheck::Path => "path",
-            TokenCheck::Excluded => "exclude",
-            TokenCheck::Method => "method",
-            TokenCheck::Credential => "credential",
-            TokenCheck::Size => "token size",
-            TokenCheck::Parts => "token parts",
-            TokenCheck::Base64 => "token encoding",
-            TokenCheck::Header => "header",
-            TokenCheck::Algorithm => "algorithm",
-            TokenCheck::KeyId => "kid",
-            TokenCheck::Critical => "crit",
-            TokenCheck::PayloadEncoding => "b64",
-            TokenCheck::KeySet => "key set",
-            TokenCheck::Key => "key",
-            TokenCheck::KeyAlgorithm => "key algorithm",
-            TokenCheck::Signature => "signature",
-            TokenCheck::Payload => "payload",
-            TokenCheck::RequiredClaims => "claims",
-        },
-        Check::Mandate(check) => match check {
-            MandateCheck::Remaining => "time left",
-            MandateCheck::OwnTarget => "own target",
-            MandateCheck::Issuer => "issuer",
-            MandateCheck::Audience => "audience",
-            MandateCheck::ExpiryWithSkew => "expiry, with leeway",
-            MandateCheck::IssuedAt => "issued at",
-            MandateCheck::NotBefore => "not before",
-            MandateCheck::Lifetime => "lifetime",
-            MandateCheck::Use => "use",
-            MandateCheck::Zone => "zone",
-            MandateCheck::Scopes => "scopes",
-            MandateCheck::DelegationShape => "delegation claims",
-            MandateCheck::Session => "agent session",
-            MandateCheck::Delegation => "delegation",
-            MandateCheck::Chain => "delegation chain",
-            MandateCheck::HopCount => "hop count",
-            MandateCheck::OptionalShape => "optional claims",
-            MandateCheck::ScopeNotEmpty => "scope not empty",
-            MandateCheck::Targets => "targets",
-            MandateCheck::Expiry => "expiry",
-            MandateCheck::RevocationState => "revocation state",
-            MandateCheck::Revocation => "revocation",
-            MandateCheck::DelegationEpoch => "delegation epoch",
-        },
-    }
 }
 
 impl<'s, 'a> Report<'s, 'a> {
@@ -130,12 +77,16 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         let content_type = subject.request.all("content-type");
         let format = ReplyFormat::for_content_type(content_type.first().copied());
-        let (reply, error) = match &subject.trace.verdict {
-            Traced::Refused(refusal) => (
-                Some(Reply::new(refusal, format)),
-                Some(refusal.code().as_str()),
-            ),
-            _ => (None, None),
+        let (reply, error, client_error) = match &subject.trace.verdict {
+            Traced::Refused(refusal) if subject.is_gateway() => {
+                let (reply, error) = gateway::reply(refusal, format, subject);
+                (Some(reply), Some(refusal.code().as_str()), Some(error))
+            }
+            Traced::Refused(refusal) => {
+                let error = Some(refusal.code().as_str());
+                (Some(Reply::new(refusal, format)), error, error)
+            }
+            _ => (None, None, None),
         };
         let mut conditions = Vec::new();
         let admitted = subject.trace.verdict == Traced::Admitted;
@@ -150,11 +101,15 @@ impl<'s, 'a> Report<'s, 'a> {
         if admitted && matches!(subject.revocations, Revocations::Disabled) {
             conditions.push("whether revoked or not: the configuration disables revocation");
         }
+        if admitted && subject.is_gateway() {
+            conditions.push(gateway::NOT_EXPLAINED);
+        }
         Ok(Report {
             subject,
             checks,
             reply,
             error,
+            client_error,
             conditions,
             changes,
         })
@@ -181,7 +136,9 @@ impl<'s, 'a> Report<'s, 'a> {
     /// The result, with every check.
     pub(crate) fn json(&self) -> Value {
         let subject = self.subject;
-        let checks: Vec<Value> = self.checks.iter().map(Row::json).collect();
+        let is_gateway = subject.is_gateway();
+        let checks = self.checks.iter().map(|row| row.json(is_gateway));
+        let checks: Vec<Value> = checks.collect();
         let readings: Vec<Value> = subject
             .readings()
             .into_iter()
@@ -197,7 +154,7 @@ impl<'s, 'a> Report<'s, 'a> {
         });
         json!({
             "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
-            "reply": reply, "at": subject.at,
+            "client_error": self.client_error, "reply": reply, "at": subject.at,
             "method": shown_bytes(&subject.request.method),
             "path": shown_bytes(without_query(&subject.request.target)),
             "resource": subject.resource.map(|resource| &resource.id),
@@ -235,7 +192,7 @@ impl<'s, 'a> Report<'s, 'a> {
         prose("row  check", Tone::Heading);
         let shown = |row: &&Row| all || row.is_telling();
         for row in self.checks.iter().filter(shown) {
-            let mut lines = row.lines().into_iter();
+            let mut lines = row.lines(self.subject.is_gateway()).into_iter();
             prose(&lines.next().unwrap_or_default(), row.tone());
             plain(&lines.collect::<Vec<_>>());
         }
@@ -248,9 +205,20 @@ impl<'s, 'a> Report<'s, 'a> {
     }
 
     fn verdict_line(&self) -> String {
-        match (&self.reply, self.error) {
-            (Some(reply), Some(error)) => format!("The edge refuses: {} {error}", reply.status),
+        let is_gateway = self.subject.is_gateway();
+        match (&self.reply, self.error, self.client_error) {
+            (Some(reply), Some(code), Some(error)) if is_gateway => format!(
+                "The edge refuses: {} {error} (in metrics and logs: {code})",
+                reply.status
+            ),
+            (Some(reply), Some(error), _) => {
+                format!("The edge refuses: {} {error}", reply.status)
+            }
             _ => match self.verdict() {
+                "admitted" if is_gateway => {
+                    "The edge has the mandate exchanged, and lets it through if that is granted"
+                        .to_owned()
+                }
                 "excluded" => {
                     "The edge lets it through unverified: the path is excluded".to_owned()
                 }
@@ -319,72 +287,4 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
 /// The query is not judged, and may contain a credential.
 fn without_query(target: &[u8]) -> &[u8] {
     target.split(|b| *b == b'?').next().unwrap_or_default()
-}
-
-/// Bytes without quotes, if nothing in them can mislead.
-fn plain(bytes: &[u8]) -> String {
-    let is_plain = |b: &u8| matches!(b, b' '..=b'~');
-    match bytes.iter().all(is_plain) {
-        true => bytes.iter().copied().map(char::from).collect(),
-        false => shown_bytes(bytes),
-    }
-}
-
-impl Row {
-    /// Whether it failed, would fail or could not be made.
-    fn is_telling(&self) -> bool {
-        match &self.outcome {
-            Outcome::Failed(_) | Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => true,
-            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => false,
-        }
-    }
-
-    fn tone(&self) -> Tone {
-        match &self.outcome {
-            Outcome::Failed(_) => Tone::Bad,
-            Outcome::NotMade | Outcome::NotReached(Some(Err(_))) => Tone::Warning,
-            Outcome::Passed | Outcome::NotReached(None | Some(Ok(()))) => Tone::Plain,
-        }
-    }
-
-    fn words(&self) -> &'static str {
-        match &self.outcome {
-            Outcome::Passed => "ok",
-            Outcome::Failed(_) => "FAILED",
-            Outcome::NotMade => "not checked",
-            Outcome::NotReached(None) => "not reached",
-            Outcome::NotReached(Some(Ok(()))) => "not reached, would pass",
-            Outcome::NotReached(Some(Err(_))) => "not reached, WOULD FAIL",
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let (row, name) = (self.check.row(), name(self.check));
-        let head = format!("{row:>3}  {name:<18}  {:<23}", self.words());
-        if let Outcome::NotReached(None) = self.outcome {
-            return vec![head.trim_end().to_owned()];
-        }
-        let Compared { expected, found } = &self.compared;
-        let mut lines = vec![format!("{head}  expected {expected}; found {found}")];
-        if let Outcome::Failed(why) = &self.outcome {
-            lines.push(format!("       {}", plain(why.as_bytes())));
-        }
-        lines
-    }
-
-    fn json(&self) -> Value {
-        let (outcome, would, why) = match &self.outcome {
-            Outcome::Passed => ("ok", None, None),
-            Outcome::Failed(why) => ("failed", None, Some(why)),
-            Outcome::NotMade => ("not_checked", None, None),
-            Outcome::NotReached(None) => ("not_reached", None, None),
-            Outcome::NotReached(Some(Ok(()))) => ("not_reached", Some("pass"), None),
-            Outcome::NotReached(Some(Err(why))) => ("not_reached", Some("fail"), Some(why)),
-        };
-        json!({
-            "row": self.check.row(), "check": name(self.check), "outcome": outcome,
-            "would": would, "why": why,
-            "expected": self.compared.expected, "found": self.compared.found,
-        })
-    }
 }

@@ -9,6 +9,9 @@ use clap::Args;
 
 use crate::configured::read_file;
 
+/// In Gateway mode it must not be there.
+pub(crate) const CLIENT_ID_HEADER: &str = "x-caracal-client-id";
+
 #[derive(Args)]
 pub(crate) struct RequestArguments {
     /// The request's path, with or without a query.
@@ -163,7 +166,10 @@ impl Request {
             authority: self.all("host").first().copied(),
             resource,
             authorization,
-            names_client: false,
+            names_client: self
+                .all(CLIENT_ID_HEADER)
+                .iter()
+                .any(|value| !value.trim_ascii().is_empty()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use caracal_mandate::config::Configuration;
 use serde_json::Value;
 
-use crate::terminal::shown;
+use crate::terminal::{shown, shown_bytes};
 
 /// Most entries of a list that are shown.
 const MOST: usize = 8;
@@ -42,4 +42,13 @@ pub(super) fn min_remaining_s(configuration: &Configuration) -> u64 {
 
 pub(super) fn nothing() -> String {
     "-".to_owned()
+}
+
+/// Bytes without quotes, if nothing in them can mislead.
+pub(super) fn plain(bytes: &[u8]) -> String {
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~');
+    match bytes.iter().all(is_plain) {
+        true => bytes.iter().copied().map(char::from).collect(),
+        false => shown_bytes(bytes),
+    }
 }

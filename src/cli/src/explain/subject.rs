@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{Configuration, Mode};
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace};
 use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::Requirements;
@@ -85,6 +85,11 @@ impl<'a> Subject<'a> {
             header: object(part(0)),
             payload: object(payload),
         }
+    }
+
+    /// Whether the edge runs in Gateway mode.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.configuration.mode == Mode::Gateway
     }
 
     /// Whether a check passed; none if it was not made.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::clock::now;
+use super::coordinator::LIFECYCLE;
 use super::form::Form;
 use super::policy::{Application, Policy};
 use super::refusal::Refusal;
-use super::state::{Sts, now};
+use super::sessions::Asked;
+use super::state::Sts;
 use super::zone::Zone;
 
 /// How long mandates are valid, in seconds, and at most.
 const LIFE_S: (u64, u64) = (900, 3_600);
-/// The only scope of a session mandate.
-const LIFECYCLE: &str = "agent:lifecycle";
 
 /// The zone and the application that a request names.
 pub(super) fn application<'a>(
@@ -84,6 +85,14 @@ pub(super) fn issue(sts: &Sts, policy: &Policy, form: &Form) -> Result<Value, Re
             if scopes.is_empty() || !scopes.iter().all(known) {
                 return Err(Refusal::denied("scope_mismatch"));
             }
+            sts.sessions.permit(&Asked {
+                zone: zone.id(),
+                application: id,
+                session,
+                edge,
+                resource: identifier,
+                scopes: &scopes,
+            })?;
             json!({
                 "use": "gateway", "target": [identifier], "agent_session_id": session,
                 "delegation_edge_id": edge,

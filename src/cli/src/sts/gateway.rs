@@ -6,10 +6,12 @@ use caracal_feed::exchange::signature::{NONCE, SIGNATURE, Signed, TIMESTAMP, TOK
 use serde_json::{Map, Value, json};
 
 use super::agent::{application, token_id};
+use super::clock::now;
 use super::form::Form;
 use super::policy::{Decision, Policy};
 use super::refusal::Refusal;
-use super::state::{Sts, now};
+use super::sessions::Asked;
+use super::state::Sts;
 use super::zone::Zone;
 
 /// How far the Gateway's clock may be off, in seconds, and a mandate's times.
@@ -104,6 +106,14 @@ pub(super) fn exchange(sts: &Sts, policy: &Policy, form: &Form) -> Result<Grante
     if !target.is_some_and(|target| target.contains(&json!(identifier))) {
         return Err(Refusal::denied("mandate_target_mismatch"));
     }
+    sts.sessions.permit(&Asked {
+        zone: zone.id(),
+        application: id,
+        session: text("agent_session_id"),
+        edge: text("delegation_edge_id"),
+        resource: identifier,
+        scopes: &scopes,
+    })?;
     let fault = match &resource.decision {
         Decision::Allow | Decision::OtherResource => Fault::None,
         Decision::Deny(reason) => return Err(Refusal::denied(reason)),

@@ -3,14 +3,18 @@
 //!
 //! `zone` has the keys. `token` is the endpoint: `form` reads what it is sent, `gateway`
 //! answers the Gateway, `agent` an application, `refusal` says no. `policy` is what a file
-//! allows, `state` what all of them share, `dev` the rest.
+//! allows, `coordinator` starts `sessions`, `state` is what all of them share, `dev` the
+//! rest.
 
 mod agent;
+mod clock;
+mod coordinator;
 mod dev;
 mod form;
 mod gateway;
 mod policy;
 mod refusal;
+mod sessions;
 mod state;
 mod token;
 mod zone;
@@ -23,10 +27,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use caracal_feed::exchange::signature::{GatewayKey, TOKEN_PATH};
 use clap::Args;
 
+pub(crate) use policy::{DEMO_PROVIDER_TOKEN, DEMO_SECRET};
 pub(crate) use zone::{Order, Zone};
 
 use crate::dev::mint::DEMO_ZONE;
@@ -38,7 +43,8 @@ use state::Sts;
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 /// The Gateway's key where none is given. Everybody knows it: for development only.
-const DEVELOPMENT_KEY: &str = "646576656c6f706d656e74206b6579206f66206361726163616c2d656467652e2e";
+pub(crate) const DEVELOPMENT_KEY: &str =
+    "646576656c6f706d656e74206b6579206f66206361726163616c2d656467652e2e";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -116,6 +122,9 @@ fn routes(sts: Arc<Sts>) -> Router {
     Router::new()
         .route("/.well-known/jwks.json", get(dev::key_set))
         .route(TOKEN_PATH, any(token::exchange))
+        .route("/zones/{zone}/agents", post(coordinator::start))
+        .route("/zones/{zone}/agents/{session}", delete(coordinator::end))
+        .route("/zones/{zone}/delegations", post(coordinator::delegate))
         .route("/dev/mint", post(dev::mint))
         .route("/dev/rotate", post(dev::rotate))
         .route("/dev/stats", get(dev::stats))

@@ -147,14 +147,34 @@ impl Source {
     }
 }
 
-/// The demo's application, resource and upstream.
+/// The secret of the demo's application `app-1`.
+pub(crate) const DEMO_SECRET: &str = "development";
+/// The credential of the demo's resource `resource://crm-api`.
+pub(crate) const DEMO_PROVIDER_TOKEN: &str = "development-provider-token";
+
+/// The demo's application, and its resources as in deploy/envoy/gateway.yaml.
 fn demo() -> Value {
     json!({
-        "applications": {"app-1": {"secret": "development"}},
-        "resources": {"resource://billing-api": {
-            "scopes": ["billing:read", "billing:write", "billing:payout"],
-            "upstream_url": "http://127.0.0.1:7702",
-        }},
+        "applications": {"app-1": {"secret": DEMO_SECRET}},
+        "resources": {
+            "resource://billing-api": {
+                "scopes": ["billing:read", "billing:write", "billing:payout"],
+                "upstream_url": "http://billing.internal",
+            },
+            "resource://payouts-api": {
+                "scopes": ["billing:payout"],
+                "upstream_url": "http://billing.internal/payouts",
+                "decision": "step_up",
+            },
+            "resource://crm-api": {
+                "scopes": ["crm:read"],
+                "upstream_url": "http://crm.internal/v2",
+                "provider": {
+                    "kind": "bearer_token", "token": DEMO_PROVIDER_TOKEN,
+                    "allowed_token_hosts": ["crm.internal"],
+                },
+            },
+        },
     })
 }
 

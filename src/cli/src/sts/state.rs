@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use caracal_feed::exchange::signature::GatewayKey;
 
+use super::clock::now;
 use super::policy::Source;
+use super::sessions::Sessions;
 use super::zone::Zone;
 
 /// How long a nonce is remembered, in seconds: twice the clocks' difference that is
@@ -23,6 +24,7 @@ pub(super) struct Sts {
     pub(super) policy: Source,
     pub(super) key: GatewayKey,
     nonces: Mutex<HashMap<String, u64>>,
+    pub(super) sessions: Sessions,
     /// Exchanges whose signature was good.
     pub(super) exchanges: AtomicU64,
     /// Those that were granted.
@@ -38,6 +40,7 @@ impl Sts {
             policy,
             key,
             nonces: Mutex::default(),
+            sessions: Sessions::default(),
             exchanges: AtomicU64::new(0),
             granted: AtomicU64::new(0),
             unsigned: AtomicU64::new(0),
@@ -58,10 +61,4 @@ impl Sts {
         let until = now.saturating_add(NONCE_LIFE_S);
         nonces.len() < MAX_NONCES && nonces.insert(nonce.to_owned(), until).is_none()
     }
-}
-
-/// Unix time in seconds.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -51,13 +51,17 @@ kinds! {
         "0 means no limit: a request that a lost VM left behind never ends",
         "write how long it may take, for example 60s";
     UNKNOWN_CLUSTER: "unknown_cluster",
-        "a route, `jwks.upstream` or `revocation.upstream` names a cluster that is not in the file; only where the file lists clusters and no `cds_config` brings others",
+        "a route, `jwks.upstream`, `revocation.upstream` or `gateway.upstream` names a cluster that is not in the file; only where the file lists clusters and no `cds_config` brings others",
         "Envoy does not start with such a route, and the filter's calls to such a cluster fail, so that requests get 503",
         "add the cluster, or write the name as it stands under clusters";
     HOSTS_WITHOUT_DOMAIN: "hosts_without_domain",
         "a host in a resource's `hosts` is no entry of its own in `domains` of the listener's virtual hosts",
         "Envoy does not choose the service by this host, so a request for this resource may reach another's service, or none",
         "give the host its own entry in domains, with the port where requests name one";
+    UPSTREAM_WITHOUT_DOMAIN: "upstream_without_domain",
+        "Gateway mode: the host of a resource's `upstream_url` is no entry of its own in `domains` of the listener's virtual hosts",
+        "after the exchange Envoy chooses the route by this host, so the request goes with its credential to another service, or to none",
+        "add a virtual host with this domain, with the port where the URL has one, and route it to that service";
     NOTHING_REQUIRED: "nothing_required",
         "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
         "every mandate for this audience may do everything there",

@@ -125,7 +125,7 @@ pub struct Verifier {
 }
 
 /// Gateway mode: who acts is said by the mandate alone (row G2).
-fn named_client() -> Refusal {
+pub(super) fn named_client() -> Refusal {
     Refusal::new(
         ErrorCode::InvalidRequest,
         "X-Caracal-Client-ID is there; the client is the one of the mandate",
@@ -200,13 +200,20 @@ impl Verifier {
         }
         match bearer_token(request.authorization) {
             Err(missing) => missing,
-            Ok(_) if request.names_client => named_client(),
-            Ok(_) if self.resources.is_unknown(request.resource) => {
-                let what = "X-Caracal-Resource names no resource that is protected here";
-                Refusal::new(ErrorCode::AccessDenied, what)
-            }
-            Ok(_) => refusal,
+            Ok(_) => self.gateway_refusal(request, refusal),
         }
+    }
+
+    /// The same once there is a bearer.
+    pub(super) fn gateway_refusal(&self, request: &RequestView<'_>, refusal: Refusal) -> Refusal {
+        if request.names_client {
+            return named_client();
+        }
+        if self.resources.is_unknown(request.resource) {
+            let what = "X-Caracal-Resource names no resource that is protected here";
+            return Refusal::new(ErrorCode::AccessDenied, what);
+        }
+        refusal
     }
 
     fn read(&self, token: &[u8]) -> Result<UnverifiedMandate, InvalidJws> {

@@ -11,9 +11,7 @@ const MAX_BYTES: usize = 128;
 /// The filter has no random source. `parts` make the new id another one for each request:
 /// the token, which is good for one request, the VM's clock and the stream's number.
 pub fn request_id(of_client: Option<&[u8]>, parts: &[&[u8]]) -> String {
-    let given = of_client.filter(|id| !id.is_empty() && id.len() <= MAX_BYTES);
-    let given = given.filter(|id| id.iter().all(u8::is_ascii_graphic));
-    if let Some(id) = given.and_then(|id| std::str::from_utf8(id).ok()) {
+    if let Some(id) = of_client.and_then(usable_id) {
         return id.to_owned();
     }
     let hex = digest("request", parts);
@@ -33,6 +31,12 @@ pub fn request_id(of_client: Option<&[u8]>, parts: &[&[u8]]) -> String {
         part(18, 30),
     ]
     .concat()
+}
+
+/// A client's id, if it is taken over.
+pub fn usable_id(id: &[u8]) -> Option<&str> {
+    let is_good = !id.is_empty() && id.len() <= MAX_BYTES && id.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(id).ok().filter(|_| is_good)
 }
 
 /// The client's `traceparent` if it is valid (W3C Trace Context, version 00), else a new

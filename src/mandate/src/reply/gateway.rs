@@ -10,7 +10,7 @@ impl ErrorCode {
     /// The status and the `error` of Gateway mode.
     #[cold]
     #[inline(never)]
-    fn of_gateway(self) -> (u16, &'static str) {
+    pub fn of_gateway(self) -> (u16, &'static str) {
         match self {
             ErrorCode::InvalidRequest => (400, "invalid_token"),
             ErrorCode::MissingToken

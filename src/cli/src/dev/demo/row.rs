@@ -1,12 +1,9 @@
 //! A row of the demo's table: a request that is sent, and what came back.
 
-use std::process::ExitCode;
-
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::dev::stack::Stack;
-use crate::exit_status;
 use crate::sts::Order;
 use crate::terminal::{Tone, prose};
 
@@ -48,7 +45,8 @@ pub(super) async fn send(
     Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-pub(super) fn print(rows: &[Row]) -> ExitCode {
+/// Prints the rows, and says whether all are as expected.
+pub(super) fn print(rows: &[Row]) -> bool {
     let wide = |get: fn(&Row) -> &str| rows.iter().map(|row| get(row).len()).max().unwrap_or(0);
     let (a, b) = (wide(|row| &row.sent), wide(|row| &row.expected));
     prose(
@@ -70,5 +68,5 @@ pub(super) fn print(rows: &[Row]) -> ExitCode {
         0 => prose(&format!("all {} as expected", rows.len()), Tone::Good),
         _ => prose(&format!("{different} of {} differ", rows.len()), Tone::Bad),
     }
-    exit_status::answer(different == 0)
+    different == 0
 }

@@ -20,6 +20,8 @@ pub enum TokenCheck {
     Method,
     /// There is one bearer token.
     Credential,
+    /// Gateway mode: there is no `X-Caracal-Client-ID` (row G2).
+    ClientId,
     /// The token is not too long.
     Size,
     /// It has three parts.
@@ -58,6 +60,7 @@ impl TokenCheck {
         TokenCheck::Excluded,
         TokenCheck::Method,
         TokenCheck::Credential,
+        TokenCheck::ClientId,
         TokenCheck::Size,
         TokenCheck::Parts,
         TokenCheck::Base64,
@@ -80,7 +83,7 @@ impl TokenCheck {
             TokenCheck::Resource | TokenCheck::Path | TokenCheck::Method => 0,
 
             TokenCheck::Excluded => 1,
-            TokenCheck::Credential => 2,
+            TokenCheck::Credential | TokenCheck::ClientId => 2,
             _ => 3,
         }
     }
@@ -119,10 +122,63 @@ pub enum Check {
 }
 
 impl Check {
-    /// Every check, in the order in which they are made.
-    pub fn all() -> impl Iterator<Item = Check> {
+    /// Every check of a mode, in the order in which they are made. Gateway mode looks at
+    /// the bearer before the resource, and at the time left before the signature, as the
+    /// product's Gateway does.
+    pub fn all(is_gateway: bool) -> Vec<Check> {
         let token = TokenCheck::ALL.iter().copied().map(Check::Token);
-        token.chain(MandateCheck::ALL.iter().copied().map(Check::Mandate))
+        let all = token.chain(MandateCheck::ALL.iter().copied().map(Check::Mandate));
+        let mut all: Vec<Check> = all
+            .filter(|check| is_gateway || !check.is_of_gateway())
+            .collect();
+        if is_gateway {
+            all.sort_by_key(|check| check.gateway_order());
+        }
+        all
+    }
+
+    fn is_of_gateway(self) -> bool {
+        match self {
+            Check::Token(check) => check == TokenCheck::ClientId,
+            Check::Mandate(check) => check.is_of_gateway(),
+        }
+    }
+
+    fn gateway_order(self) -> u8 {
+        match self {
+            Check::Token(TokenCheck::Path) => 0,
+            Check::Token(TokenCheck::Excluded) => 1,
+            Check::Token(TokenCheck::Credential) => 2,
+            Check::Token(TokenCheck::ClientId) => 3,
+            Check::Token(TokenCheck::Resource) => 4,
+            Check::Token(TokenCheck::Method) => 5,
+            Check::Token(check) if check < TokenCheck::KeySet => 6,
+            Check::Mandate(MandateCheck::Remaining) => 7,
+            Check::Token(_) => 8,
+            Check::Mandate(_) => 9,
+        }
+    }
+
+    /// The row of Gateway mode.
+    pub fn gateway_row(self) -> &'static str {
+        match self {
+            Check::Token(check) => match check {
+                TokenCheck::Path | TokenCheck::Method => "G0",
+                TokenCheck::Excluded => "G1",
+                TokenCheck::Credential
+                | TokenCheck::ClientId
+                | TokenCheck::Resource
+                | TokenCheck::Size => "G2",
+                _ => "G4",
+            },
+            Check::Mandate(MandateCheck::Remaining) => "G3",
+            Check::Mandate(MandateCheck::OwnTarget) => "G5",
+            Check::Mandate(check) => match check.row() {
+                ..=4 => "G4",
+                5..=11 => "G6",
+                _ => "G7",
+            },
+        }
     }
 
     /// The row of the contract ("Order of checks").
@@ -142,6 +198,7 @@ pub(super) fn is_of_token(check: TokenCheck) -> bool {
             | TokenCheck::Path
             | TokenCheck::Excluded
             | TokenCheck::Method
+            | TokenCheck::ClientId
             | TokenCheck::Payload
             | TokenCheck::RequiredClaims
     )

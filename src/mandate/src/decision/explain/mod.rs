@@ -4,9 +4,9 @@
 //! two are made of. The filter does not call this module, so its file does not contain
 //! it.
 
+mod assemble;
 mod check;
 
-use crate::decision::checks::{Facts, MandateCheck, Stop};
 use crate::decision::context::Context;
 use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
 use crate::jwks::algorithm::Algorithm;
@@ -15,7 +15,6 @@ use crate::request::RequestView;
 use crate::routing::path::{InvalidPath, RequestPath};
 use crate::routing::resources::{ResourceId, RouteMatch};
 use crate::routing::routes::{RuleId, Rules};
-use crate::token::anchor::anchors;
 use crate::token::bearer::bearer_token;
 use crate::token::cache::MandateCache;
 use crate::token::claims::Claims;
@@ -23,7 +22,6 @@ use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::{TokenLimits, UnverifiedMandate};
 use crate::token::mandate::{self, InvalidMandate};
 
-use check::is_of_token;
 pub use check::{Check, TokenCheck};
 
 /// The result of a check.
@@ -233,98 +231,6 @@ impl Verifier {
         }
         seen.claims = Claims::parse(read.payload()).ok();
         seen
-    }
-
-    /// Puts the results in the order of the checks. Without a verdict, the checks give
-    /// one.
-    fn assemble(
-        &self,
-        request: &RequestView<'_>,
-        verdict: Option<Traced>,
-        seen: TokenFindings,
-        with: Context<'_>,
-    ) -> Trace {
-        let with_token = verdict.is_some();
-        let location = self.locate(request);
-        let required = location
-            .matched
-            .and_then(|matched| self.resources().required(matched));
-        let is_excluded = matches!(location.rule, Some(RuleId::Excluded(_)));
-        let mut failed = match &location.refused {
-            Some((check, refusal)) => Some((*check, refusal.description().to_owned())),
-            None if is_excluded => Some((TokenCheck::Excluded, String::new())),
-            None => seen.failed.clone(),
-        };
-        let mut checks: Vec<(Check, Outcome)> = Vec::new();
-        for check in TokenCheck::ALL {
-            let outcome = match &failed {
-                // An excluded path admits, so the later checks are not run.
-                Some((TokenCheck::Excluded, _)) if *check == TokenCheck::Excluded => {
-                    Outcome::Passed
-                }
-                Some((at, why)) if at == check => Outcome::Failed(why.clone()),
-                Some((at, _)) if at < check => Outcome::NotReached(None),
-                _ if !with_token && is_of_token(*check) => Outcome::NotMade,
-                _ => Outcome::Passed,
-            };
-            checks.push((Check::Token(*check), outcome));
-        }
-        let mut stopped = None;
-        let anchors = seen.claims.as_ref().map(anchors);
-        let is_gateway = self.policy.min_remaining_s.is_some();
-        let made = |check: &&MandateCheck| is_gateway || !check.is_of_gateway();
-        for check in MandateCheck::ALL.iter().filter(made) {
-            let said = match (&seen.claims, &anchors, required) {
-                (Some(claims), Some(anchors), Some((resource, required))) => {
-                    Some(check.judge(&Facts {
-                        policy: &self.policy,
-                        claims,
-                        anchors,
-                        audience: &resource.audience,
-                        resource: &resource.id,
-                        required,
-                        with,
-                    }))
-                }
-                _ => None,
-            };
-            let first = failed.is_none() && stopped.is_none();
-            let outcome = match said {
-                None => Outcome::NotReached(None),
-                Some(Ok(())) if first => Outcome::Passed,
-                Some(Ok(())) => Outcome::NotReached(Some(Ok(()))),
-                Some(Err(Stop::NeedsRevocations)) => {
-                    if first {
-                        stopped = Some(Traced::NeedsRevocations);
-                    }
-                    Outcome::NotMade
-                }
-                Some(Err(Stop::Refuse(refusal))) => {
-                    let why = refusal.description().to_owned();
-                    if first {
-                        stopped = Some(Traced::Refused(refusal));
-                        Outcome::Failed(why)
-                    } else {
-                        Outcome::NotReached(Some(Err(why)))
-                    }
-                }
-            };
-            checks.push((Check::Mandate(*check), outcome));
-        }
-        let refused = location.refused.as_ref().map(|(_, refusal)| refusal);
-        let verdict = verdict.unwrap_or_else(|| match (refused, failed.take()) {
-            (Some(refusal), _) => Traced::Refused(refusal.clone()),
-            (None, Some((TokenCheck::Excluded, _))) => Traced::Excluded,
-            (None, Some((_, why))) => Traced::Refused(Refusal::invalid_token(why)),
-            (None, None) => stopped.unwrap_or(Traced::Admitted),
-        });
-        Trace {
-            verdict,
-            checks,
-            location,
-            fingerprint: seen.fingerprint,
-            claims: seen.claims,
-        }
     }
 }
 
