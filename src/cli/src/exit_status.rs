@@ -31,8 +31,8 @@ const MEANINGS: [Meaning; 11] = [
     meaning("mint", "printed", None),
     meaning(
         "check",
-        "filters start with it, and nothing is unguarded",
-        Some("they do not, or something is; or it lets more through than --against"),
+        "filters start, and all is guarded",
+        Some("not so; or more passes than with --against"),
     ),
     meaning(
         "explain",
