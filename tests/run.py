@@ -10,7 +10,7 @@ what computes, which gives way to them.
 
 cargo-nextest starts a process for each test, and each would compile the filter again.
 
-Exit status: 0 all passed, 1 something failed or there was no test, otherwise cargo's.
+Exit status: 0 all passed, 1 something failed or there was no suite, otherwise cargo's.
 """
 
 import json
@@ -58,6 +58,9 @@ class Suite:
     def run(self):
         """Returns what it printed."""
         environment = dict(os.environ)
+        # A make that a suite starts would print more, because it takes itself for a part of ours.
+        for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+            environment.pop(name, None)
         if self.name in WAITING:
             environment.setdefault("RUST_TEST_THREADS", str(WAITING[self.name]))
         since = time.monotonic()
@@ -141,7 +144,8 @@ def main():
             sys.exit(f"tests/run.py: there is no suite {', '.join(unknown)}: take it out of the lists")
         suites.append(Suite("doc tests", [CARGO, "test", "--locked", "--doc", *arguments], os.getcwd()))
     make = os.environ.get("MAKE", "make")
-    suites += [Suite(f"make {target}", [make, "--no-print-directory", target], os.getcwd()) for target in beside]
+    # First, because they take long.
+    suites = [Suite(f"make {target}", [make, "--no-print-directory", target], os.getcwd()) for target in beside] + suites
     order = list(WAITING)
     waiting = sorted((s for s in suites if s.name in WAITING), key=lambda s: order.index(s.name))
     alone = [s for s in suites if s.name in ALONE]
@@ -163,7 +167,7 @@ def main():
     print(f"test result: {said}. {tests} tests passed in {len(suites)} suites; {len(failed)} suites failed")
     if failed:
         print(f"failed: {', '.join(failed)}")
-    sys.exit(1 if failed or not tests else 0)
+    sys.exit(1 if failed or not suites else 0)
 
 
 main()
