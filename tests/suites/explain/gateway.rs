@@ -286,6 +286,21 @@ fn what_would_be_exchanged_is_said_with_what_is_not_explained() {
     assert!(said.starts_with(first), "{said}");
     assert!(said.contains(" G7  revocation"), "{said}");
     assert!(said.contains("\"requestId\":\"(a new id)\""), "{said}");
+    // What the request itself lacks is seen before the exchange.
+    let more = [
+        "--path",
+        "/x?a=1;b=2",
+        "--header",
+        &resource,
+        "--epoch",
+        "0",
+    ];
+    let done = explain(&folder, &feed, Some(&token), &more);
+    let said = text(&done);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    let first = "The edge refuses: 400 internal_error (in metrics and logs: upstream_request)";
+    assert!(said.starts_with(first), "{said}");
+    assert!(said.contains("changes the request (row G11)"), "{said}");
     // An excluded path is not exchanged.
     let done = explain(
         &folder,

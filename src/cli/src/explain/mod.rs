@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
-use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::config::{Configuration, Mode, Revocation};
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Traced};
 use caracal_mandate::decision::verifier::Verifier;
 use caracal_mandate::token::claims::Claims;
@@ -105,6 +105,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         let token = secret("CARACAL_FEED_TOKEN")?;
         revocations = Revocations::ask(feed, token.as_deref(), &anchors, &configuration).await;
         trace = case.trace(keys.as_ref(), &revocations);
+    }
+    if configuration.mode == Mode::Gateway {
+        trace.verdict = gateway::before_exchange(trace.verdict, &case.request);
     }
     let resources = case.verifier.resources();
     let subject = Subject::new(

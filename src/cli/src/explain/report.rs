@@ -72,7 +72,10 @@ impl<'s, 'a> Report<'s, 'a> {
                 compared: Compared::of(*check, subject),
             });
         }
-        if matches!(subject.trace.verdict, Traced::Refused(_)) {
+        if let Traced::Refused(refusal) = &subject.trace.verdict {
+            if changes.is_empty() {
+                changes.push(gateway::change(refusal));
+            }
             changes.extend(unchecked_revocation(subject));
         }
         let content_type = subject.request.all("content-type");
