@@ -1,6 +1,8 @@
 //! Decisions on real tokens, over time: what is remembered, for how long, and what each
 //! kind of revocation state does. The vectors test the single rows.
 
+mod gateway;
+
 use std::cell::Cell;
 
 use serde_json::json;

@@ -255,11 +255,14 @@ impl Verifier {
     /// unverified claim admits nothing here: it only names the reason.
     #[cold]
     fn unless_expiring(&self, credential: &Credential<'_>, now: u64, verdict: Verdict) -> Verdict {
-        let (Some(least_s), Token::New(token)) = (self.policy.min_remaining_s, &credential.token)
-        else {
+        let Some(least_s) = self.policy.min_remaining_s else {
             return verdict;
         };
-        match token.expires_at() {
+        let expires_at = match &credential.token {
+            Token::New(token) => token.expires_at(),
+            Token::Known(_, mandate) => Some(mandate.claims().exp),
+        };
+        match expires_at {
             Some(exp) if !checks::lasts(exp, now, least_s) => {
                 Verdict::Refused(checks::expiring(), None)
             }
