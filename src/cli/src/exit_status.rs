@@ -31,8 +31,8 @@ const MEANINGS: [Meaning; 11] = [
     meaning("mint", "printed", None),
     meaning(
         "check",
-        "filters start, and all is guarded",
-        Some("not so; or more passes than with --against"),
+        "filters start, all is guarded",
+        Some("not so, or --against admits less"),
     ),
     meaning(
         "explain",
