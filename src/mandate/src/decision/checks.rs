@@ -12,6 +12,8 @@ use crate::token::claims::{Claims, InvalidClaim};
 #[derive(Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) policy: &'a TokenPolicy,
+    /// Gateway mode: how long the mandate must still be valid, in seconds.
+    pub(crate) least_s: Option<u64>,
     pub(crate) claims: &'a Claims,
     pub(crate) anchors: &'a [AnchorId],
     pub(crate) audience: &'a str,
@@ -137,7 +139,7 @@ fn latest(facts: &Facts<'_>) -> u64 {
 /// The STS takes its time, and the product's Gateway refuses what ends meanwhile.
 #[inline(always)]
 fn remaining(facts: &Facts<'_>) -> Result<(), Stop> {
-    match facts.policy.min_remaining_s {
+    match facts.least_s {
         Some(least_s) if !lasts(facts.claims.exp, facts.with.now, least_s) => {
             Err(expiring().into())
         }

@@ -239,11 +239,18 @@ impl Verifier {
             Ok(mandate) => mandate,
             Err(verdict) => return self.unless_expiring(credential, with.now, verdict),
         };
-        self.verdict(mandate, credential.matched, with)
+        let least_s = self.policy.min_remaining_s;
+        self.verdict(mandate, least_s, credential.matched, with)
     }
 
-    fn verdict(&self, mandate: Rc<Mandate>, matched: RouteMatch, with: Context<'_>) -> Verdict {
-        match self.judge(&mandate, matched, with) {
+    fn verdict(
+        &self,
+        mandate: Rc<Mandate>,
+        least_s: Option<u64>,
+        matched: RouteMatch,
+        with: Context<'_>,
+    ) -> Verdict {
+        match self.judge(&mandate, least_s, matched, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations(mandate),
@@ -285,35 +292,9 @@ impl Verifier {
             }
             Some(_) => {}
         }
-        let verdict = self.verdict(Rc::clone(mandate), matched, with);
-        match verdict {
-            // The exchange is done: it is enough that the mandate is still valid.
-            Verdict::Refused(refusal, _)
-                if refusal.code() == ErrorCode::CredentialExpiring
-                    && mandate.claims().exp > with.now =>
-            {
-                self.judge_exchanged(mandate, matched, with)
-            }
-            verdict => verdict,
-        }
-    }
-
-    /// Judges a mandate that has little time left, and needs no more.
-    #[cold]
-    fn judge_exchanged(
-        &self,
-        mandate: &Rc<Mandate>,
-        matched: RouteMatch,
-        with: Context<'_>,
-    ) -> Verdict {
-        let again = Verifier {
-            policy: TokenPolicy {
-                min_remaining_s: Some(0),
-                ..self.policy.clone()
-            },
-            resources: self.resources.clone(),
-        };
-        again.verdict(Rc::clone(mandate), matched, with)
+        // The exchange is done: it is enough that the mandate is still valid.
+        let least_s = self.policy.min_remaining_s.map(|least_s| least_s.min(1));
+        self.verdict(Rc::clone(mandate), least_s, matched, with)
     }
 
     /// The verified mandate of a credential. It is taken from the cache if the key that
@@ -362,13 +343,20 @@ impl Verifier {
         &self.resources
     }
 
-    fn judge(&self, mandate: &Mandate, matched: RouteMatch, with: Context<'_>) -> Result<(), Stop> {
+    fn judge(
+        &self,
+        mandate: &Mandate,
+        least_s: Option<u64>,
+        matched: RouteMatch,
+        with: Context<'_>,
+    ) -> Result<(), Stop> {
         // There is a credential only if the route verifies.
         let Some((resource, required)) = self.resources.required(matched) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         checks::judge(&Facts {
             policy: &self.policy,
+            least_s,
             claims: mandate.claims(),
             anchors: mandate.anchors(),
             audience: &resource.audience,

@@ -16,6 +16,7 @@ fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
     let policy = TokenPolicy::from(&configuration);
     let facts = Facts {
         policy: &policy,
+        least_s: policy.min_remaining_s,
         claims: &claims,
         anchors: &[],
         audience: "a",

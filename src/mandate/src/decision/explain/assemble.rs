@@ -76,6 +76,7 @@ impl Verifier {
                         (Some(claims), Some(anchors), Some((resource, required))) => {
                             Some(check.judge(&Facts {
                                 policy: &self.policy,
+                                least_s: self.policy.min_remaining_s,
                                 claims,
                                 anchors,
                                 audience: &resource.audience,
