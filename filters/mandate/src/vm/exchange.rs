@@ -163,22 +163,18 @@ impl Exchanges {
         token.is_some_and(|token| self.take(token).is_some())
     }
 
-    /// Takes out the requests for which no response will come any more. Callouts are
-    /// numbered in order, so the oldest ones come first.
+    /// Takes out the requests for which no response will come any more. Each is looked at:
+    /// a proxy may start its numbers of callouts again, and then the lowest is not the
+    /// oldest.
     #[cold]
     #[inline(never)]
     pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<(PendingExchange, Refusal)> {
         let longest_ms = self.timeout_ms.saturating_add(LOST_AFTER_MS);
-        let mut expired = Vec::new();
-        while let Some((token, pending)) = self.pending.first_key_value()
-            && now_ms.saturating_sub(pending.began_ms) >= longest_ms
-        {
-            let token = *token;
-            if let Some(pending) = self.take(token) {
-                expired.push((pending, answer::timed_out()));
-            }
-        }
-        expired
+        let is_lost = |one: &PendingExchange| now_ms.saturating_sub(one.began_ms) >= longest_ms;
+        let lost = self.pending.iter().filter(|(_, one)| is_lost(one));
+        let lost: Vec<u32> = lost.map(|(token, _)| *token).collect();
+        let taken = lost.into_iter().filter_map(|token| self.take(token));
+        taken.map(|one| (one, answer::timed_out())).collect()
     }
 
     /// What the companion has granted.
