@@ -167,18 +167,21 @@ impl Authorizer {
         verdict
     }
 
-    /// Decides once more on a request whose exchange has ended. What the VM does not have
-    /// now refuses it: its mandate is used up.
+    /// Decides once more on a request whose exchange has ended.
+    ///
+    /// # Errors
+    /// The refusal, also when the VM does not have now what it decides by: it cannot wait,
+    /// because its mandate is used up.
     #[cold]
     pub(crate) fn decide_again(
         &mut self,
         mandate: &Rc<Mandate>,
         matched: RouteMatch,
         now_ms: u64,
-    ) -> Verdict {
-        let Some(now) = self.unix_time_s(now_ms) else {
-            return no_clock();
-        };
+    ) -> Result<Rc<Mandate>, Refusal> {
+        let now = self
+            .unix_time_s(now_ms)
+            .ok_or_else(|| Refusal::unavailable(NO_CLOCK))?;
         let signatures = self.signatures.recorder();
         let log = self.feed.as_ref().map(|feed| LogView { feed, now_ms });
         let context = Context {
@@ -190,10 +193,12 @@ impl Authorizer {
             now,
         };
         match self.verifier.decide_again(mandate, matched, context) {
+            Verdict::Admitted(mandate) => Ok(mandate),
+            Verdict::Refused(refusal, _) => Err(refusal),
             Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => {
-                unavailable("The edge lost what it decides by while the mandate was exchanged")
+                let what = "The edge lost what it decides by while the mandate was exchanged";
+                Err(Refusal::unavailable(what))
             }
-            verdict => verdict,
         }
     }
 
@@ -297,6 +302,8 @@ pub(crate) fn unavailable(what: &'static str) -> Verdict {
     Verdict::Refused(Refusal::unavailable(what), None)
 }
 
+const NO_CLOCK: &str = "The edge has no clock";
+
 pub(crate) fn no_clock() -> Verdict {
-    unavailable("The edge has no clock")
+    unavailable(NO_CLOCK)
 }

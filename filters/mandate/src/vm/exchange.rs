@@ -42,7 +42,7 @@ pub(crate) struct Exchanges {
     companion: CompanionClient,
     timeout_ms: u64,
     /// How old the companion's knowledge of revocations may be.
-    max_age_ms: Option<u64>,
+    max_age_ms: u64,
     /// The root context of the configuration, which makes the callouts.
     root: u32,
     max: usize,
@@ -62,9 +62,9 @@ impl Exchanges {
     pub(crate) fn new(configuration: &Configuration, root: u32) -> Option<Self> {
         let gateway = configuration.gateway.as_ref()?;
         let max_age_ms = match &configuration.revocation {
-            Revocation::Feed(feed) => Some(feed.max_staleness_s.saturating_mul(1_000)),
+            Revocation::Feed(feed) => feed.max_staleness_s.saturating_mul(1_000),
             // The companion looks at revocations whatever this edge does.
-            Revocation::Disabled(_) => Some(DEFAULT_MAX_AGE_MS),
+            Revocation::Disabled(_) => DEFAULT_MAX_AGE_MS,
         };
         Some(Exchanges {
             companion: CompanionClient::of_gateway(gateway),

@@ -76,7 +76,8 @@ impl Plugin {
 
     /// Refuses requests if this is not the configured proxy.
     ///
-    /// # Errors The reply, also if the proxy cannot be identified yet.
+    /// # Errors
+    /// The reply, also if the proxy cannot be identified yet.
     pub(crate) fn verify_proxy(&mut self) -> Result<(), Refusal> {
         if !self.proxy_verified {
             self.proxy.verify_kind()?;
@@ -246,11 +247,10 @@ impl Plugin {
         let gateway = pending.request.gateway.as_ref().ok_or_else(lost)?;
         let matched = gateway.matched.ok_or_else(lost)?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
-        let verdict = match self.authorizer.decide_again(mandate, matched, now_ms) {
-            Verdict::Refused(refusal, _) => return Err(refuse(refusal.used_up())),
-            Verdict::Admitted(mandate) => Verdict::Admitted(mandate),
-            Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => return Err(lost()),
-        };
+        let mandate = self
+            .authorizer
+            .decide_again(mandate, matched, now_ms)
+            .map_err(|refusal| refuse(refusal.used_up()))?;
         let url = self
             .authorizer
             .upstream_url(matched.resource)
@@ -258,7 +258,7 @@ impl Plugin {
         let expires_at = mandate.claims().exp;
         let rewrite = Rewrite::new(granted, url, &exchange.target, expires_at);
         let rewrite = rewrite.map_err(|refusal| refuse(refusal.used_up()))?;
-        Ok((verdict, rewrite))
+        Ok((Verdict::Admitted(mandate), rewrite))
     }
 
     /// A stream has ended while its request waited.

@@ -32,12 +32,12 @@ impl ExchangeRequest {
     /// ```
     ///
     /// `None` when the token, the method or the path is no text.
-    pub fn question(&self, resource: &str, max_age_ms: Option<u64>) -> Option<Vec<u8>> {
+    pub fn question(&self, resource: &str, max_age_ms: u64) -> Option<Vec<u8>> {
         let path = self.target.split(|b| *b == b'?').next()?;
         let path = String::from_utf8(decoded(path)?).ok()?;
         let quoted = |text: &str| serde_json::to_string(text).ok();
         let text = |bytes| quoted(std::str::from_utf8(bytes).ok()?);
-        let mut body = [
+        let body = [
             "{\"mandate\":",
             &text(&self.token)?,
             ",\"resource\":",
@@ -48,13 +48,11 @@ impl ExchangeRequest {
             &quoted(&path)?,
             ",\"request_id\":",
             &quoted(&self.request_id)?,
-        ]
-        .concat();
-        if let Some(max_age_ms) = max_age_ms {
-            body.push_str(&format!(",\"max_age_ms\":{max_age_ms}"));
-        }
-        body.push('}');
-        Some(body.into_bytes())
+            ",\"max_age_ms\":",
+            &max_age_ms.to_string(),
+            "}",
+        ];
+        Some(body.concat().into_bytes())
     }
 }
 
@@ -91,7 +89,7 @@ mod tests {
             target: b"/invoices/%C3%A9%22?token=secret".to_vec(),
             request_id: "id-1".to_owned(),
         };
-        let body = request.question("resource://\"x", Some(30_000)).unwrap();
+        let body = request.question("resource://\"x", 30_000).unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             body,
@@ -113,7 +111,7 @@ mod tests {
             request_id: "id-1".to_owned(),
         };
         for bad in [&b"/%"[..], b"/%4", b"/%zz", b"/%+1", b"/%ff", b"/\xff"] {
-            assert_eq!(request(bad).question("r", None), None, "{bad:?}");
+            assert_eq!(request(bad).question("r", 30_000), None, "{bad:?}");
         }
     }
 }
