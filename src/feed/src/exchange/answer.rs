@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use caracal_mandate::exchange::answer::APPROVAL_MEMBERS;
 use reqwest::header::{HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -16,15 +17,6 @@ const MAX_DESCRIPTION: usize = 512;
 const MAX_MEMBER: usize = 256;
 /// Longest wait that is passed on.
 const MAX_RETRY_S: u64 = 3_600;
-/// What a client needs to wait for an approval.
-const APPROVAL: [&str; 6] = [
-    "approval_id",
-    "approval_type",
-    "state",
-    "tier",
-    "binding",
-    "approval_expires_at",
-];
 
 #[derive(Deserialize)]
 struct Success {
@@ -179,7 +171,7 @@ fn shown(text: &str, mandate: &str) -> String {
 
 fn approval(body: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut approval = Map::new();
-    for name in APPROVAL {
+    for name in APPROVAL_MEMBERS {
         let value = match body.get(name) {
             Some(Value::String(text)) => {
                 let plain = text.chars().filter(|c| !c.is_control());

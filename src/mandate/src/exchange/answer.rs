@@ -8,8 +8,9 @@ use crate::reply::{ErrorCode, Refusal, Relayed};
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Longest text of the STS that a client gets, in bytes.
 const MAX_TEXT_BYTES: usize = 1024;
-/// Members about an approval that are relayed.
-const APPROVAL: [&str; 6] = [
+/// What a client needs to wait for an approval: the members of the STS's refusal that are
+/// relayed.
+pub const APPROVAL_MEMBERS: [&str; 6] = [
     "approval_id",
     "approval_type",
     "state",
@@ -292,7 +293,7 @@ fn approval(refused: &Members<'_>) -> Vec<(&'static str, String)> {
         };
         Some((name, value))
     };
-    APPROVAL.into_iter().filter_map(member).collect()
+    APPROVAL_MEMBERS.into_iter().filter_map(member).collect()
 }
 
 #[cfg(test)]
