@@ -142,3 +142,8 @@ fn is(refused: &Value, status: u16, error: &str, cause: &str, burnt: bool) {
     ]);
     assert_eq!(seen, json!([status, error, cause, burnt]), "{refused}");
 }
+
+/// The mandate was used before.
+fn is_replay(refused: &Value) {
+    is(refused, 401, "invalid_token", "replay", true);
+}

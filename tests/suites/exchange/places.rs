@@ -29,7 +29,7 @@ fn is_used(companion: &Companion, mandate: &str) {
         refused = answer.json()["refused"].clone();
         refused["cause"] == "replay"
     });
-    is(&refused, 401, "invalid_token", "replay", true);
+    is_replay(&refused);
 }
 
 #[test]

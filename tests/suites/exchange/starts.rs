@@ -67,7 +67,7 @@ fn the_key_comes_from_a_file_too() {
             .json()
     };
     assert!(ask()["granted"].is_object());
-    is(&ask()["refused"], 401, "invalid_token", "replay", true);
+    is_replay(&ask()["refused"]);
 }
 
 #[test]
