@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use caracal_tests::host::{Answer, Outcome, Request, Stream};
+use caracal_tests::host::{Answer, Outcome, Request};
 use serde_json::{Value, json};
 
 use crate::edge::*;
