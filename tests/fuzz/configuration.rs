@@ -78,7 +78,8 @@ pub fn check(data: &[u8]) {
             .any(|prefix| prefix.trim_end_matches('/').is_empty())
     );
     resources_in_force(&configuration);
-    let target = configuration.jwks_target();
+    let zones = configuration.accepted_zones();
+    let target = zones[0].jwks_target();
     for text in [&target.path, &target.authority] {
         assert!(text.bytes().all(|b| b.is_ascii_graphic()), "{text:?}");
     }

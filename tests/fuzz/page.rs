@@ -2,9 +2,12 @@
 //! page says by another reading of its JSON, and every anchor of it is revoked
 //! afterwards.
 
+use std::sync::LazyLock;
+
 use caracal_mandate::revocation::AnchorId;
 use caracal_mandate::revocation::anchors::RevokedAnchors;
 use caracal_mandate::revocation::page::{MAX_ENTRIES, Page};
+use caracal_mandate::zone::{Zone, Zones};
 use serde_json::Value;
 
 use crate::byte;
@@ -12,10 +15,17 @@ use crate::byte;
 const ZONE: &str = "zone-1";
 const NOW_S: u32 = 1_000_000;
 
+static ZONES: LazyLock<Zones> = LazyLock::new(|| {
+    Zones::one(Zone {
+        id: ZONE.to_owned(),
+        issuer: String::new(),
+    })
+});
+
 pub fn check(data: &[u8]) {
     let mut data = data;
     let after = u64::from(byte(&mut data));
-    let Ok(page) = Page::parse(data, after, ZONE) else {
+    let Ok(page) = Page::parse(data, after, &ZONES) else {
         return;
     };
     assert!(page.anchors.len() <= MAX_ENTRIES);
@@ -53,7 +63,8 @@ pub fn check(data: &[u8]) {
         }
     }
     assert_eq!(page.anchors, anchors);
-    assert_eq!(page.epoch, epoch);
+    let read = page.epochs.iter().map(|(_, epoch, ttl_s)| (*epoch, *ttl_s));
+    assert_eq!(read.collect::<Vec<_>>(), Vec::from_iter(epoch));
     assert_eq!(page.last, (!entries.is_empty()).then_some(last));
     assert!(!page.more || page.last.is_some());
 

@@ -9,6 +9,7 @@ use caracal_mandate::revocation::AnchorId;
 use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
 use caracal_mandate::revocation::log_head::LogHead;
 use caracal_mandate::revocation::replica::Replica;
+use caracal_mandate::zone::ZoneIndex;
 
 use crate::byte;
 
@@ -50,9 +51,13 @@ pub fn check(data: &[u8]) {
         assert_eq!(chunk.encode(name), bytes);
         assert_eq!(chunk.entries(0, u64::MAX).count() as u64, chunk.len());
     }
-    if let Some(head) = LogHead::decode(&bytes) {
-        assert_eq!(LogHead::decode(&head.encode()), Some(head));
-        let _ = (head.age_ms(NOW_MS), head.delegation_epoch(NOW_MS));
+    for zones in [1, 3] {
+        let Some((head, epochs)) = LogHead::decode(&bytes, zones) else {
+            continue;
+        };
+        let again = LogHead::decode(&head.encode(&epochs), zones);
+        let _ = (head.age_ms(NOW_MS), epochs.of(ZoneIndex::FIRST, NOW_MS));
+        assert_eq!(again, Some((head, epochs)));
         read_by(&head, &bytes, name);
     }
 }

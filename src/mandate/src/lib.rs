@@ -5,9 +5,9 @@
 //!
 //! Each room has one subject. A room uses only rooms earlier in this list, and none later:
 //!
-//! - [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`]: strict JSON; the
-//!   edge's own headers; error codes and replies to the client; what is read of a
-//!   request; why a call failed.
+//! - [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`], [`zone`]: strict
+//!   JSON; the edge's own headers; error codes and replies to the client; what is read of a
+//!   request; why a call failed; the zones that are accepted.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
 //! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache
 //!   of verified ones.
@@ -35,6 +35,7 @@ pub mod revocation;
 pub mod routing;
 mod shared_record;
 pub mod token;
+pub mod zone;
 
 /// Keys and mandates for the tests, made in the same way as in all suites.
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
         keys: keys.as_ref().filter(|_| answer.status == 200),
         revocation: &View {
             state: file.revocation.as_ref(),
-            zone: &configuration.zone_id,
+            zone: configuration.zone_id.as_deref().unwrap_or_default(),
         },
         signatures: &PureRust,
         now: file.now,
@@ -110,7 +110,7 @@ fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
         .checks
         .iter()
         .map(|(check, _)| *check)
-        .eq(Check::all(false))
+        .eq(Check::all(false, false))
     {
         return Some("not every check is explained".to_owned());
     }

@@ -89,7 +89,7 @@ impl RootState {
             self.tick_period_set.set(true);
         }
         let mut plugin = Plugin::new(&configuration, self.id).map_err(|why| vec![why])?;
-        plugin.authorizer.load_shared_key_set();
+        plugin.authorizer.key_sets.load_all();
         *self
             .plugin
             .try_borrow_mut()

@@ -9,6 +9,7 @@ use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
+use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::refresh::{FetchMark, FetchOutlook};
 use caracal_mandate::reply::Refusal;
 use caracal_mandate::request::RequestView;
@@ -16,11 +17,12 @@ use caracal_mandate::revocation::{Disabled, RevocationView};
 use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::routing::upstream_url::UpstreamUrl;
 use caracal_mandate::token::cache::MandateCache;
+use caracal_mandate::zone::{ZoneIndex, ZoneSet};
 
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::RevocationSource;
-use crate::vm::key_set::KeySetCache;
+use crate::vm::key_sets::KeySets;
 use crate::vm::metrics::Metrics;
 use crate::vm::revocation::log_view::LogView;
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
@@ -39,12 +41,12 @@ pub(crate) struct Authorizer {
     verifier: Verifier,
     known_mandates: MandateCache,
     signatures: SignatureBackend,
-    pub(crate) key_set: KeySetCache,
+    pub(crate) key_sets: KeySets,
     /// A copy of the companion's log. None if revocation is disabled, or if requests ask
     /// the companion.
     pub(crate) feed: Option<RefCell<RevocationFeed>>,
-    /// The companion's answers, if requests ask it.
-    pub(crate) lookup: Option<Rc<RefCell<RevocationLookup>>>,
+    /// The companion's answers for each zone, if requests ask it.
+    lookups: Vec<Rc<RefCell<RevocationLookup>>>,
     pub(crate) metrics: Metrics,
     /// The wall clock when it was last read, and the monotonic time of that.
     cached_unix_time: Option<(u64, u64)>,
@@ -56,14 +58,22 @@ impl Authorizer {
     #[cold]
     pub(crate) fn new(configuration: &Configuration) -> Result<Self, String> {
         let proxy = Proxy::of(configuration);
-        let (mut feed, mut lookup) = (None, None);
+        let zones = configuration.zones_in_force();
+        let (mut feed, mut lookups) = (None, Vec::new());
         if let Revocation::Feed(settings) = &configuration.revocation {
             match proxy.capabilities().revocation {
                 RevocationSource::Feed => {
-                    feed = Some(RefCell::new(RevocationFeed::new(configuration, settings)));
+                    feed = Some(RefCell::new(RevocationFeed::new(
+                        configuration,
+                        settings,
+                        &zones,
+                    )));
                 }
                 RevocationSource::Lookup => {
-                    lookup = Some(RevocationLookup::in_worker(configuration, settings));
+                    let of_zone = |(_, zone)| {
+                        RevocationLookup::in_worker(configuration, settings, zone, zones.len())
+                    };
+                    lookups = zones.iter().map(of_zone).collect();
                 }
             }
         }
@@ -72,12 +82,13 @@ impl Authorizer {
             verifier: Verifier::from(configuration),
             known_mandates: MandateCache::new(usize::try_from(max_cached).unwrap_or(usize::MAX)),
             signatures: SignatureBackend::probe(proxy),
-            key_set: KeySetCache::new(configuration),
+            key_sets: KeySets::new(configuration, &zones)?,
             feed,
-            lookup,
+            lookups,
             metrics: Metrics::define(
                 proxy.capabilities().metrics,
                 configuration.gateway.is_some(),
+                &zones,
             )?,
             cached_unix_time: None,
             mandate_was_new: false,
@@ -94,11 +105,23 @@ impl Authorizer {
         self.verifier.screen(request, &self.known_mandates)
     }
 
-    /// Loads the shared key set if it has changed.
-    pub(crate) fn load_shared_key_set(&mut self) {
-        // If the monotonic clock stands still, the wall clock must not stand still too.
+    /// The companion's answers for a zone, if requests ask it.
+    pub(crate) fn lookup(&self, zone: ZoneIndex) -> Option<&Rc<RefCell<RevocationLookup>>> {
+        self.lookups.get(zone.place())
+    }
+
+    /// If the monotonic clock stands still, the wall clock must not stand still too.
+    pub(crate) fn forget_unix_time(&mut self) {
         self.cached_unix_time = None;
-        self.key_set.load_shared();
+    }
+
+    /// Loads the shared key set of a zone if it has changed.
+    pub(crate) fn load_shared_key_set(&mut self, zone: ZoneIndex, now_ms: u64) {
+        self.forget_unix_time();
+        if let Some(key_set) = self.key_sets.get_mut(zone) {
+            key_set.load_shared();
+            key_set.report_turn(now_ms);
+        }
     }
 
     /// Unix time in whole seconds. It is read once in a millisecond.
@@ -125,8 +148,10 @@ impl Authorizer {
             return no_clock();
         };
         let signatures = self.signatures.recorder();
-        let log = self.feed.as_ref().map(|feed| LogView { feed, now_ms });
-        let lookup = self.lookup.as_ref().map(|lookup| lookup.try_borrow());
+        let zone = credential.zone();
+        let log = log_view(self.feed.as_ref(), zone, now_ms);
+        let lookup = zone.and_then(|zone| self.lookups.get(zone.place()));
+        let lookup = lookup.map(|lookup| lookup.try_borrow());
         let answers = match &lookup {
             None => None,
             Some(Ok(lookup)) => Some(LookupView {
@@ -143,7 +168,7 @@ impl Authorizer {
             (None, None) => &Disabled,
         };
         let context = Context {
-            keys: self.key_set.usable(now_ms),
+            keys: usable_keys(&self.key_sets, zone, now_ms),
             revocation,
             signatures: &signatures,
             now,
@@ -154,7 +179,7 @@ impl Authorizer {
         let was_unavailable = answers.is_some_and(|answers| answers.was_unavailable.get());
         drop(lookup);
         if was_unavailable {
-            self.record_lookup_refusal(now_ms);
+            self.record_lookup_refusal(zone, now_ms);
         }
         let checks = signatures.into_results();
         self.mandate_was_new = !checks.is_empty();
@@ -183,9 +208,10 @@ impl Authorizer {
             .unix_time_s(now_ms)
             .ok_or_else(|| Refusal::unavailable(NO_CLOCK))?;
         let signatures = self.signatures.recorder();
-        let log = self.feed.as_ref().map(|feed| LogView { feed, now_ms });
+        let zone = self.verifier.zone_again(mandate, matched);
+        let log = log_view(self.feed.as_ref(), zone, now_ms);
         let context = Context {
-            keys: self.key_set.usable(now_ms),
+            keys: usable_keys(&self.key_sets, zone, now_ms),
             revocation: log
                 .as_ref()
                 .map_or(&Disabled, |log| log as &dyn RevocationView),
@@ -219,8 +245,9 @@ impl Authorizer {
 
     /// A request is refused because the companion has not answered about its mandate.
     #[cold]
-    fn record_lookup_refusal(&self, now_ms: u64) {
-        if let Some(Ok(mut lookup)) = self.lookup.as_ref().map(|a| a.try_borrow_mut()) {
+    fn record_lookup_refusal(&self, zone: Option<ZoneIndex>, now_ms: u64) {
+        let lookup = zone.and_then(|zone| self.lookup(zone));
+        if let Some(Ok(mut lookup)) = lookup.map(|a| a.try_borrow_mut()) {
             lookup.record_refusal(now_ms);
         }
     }
@@ -230,20 +257,20 @@ impl Authorizer {
     pub(crate) fn verdict_without(
         &self,
         reason: WaitReason,
+        zone: ZoneIndex,
         mark: FetchMark,
         now_ms: u64,
     ) -> Option<Verdict> {
+        let Some(key_set) = self.key_sets.get(zone) else {
+            return Some(no_zone());
+        };
         let outlook = match reason {
-            WaitReason::KeySet(Missing::KeySet) => self.key_set.record.without_key_set(),
-            WaitReason::KeySet(Missing::Key) => self.key_set.record.without_key(mark, now_ms),
+            WaitReason::KeySet(Missing::KeySet) => key_set.record.without_key_set(),
+            WaitReason::KeySet(Missing::Key) => key_set.record.without_key(mark, now_ms),
             // The next decision finds out whether they will come.
             WaitReason::Revocations => FetchOutlook::Wait,
         };
-        match outlook {
-            FetchOutlook::Wait => None,
-            FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
-            FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
-        }
+        verdict_of(outlook)
     }
 
     /// Decides on a request that cannot wait. If something is missing, it gets 503, and
@@ -256,22 +283,36 @@ impl Authorizer {
     ) -> Verdict {
         match self.decide(credential, false, now_ms) {
             Verdict::NeedsKeySet(missing) => {
-                let reason = WaitReason::KeySet(missing);
-                self.verdict_without(reason, self.key_set.record.fetch_mark(), now_ms)
-                    .unwrap_or_else(|| {
-                        self.key_set.unknown_kid_seen |= missing == Missing::Key;
-                        unavailable("The zone's key set is being fetched")
-                    })
+                let zone = credential.zone();
+                let Some(key_set) = zone.and_then(|zone| self.key_sets.get_mut(zone)) else {
+                    return no_zone();
+                };
+                let outlook = match missing {
+                    Missing::KeySet => key_set.record.without_key_set(),
+                    Missing::Key => {
+                        let mark = key_set.record.fetch_mark();
+                        key_set.record.without_key(mark, now_ms)
+                    }
+                };
+                verdict_of(outlook).unwrap_or_else(|| {
+                    key_set.unknown_kid_seen |= missing == Missing::Key;
+                    unavailable("The zone's key set is being fetched")
+                })
             }
             Verdict::NeedsRevocations(_) => unavailable("The revocation state is being read"),
             verdict => verdict,
         }
     }
 
-    /// Fetches the key set if that is due. Called in a tick.
-    pub(crate) fn fetch_key_set_if_due(&mut self, unknown_kid: bool, now_ms: u64) {
-        self.key_set
-            .fetch_if_due(unknown_kid, &mut self.metrics, now_ms);
+    /// Fetches key sets that are due. Called in a tick.
+    pub(crate) fn fetch_key_sets_if_due(
+        &mut self,
+        wanted: ZoneSet,
+        unknown_kids: ZoneSet,
+        now_ms: u64,
+    ) {
+        self.key_sets
+            .fetch_if_due(wanted, unknown_kids, &mut self.metrics, now_ms);
     }
 
     /// Polls the companion if that is due. Called in a tick.
@@ -291,7 +332,7 @@ impl Authorizer {
         {
             feed.report(&mut self.metrics, since_start_ms, now_ms);
         }
-        self.key_set
+        self.key_sets
             .report(&mut self.metrics, since_start_ms, now_ms);
     }
 }
@@ -300,6 +341,41 @@ impl Authorizer {
 /// 503, and can be sent again.
 pub(crate) fn unavailable(what: &'static str) -> Verdict {
     Verdict::Refused(Refusal::unavailable(what), None)
+}
+
+/// The key set of a zone, unless there is none or it is too old.
+fn usable_keys(key_sets: &KeySets, zone: Option<ZoneIndex>, now_ms: u64) -> Option<&KeySet> {
+    key_sets.get(zone?)?.usable(now_ms)
+}
+
+/// The revocation log for a decision, if this VM has a copy. A mandate without a zone is
+/// refused before the log is read.
+fn log_view(
+    feed: Option<&RefCell<RevocationFeed>>,
+    zone: Option<ZoneIndex>,
+    now_ms: u64,
+) -> Option<LogView<'_>> {
+    let zone = zone.unwrap_or(ZoneIndex::FIRST);
+    Some(LogView {
+        feed: feed?,
+        zone,
+        now_ms,
+    })
+}
+
+/// The verdict of a request whose key is missing; none if it is worth waiting.
+fn verdict_of(outlook: FetchOutlook) -> Option<Verdict> {
+    match outlook {
+        FetchOutlook::Wait => None,
+        FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
+        FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+    }
+}
+
+/// No zone judges the mandate. The core has refused it before.
+#[cold]
+pub(crate) fn no_zone() -> Verdict {
+    unavailable("The edge has no key set for the mandate's zone")
 }
 
 const NO_CLOCK: &str = "The edge has no clock";

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use caracal_mandate::config::{Configuration, Feed, Gateway, JwksTarget};
+use caracal_mandate::config::{AcceptedZone, Feed, Gateway, JwksTarget};
 use caracal_mandate::fetch_failure::Kind;
 
 use crate::abi::hostcalls::{self, Status};
@@ -22,11 +22,11 @@ pub(crate) struct StsClient {
 }
 
 impl StsClient {
-    pub(crate) fn new(configuration: &Configuration) -> Self {
+    pub(crate) fn new(accepted: &AcceptedZone) -> Self {
         StsClient {
-            upstream: configuration.jwks.upstream.clone(),
-            target: configuration.jwks_target(),
-            timeout: Duration::from_millis(configuration.jwks.timeout_ms),
+            upstream: accepted.jwks.upstream.clone(),
+            target: accepted.jwks_target(),
+            timeout: Duration::from_millis(accepted.jwks.timeout_ms),
         }
     }
 

@@ -1,13 +1,14 @@
 //! The key set with which this VM decides, and this VM's part in fetching it. All VMs
 //! share one record. The VM that holds the lease in it fetches for all.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{AcceptedZone, Configuration};
 use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::jwks::algorithm::Algorithm;
 use caracal_mandate::jwks::key_set::KeySet;
-use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming, Lease};
+use caracal_mandate::jwks::refresh::{Control, Fetch, FetchTiming};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::abi::wasi;
@@ -17,30 +18,12 @@ use crate::vm::callouts::{StsClient, expect_document};
 use crate::vm::dependency_log;
 use crate::vm::key_set_store::{KeySetStore, StoredKeySet};
 use crate::vm::metrics::Metrics;
+use crate::vm::pending_fetch::PendingFetch;
 
 /// How often the shared record is written again if another VM writes it too.
 const WRITE_ATTEMPTS: usize = 4;
 /// A damaged copy in shared data is replaced if the key set is older than this.
 const REPLACE_DAMAGED_AFTER_MS: u64 = 1_000;
-
-/// A fetch that this VM has begun.
-pub(crate) struct PendingFetch {
-    /// None if a request fetches by itself: it cannot wait for another's fetch.
-    lease: Option<Lease>,
-    started_ms: u64,
-    token: Option<u32>,
-}
-
-impl PendingFetch {
-    /// A fetch beside the one of the lease's holder.
-    pub(crate) fn without_lease(now_ms: u64) -> Self {
-        PendingFetch {
-            lease: None,
-            started_ms: now_ms,
-            token: None,
-        }
-    }
-}
 
 /// A key set, and the shared record that it came with.
 struct CurrentKeySet {
@@ -48,8 +31,12 @@ struct CurrentKeySet {
     keys: KeySet,
 }
 
-/// The key set of one configuration in this VM.
+/// The key set of one zone of a configuration in this VM.
 pub(crate) struct KeySetCache {
+    /// The zone's id, if there are several.
+    zone: Option<String>,
+    /// What log lines call the key set.
+    name: Cow<'static, str>,
     store: KeySetStore,
     sts: StsClient,
     timing: FetchTiming,
@@ -68,11 +55,20 @@ pub(crate) struct KeySetCache {
 
 impl KeySetCache {
     #[cold]
-    pub(crate) fn new(configuration: &Configuration) -> Self {
-        let jwks = &configuration.jwks;
+    pub(crate) fn new(
+        configuration: &Configuration,
+        accepted: &AcceptedZone,
+        zone: Option<String>,
+    ) -> Self {
+        let jwks = &accepted.jwks;
         KeySetCache {
-            store: KeySetStore::new(configuration),
-            sts: StsClient::new(configuration),
+            name: match &zone {
+                Some(zone) => format!("key set of zone {zone}").into(),
+                None => "key set".into(),
+            },
+            zone,
+            store: KeySetStore::new(configuration, accepted),
+            sts: StsClient::new(accepted),
             timing: FetchTiming {
                 timeout_ms: jwks.timeout_ms,
                 ttl_ms: jwks.ttl_s.saturating_mul(1_000),
@@ -212,11 +208,16 @@ impl KeySetCache {
         }
     }
 
-    /// Fetches the key set if that is due. Called in a tick.
-    pub(crate) fn fetch_if_due(&mut self, unknown_kid: bool, metrics: &mut Metrics, now_ms: u64) {
+    /// Fetches the key set if that is due, and returns whether it was. Called in a tick.
+    pub(crate) fn fetch_if_due(
+        &mut self,
+        unknown_kid: bool,
+        metrics: &mut Metrics,
+        now_ms: u64,
+    ) -> bool {
         let unknown_kid = self.unknown_kid_seen || unknown_kid;
         let Some(mut pending_fetch) = self.begin_fetch(unknown_kid, now_ms) else {
-            return;
+            return false;
         };
         match self.sts.key_set(None) {
             Ok(token) => {
@@ -231,6 +232,7 @@ impl KeySetCache {
                 now_ms,
             ),
         }
+        true
     }
 
     /// Sends a request to the STS, and returns the token of the callout. None if the
@@ -296,14 +298,13 @@ impl KeySetCache {
             return;
         }
         self.record = next;
-        let limit_ms = self.timing.ttl_ms.saturating_add(self.timing.max_stale_ms);
-        dependency_log::refusal_turn(
+        dependency_log::key_set_turn(
             turn,
-            "key set",
+            &self.name,
             &self.sts.upstream,
-            next.cause().words(),
-            next.age_ms(now_ms),
-            &format!("{} s (jwks.ttl_s and jwks.max_stale_s)", limit_ms / 1_000),
+            &next,
+            self.timing,
+            now_ms,
         );
     }
 
@@ -329,7 +330,8 @@ impl KeySetCache {
         });
         // The key that was wanted meanwhile is there now, or will be asked for again.
         self.unknown_kid_seen = false;
-        metrics.jwks_fetch(if parsed.is_ok() { "ok" } else { "error" });
+        let result = if parsed.is_ok() { "ok" } else { "error" };
+        metrics.jwks_fetch(self.zone.as_deref(), result);
         for _ in 0..WRITE_ATTEMPTS {
             let (Ok(version), Ok((control, cas))) =
                 (self.store.key_set_version(), self.store.control())
@@ -366,27 +368,17 @@ impl KeySetCache {
             self.record = next;
             match parsed {
                 Ok((_, keys)) => {
-                    dependency_log::key_set_fetched(&keys);
+                    dependency_log::key_set_fetched(&self.name, &keys);
                     self.install(keys);
                 }
                 Err(why) if log => {
-                    let (upstream, path) = (&self.sts.upstream, &self.sts.target.path);
-                    hostcalls::log(
-                        LogLevel::Error,
-                        &format!(
-                            "caracal: key set not fetched from {upstream}{path}: {}",
-                            why.words
-                        ),
-                    );
+                    dependency_log::key_set_not_fetched(&self.name, &self.sts, &why.words);
                 }
                 Err(_) => {}
             }
             return;
         }
-        hostcalls::log(
-            LogLevel::Error,
-            "caracal: the key set that was fetched could not be shared",
-        );
+        dependency_log::key_set_not_shared(&self.name);
     }
 
     /// Reports the age of the key set, and how many of its keys are not used.
@@ -394,7 +386,8 @@ impl KeySetCache {
         let current = self.current.as_ref();
         let age_ms = current.and_then(|current| current.record.age_ms(now_ms));
         let skipped = current.map_or(0, |current| current.keys.skipped());
-        metrics.jwks_age(age_ms.unwrap_or(since_start_ms));
-        metrics.jwks_keys_skipped(skipped);
+        let zone = self.zone.as_deref();
+        metrics.jwks_age(zone, age_ms.unwrap_or(since_start_ms));
+        metrics.jwks_keys_skipped(zone, skipped);
     }
 }

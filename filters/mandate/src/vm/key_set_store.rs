@@ -2,7 +2,7 @@
 //! and the document of the STS. Any plugin with the same `vm_id` can write there. So each
 //! value has a version and a checksum, and a damaged value counts as missing.
 
-use caracal_mandate::config::Configuration;
+use caracal_mandate::config::{AcceptedZone, Configuration};
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
 use caracal_mandate::jwks::refresh::Control;
 
@@ -12,7 +12,7 @@ use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 const MAGIC: &[u8] = b"CRK1";
 
-/// The names of one configuration's values, and where they are kept.
+/// The names of the values of one zone of a configuration, and where they are kept.
 #[derive(Debug)]
 pub(crate) struct KeySetStore {
     data: SharedData,
@@ -35,14 +35,14 @@ impl KeySetStore {
     /// The names contain everything that makes two key sets different: the format, the
     /// issuer, the zone, the audience, the algorithms, the upstream, and the timing. A
     /// configuration that fetches rarely must not decide for one that must fetch often.
-    pub(crate) fn new(configuration: &Configuration) -> Self {
-        let jwks = &configuration.jwks;
+    pub(crate) fn new(configuration: &Configuration, accepted: &AcceptedZone) -> Self {
+        let jwks = &accepted.jwks;
         let timing = [jwks.timeout_ms, jwks.ttl_s, jwks.max_stale_s].map(|n| n.to_string());
         let audience = audiences(configuration);
         let mut texts: Vec<&str> = timing.iter().map(String::as_str).collect();
         texts.extend([
-            configuration.issuer.as_str(),
-            &configuration.zone_id,
+            accepted.zone.issuer.as_str(),
+            &accepted.zone.id,
             &audience,
             &jwks.upstream,
         ]);

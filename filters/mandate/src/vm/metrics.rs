@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use caracal_mandate::reply::ErrorCode;
+use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;
@@ -63,9 +64,13 @@ impl Metrics {
     ///
     /// # Errors The metric that the proxy refused.
     #[cold]
-    pub(crate) fn define(support: MetricSupport, is_gateway: bool) -> Result<Self, String> {
+    pub(crate) fn define(
+        support: MetricSupport,
+        is_gateway: bool,
+        zones: &Zones,
+    ) -> Result<Self, String> {
         let mut ids = Vec::new();
-        for (kind, name) in names(support, is_gateway) {
+        for (kind, name) in names(support, is_gateway, zones) {
             let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
@@ -120,8 +125,9 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn jwks_fetch(&mut self, result: &str) {
-        self.count(&[JWKS_FETCHES, result].concat());
+    /// `zone` is the zone's id, if there are several.
+    pub(crate) fn jwks_fetch(&mut self, zone: Option<&str>, result: &str) {
+        self.count(&[&of_zone(JWKS_FETCHES, zone), RESULT, result].concat());
     }
 
     pub(crate) fn header_not_sent(&mut self) {
@@ -137,14 +143,14 @@ impl Metrics {
 
     /// Time since the key set was requested, or since the filter's start if there was
     /// none yet. The gauge is in seconds.
-    pub(crate) fn jwks_age(&mut self, age_ms: u64) {
-        self.gauge(JWKS_AGE, age_ms / 1_000);
+    pub(crate) fn jwks_age(&mut self, zone: Option<&str>, age_ms: u64) {
+        self.gauge(&of_zone(JWKS_AGE, zone), age_ms / 1_000);
     }
 
     /// Keys in the key set that cannot be used.
-    pub(crate) fn jwks_keys_skipped(&mut self, keys: usize) {
+    pub(crate) fn jwks_keys_skipped(&mut self, zone: Option<&str>, keys: usize) {
         let keys = u64::try_from(keys).unwrap_or(u64::MAX);
-        self.gauge(JWKS_SKIPPED, keys);
+        self.gauge(&of_zone(JWKS_SKIPPED, zone), keys);
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
@@ -198,7 +204,8 @@ impl Metrics {
     }
 }
 
-const JWKS_FETCHES: &str = "caracal_jwks_fetches_total.result=";
+const JWKS_FETCHES: &str = "caracal_jwks_fetches_total";
+const RESULT: &str = ".result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
 const PAUSED: &str = "caracal_paused_requests";
@@ -208,8 +215,16 @@ const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
 const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
 const VM_MEMORY: &str = "caracal_vm_memory_bytes";
 
+/// A metric of one zone among several.
+fn of_zone(name: &str, zone: Option<&str>) -> String {
+    match zone {
+        Some(zone) => [name, ".zone=", zone].concat(),
+        None => name.to_owned(),
+    }
+}
+
 /// All metrics of a proxy. The two gauges that are incremented and decremented come last.
-fn names(support: MetricSupport, is_gateway: bool) -> Vec<(MetricType, String)> {
+fn names(support: MetricSupport, is_gateway: bool, zones: &Zones) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if support == MetricSupport::None {
         return all;
@@ -232,8 +247,6 @@ fn names(support: MetricSupport, is_gateway: bool) -> Vec<(MetricType, String)> 
         count(&RequestCounter::Signature { by_host, valid }.name());
     }
     for (name, result) in [
-        (JWKS_FETCHES, "ok"),
-        (JWKS_FETCHES, "error"),
         (FEED_POLLS, "ok"),
         (FEED_POLLS, "gone"),
         (FEED_POLLS, "error"),
@@ -241,17 +254,22 @@ fn names(support: MetricSupport, is_gateway: bool) -> Vec<(MetricType, String)> 
     ] {
         count(&[name, result].concat());
     }
-    let gauges = [
-        JWKS_AGE,
-        JWKS_SKIPPED,
-        REVOCATION_AGE,
-        REVOCATION_ANCHORS,
-        PAUSED,
-        VM_MEMORY,
-    ];
+    let id = |zone: &Zone| zones.are_chosen().then(|| zone.id.clone());
+    let ids: Vec<Option<String>> = zones.iter().map(|(_, zone)| id(zone)).collect();
+    for zone in &ids {
+        for result in ["ok", "error"] {
+            count(&[&of_zone(JWKS_FETCHES, zone.as_deref()), RESULT, result].concat());
+        }
+    }
+    for zone in &ids {
+        for gauge in [JWKS_AGE, JWKS_SKIPPED] {
+            add(MetricType::Gauge, of_zone(gauge, zone.as_deref()));
+        }
+    }
+    let gauges = [REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
     let known = match support {
-        MetricSupport::All => 6,
-        MetricSupport::NoGaugeDeltas | MetricSupport::None => 4,
+        MetricSupport::All => 4,
+        MetricSupport::NoGaugeDeltas | MetricSupport::None => 2,
     };
     for name in gauges.into_iter().take(known) {
         add(MetricType::Gauge, name.to_owned());

@@ -275,16 +275,18 @@ impl Plugin {
 
     /// Fetches and polls what is due, and returns the requests that can be decided now.
     pub(crate) fn on_tick(&mut self, now_ms: u64) -> Vec<ResolvedRequest> {
-        self.authorizer.load_shared_key_set();
-        self.authorizer.key_set.report_turn(now_ms);
+        let (wanted, _) = self.waiting.wanted();
+        self.authorizer.forget_unix_time();
+        self.authorizer.key_sets.load_some(wanted, now_ms);
         let resolved = self.waiting.resolve(&mut self.authorizer, now_ms);
         let mut resolved = self.exchange_admitted(resolved, now_ms);
         let expired = self.exchanges.as_mut().map(|all| all.expired(now_ms));
         for (pending, refusal) in expired.unwrap_or_default() {
             resolved.push(self.on_exchanged(pending, Err(refusal), now_ms));
         }
-        let unknown_kid = self.waiting.has_unknown_kid();
-        self.authorizer.fetch_key_set_if_due(unknown_kid, now_ms);
+        let (wanted, unknown_kids) = self.waiting.wanted();
+        self.authorizer
+            .fetch_key_sets_if_due(wanted, unknown_kids, now_ms);
         self.authorizer.poll_companion_if_due(now_ms);
         self.report(now_ms);
         resolved
@@ -303,10 +305,11 @@ impl Plugin {
             let granted = exchanges.read(&pending, answer, now_ms);
             return vec![self.on_exchanged(pending, granted, now_ms)];
         }
-        if let Some(fetch) = self.authorizer.key_set.take_fetch(response.token) {
+        let Authorizer {
+            key_sets, metrics, ..
+        } = &mut self.authorizer;
+        if let Some((key_set, fetch)) = key_sets.take_fetch(response.token) {
             let answer = self.proxy.read_callout(response, MAX_DOCUMENT_BYTES);
-            let metrics = &mut self.authorizer.metrics;
-            let key_set = &mut self.authorizer.key_set;
             key_set.on_fetch_response(&fetch, answer, metrics, now_ms);
         } else if let Some(feed) = &self.authorizer.feed
             && let Ok(mut feed) = feed.try_borrow_mut()

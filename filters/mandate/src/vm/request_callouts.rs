@@ -11,12 +11,14 @@ use caracal_mandate::Mandate;
 use caracal_mandate::config::Limits;
 use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
 use caracal_mandate::jwks::refresh::FetchMark;
+use caracal_mandate::zone::ZoneIndex;
 
 use crate::abi::wasi;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, unavailable};
-use crate::vm::key_set::PendingFetch;
+use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, no_zone, unavailable};
+use crate::vm::key_set::KeySetCache;
 use crate::vm::pending_callouts;
+use crate::vm::pending_fetch::PendingFetch;
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::too_many_wait;
 
@@ -57,6 +59,7 @@ pub(crate) struct PendingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
+    zone: ZoneIndex,
     mark: FetchMark,
     call: Callout,
     began_ms: u64,
@@ -97,20 +100,18 @@ impl RequestCallouts {
         phase: &Rc<Cell<StreamPhase>>,
         now_ms: u64,
     ) -> Authorization {
+        let Some(zone) = credential.zone() else {
+            let verdict = authorizer.decide(&credential, false, now_ms);
+            return Authorization::Decided(refuse_if_missing(verdict));
+        };
         // Another configuration in this worker may have fetched.
-        authorizer.load_shared_key_set();
-        authorizer.key_set.report_turn(now_ms);
+        authorizer.load_shared_key_set(zone, now_ms);
         let verdict = authorizer.decide(&credential, false, now_ms);
-        let mark = authorizer.key_set.record.fetch_mark();
-        if let Verdict::NeedsKeySet(missing) = verdict
-            && authorizer
-                .key_set
-                .record
-                .due(now_ms, missing == Missing::Key)
-                .is_none()
-            && let Some(verdict) =
-                authorizer.verdict_without(WaitReason::KeySet(missing), mark, now_ms)
-        {
+        let Some(key_set) = authorizer.key_sets.get(zone) else {
+            return Authorization::Decided(no_zone());
+        };
+        let mark = key_set.record.fetch_mark();
+        if let Some(verdict) = refused_without_fetch(authorizer, &verdict, zone, mark, now_ms) {
             return Authorization::Decided(verdict);
         }
         if self.requests.len() >= self.max {
@@ -131,7 +132,7 @@ impl RequestCallouts {
             });
         }
         let Some((call, token)) =
-            self.reserve_and_start(authorizer, stream, phase, &verdict, now_ms)
+            self.reserve_and_start(authorizer, stream, phase, (&verdict, zone), now_ms)
         else {
             return Authorization::Decided(refuse_if_missing(verdict));
         };
@@ -141,6 +142,7 @@ impl RequestCallouts {
             request: request.clone(),
             credential: credential.into_owned(),
             phase: Rc::clone(phase),
+            zone,
             mark,
             call,
             began_ms: now_ms,
@@ -157,7 +159,7 @@ impl RequestCallouts {
         authorizer: &mut Authorizer,
         stream: u32,
         phase: &Rc<Cell<StreamPhase>>,
-        verdict: &Verdict,
+        verdict: (&Verdict, ZoneIndex),
         now_ms: u64,
     ) -> Option<(Callout, u32)> {
         if !pending_callouts::reserve(stream, self.root, phase) {
@@ -175,27 +177,28 @@ impl RequestCallouts {
     fn start_callout(
         &mut self,
         authorizer: &mut Authorizer,
-        verdict: &Verdict,
+        (verdict, zone): (&Verdict, ZoneIndex),
         now_ms: u64,
     ) -> Option<(Callout, u32)> {
         match verdict {
             Verdict::NeedsKeySet(missing) => {
                 let unknown_kid = *missing == Missing::Key;
-                let leased = authorizer.key_set.begin_fetch(unknown_kid, now_ms);
-                let fetch = leased.or_else(|| self.fetch_without_lease(authorizer, now_ms))?;
-                fetch_key_set(authorizer, fetch, None, now_ms)
+                let key_set = authorizer.key_sets.get_mut(zone)?;
+                let leased = key_set.begin_fetch(unknown_kid, now_ms);
+                let fetch = leased.or_else(|| self.fetch_without_lease(key_set, zone, now_ms))?;
+                fetch_key_set(authorizer, fetch, zone, None, now_ms)
             }
             Verdict::NeedsRevocations(mandate) => {
                 // A key set past its time to live is fetched first. If every mandate were
                 // new, it would otherwise never be fetched.
-                if let Some(call) = self.refresh_only(authorizer, now_ms) {
+                if let Some(call) = self.refresh_only(authorizer, zone, now_ms) {
                     return Some(call);
                 }
                 let is_same = |pending: &&PendingRequest| matches!(&pending.call, Callout::Check(one) if one.fingerprint() == mandate.fingerprint());
                 if self.requests.iter().filter(is_same).count() >= MAX_CHECKS_PER_MANDATE {
                     return None;
                 }
-                let mut lookup = authorizer.lookup.as_ref()?.try_borrow_mut().ok()?;
+                let mut lookup = authorizer.lookup(zone)?.try_borrow_mut().ok()?;
                 match lookup.query(mandate, now_ms) {
                     Ok(token) => Some((Callout::Check(Rc::clone(mandate)), token)),
                     Err(_) => {
@@ -205,7 +208,7 @@ impl RequestCallouts {
                     }
                 }
             }
-            Verdict::Admitted(_) => self.refresh_only(authorizer, now_ms),
+            Verdict::Admitted(_) => self.refresh_only(authorizer, zone, now_ms),
             Verdict::Refused(..) => None,
         }
     }
@@ -215,30 +218,42 @@ impl RequestCallouts {
     /// is short, and then the request is decided with what is there. If the STS is slower
     /// than that, a request with a new mandate sometimes waits longer. A request with a
     /// known mandate never does.
-    fn refresh_only(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Option<(Callout, u32)> {
-        if !authorizer.key_set.is_past_ttl(now_ms) {
+    fn refresh_only(
+        &mut self,
+        authorizer: &mut Authorizer,
+        zone: ZoneIndex,
+        now_ms: u64,
+    ) -> Option<(Callout, u32)> {
+        let was_new = authorizer.mandate_was_new;
+        let key_set = authorizer.key_sets.get_mut(zone)?;
+        if !key_set.is_past_ttl(now_ms) {
             return None;
         }
-        let waits_fully = authorizer.mandate_was_new
-            && authorizer.key_set.record.is_failing()
+        let waits_fully = was_new
+            && key_set.record.is_failing()
             && now_ms.saturating_sub(self.full_wait_ms) >= FULL_WAIT_EVERY_MS;
         let pending_fetch = match waits_fully {
-            true => authorizer.key_set.begin_fetch_anyway(true, false, now_ms)?,
-            false => authorizer.key_set.begin_fetch(false, now_ms)?,
+            true => key_set.begin_fetch_anyway(true, false, now_ms)?,
+            false => key_set.begin_fetch(false, now_ms)?,
         };
         if waits_fully {
             self.full_wait_ms = now_ms;
         }
         let at_most = (!waits_fully).then_some(REFRESH_ONLY_TIMEOUT);
-        fetch_key_set(authorizer, pending_fetch, at_most, now_ms)
+        fetch_key_set(authorizer, pending_fetch, zone, at_most, now_ms)
     }
 
     /// A fetch beside the one that another request has begun, because no request can wait
     /// for another's.
-    fn fetch_without_lease(&self, authorizer: &Authorizer, now_ms: u64) -> Option<PendingFetch> {
-        let fetches = self.requests.iter();
+    fn fetch_without_lease(
+        &self,
+        key_set: &KeySetCache,
+        zone: ZoneIndex,
+        now_ms: u64,
+    ) -> Option<PendingFetch> {
+        let fetches = self.requests.iter().filter(|pending| pending.zone == zone);
         let fetches = fetches.filter(|pending| matches!(pending.call, Callout::KeySet(_)));
-        let may = authorizer.key_set.record.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
+        let may = key_set.record.is_leased(now_ms) && fetches.count() < MAX_COLD_FETCHES;
         may.then(|| PendingFetch::without_lease(now_ms))
     }
 
@@ -254,33 +269,25 @@ impl RequestCallouts {
         let Some(now_ms) = wasi::monotonic_ms() else {
             return Some(pending.decided(no_clock()));
         };
+        let zone = pending.zone;
         match &pending.call {
             Callout::KeySet(fetch) => {
                 let metrics = &mut authorizer.metrics;
-                authorizer
-                    .key_set
-                    .on_fetch_response(fetch, response, metrics, now_ms);
+                if let Some(key_set) = authorizer.key_sets.get_mut(zone) {
+                    key_set.on_fetch_response(fetch, response, metrics, now_ms);
+                }
             }
             Callout::Check(mandate) => {
                 pending.checked = true;
-                if let Some(Ok(mut lookup)) = authorizer.lookup.as_ref().map(|a| a.try_borrow_mut())
-                {
+                if let Some(Ok(mut lookup)) = authorizer.lookup(zone).map(|a| a.try_borrow_mut()) {
                     lookup.on_response(mandate, response, pending.began_ms, now_ms);
                 }
             }
         }
-        authorizer.load_shared_key_set();
-        authorizer.key_set.report_turn(now_ms);
+        authorizer.load_shared_key_set(zone, now_ms);
         let verdict = authorizer.decide(&pending.credential, pending.checked, now_ms);
-        if let Verdict::NeedsKeySet(missing) = verdict
-            && authorizer
-                .key_set
-                .record
-                .due(now_ms, missing == Missing::Key)
-                .is_none()
-            && let Some(verdict) =
-                authorizer.verdict_without(WaitReason::KeySet(missing), pending.mark, now_ms)
-        {
+        let mark = pending.mark;
+        if let Some(verdict) = refused_without_fetch(authorizer, &verdict, zone, mark, now_ms) {
             return Some(pending.decided(verdict));
         }
         let lacks = matches!(
@@ -292,7 +299,8 @@ impl RequestCallouts {
         if !lacks || pending.calls >= MAX_CALLS {
             return Some(pending.decided(refuse_if_missing(verdict)));
         }
-        match self.reserve_and_start(authorizer, stream, &pending.phase, &verdict, now_ms) {
+        let verdict_and_zone = (&verdict, zone);
+        match self.reserve_and_start(authorizer, stream, &pending.phase, verdict_and_zone, now_ms) {
             // No reply may be sent now: the proxy loses a reply that is sent after a
             // callout.
             Some((call, token)) => {
@@ -310,11 +318,14 @@ impl RequestCallouts {
     /// A request has ended before its callout did. The next request may ask again about the
     /// same mandate.
     pub(crate) fn cancel(&mut self, authorizer: &Authorizer, stream: u32) {
-        let pending = self.remove(stream);
-        if let Some(Callout::Check(mandate)) = pending.map(|pending| pending.call)
-            && let Some(Ok(mut lookup)) = authorizer.lookup.as_ref().map(|a| a.try_borrow_mut())
+        let Some(pending) = self.remove(stream) else {
+            return;
+        };
+        if let Callout::Check(mandate) = &pending.call
+            && let Some(Ok(mut lookup)) =
+                authorizer.lookup(pending.zone).map(|a| a.try_borrow_mut())
         {
-            lookup.abandon(&mandate);
+            lookup.abandon(mandate);
         }
     }
 
@@ -343,14 +354,33 @@ impl PendingRequest {
 fn fetch_key_set(
     authorizer: &mut Authorizer,
     fetch: PendingFetch,
+    zone: ZoneIndex,
     at_most: Option<Duration>,
     now_ms: u64,
 ) -> Option<(Callout, u32)> {
     let metrics = &mut authorizer.metrics;
-    let token = authorizer
-        .key_set
-        .dispatch(&fetch, at_most, metrics, now_ms)?;
+    let key_set = authorizer.key_sets.get_mut(zone)?;
+    let token = key_set.dispatch(&fetch, at_most, metrics, now_ms)?;
     Some((Callout::KeySet(fetch), token))
+}
+
+/// The verdict on a request whose key is missing, if no fetch may be made and none would
+/// help.
+fn refused_without_fetch(
+    authorizer: &Authorizer,
+    verdict: &Verdict,
+    zone: ZoneIndex,
+    mark: FetchMark,
+    now_ms: u64,
+) -> Option<Verdict> {
+    let Verdict::NeedsKeySet(missing) = verdict else {
+        return None;
+    };
+    let record = &authorizer.key_sets.get(zone)?.record;
+    if record.due(now_ms, *missing == Missing::Key).is_some() {
+        return None;
+    }
+    authorizer.verdict_without(WaitReason::KeySet(*missing), zone, mark, now_ms)
 }
 
 /// The verdict on a request that makes no further callout.

@@ -9,9 +9,10 @@ use caracal_mandate::config::Limits;
 use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
 use caracal_mandate::jwks::refresh::FetchMark;
 use caracal_mandate::revocation::{Availability, RevocationView as _};
+use caracal_mandate::zone::{ZoneIndex, ZoneSet};
 
 use crate::abi::wasi;
-use crate::vm::authorizer::{Authorizer, WaitReason, unavailable};
+use crate::vm::authorizer::{Authorizer, WaitReason, no_zone, unavailable};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::revocation::log_view::LogView;
 use crate::vm::time_slice::SLICE_MS;
@@ -21,6 +22,7 @@ struct WaitingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
+    zone: ZoneIndex,
     mark: FetchMark,
     reason: WaitReason,
     deadline_ms: u64,
@@ -63,8 +65,13 @@ impl WaitingRequests {
             Verdict::NeedsRevocations(_) => WaitReason::Revocations,
             verdict => return Authorization::Decided(verdict),
         };
-        let mark = authorizer.key_set.record.fetch_mark();
-        if let Some(verdict) = authorizer.verdict_without(reason, mark, now_ms) {
+        let zone = credential.zone();
+        let key_set = zone.and_then(|zone| Some((zone, authorizer.key_sets.get(zone)?)));
+        let Some((zone, key_set)) = key_set else {
+            return Authorization::Decided(no_zone());
+        };
+        let mark = key_set.record.fetch_mark();
+        if let Some(verdict) = authorizer.verdict_without(reason, zone, mark, now_ms) {
             return Authorization::Decided(verdict);
         }
         if self.requests.len() >= self.max {
@@ -74,11 +81,12 @@ impl WaitingRequests {
             request: request.clone(),
             credential: credential.into_owned(),
             phase: Rc::clone(phase),
+            zone,
             mark,
             reason,
             deadline_ms: now_ms.saturating_add(self.timeout_ms),
-            decided_at: authorizer.key_set.record.attempts,
-            key_set: authorizer.key_set.current_id(),
+            decided_at: key_set.record.attempts,
+            key_set: key_set.current_id(),
         };
         self.requests.insert(stream, waiting);
         authorizer.metrics.paused(1);
@@ -94,18 +102,24 @@ impl WaitingRequests {
     ) -> Vec<ResolvedRequest> {
         let mut resolved = Vec::new();
         let revocations_pending = authorizer.feed.as_ref().is_some_and(|feed| {
-            let view = LogView { feed, now_ms };
+            let view = LogView {
+                feed,
+                zone: ZoneIndex::FIRST,
+                now_ms,
+            };
             !self.requests.is_empty() && view.availability() == Availability::Pending
         });
-        let attempts = authorizer.key_set.record.attempts;
-        let key_set = authorizer.key_set.current_id();
+        let state_of = |authorizer: &Authorizer, zone| {
+            let key_set = authorizer.key_sets.get(zone);
+            key_set.map_or((0, None), |all| (all.record.attempts, all.current_id()))
+        };
         let due: Vec<u32> = self
             .requests
             .iter()
             .filter(|(_, waiting)| {
                 let may_have_come = match waiting.reason {
                     WaitReason::KeySet(_) => {
-                        waiting.decided_at != attempts || waiting.key_set != key_set
+                        state_of(authorizer, waiting.zone) != (waiting.decided_at, waiting.key_set)
                     }
                     WaitReason::Revocations => !revocations_pending,
                 };
@@ -130,9 +144,9 @@ impl WaitingRequests {
             };
             if let Some(reason) = reason {
                 waiting.reason = reason;
-                waiting.decided_at = authorizer.key_set.record.attempts;
-                waiting.key_set = key_set;
-                verdict = match authorizer.verdict_without(reason, waiting.mark, now_ms) {
+                (waiting.decided_at, waiting.key_set) = state_of(authorizer, waiting.zone);
+                let (zone, mark) = (waiting.zone, waiting.mark);
+                verdict = match authorizer.verdict_without(reason, zone, mark, now_ms) {
                     Some(verdict) => verdict,
                     None if waiting.deadline_ms <= now_ms => unavailable(match reason {
                         WaitReason::KeySet(_) => "The zone's key set did not come in time",
@@ -156,10 +170,19 @@ impl WaitingRequests {
         resolved
     }
 
-    /// Whether a request waits for a key that the key set does not have.
-    pub(crate) fn has_unknown_kid(&self) -> bool {
-        let waits = |waiting: &WaitingRequest| waiting.reason == WaitReason::KeySet(Missing::Key);
-        self.requests.values().any(waits)
+    /// The zones whose key set a request waits for, and among them those whose key set
+    /// lacks a request's key.
+    pub(crate) fn wanted(&self) -> (ZoneSet, ZoneSet) {
+        let (mut wanted, mut unknown_kids) = (ZoneSet::NONE, ZoneSet::NONE);
+        for waiting in self.requests.values() {
+            if let WaitReason::KeySet(missing) = waiting.reason {
+                wanted = wanted.with(waiting.zone);
+                if missing == Missing::Key {
+                    unknown_kids = unknown_kids.with(waiting.zone);
+                }
+            }
+        }
+        (wanted, unknown_kids)
     }
 
     /// Removes a request whose stream has ended. True if it was waiting.

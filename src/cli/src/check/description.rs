@@ -54,7 +54,7 @@ fn in_force_of(resource: &Resource) -> Result<Vec<Value>> {
 
 /// What will be in force, in words.
 pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
-    let target = configuration.jwks_target();
+    let zones = configuration.accepted_zones();
     let resources = configuration.in_force();
     let mut lines = vec![
         match configuration.mode {
@@ -64,17 +64,23 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             }
         }
         .to_owned(),
-        format!("issuer    {}", configuration.issuer),
-        format!("zone      {}", configuration.zone_id),
     ];
+    for one in &zones {
+        lines.push(format!("issuer    {}", one.zone.issuer));
+        lines.push(format!("zone      {}", one.zone.id));
+    }
     if !resources.are_named() {
         let all = resources.all().iter();
         lines.extend(all.map(|one| format!("audience  {}", one.audience)));
     }
-    lines.push(format!(
-        "key set   {}://{}{} through {}",
-        target.scheme, target.authority, target.path, configuration.jwks.upstream
-    ));
+    for one in &zones {
+        let target = one.jwks_target();
+        let (url, upstream) = (
+            format!("{}://{}{}", target.scheme, target.authority, target.path),
+            &one.jwks.upstream,
+        );
+        lines.push(format!("key set   {url} through {upstream}"));
+    }
     lines.push(match &configuration.revocation {
         Revocation::Disabled(_) => {
             "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
@@ -110,6 +116,9 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
                     resource.id, resource.audience
                 ),
             });
+            if let Some(zones) = own.and_then(|own| own.zones.as_ref()) {
+                lines.push(format!("          of zones {}", zones.join(", ")));
+            }
         }
         lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }

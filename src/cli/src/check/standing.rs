@@ -36,17 +36,30 @@ fn unknown_clusters(
         Revocation::Feed(feed) => Some(("revocation.upstream", &feed.upstream)),
         Revocation::Disabled(_) => None,
     };
-    let named = [("jwks.upstream", &configuration.jwks.upstream)];
+    let feed = feed.map(|(key, cluster)| (key.to_owned(), cluster));
     let gateway = configuration.gateway.iter();
-    let gateway = gateway.map(|gateway| ("gateway.upstream", &gateway.upstream));
-    let missing = named.into_iter().chain(feed).chain(gateway);
-    let missing = missing.filter(|(_, cluster)| !known.contains(*cluster));
+    let gateway = gateway.map(|gateway| ("gateway.upstream".to_owned(), &gateway.upstream));
+    let named = key_set_clusters(configuration).chain(feed).chain(gateway);
+    let missing = named.filter(|(_, cluster)| !known.contains(*cluster));
     missing
         .map(|(key, cluster)| {
             let found = format!("the cluster {} is not in the file", shown(cluster));
-            Warning::found(&UNKNOWN_CLUSTER, &inside(place, key), &found)
+            Warning::found(&UNKNOWN_CLUSTER, &inside(place, &key), &found)
         })
         .collect()
+}
+
+/// The clusters of the key sets that are in force, with their keys.
+fn key_set_clusters(configuration: &Configuration) -> impl Iterator<Item = (String, &String)> {
+    let zones = configuration.zones.iter();
+    let is_default =
+        configuration.zone_id.is_some() || zones.clone().any(|(_, own)| own.jwks.is_none());
+    let default = is_default.then_some(("jwks.upstream".to_owned(), &configuration.jwks.upstream));
+    let of_zone = zones.filter_map(|(id, own)| {
+        let key = format!("zones[{id:?}].jwks.upstream");
+        Some((key, &own.jwks.as_ref()?.upstream))
+    });
+    default.into_iter().chain(of_zone)
 }
 
 fn without_domain(configuration: &Configuration, place: &str, domains: &[String]) -> Vec<Warning> {

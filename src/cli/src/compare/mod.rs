@@ -7,9 +7,11 @@
 //! or any other method. Paths with several readings are separate classes, because the
 //! older configuration may have refused them for that reason alone.
 
+mod gateway;
 pub(crate) mod render;
 mod resource_selectors;
 pub(crate) mod widening;
+mod zones;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::routing::resources::{Resource, Resources};

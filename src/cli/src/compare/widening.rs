@@ -7,12 +7,13 @@
 
 use std::fmt;
 
-use caracal_mandate::config::{Configuration, Feed, Revocation};
+use caracal_mandate::config::{Configuration, Feed, Mode, Revocation};
 use caracal_mandate::jwks::algorithm::Algorithm;
 use caracal_mandate::routing::routes::Requirements;
 use caracal_mandate::token::claims::TokenUse;
 use serde::Serialize;
 
+use super::{gateway, zones};
 use crate::terminal::shown;
 
 /// Mandates, or requests, that the new configuration admits and the old one refused. If
@@ -44,6 +45,14 @@ pub(crate) enum Extra {
     Issuer { issuer: String },
     /// A mandate from this zone.
     Zone { zone: String },
+    /// A mandate from this zone, for one resource.
+    ZoneAt { resource: String, zone: String },
+    /// Every mandate of the other mode.
+    Mode { mode: Mode },
+    /// Gateway mode: a mandate that is valid for so many seconds more.
+    Remaining { from_s: u64, to_s: u64 },
+    /// Gateway mode: what is admitted goes to this upstream.
+    Upstream { resource: String, url: String },
     /// A mandate that is signed with one of these algorithms.
     Algorithms { algorithms: Vec<Algorithm> },
     /// A mandate whose `iat` or `nbf` is this many seconds ahead.
@@ -78,7 +87,7 @@ fn dropped(old: &[String], new: &[String]) -> Option<Vec<String>> {
 }
 
 /// The numbers that the new bound additionally admits.
-fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
+pub(super) fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
     (new > old).then(|| (old.saturating_add(1), new))
 }
 
@@ -124,14 +133,8 @@ pub(crate) fn of_requirements(
 /// Compares what the configurations say about every mandate, whatever the request.
 pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec<Extra> {
     let mut all = Vec::new();
-    if old.issuer != new.issuer {
-        let issuer = new.issuer.clone();
-        all.push(Extra::Issuer { issuer });
-    }
-    if old.zone_id != new.zone_id {
-        let zone = new.zone_id.clone();
-        all.push(Extra::Zone { zone });
-    }
+    all.extend(gateway::of_gateway(old, new));
+    all.extend(zones::of_zones(old, new));
     let mut algorithms = new.algorithms.clone();
     algorithms.retain(|one| !old.algorithms.contains(one));
     if !algorithms.is_empty() {
@@ -164,31 +167,13 @@ pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec
         }
         (Revocation::Disabled(_), _) => {}
     }
-    let (before, now) = (&old.jwks, &new.jwks);
-    if let Some((from_s, to_s)) = raised(before.ttl_s, now.ttl_s) {
-        all.push(Extra::WithdrawnKey { from_s, to_s });
-    }
-    let most = |ttl_s: u64, stale_s: u64| ttl_s.saturating_add(stale_s);
-    let (before, now) = (
-        most(before.ttl_s, before.max_stale_s),
-        most(now.ttl_s, now.max_stale_s),
-    );
-    if let Some((from_s, to_s)) = raised(before, now) {
-        all.push(Extra::KeySetAge { from_s, to_s });
-    }
+    all.extend(zones::of_key_sets(old, new));
     all
 }
 
 /// Differences that cannot be judged from the files alone.
 pub(crate) fn not_compared(old: &Configuration, new: &Configuration) -> Vec<String> {
-    let mut notes = Vec::new();
-    if old.jwks.upstream != new.jwks.upstream {
-        notes.push(format!(
-            "jwks.upstream was {} and is {}: whether it serves the same keys is not known here",
-            shown(&old.jwks.upstream),
-            shown(&new.jwks.upstream)
-        ));
-    }
+    let mut notes = zones::other_sources(old, new);
     if let (Revocation::Feed(before), Revocation::Feed(now)) = (&old.revocation, &new.revocation)
         && before.upstream != now.upstream
     {
@@ -248,6 +233,27 @@ impl fmt::Display for Extra {
             ),
             Extra::Issuer { issuer } => write!(f, "also mandates of issuer {}", shown(issuer)),
             Extra::Zone { zone } => write!(f, "also mandates of zone {}", shown(zone)),
+            Extra::ZoneAt { resource, zone } => write!(
+                f,
+                "also mandates of zone {} for resource {}",
+                shown(zone),
+                shown(resource)
+            ),
+            Extra::Mode { mode: Mode::Gateway } => {
+                f.write_str("mandates for the Gateway, which are exchanged, in place of resource mandates")
+            }
+            Extra::Mode { mode: Mode::Connector } => {
+                f.write_str("resource mandates, in place of those that the Gateway exchanges")
+            }
+            Extra::Remaining { from_s, to_s } => {
+                write!(f, "also mandates that are valid for {from_s} to {to_s} s more")
+            }
+            Extra::Upstream { resource, url } => write!(
+                f,
+                "requests for resource {} go to another upstream: {}",
+                shown(resource),
+                shown(url)
+            ),
             Extra::Algorithms { algorithms } => {
                 let names: Vec<&str> = algorithms.iter().map(|one| one.as_jose()).collect();
                 write!(f, "also mandates signed with {}", names.join(" or "))

@@ -92,7 +92,7 @@ fn the_environment_is_what_the_resource_gives() {
     let bare = |text: String| text.replace(r#""zone_id":"z","#, "");
     let zone = |text: &str| {
         let read = find_in(text).sources[0].configuration();
-        read.ok().map(|configuration| configuration.zone_id)
+        read.ok()?.zone_id
     };
     let set = bare(plugin(
         ", vmConfig: {env: [{name: CARACAL_ZONE_ID, value: given}]}",

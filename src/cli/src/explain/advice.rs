@@ -12,7 +12,7 @@ use super::expectation;
 use super::found;
 use super::shown_values::{json_in_words, list, min_remaining_s};
 use super::subject::Subject;
-use super::{required_claims, token_origin};
+use super::{required_claims, token_origin, zone};
 use crate::terminal::shown;
 use crate::timestamps;
 
@@ -64,6 +64,11 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::KeyId => "Whoever issues this token adds the kid of its key to the header. Tokens from the Caracal STS always have a kid, so this one is probably not from there.".to_owned(),
         TokenCheck::Critical => "Whoever issues this token leaves out crit: no extension is supported. Tokens from the Caracal STS have no crit.".to_owned(),
         TokenCheck::PayloadEncoding => "Whoever issues this token leaves out \"b64\": false: a mandate's payload is encoded.".to_owned(),
+        TokenCheck::Zone => zone::advice(
+            subject.configuration,
+            subject.resource.map(|one| one.id.as_str()),
+            subject.payload.as_ref(),
+        ),
         TokenCheck::KeySet => key_set_advice(subject),
         TokenCheck::Key => token_origin::key_advice(subject),
         TokenCheck::KeyAlgorithm => format!(
@@ -83,7 +88,7 @@ fn key_set_advice(subject: &Subject<'_>) -> String {
             "The operator makes {} answer 200 with a key set that has a usable key ({}). The edge itself reaches it through the upstream {} of its proxy. The caller needs to fix nothing, and tries again later.",
             shown(&keys.from),
             keys.set.as_ref().err().map_or("it does", String::as_str),
-            shown(&subject.configuration.jwks.upstream)
+            shown(&subject.zone.jwks.upstream)
         ),
         None => "The operator makes the zone's key set reachable.".to_owned(),
     }
@@ -99,13 +104,13 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         MandateCheck::Issuer => issuer_advice(claims, subject),
         MandateCheck::Audience | MandateCheck::Use if subject.is_gateway() => format!(
             "The caller asks the STS for a mandate for the Gateway, with its agent session and its delegation edge: use is then gateway and the audience is {}. This one has use={} and the audience {}.",
-            shown(&configuration.issuer),
+            shown(&subject.zone.zone.issuer),
             claims.token_use.as_str(),
             list(&claims.aud)
         ),
         MandateCheck::Audience => format!(
             "The caller asks the STS for a mandate whose audience is {}: this one is for {}, so it may have been meant for another gateway. Or, if this edge protects {}, the operator sets that as the audience in the filter's configuration.",
-            shown(subject.audience.unwrap_or_default()),
+            shown(subject.audience.as_deref().unwrap_or_default()),
             list(&claims.aud),
             list(&claims.aud)
         ),
@@ -145,13 +150,13 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
         ),
         MandateCheck::Zone => format!(
             "The caller asks the STS {} for a mandate of zone {}: this one is from {}. Or, if this edge should serve that zone instead of its own, the operator sets zone_id to it in the filter's configuration. Mandates of {} are then refused.",
-            shown(&configuration.issuer),
-            shown(&configuration.zone_id),
+            shown(&subject.zone.zone.issuer),
+            shown(&subject.zone.zone.id),
             claims
                 .zone_id
                 .as_deref()
                 .map_or("no zone, or one that is not a text".to_owned(), shown),
-            shown(&configuration.zone_id)
+            shown(&subject.zone.zone.id)
         ),
         MandateCheck::Scopes => {
             let missing: Vec<String> = required
@@ -263,7 +268,7 @@ fn skew_advice(ahead: u64) -> String {
 }
 
 fn issuer_advice(claims: &Claims, subject: &Subject<'_>) -> String {
-    let (own, theirs) = (subject.configuration.issuer.as_str(), claims.iss.as_str());
+    let (own, theirs) = (subject.zone.zone.issuer.as_str(), claims.iss.as_str());
     let cut = |text: &str| text.trim_end_matches('/').to_owned();
     if cut(own) == cut(theirs) {
         return format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::config::{AcceptedZone, Configuration, Revocation};
 use caracal_mandate::jwks::key_set::{KeySet, MAX_DOCUMENT_BYTES};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use serde::Deserialize;
@@ -28,15 +28,19 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Reads it from a file or a URL, or else from where the edge fetches it.
-    pub(crate) async fn get(given: Option<&str>, configuration: &Configuration) -> Result<Self> {
+    pub(crate) async fn get(
+        given: Option<&str>,
+        configuration: &Configuration,
+        zone: &AcceptedZone,
+    ) -> Result<Self> {
         let (from, is_url) = match given {
-            None => (edge_url(configuration), true),
-            Some(given) if is_url(given) => (key_set_url(given, configuration), true),
+            None => (edge_url(zone), true),
+            Some(given) if is_url(given) => (key_set_url(given, zone), true),
             Some(file) => (file.to_owned(), false),
         };
         let document = if is_url {
             terminal::progress(&format!("asking {from} for the key set"));
-            fetch(&from, Duration::from_millis(configuration.jwks.timeout_ms)).await
+            fetch(&from, Duration::from_millis(zone.jwks.timeout_ms)).await
         } else {
             Ok(read_file(Path::new(&from))?)
         };
@@ -53,21 +57,17 @@ fn is_url(given: &str) -> bool {
 }
 
 /// An STS that is named alone is asked as the edge asks its own.
-fn key_set_url(given: &str, configuration: &Configuration) -> String {
+fn key_set_url(given: &str, zone: &AcceptedZone) -> String {
     let url = addresses::http(given);
     match addresses::has_no_path(&url) {
-        true => format!(
-            "{}{}",
-            url.trim_end_matches('/'),
-            configuration.jwks_target().path
-        ),
+        true => format!("{}{}", url.trim_end_matches('/'), zone.jwks_target().path),
         false => url,
     }
 }
 
-/// Where the edge gets its key set from.
-pub(crate) fn edge_url(configuration: &Configuration) -> String {
-    let target = configuration.jwks_target();
+/// Where the edge gets a zone's key set from.
+pub(crate) fn edge_url(zone: &AcceptedZone) -> String {
+    let target = zone.jwks_target();
     format!("{}://{}{}", target.scheme, target.authority, target.path)
 }
 
@@ -139,10 +139,11 @@ impl Revocations {
         feed: &str,
         token: Option<&str>,
         anchors: &[String],
+        zone: &str,
         configuration: &Configuration,
     ) -> Self {
         let unread = "The revocation state has not been read yet";
-        let answer = match check(feed, token, anchors, &configuration.zone_id).await {
+        let answer = match check(feed, token, anchors, zone).await {
             Ok(answer) => answer,
             Err(why) => {
                 return Revocations::Unavailable {

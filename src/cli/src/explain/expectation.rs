@@ -13,6 +13,7 @@ use super::request::CLIENT_ID_HEADER;
 use super::required_claims;
 use super::shown_values::{json_in_words, list, min_remaining_s, nothing};
 use super::subject::Subject;
+use super::zone;
 use crate::terminal::{shown, shown_bytes};
 use crate::timestamps;
 
@@ -108,6 +109,13 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
         TokenCheck::PayloadEncoding => (
             "b64 absent, or not false".to_owned(),
             has_header(header("b64")),
+        ),
+        TokenCheck::Zone => (
+            format!(
+                "zone_id one of {}",
+                zone::accepted(subject.configuration, subject.resource.map(|one| one.id.as_str()))
+            ),
+            json_in_words(subject.payload.as_ref().and_then(|all| all.get("zone_id"))),
         ),
         TokenCheck::KeySet => ("a usable key set".to_owned(), key_set(subject)),
         TokenCheck::Key => (
@@ -240,8 +248,8 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
             Some(resource) => format!("{} in target", shown(&resource.id)),
             None => nothing(),
         },
-        MandateCheck::Issuer => format!("iss {}", shown(&configuration.issuer)),
-        MandateCheck::Audience => match subject.audience {
+        MandateCheck::Issuer => format!("iss {}", shown(&subject.zone.zone.issuer)),
+        MandateCheck::Audience => match &subject.audience {
             Some(audience) => format!("{} in aud", shown(audience)),
             None => nothing(),
         },
@@ -262,7 +270,7 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
             None => "nothing".to_owned(),
         },
         MandateCheck::Use => format!("use {}", shown(required.required_use.as_str())),
-        MandateCheck::Zone => format!("zone_id {}", shown(&configuration.zone_id)),
+        MandateCheck::Zone => format!("zone_id {}", shown(&subject.zone.zone.id)),
         MandateCheck::Scopes => all_of(&required.required_scopes, "in scope all of"),
         MandateCheck::DelegationShape => {
             "agent_session_id, delegation_edge_id, delegation_chain absent or of their types"

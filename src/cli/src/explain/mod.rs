@@ -14,11 +14,12 @@ mod row;
 mod shown_values;
 mod subject;
 mod token_origin;
+mod zone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use caracal_mandate::config::{Configuration, Mode, Revocation};
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Traced};
 use caracal_mandate::decision::verifier::Verifier;
@@ -95,7 +96,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut revocations = arguments.revocations(&configuration)?;
     let mut trace = case.trace(None, &revocations);
     if needs_keys(&trace) {
-        keys = Some(Keys::get(arguments.key_set.as_deref(), &configuration).await?);
+        let zone = zone::of(&configuration, case.payload().as_ref());
+        let zone = zone.context("the configuration has no zone")?;
+        keys = Some(Keys::get(arguments.key_set.as_deref(), &configuration, &zone).await?);
         trace = case.trace(keys.as_ref(), &revocations);
     }
     if let (Traced::NeedsRevocations, Some(feed), Some(claims)) =
@@ -103,7 +106,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     {
         let anchors = anchors(claims);
         let token = secret("CARACAL_FEED_TOKEN")?;
-        revocations = Revocations::ask(feed, token.as_deref(), &anchors, &configuration).await;
+        revocations = Revocations::ask(
+            feed,
+            token.as_deref(),
+            &anchors,
+            claims.zone_id.as_deref().unwrap_or_default(),
+            &configuration,
+        )
+        .await;
         trace = case.trace(keys.as_ref(), &revocations);
     }
     if configuration.mode == Mode::Gateway {
@@ -117,7 +127,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         &trace,
         keys.as_ref(),
         &revocations,
-    );
+    )?;
     let report = Report::new(&subject)?;
     match arguments.json {
         true => terminal::line(&report.json().to_string()),

@@ -113,7 +113,7 @@ pub(super) fn advice(why: &str, subject: &Subject<'_>) -> String {
         false => format!(
             "{names} as issuer {}, and not the configured {}",
             origin.issuer(),
-            shown(&subject.configuration.issuer)
+            shown(&subject.zone.zone.issuer)
         ),
     };
     let value = payload.get(&name);

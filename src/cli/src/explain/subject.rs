@@ -1,18 +1,19 @@
 //! What an explanation is about, and how its parts are described.
 
+use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use caracal_mandate::config::{Configuration, Mode};
+use caracal_mandate::config::{AcceptedZone, Configuration, Mode};
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace};
 use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::Requirements;
-use caracal_mandate::token::bearer::bearer_token;
 use serde_json::Value;
 
 use super::case::Case;
 use super::dependencies::{Keys, Revocations};
 use super::request::Request;
 use super::shown_values::list;
+use super::zone;
 use crate::rule_names;
 use crate::terminal::{shown, shown_bytes};
 
@@ -21,11 +22,13 @@ const MOST: usize = 6;
 
 pub(crate) struct Subject<'a> {
     pub(crate) configuration: &'a Configuration,
+    /// The zone that judges, or the first of the configuration.
+    pub(crate) zone: AcceptedZone,
     pub(crate) resources: &'a Resources,
     pub(crate) request: &'a Request,
     pub(crate) trace: &'a Trace,
     pub(crate) resource: Option<&'a Resource>,
-    pub(crate) audience: Option<&'a str>,
+    pub(crate) audience: Option<String>,
     /// What the request's rule requires; none if nothing is verified.
     pub(crate) required: Option<&'a Requirements>,
     /// None until a check needed them.
@@ -49,42 +52,35 @@ impl<'a> Subject<'a> {
         trace: &'a Trace,
         keys: Option<&'a Keys>,
         revocations: &'a Revocations,
-    ) -> Self {
-        let authorization = case.request.all("authorization");
-        let token = match case.claims {
-            Some(_) => None,
-            None => bearer_token(&authorization).ok(),
-        };
-        let part = |n: usize| {
-            let part = token?.split(|b| *b == b'.').nth(n)?;
-            let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-            serde_json::from_slice::<Value>(&bytes).ok()
-        };
-        let object = |value: Option<Value>| value.filter(Value::is_object);
-        let payload = match &case.claims {
-            Some(claims) => serde_json::from_slice(claims).ok(),
-            None => part(1),
-        };
+    ) -> Result<Self> {
+        let payload = case.payload();
+        let zone = zone::of(configuration, payload.as_ref());
+        let zone = zone.context("the configuration has no zone")?;
         let required = trace
             .location
             .matched
             .and_then(|matched| resources.required(matched));
-        Subject {
+        let audience = required.map(|(resource, _)| match configuration.mode {
+            Mode::Connector => resource.audience.clone(),
+            Mode::Gateway => zone.zone.issuer.clone(),
+        });
+        Ok(Subject {
             configuration,
+            zone,
             resources,
             request: &case.request,
             trace,
             resource: trace.location.resource.and_then(|id| resources.get(id)),
-            audience: required.map(|(resource, _)| resource.audience.as_str()),
+            audience,
             required: required.map(|(_, required)| required),
             keys,
             revocations,
             at: case.at,
             claims_only: case.claims.is_some(),
-            token,
-            header: object(part(0)),
-            payload: object(payload),
-        }
+            token: case.token(),
+            header: case.part(0),
+            payload,
+        })
     }
 
     /// Whether the edge runs in Gateway mode.

@@ -46,8 +46,8 @@ impl<'s> Origin<'s> {
     pub(super) fn of(subject: &'s Subject<'_>) -> Option<Self> {
         let payload = subject.payload.as_ref()?;
         let (own_issuer, own_zone) = (
-            subject.configuration.issuer.as_str(),
-            subject.configuration.zone_id.as_str(),
+            subject.zone.zone.issuer.as_str(),
+            subject.zone.zone.id.as_str(),
         );
         // Only the issuer's check compares trailing slashes. Here the STS is the same.
         let same_sts = |iss: &str| iss.trim_end_matches('/') == own_issuer.trim_end_matches('/');
@@ -149,7 +149,7 @@ fn header(name: &str, subject: &Subject<'_>) -> String {
 /// The key set that was searched, if it may differ from the edge's.
 fn other_key_set<'s>(subject: &Subject<'s>) -> Option<&'s str> {
     let from = subject.keys?.from.as_str();
-    (from != edge_url(subject.configuration)).then_some(from)
+    (from != edge_url(&subject.zone)).then_some(from)
 }
 
 /// Why a key with the token's `kid` is not used, if there is one.
@@ -188,7 +188,7 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
     let Some(origin) = Origin::of(subject) else {
         return format!(
             "{has} The token's payload is not a JSON object, so it does not say who issued it, and it is not a mandate. The caller gets one from the STS {}.",
-            shown(&subject.configuration.issuer)
+            shown(&subject.zone.zone.issuer)
         );
     };
     if !origin.is_own() {
@@ -202,7 +202,7 @@ pub(super) fn key_advice(subject: &Subject<'_>) -> String {
         Some(from) => format!(
             "so check the key set first: this one comes from {}, and may be older than {kid}. The operator fetches the key set again from {}, where the edge gets it, and looks for {kid}. If it is there, the STS has changed its key since, and nothing needs to be fixed: when the edge meets an unknown kid it fetches the set again by itself, at most once in 30 s, so the caller tries again after 30 s. If it is not there",
             shown(from),
-            shown(&edge_url(subject.configuration))
+            shown(&edge_url(&subject.zone))
         ),
         None => "and the key set was fetched just now from where the edge gets it, so it is not too old. Therefore".to_owned(),
     };
@@ -232,9 +232,9 @@ pub(super) fn signature_advice(subject: &Subject<'_>) -> String {
     let fetches = match other_key_set(subject) {
         Some(from) => format!(
             "the operator fetches the key set again from {}, where the edge gets it, and compares x and y of {kid} with those in {}. If they differ, the latter was too old or from another zone: explain with the new one. The edge fetches the set every {} s (jwks.ttl_s) or sooner. If they are equal, ",
-            shown(&edge_url(subject.configuration)),
+            shown(&edge_url(&subject.zone)),
             shown(from),
-            subject.configuration.jwks.ttl_s
+            subject.zone.jwks.ttl_s
         ),
         None => {
             "it was fetched just now from where the edge gets it, so it is not too old: ".to_owned()
@@ -261,7 +261,7 @@ pub(super) fn algorithm_advice(subject: &Subject<'_>) -> String {
     let Some(origin) = Origin::of(subject) else {
         return format!(
             "The token's alg is {alg}, and its payload is not a JSON object, so it is not a mandate. The caller gets one from the STS {}, which signs with {allowed}.",
-            shown(&subject.configuration.issuer)
+            shown(&subject.zone.zone.issuer)
         );
     };
     match (is_known, origin.is_own()) {

@@ -10,6 +10,7 @@ use crate::routing::resources::{self, Resources};
 use crate::routing::routes::{self, Requirements, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::token::claims::TokenUse;
+use crate::zone::{ZoneSet, Zones};
 
 impl Configuration {
     /// The resources in force, each with its rules. The configuration names them, or
@@ -24,6 +25,7 @@ impl Configuration {
         if is_gateway {
             outside.required_use = TokenUse::Gateway;
         }
+        let zones = self.zones_in_force();
         let resource = |(id, own): (&String, &Resource)| {
             let base = own.requirements.over(&outside);
             let audience = match is_gateway {
@@ -36,10 +38,20 @@ impl Configuration {
                 upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
                 rules: rules(&base, &own.routes, &own.exclude),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
+                zones: own
+                    .zones
+                    .as_ref()
+                    .map_or(ZoneSet::ALL, |ids| set(&zones, ids)),
             }
         };
         Resources::named(self.resources.iter().map(resource).collect())
     }
+}
+
+/// That the zones are known was checked when the configuration was read.
+fn set(zones: &Zones, ids: &[String]) -> ZoneSet {
+    let known = ids.iter().filter_map(|id| zones.find(id));
+    known.fold(ZoneSet::NONE, ZoneSet::with)
 }
 
 /// The hosts were checked when the configuration was read.

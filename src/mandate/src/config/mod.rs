@@ -3,7 +3,8 @@
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
 //! generated from them. `rules` is the part about resources and routes, `forward` the part
-//! about headers to the upstream, and `gateway` the part about Gateway mode. `bounds` has
+//! about headers to the upstream, `gateway` the part about Gateway mode, and `zones` the part
+//! about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
 //! the model into the rules in force. `digest` names a document in the log.
@@ -19,21 +20,23 @@ mod parse_forward;
 mod parse_gateway;
 mod parse_host;
 mod parse_rules;
+mod parse_zones;
 mod reader;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod secret;
 mod values;
+mod zones;
 
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};
 pub use model::{Configuration, Disabled, Feed, Jwks, Limits, ProxyKind, Revocation};
-pub use parse::JwksTarget;
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};
 pub use secret::Secret;
+pub use zones::{AcceptedZone, JwksTarget, ZoneSettings};
 
 #[cfg(feature = "schema")]
 pub use schema::schema;

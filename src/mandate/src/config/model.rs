@@ -12,8 +12,11 @@ use super::gateway::{Gateway, Mode};
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
 use super::secret::Secret;
+use super::zones::ZoneSettings;
 use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
+#[cfg(feature = "schema")]
+use crate::zone::MAX_ZONES;
 
 /// Configuration of the Caracal edge filter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,8 +29,15 @@ pub struct Configuration {
     #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
     pub issuer: String,
     /// The zone whose mandates are accepted. Default: the environment's CARACAL_ZONE_ID.
-    #[cfg_attr(feature = "schema", schemars(default, length(min = 1, max = MAX_STRING)))]
-    pub zone_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub zone_id: Option<String>,
+    /// Zone id to what is different for that zone, if mandates of several zones are
+    /// accepted. It replaces `zone_id`. The claim `zone_id` chooses the zone, and only the
+    /// key set of that zone can verify the mandate.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1, "maxProperties" = MAX_ZONES)))]
+    pub zones: BTreeMap<String, ZoneSettings>,
     /// Identifier of the protected resource, which must be in a mandate's `aud`.
     /// Required, unless `resources` is used instead.
     #[serde(skip_serializing_if = "Option::is_none")]

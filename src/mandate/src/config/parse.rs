@@ -1,17 +1,16 @@
 //! Reads a JSON document into a [`Configuration`].
 
 use super::bounds::{
-    CLOCK_SKEW_S, JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S, MAX_ANCHORS, MAX_CACHED_MANDATES,
-    MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
-    POLL_INTERVAL_MS,
+    CLOCK_SKEW_S, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S,
+    MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
 };
 use super::forward::Forward;
 use super::gateway::Mode;
-use super::model::{Configuration, Disabled, Feed, Jwks, Limits, ProxyKind, Revocation};
+use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
 use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
-use super::{parse_gateway, parse_host, parse_rules, values};
+use super::{parse_gateway, parse_host, parse_rules, parse_zones, values};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::jwks::algorithm::Algorithm;
@@ -58,35 +57,6 @@ impl Configuration {
             (_, errors) => Err(errors),
         }
     }
-
-    /// The path and query of the key set request, below the origin of the issuer or of `jwks.url`
-    /// (contract, "Key sets").
-    pub fn jwks_target(&self) -> JwksTarget {
-        let base = self.jwks.url.as_deref().unwrap_or(&self.issuer);
-        let uri: http::Uri = base.trim_end_matches('/').parse().unwrap_or_default();
-        let base = uri.path().trim_end_matches('/');
-        let zone: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("zone_id", &self.zone_id)
-            .finish();
-        JwksTarget {
-            scheme: uri.scheme_str().unwrap_or("https").to_owned(),
-            authority: uri
-                .authority()
-                .map_or(String::new(), |a| a.as_str().to_owned()),
-            path: format!("{base}/.well-known/jwks.json?{zone}"),
-        }
-    }
-}
-
-/// Where the key set is requested.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JwksTarget {
-    /// `https` or `http`.
-    pub scheme: String,
-    /// Host and port of the issuer.
-    pub authority: String,
-    /// Path and query.
-    pub path: String,
 }
 
 fn read(
@@ -97,17 +67,20 @@ fn read(
     let allow_insecure_issuer = object.boolean("allow_insecure_issuer", false);
     let named = parse_host::host(&object);
     let host = named.unwrap_or(ProxyKind::Envoy);
-    let issuer = issuer(&object, environment, allow_insecure_issuer);
-    let zone_id = zone_id(&object, environment);
+    let issuer = parse_zones::issuer(&object, environment, allow_insecure_issuer);
+    let zones = parse_zones::zones(&object, host, allow_insecure_issuer, environment);
     let mode = parse_gateway::mode(&object, host);
     let protected = parse_rules::protected(&object, mode);
-    let jwks = jwks(&object, host, allow_insecure_issuer);
+    let jwks = parse_zones::jwks_of_all(&object, host, allow_insecure_issuer);
     let revocation = revocation(&object, host, environment);
     let gateway = parse_gateway::gateway(&object, mode, host, revocation.as_ref());
     if mode == Mode::Gateway
         && let Some(protected) = &protected
     {
         parse_gateway::check(&object, protected);
+    }
+    if let (Some(protected), Some(zones)) = (&protected, &zones) {
+        parse_zones::check_resources(&object, protected, zones);
     }
     let requirements = parse_rules::overrides(&object).over(&Requirements::default());
     let algorithms = match object.get("algorithms") {
@@ -141,10 +114,11 @@ fn read(
         at.fail::<()>("this version writes no audit events; remove the key");
     }
     object.finish();
-    let protected = protected?;
+    let (protected, zones) = (protected?, zones?);
     Some(Configuration {
         issuer: issuer?,
-        zone_id: zone_id?,
+        zone_id: zones.zone_id,
+        zones: zones.zones,
         audience: protected.audience,
         jwks: jwks?,
         revocation: revocation?,
@@ -161,80 +135,6 @@ fn read(
         limits,
         forward,
         filter_state,
-    })
-}
-
-fn issuer(
-    object: &Object<'_, '_, '_>,
-    environment: &dyn Fn(&str) -> Option<String>,
-    allow_insecure: bool,
-) -> Option<String> {
-    let value =
-        match object.get("issuer") {
-            Some(at) => at.text()?.to_owned(),
-            None if object.has("issuer") => return None,
-            None => match environment("CARACAL_STS_URL").filter(|url| !url.is_empty()) {
-                Some(url) => url.trim_end_matches('/').to_owned(),
-                None => return object.fail(
-                    "issuer",
-                    "missing; the URL of the STS, here or in the environment as CARACAL_STS_URL",
-                ),
-            },
-        };
-    match values::issuer(&value, allow_insecure) {
-        Ok(()) => Some(value),
-        // An error must not repeat a URL that may contain a password.
-        Err(problem) if value.contains('@') => object.fail("issuer", problem),
-        Err(problem) => object.fail("issuer", format!("{} {problem}", quoted(&value))),
-    }
-}
-
-/// A URL of the STS.
-fn sts_url(at: &At<'_, '_, '_>, allow_insecure: bool) -> Option<String> {
-    let text = at.text()?;
-    match values::issuer(text, allow_insecure) {
-        Ok(()) => Some(text.to_owned()),
-        // What may hold a password is not repeated.
-        Err(problem) if text.contains('@') => at.fail(problem),
-        Err(problem) => at.fail(format!("{} {problem}", quoted(text))),
-    }
-}
-
-fn zone_id(
-    object: &Object<'_, '_, '_>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Option<String> {
-    match object.get_either("zone_id", "expected_zone_id") {
-        Some(at) => at.text().map(str::to_owned),
-        None if object.has("zone_id") || object.has("expected_zone_id") => None,
-        None => environment("CARACAL_ZONE_ID").filter(|zone| !zone.is_empty()).or_else(|| {
-            object.fail("zone_id", "missing; the zone whose mandates are accepted, here or in the environment as CARACAL_ZONE_ID")
-        }),
-    }
-}
-
-fn jwks(object: &Object<'_, '_, '_>, host: ProxyKind, allow_insecure: bool) -> Option<Jwks> {
-    let what = "an object with upstream, the proxy's name for the STS";
-    let jwks = object.require("jwks", what)?.object()?;
-    let upstream = jwks
-        .require(
-            "upstream",
-            "the proxy's name for the STS: on Envoy a cluster, elsewhere host:port",
-        )
-        .and_then(|at| parse_host::upstream(&at, host));
-    let url = jwks.get("url").and_then(|at| sts_url(&at, allow_insecure));
-    let (timeout_ms, ttl_s, max_stale_s) = (
-        jwks.integer("timeout_ms", &JWKS_TIMEOUT_MS),
-        jwks.integer("ttl_s", &JWKS_TTL_S),
-        jwks.integer("max_stale_s", &JWKS_MAX_STALE_S),
-    );
-    jwks.finish();
-    Some(Jwks {
-        upstream: upstream?,
-        url,
-        timeout_ms,
-        ttl_s,
-        max_stale_s,
     })
 }
 

@@ -141,8 +141,18 @@ fn resource<'v>(
             .and_then(|at| exclude(&at))
             .unwrap_or_default(),
         hosts: object.get("hosts").and_then(|at| own_hosts(&at, id, hosts)),
+        zones: object.get("zones").and_then(|at| own_zones(&at)),
         upstream_url,
     }
+}
+
+/// The zones of a resource.
+fn own_zones(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
+    let zones = at.strings()?;
+    if zones.is_empty() {
+        return at.fail("must name at least one zone; leave it out if every zone may come");
+    }
+    Some(zones)
 }
 
 /// The hosts of a resource. `known` has the hosts of all resources so far.

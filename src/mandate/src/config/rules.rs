@@ -10,6 +10,8 @@ use super::bounds::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
 use crate::header_names::MAX_VALUE_BYTES;
 use crate::routing::routes::Requirements;
 use crate::token::claims::TokenUse;
+#[cfg(feature = "schema")]
+use crate::zone::MAX_ZONES;
 
 /// Most resources.
 pub(super) const MAX_RESOURCES: usize = 64;
@@ -94,6 +96,10 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_HOSTS)))]
     pub hosts: Option<Vec<String>>,
+    /// The zones whose mandates the resource accepts. Default: all of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_ZONES)))]
+    pub zones: Option<Vec<String>>,
     /// What the STS must name as this resource's upstream: an http or https URL. In
     /// Gateway mode it is required, elsewhere it must not be there.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ pub fn schema() -> serde_json::Value {
         .pointer_mut("/properties")
         .and_then(|p| p.as_object_mut())
     {
-        for name in ["issuer", "zone_id", "resources"] {
+        for name in ["issuer", "zone_id", "zones", "resources"] {
             if let Some(property) = properties.get_mut(name).and_then(|p| p.as_object_mut()) {
                 property.remove("default");
             }
@@ -28,6 +28,7 @@ pub fn schema() -> serde_json::Value {
         }
     }
     one_or_several(&mut schema);
+    one_zone_or_several(&mut schema);
     schema
 }
 
@@ -40,6 +41,23 @@ fn one_or_several(schema: &mut serde_json::Value) {
     });
     if let Some(all) = schema.get_mut("allOf").and_then(|all| all.as_array_mut()) {
         all.push(choice);
+    }
+}
+
+/// `zones` excludes `zone_id`, which the environment may give.
+fn one_zone_or_several(schema: &mut serde_json::Value) {
+    let has = |name: &str| serde_json::json!({ "required": [name] });
+    let one = ["zone_id", "expected_zone_id"].map(has);
+    let choice = serde_json::json!({ "if": has("zones"), "then": { "not": { "anyOf": one } } });
+    if let Some(all) = schema.get_mut("allOf").and_then(|all| all.as_array_mut()) {
+        all.push(choice);
+    }
+    let ids = serde_json::json!({ "pattern": "^[A-Za-z0-9._:-]{1,128}$" });
+    if let Some(zones) = schema
+        .pointer_mut("/properties/zones")
+        .and_then(|p| p.as_object_mut())
+    {
+        zones.insert("propertyNames".to_owned(), ids);
     }
 }
 

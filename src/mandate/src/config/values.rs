@@ -81,6 +81,22 @@ pub(super) fn identifier(text: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Longest id of a zone among several, in bytes.
+const MAX_ZONE: usize = 128;
+
+/// Checks the id of a zone among several: it is part of the names of metrics.
+///
+/// # Errors A text that says what was expected.
+pub(super) fn zone(text: &str) -> Result<(), String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    if !text.is_empty() && text.len() <= MAX_ZONE && text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(format!(
+        "a zone's id has 1 to {MAX_ZONE} letters, digits and . _ : -"
+    ))
+}
+
 /// A token (RFC 9110 section 5.6.2). The check of the `http` crate would add 17 KiB to
 /// the filter.
 fn is_token(text: &str) -> bool {

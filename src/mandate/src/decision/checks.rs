@@ -7,11 +7,14 @@ use crate::reply::{ErrorCode, Refusal};
 use crate::revocation::{AnchorId, Availability};
 use crate::routing::routes::Requirements;
 use crate::token::claims::{Claims, InvalidClaim};
+use crate::zone::Zone;
 
 /// What the checks look at.
 #[derive(Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) policy: &'a TokenPolicy,
+    /// The zone whose key set verified the mandate.
+    pub(crate) zone: &'a Zone,
     /// Gateway mode: how long the mandate must still be valid, in seconds.
     pub(crate) least_s: Option<u64>,
     pub(crate) claims: &'a Claims,
@@ -74,7 +77,7 @@ macro_rules! checks {
 checks! {
     /// Gateway mode: `exp` is at least `gateway.min_remaining_s` away (row G3).
     3 Remaining = remaining,
-    /// `iss` is the configured issuer.
+    /// `iss` is the issuer of the zone.
     3 Issuer = issuer,
     /// `aud` contains the audience.
     3 Audience = audience,
@@ -88,7 +91,7 @@ checks! {
     3 Lifetime = lifetime,
     /// `use` is the required one.
     3 Use = token_use,
-    /// `zone_id` is the configured zone.
+    /// `zone_id` is the zone whose key set verified the mandate.
     4 Zone = zone,
     /// Gateway mode: `target` contains the resource (row G5).
     4 OwnTarget = own_target,
@@ -160,7 +163,7 @@ pub(super) fn expiring() -> Refusal {
 
 #[inline(always)]
 fn issuer(facts: &Facts<'_>) -> Result<(), Stop> {
-    if facts.claims.iss != facts.policy.issuer {
+    if facts.claims.iss != facts.zone.issuer {
         return refuse("it is from another issuer");
     }
     Ok(())
@@ -222,11 +225,16 @@ fn token_use(facts: &Facts<'_>) -> Result<(), Stop> {
 
 #[inline(always)]
 fn zone(facts: &Facts<'_>) -> Result<(), Stop> {
-    if facts.claims.zone_id.as_deref() != Some(facts.policy.zone_id.as_str()) {
-        let what = "The mandate is from another zone";
-        return Err(Refusal::new(ErrorCode::InvalidZone, what).into());
+    if facts.claims.zone_id.as_deref() != Some(facts.zone.id.as_str()) {
+        return Err(other_zone().into());
     }
     Ok(())
+}
+
+/// The refusal of a mandate of a zone that is not accepted.
+#[cold]
+pub(super) fn other_zone() -> Refusal {
+    Refusal::new(ErrorCode::InvalidZone, "The mandate is from another zone")
 }
 
 /// The STS refuses another target too, but would do so when the mandate is used up.

@@ -5,13 +5,15 @@ use crate::jwks::algorithm::Algorithm;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
 use crate::revocation::RevocationView;
+use crate::routing::resources::Resource;
+use crate::zone::{Zone, Zones};
 
 /// What a decision depends on, besides the request.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// The zone's key set, if there is a usable one.
+    /// The key set of the credential's zone, if there is a usable one.
     pub keys: Option<&'a KeySet>,
-    /// The revocation state.
+    /// The revocation state, with the delegation epoch of the credential's zone.
     pub revocation: &'a dyn RevocationView,
     /// Checks signatures.
     pub signatures: &'a dyn SignatureVerifier,
@@ -22,8 +24,7 @@ pub struct Context<'a> {
 /// What every mandate must meet, whatever the request is for.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenPolicy {
-    pub(crate) issuer: String,
-    pub(crate) zone_id: String,
+    pub(crate) zones: Zones,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) clock_skew_s: u64,
     pub(crate) max_lifetime_s: u64,
@@ -35,8 +36,7 @@ pub(crate) struct TokenPolicy {
 impl From<&Configuration> for TokenPolicy {
     fn from(configuration: &Configuration) -> Self {
         TokenPolicy {
-            issuer: configuration.issuer.clone(),
-            zone_id: configuration.zone_id.clone(),
+            zones: configuration.zones_in_force(),
             algorithms: configuration.algorithms.clone(),
             clock_skew_s: configuration.clock_skew_s,
             max_lifetime_s: configuration.limits.max_lifetime_s.unwrap_or(u64::MAX),
@@ -45,6 +45,17 @@ impl From<&Configuration> for TokenPolicy {
                 .gateway
                 .as_ref()
                 .map(|one| one.min_remaining_s),
+        }
+    }
+}
+
+impl TokenPolicy {
+    /// What a mandate's `aud` must contain: the resource's audience, and in Gateway mode
+    /// the issuer of its zone (row G4).
+    pub(crate) fn audience_of<'a>(&self, zone: &'a Zone, resource: &'a Resource) -> &'a str {
+        match self.min_remaining_s {
+            Some(_) => &zone.issuer,
+            None => &resource.audience,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod checks;
 pub mod context;
+mod credential;
 pub mod explain;
 pub mod verifier;
 

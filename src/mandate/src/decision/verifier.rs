@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use super::checks::{self, Facts, Stop};
 use super::context::{Context, TokenPolicy};
+use super::credential::Token;
+pub use super::credential::{Credential, Screened};
 use crate::config::Configuration;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
@@ -17,82 +19,11 @@ use crate::routing::resources::{ResourceId, Resources, RouteMatch};
 use crate::routing::routes::RuleId;
 use crate::token::bearer::bearer_token;
 use crate::token::cache::MandateCache;
+use crate::token::claims::{Claims, InvalidClaims};
 use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::{InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::token::mandate::{self, InvalidMandate, Mandate};
-
-/// The result of the checks without any dependency (rows 0 to 2 and the unsigned part of
-/// row 3).
-#[derive(Debug)]
-pub enum Screened<'t> {
-    /// Under an excluded prefix: continue unverified.
-    Excluded,
-    /// It carries a token, which needs the zone's keys.
-    Credential(Credential<'t>),
-}
-
-/// A token that may be a mandate, and the route of the request that carries it.
-pub struct Credential<'t> {
-    matched: RouteMatch,
-    fingerprint: Fingerprint,
-    token: Token<'t>,
-}
-
-enum Token<'t> {
-    /// A token that was verified before. Its unsigned part was checked then and cannot
-    /// have changed.
-    Known(Cow<'t, [u8]>, Rc<Mandate>),
-    New(UnverifiedMandate),
-}
-
-impl Credential<'_> {
-    /// The token's fingerprint, verified or not.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-
-    /// The resource that the request is for.
-    pub fn resource(&self) -> ResourceId {
-        self.matched.resource
-    }
-
-    /// Where the request stands in the configuration.
-    pub fn matched(&self) -> RouteMatch {
-        self.matched
-    }
-
-    /// The token itself, to be exchanged. Never log it.
-    pub fn token(&self) -> &[u8] {
-        match &self.token {
-            Token::Known(token, _) => token,
-            Token::New(token) => token.as_bytes(),
-        }
-    }
-
-    /// The same as an owned value, which outlives the request's headers.
-    pub fn into_owned(self) -> Credential<'static> {
-        Credential {
-            matched: self.matched,
-            fingerprint: self.fingerprint,
-            token: match self.token {
-                Token::Known(token, mandate) => {
-                    Token::Known(Cow::Owned(token.into_owned()), mandate)
-                }
-                Token::New(token) => Token::New(token),
-            },
-        }
-    }
-}
-
-/// Leaves out the token: debug output must not leak a credential.
-impl std::fmt::Debug for Credential<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("matched", &self.matched)
-            .field("fingerprint", &self.fingerprint)
-            .finish_non_exhaustive()
-    }
-}
+use crate::zone::{ZoneIndex, Zones};
 
 /// Why a decision has to wait for the key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,16 +107,61 @@ impl Verifier {
         if let Some(mandate) = cache.get(token) {
             return Ok(Screened::Credential(Credential {
                 matched,
+                zone: self.zone_of(matched.resource, mandate.claims()),
                 fingerprint: mandate.fingerprint(),
                 token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
             }));
         }
         let unverified = self.read(token).map_err(Refusal::invalid_token)?;
+        let zone = self.zone_named(matched.resource, &unverified)?;
         Ok(Screened::Credential(Credential {
             matched,
+            zone,
             fingerprint: Fingerprint::of(token),
             token: Token::New(unverified),
         }))
+    }
+
+    /// The zone that judges a mandate. It is known before the key set of any zone is
+    /// needed, so a mandate of another zone costs no fetch.
+    pub(super) fn zone_of(&self, resource: ResourceId, claims: &Claims) -> Option<ZoneIndex> {
+        match self.policy.zones.are_chosen() {
+            false => Some(ZoneIndex::FIRST),
+            true => self.chosen_zone(resource, claims.zone_id.as_deref()),
+        }
+    }
+
+    #[cold]
+    fn chosen_zone(&self, resource: ResourceId, id: Option<&str>) -> Option<ZoneIndex> {
+        let zone = self.policy.zones.find(id?)?;
+        let zones = self.resources.get(resource)?.zones;
+        zones.contains(zone).then_some(zone)
+    }
+
+    /// The zone that judges a token: the one that it names, which nothing has verified, or
+    /// the only one. It decides which key set must verify the token, and nothing else.
+    ///
+    /// # Errors The payload is no JSON object (row 3).
+    pub(super) fn zone_named(
+        &self,
+        resource: ResourceId,
+        token: &UnverifiedMandate,
+    ) -> Result<Option<ZoneIndex>, Refusal> {
+        match self.policy.zones.are_chosen() {
+            false => Ok(Some(ZoneIndex::FIRST)),
+            true => self.read_zone(resource, token),
+        }
+    }
+
+    #[cold]
+    fn read_zone(
+        &self,
+        resource: ResourceId,
+        token: &UnverifiedMandate,
+    ) -> Result<Option<ZoneIndex>, Refusal> {
+        let id = token.zone_id();
+        let id = id.map_err(|why| Refusal::invalid_token(InvalidClaims::Json(why)))?;
+        Ok(self.chosen_zone(resource, id.as_deref()))
     }
 
     /// The refusal of a request that matches no route. In Gateway mode the path comes
@@ -231,26 +207,30 @@ impl Verifier {
         with: Context<'_>,
         cache: &mut MandateCache,
     ) -> Verdict {
-        let mandate = match with.keys {
-            None => Err(Verdict::NeedsKeySet(Missing::KeySet)),
-            Some(keys) => self.mandate(credential, keys, with.signatures, cache),
+        let mandate = match (credential.zone, with.keys) {
+            (None, _) => Err(Verdict::Refused(checks::other_zone(), None)),
+            (Some(_), None) => Err(Verdict::NeedsKeySet(Missing::KeySet)),
+            (Some(zone), Some(keys)) => self
+                .mandate(credential, keys, with.signatures, cache)
+                .map(|mandate| (mandate, zone)),
         };
-        let mandate = match mandate {
+        let (mandate, zone) = match mandate {
             Ok(mandate) => mandate,
             Err(verdict) => return self.unless_expiring(credential, with.now, verdict),
         };
         let least_s = self.policy.min_remaining_s;
-        self.verdict(mandate, least_s, credential.matched, with)
+        self.verdict(mandate, zone, least_s, credential.matched, with)
     }
 
     fn verdict(
         &self,
         mandate: Rc<Mandate>,
+        zone: ZoneIndex,
         least_s: Option<u64>,
         matched: RouteMatch,
         with: Context<'_>,
     ) -> Verdict {
-        match self.judge(&mandate, least_s, matched, with) {
+        match self.judge(&mandate, zone, least_s, matched, with) {
             Ok(()) => Verdict::Admitted(mandate),
             Err(Stop::Refuse(refusal)) => Verdict::Refused(refusal, Some(mandate)),
             Err(Stop::NeedsRevocations) => Verdict::NeedsRevocations(mandate),
@@ -278,13 +258,17 @@ impl Verifier {
     }
 
     /// Judges a mandate once more that was admitted, after a wait: what may have changed
-    /// is the time, the key set and what is revoked.
+    /// is the time, the key set and what is revoked. The context is that of
+    /// [`Verifier::zone_again`].
     pub fn decide_again(
         &self,
         mandate: &Rc<Mandate>,
         matched: RouteMatch,
         with: Context<'_>,
     ) -> Verdict {
+        let Some(zone) = self.zone_of(matched.resource, mandate.claims()) else {
+            return Verdict::Refused(checks::other_zone(), Some(Rc::clone(mandate)));
+        };
         match with.keys {
             None => return Verdict::NeedsKeySet(Missing::KeySet),
             Some(keys) if !mandate.key_is_in(keys) => {
@@ -294,7 +278,12 @@ impl Verifier {
         }
         // The exchange is done: it is enough that the mandate is still valid.
         let least_s = self.policy.min_remaining_s.map(|least_s| least_s.min(1));
-        self.verdict(Rc::clone(mandate), least_s, matched, with)
+        self.verdict(Rc::clone(mandate), zone, least_s, matched, with)
+    }
+
+    /// The zone of a mandate that is judged once more.
+    pub fn zone_again(&self, mandate: &Mandate, matched: RouteMatch) -> Option<ZoneIndex> {
+        self.zone_of(matched.resource, mandate.claims())
     }
 
     /// The verified mandate of a credential. It is taken from the cache if the key that
@@ -338,6 +327,11 @@ impl Verifier {
         Refusal::invalid_token(InvalidMandate::UnknownKey)
     }
 
+    /// The zones in force.
+    pub fn zones(&self) -> &Zones {
+        &self.policy.zones
+    }
+
     /// The resources in force.
     pub fn resources(&self) -> &Resources {
         &self.resources
@@ -346,6 +340,7 @@ impl Verifier {
     fn judge(
         &self,
         mandate: &Mandate,
+        zone: ZoneIndex,
         least_s: Option<u64>,
         matched: RouteMatch,
         with: Context<'_>,
@@ -354,12 +349,16 @@ impl Verifier {
         let Some((resource, required)) = self.resources.required(matched) else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
+        let Some(zone) = self.policy.zones.get(zone) else {
+            return Err(checks::other_zone().into());
+        };
         checks::judge(&Facts {
             policy: &self.policy,
+            zone,
             least_s,
             claims: mandate.claims(),
             anchors: mandate.anchors(),
-            audience: &resource.audience,
+            audience: self.policy.audience_of(zone, resource),
             resource: &resource.id,
             required,
             with,

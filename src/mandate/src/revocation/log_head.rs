@@ -1,10 +1,11 @@
 //! The head of the revocation state: one small record that all VMs of a proxy share. It
-//! says how far the log of anchors goes, what the companion last confirmed and when, the
-//! zone's delegation epoch, and who is polling. A VM reads it, computes the next one, and
+//! says how far the log of anchors goes, what the companion last confirmed and when, and
+//! who is polling. The zones' delegation epochs stand beside it ([`super::epochs`]). A VM reads it, computes the next one, and
 //! writes that with a compare-and-set. If another VM was faster, it reads again. Times
 //! are milliseconds of one monotonic clock.
 
-use super::page::{Cursor, MAX_CURSOR_BYTES, Page};
+use super::epochs::Epochs;
+use super::page::{Cursor, MAX_CURSOR_BYTES};
 use crate::fetch_failure::{Backoff, Cause, Failures, LOGGED_NUMBERS, Logged, Turn};
 use crate::shared_record;
 
@@ -22,8 +23,8 @@ const GONE_PAUSE_MS: u64 = 50;
 /// Pause before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
-const MAGIC: [u8; 4] = *b"CRH3";
-const NUMBERS: usize = 18 + LOGGED_NUMBERS;
+const MAGIC: [u8; 4] = *b"CRH4";
+const NUMBERS: usize = 16 + LOGGED_NUMBERS;
 
 /// The times of polling, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +74,6 @@ pub struct LogHead {
     /// Number of completed polls, good and bad.
     pub attempts: u64,
     confirmed_at_ms: u64,
-    epoch: u64,
-    epoch_until_ms: u64,
     leases: u64,
     lease_until_ms: u64,
     failures: Failures,
@@ -249,31 +248,6 @@ impl LogHead {
         }
     }
 
-    /// Takes the epoch of a page. The epoch only rises until it expires.
-    pub fn raise(&mut self, page: &Page, now_ms: u64) {
-        let Some((epoch, ttl_s)) = page.epoch else {
-            return;
-        };
-        let until = now_ms.saturating_add(u64::from(ttl_s).saturating_mul(1_000));
-        let known = self.delegation_epoch(now_ms);
-        if epoch < known {
-            return;
-        }
-        // A higher epoch must not expire sooner than the lower one would have. Otherwise
-        // the epoch would be forgotten while the lower one should still refuse.
-        self.epoch_until_ms = self.epoch_until_ms.max(until);
-        self.epoch = epoch;
-    }
-
-    /// The zone's delegation epoch; 0 if none is known.
-    pub fn delegation_epoch(&self, now_ms: u64) -> u64 {
-        if now_ms < self.epoch_until_ms {
-            self.epoch
-        } else {
-            0
-        }
-    }
-
     /// Notes that the state was complete at this time. The time is never later than is
     /// certain, and an earlier confirmation does not undo a later one.
     pub fn confirm(&mut self, at_ms: u64) {
@@ -286,10 +260,10 @@ impl LogHead {
         (self.confirmed_at_ms != 0).then(|| now_ms.saturating_sub(self.confirmed_at_ms))
     }
 
-    /// The record as bytes.
+    /// The record as bytes, with the epochs of all zones.
     #[inline(never)]
-    pub fn encode(&self) -> Vec<u8> {
-        let generation = self.generation.as_str().as_bytes();
+    pub fn encode(&self, epochs: &Epochs) -> Vec<u8> {
+        let rest = epochs.encode(self.generation.as_str().as_bytes());
         let plain: [u64; NUMBERS - LOGGED_NUMBERS] = [
             self.image,
             self.set,
@@ -301,8 +275,6 @@ impl LogHead {
             u64::from(self.over_capacity),
             self.attempts,
             self.confirmed_at_ms,
-            self.epoch,
-            self.epoch_until_ms,
             self.leases,
             self.lease_until_ms,
             self.failures.next_ms,
@@ -315,19 +287,20 @@ impl LogHead {
         for (number, value) in numbers.iter_mut().zip(all) {
             *number = value;
         }
-        shared_record::encode(MAGIC, &numbers, generation)
+        shared_record::encode(MAGIC, &numbers, &rest)
     }
 
-    /// Reads what [`LogHead::encode`] wrote. `None` for anything else.
+    /// Reads what [`LogHead::encode`] wrote for so many zones. `None` for anything else.
     #[inline(never)]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, generation) = shared_record::decode::<NUMBERS>(MAGIC, bytes)?;
+    pub fn decode(bytes: &[u8], zones: usize) -> Option<(Self, Epochs)> {
+        let (numbers, rest) = shared_record::decode::<NUMBERS>(MAGIC, bytes)?;
+        let (epochs, generation) = Epochs::decode(rest, zones)?;
         if generation.len() > MAX_CURSOR_BYTES {
             return None;
         }
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next();
-        Some(LogHead {
+        let head = LogHead {
             image: next()?,
             set: next()?,
             base: next()?,
@@ -339,8 +312,6 @@ impl LogHead {
             over_capacity: next()? != 0,
             attempts: next()?,
             confirmed_at_ms: next()?,
-            epoch: next()?,
-            epoch_until_ms: next()?,
             leases: next()?,
             lease_until_ms: next()?,
             failures: Failures {
@@ -350,7 +321,8 @@ impl LogHead {
                 refusing_since_ms: next()?,
                 logged: Logged::from_numbers(next)?,
             },
-        })
+        };
+        Some((head, epochs))
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A decision asks a [`RevocationView`]. `anchors` is the compact set in one VM. `page`
 //! reads what the companion sends. `log` is the form of the anchors in the proxy's shared
-//! data, and `log_head` is the record that says how far the log goes and how fresh it is.
+//! data, `log_head` is the record that says how far the log goes and how fresh it is, and
+//! `epochs` are the delegation epochs in that record.
 //! `replica` is what one VM has read of the log. `lookup_cache` is for a VM without a
 //! copy: it has the companion's answers about single mandates.
 
 pub mod anchors;
+pub mod epochs;
 pub mod log;
 pub mod log_head;
 pub mod lookup_cache;
@@ -43,7 +45,7 @@ pub trait RevocationView {
     /// matches in any of the claims.
     fn is_revoked(&self, anchor: AnchorId) -> bool;
 
-    /// The current delegation epoch of the verifier's zone; 0 if none is known.
+    /// The current delegation epoch of the zone that is judged; 0 if none is known.
     fn delegation_epoch(&self) -> u64;
 }
 

@@ -12,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 
 use super::AnchorId;
+use crate::zone::{ZoneIndex, Zones};
 
 /// Largest page, in bytes.
 pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -79,8 +80,8 @@ pub struct Page {
     pub confirmed_age_ms: u64,
     /// Anchors, with the number of seconds for which they stay revoked.
     pub anchors: Vec<(AnchorId, u32)>,
-    /// The highest epoch of the requested zone, with its lifetime in seconds.
-    pub epoch: Option<(u64, u32)>,
+    /// The highest epoch of each zone that has one here, with its lifetime in seconds.
+    pub epochs: Vec<(ZoneIndex, u64, u32)>,
     /// Number of the last entry, if there is any.
     pub last: Option<u64>,
     /// There are more entries after these.
@@ -170,11 +171,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 impl Page {
-    /// Reads a page. Every entry must come after `after`. Epochs of zones other than
-    /// `zone` are left out.
+    /// Reads a page. Every entry must come after `after`. Epochs of zones that
+    /// are not among `zones` are left out.
     ///
     /// # Errors See [`InvalidPage`].
-    pub fn parse(bytes: &[u8], after: u64, zone: &str) -> Result<Self, InvalidPage> {
+    pub fn parse(bytes: &[u8], after: u64, zones: &Zones) -> Result<Self, InvalidPage> {
         if bytes.len() > MAX_PAGE_BYTES {
             return Err(InvalidPage::TooLarge);
         }
@@ -193,7 +194,7 @@ impl Page {
             head: wire.head,
             confirmed_age_ms: wire.confirmed_age_ms,
             anchors: Vec::with_capacity(wire.entries.len()),
-            epoch: None,
+            epochs: Vec::new(),
             last: None,
             more: wire.more || !next.is_empty(),
             next,
@@ -203,7 +204,7 @@ impl Page {
                 return Err(InvalidPage::Order);
             }
             page.last = Some(entry.seq);
-            page.take(entry, zone)?;
+            page.take(entry, zones)?;
         }
         if page.more && page.last.is_none() {
             return Err(InvalidPage::NoProgress);
@@ -211,20 +212,28 @@ impl Page {
         Ok(page)
     }
 
-    fn take(&mut self, entry: &WireEntry<'_>, zone: &str) -> Result<(), InvalidPage> {
+    fn take(&mut self, entry: &WireEntry<'_>, zones: &Zones) -> Result<(), InvalidPage> {
         let ttl_s = u32::try_from(entry.ttl_s.min(MAX_TTL_S)).unwrap_or(u32::MAX);
         match (&entry.anchor, &entry.zone, entry.epoch) {
             (Some(anchor), None, None) if !anchor.is_empty() => {
                 self.anchors.push((AnchorId::of(anchor), ttl_s));
             }
             (None, Some(of), Some(epoch)) if i64::try_from(epoch).is_ok() => {
-                if of == zone && self.epoch.is_none_or(|(known, _)| known <= epoch) {
-                    self.epoch = Some((epoch, ttl_s));
+                if let Some(zone) = zones.find(of) {
+                    self.take_epoch(zone, epoch, ttl_s);
                 }
             }
             _ => return Err(InvalidPage::Shape),
         }
         Ok(())
+    }
+
+    fn take_epoch(&mut self, zone: ZoneIndex, epoch: u64, ttl_s: u32) {
+        match self.epochs.iter_mut().find(|(known, ..)| *known == zone) {
+            None => self.epochs.push((zone, epoch, ttl_s)),
+            Some(known) if known.1 <= epoch => *known = (zone, epoch, ttl_s),
+            Some(_) => {}
+        }
     }
 }
 
@@ -234,9 +243,18 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::zone::Zone;
+
+    fn zones(ids: &[&str]) -> Zones {
+        let zone = |id: &&str| Zone {
+            id: (*id).to_owned(),
+            issuer: String::new(),
+        };
+        Zones::several(zone(&ids[0]), ids[1..].iter().map(zone).collect())
+    }
 
     fn parse(value: Value, after: u64) -> Result<Page, InvalidPage> {
-        Page::parse(value.to_string().as_bytes(), after, "z")
+        Page::parse(value.to_string().as_bytes(), after, &zones(&["z"]))
     }
 
     fn page(entries: Value, more: bool) -> Value {
@@ -259,8 +277,26 @@ mod tests {
             (AnchorId::of("b"), 31_536_000),
         ];
         assert_eq!(page.anchors, ids);
-        assert_eq!(page.epoch, Some((7, 11)));
+        assert_eq!(page.epochs, [(ZoneIndex::FIRST, 7, 11)]);
         assert_eq!((page.head, page.last, page.more), (9, Some(9), true));
+    }
+
+    #[test]
+    fn each_zone_has_its_highest_epoch() {
+        let entry = |seq: u64, zone: &str, epoch: u64, ttl_s: u64| json!({"seq": seq, "zone": zone, "epoch": epoch, "ttl_s": ttl_s});
+        let entries = json!([
+            entry(1, "b", 7, 70),
+            entry(2, "c", 1, 10),
+            entry(3, "b", 6, 60),
+            entry(4, "a", 2, 20),
+            entry(5, "other", 9, 90),
+            entry(6, "c", 1, 11),
+        ]);
+        let all = zones(&["a", "b", "c"]);
+        let read = Page::parse(page(entries, false).to_string().as_bytes(), 0, &all).unwrap();
+        let at = |id: &str| all.find(id).unwrap();
+        let epochs = [(at("b"), 7, 70), (at("c"), 1, 11), (at("a"), 2, 20)];
+        assert_eq!(read.epochs, epochs);
     }
 
     #[test]
@@ -321,14 +357,14 @@ mod tests {
         assert_eq!(parse(many, 0).unwrap().anchors.len(), MAX_ENTRIES);
         let mut longest = page(json!([]), false).to_string().into_bytes();
         longest.resize(MAX_PAGE_BYTES, b' ');
-        assert!(Page::parse(&longest, 0, "z").is_ok());
+        assert!(Page::parse(&longest, 0, &zones(&["z"])).is_ok());
         for generation in [json!(""), json!("a b"), json!("a&b"), json!("x".repeat(65))] {
             let mut bad = page(json!([]), false);
             bad["generation"] = generation;
             assert_eq!(parse(bad, 0), Err(InvalidPage::Generation));
         }
         assert_eq!(
-            Page::parse(&vec![b' '; MAX_PAGE_BYTES + 1], 0, "z"),
+            Page::parse(&vec![b' '; MAX_PAGE_BYTES + 1], 0, &zones(&["z"])),
             Err(InvalidPage::TooLarge)
         );
     }
@@ -336,7 +372,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Page::parse(&bytes, 0, "z");
+            let _ = Page::parse(&bytes, 0, &zones(&["z"]));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::request::RequestView;
 use crate::routing::authority::{HostName, RequestHost};
 use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
+use crate::zone::ZoneSet;
 
 /// A protected resource.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Resource {
     pub rules: Rules,
     /// The hosts of the resource; empty if the host does not matter.
     pub hosts: Vec<HostName>,
+    /// The zones whose mandates it accepts.
+    pub zones: ZoneSet,
     /// Gateway mode: what the STS must name as its upstream.
     pub upstream_url: Option<UpstreamUrl>,
 }
@@ -109,6 +112,7 @@ impl Resources {
             audience: audience.to_owned(),
             rules,
             hosts: Vec::new(),
+            zones: ZoneSet::ALL,
             upstream_url: None,
         };
         Resources {

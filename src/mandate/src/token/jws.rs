@@ -147,6 +147,17 @@ impl UnverifiedMandate {
         }
     }
 
+    /// `zone_id` as the token says it, which nothing has verified. None if it says none.
+    ///
+    /// # Errors The payload is not a strict JSON object.
+    pub(crate) fn zone_id(&self) -> Result<Option<String>, InvalidJson> {
+        let payload = json::parse_object(&self.payload)?;
+        Ok(match json::member(&payload, "zone_id") {
+            Some(Value::String(zone)) => Some(zone.as_ref().to_owned()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
     }

@@ -3,13 +3,14 @@
 
 use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::revocation::log::ChunkName;
+use caracal_mandate::zone::Zones;
 
 use crate::abi::hostcalls::{SharedValue, Status};
 use crate::proxy::Proxy;
 use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 
 /// The names of one log. Configurations share a log if they ask the same companion in the
-/// same way about the same zone.
+/// same way about the same zones.
 #[derive(Debug)]
 pub(crate) struct RevocationLogStore {
     data: SharedData,
@@ -21,7 +22,7 @@ impl RevocationLogStore {
     /// The version of a key that was never written.
     pub(crate) const CAS_UNWRITTEN: u32 = CAS_UNWRITTEN;
 
-    pub(crate) fn new(configuration: &Configuration, feed: &Feed) -> Self {
+    pub(crate) fn new(configuration: &Configuration, feed: &Feed, zones: &Zones) -> Self {
         let numbers = [
             configuration.limits.max_anchors,
             feed.max_staleness_s,
@@ -29,8 +30,9 @@ impl RevocationLogStore {
         ];
         let numbers = numbers.map(|n| n.to_string());
         // A configuration with a wrong token must not spoil the log of others.
+        let zones = zone_ids(zones);
         let mut texts: Vec<&str> = vec![
-            &configuration.zone_id,
+            &zones,
             &feed.upstream,
             feed.token.as_ref().map_or("", |token| token.expose()),
         ];
@@ -45,7 +47,7 @@ impl RevocationLogStore {
             texts.push(if tls { "tls" } else { "plain" });
         }
         let name = namespace_digest(&texts);
-        let prefix = ["caracal/v3/", &name, "/revocation"].concat();
+        let prefix = ["caracal/v4/", &name, "/revocation"].concat();
         RevocationLogStore {
             data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &prefix),
             head: [&prefix, "/head"].concat(),
@@ -91,6 +93,15 @@ impl RevocationLogStore {
             Some(shared) => (shared.value, shared.cas),
             None => (Vec::new(), CAS_UNWRITTEN),
         })
+    }
+}
+
+/// One zone as it is; several as one text.
+fn zone_ids(zones: &Zones) -> String {
+    let ids: Vec<&str> = zones.iter().map(|(_, zone)| zone.id.as_str()).collect();
+    match ids.as_slice() {
+        [one] => (*one).to_owned(),
+        several => namespace_digest(several),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+use caracal_mandate::zone::ZoneIndex;
 
 use crate::vm::revocation::poller::RevocationFeed;
 use crate::vm::revocation::shared_log::whole_seconds;
@@ -11,6 +12,8 @@ use crate::vm::revocation::shared_log::whole_seconds;
 /// refused before that costs nothing here and does not depend on the log.
 pub(crate) struct LogView<'a> {
     pub(crate) feed: &'a RefCell<RevocationFeed>,
+    /// The zone whose epoch counts.
+    pub(crate) zone: ZoneIndex,
     pub(crate) now_ms: u64,
 }
 
@@ -32,6 +35,6 @@ impl RevocationView for LogView<'_> {
     fn delegation_epoch(&self) -> u64 {
         self.feed
             .try_borrow()
-            .map_or(u64::MAX, |feed| feed.log.head.delegation_epoch(self.now_ms))
+            .map_or(u64::MAX, |feed| feed.log.epochs.of(self.zone, self.now_ms))
     }
 }

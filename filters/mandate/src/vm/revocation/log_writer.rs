@@ -158,9 +158,10 @@ fn append(
     let mut next = head;
     let added = u64::try_from(entries.len()).unwrap_or(u64::MAX);
     next.len = head.len.saturating_add(added);
-    next.raise(page, now_ms);
+    let mut epochs = log.epochs.clone();
+    epochs.raise(page, now_ms);
     finish(&mut next);
-    Ok(if log.write_head(next)? {
+    Ok(if log.write_head_and_epochs(next, epochs)? {
         AppendOutcome::Committed
     } else {
         AppendOutcome::Retry

@@ -1,6 +1,7 @@
 //! Revocation without a copy of the log (APISIX): each request asks the companion about
 //! its own mandate, and the answers are kept for a while. All configurations of a worker
-//! that ask the same companion in the same way share the answers.
+//! that ask the same companion in the same way about the same zone share the answers. Each
+//! zone has its own, because an answer has the epoch of one zone.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -10,6 +11,7 @@ use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::fetch_failure::{Kind, Turn};
 use caracal_mandate::revocation::lookup_cache::{self, LookupCache, LookupTiming};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
+use caracal_mandate::zone::Zone;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
@@ -35,15 +37,21 @@ pub(crate) struct RevocationLookup {
 }
 
 impl RevocationLookup {
-    /// The lookup of this worker that is shared by all configurations with the same
-    /// settings.
+    /// The lookup for a zone that is shared by all configurations of this worker with the
+    /// same settings. `zones` is how many zones the configuration has.
     #[cold]
     pub(crate) fn in_worker(
         configuration: &Configuration,
         settings: &Settings,
+        zone: &Zone,
+        zones: usize,
     ) -> Rc<RefCell<Self>> {
-        let name = name(configuration, settings);
-        let lookup = Rc::new(RefCell::new(RevocationLookup::new(configuration, settings)));
+        // The zones of a configuration share the room that it has.
+        let max_anchors = usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX);
+        let max_anchors = max_anchors.checked_div(zones).unwrap_or(max_anchors).max(1);
+        let name = name(settings, zone, max_anchors);
+        let lookup = RevocationLookup::new(settings, zone, max_anchors);
+        let lookup = Rc::new(RefCell::new(lookup));
         IN_WORKER.with(|all| {
             // If no other configuration finds this one, the companion is asked more
             // often, and nothing else happens.
@@ -60,17 +68,16 @@ impl RevocationLookup {
         })
     }
 
-    fn new(configuration: &Configuration, settings: &Settings) -> Self {
+    fn new(settings: &Settings, zone: &Zone, max_anchors: usize) -> Self {
         let timing = LookupTiming {
             interval_ms: settings.poll_interval_ms,
             max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
             timeout_ms: TIMEOUT_MS,
         };
-        let max = usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX);
         RevocationLookup {
             companion: CompanionClient::new(settings),
-            zone_id: configuration.zone_id.clone(),
-            answers: LookupCache::new(timing, max),
+            zone_id: zone.id.clone(),
+            answers: LookupCache::new(timing, max_anchors),
             max_staleness_s: settings.max_staleness_s,
         }
     }
@@ -160,7 +167,7 @@ impl RevocationLookup {
 
 /// A digest of everything that decides what the companion is asked and how long an answer
 /// is kept. It is a digest because the token is part of it.
-fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
+fn name(settings: &Settings, zone: &Zone, max_anchors: usize) -> [u8; 32] {
     let token = settings.token.as_ref().map(|token| token.expose());
     let tls = match settings.tls {
         None => "",
@@ -168,12 +175,11 @@ fn name(configuration: &Configuration, settings: &Settings) -> [u8; 32] {
         Some(true) => "tls",
     };
     let numbers = [
-        settings.poll_interval_ms,
-        settings.max_staleness_s,
-        configuration.limits.max_anchors,
+        settings.poll_interval_ms.to_string(),
+        settings.max_staleness_s.to_string(),
+        max_anchors.to_string(),
     ];
-    let numbers = numbers.map(|number| number.to_string());
-    let mut texts: Vec<&str> = vec![&settings.upstream, tls, &configuration.zone_id];
+    let mut texts: Vec<&str> = vec![&settings.upstream, tls, &zone.id];
     texts.extend(numbers.iter().map(String::as_str));
     texts.extend(token);
     digest(&texts)

@@ -7,6 +7,7 @@ use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::revocation::log_head::PollTiming;
 use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
+use caracal_mandate::zone::Zones;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
@@ -44,7 +45,7 @@ struct SnapshotProgress {
 /// The revocation state in one VM, and this VM's part in polling for it.
 pub(crate) struct RevocationFeed {
     companion: CompanionClient,
-    zone_id: String,
+    zones: Zones,
     pub(super) log: SharedLog,
     writer: LogWriter,
     pending_poll: Option<PendingPoll>,
@@ -55,16 +56,16 @@ pub(crate) struct RevocationFeed {
 }
 
 impl RevocationFeed {
-    pub(crate) fn new(configuration: &Configuration, settings: &Settings) -> Self {
+    pub(crate) fn new(configuration: &Configuration, settings: &Settings, zones: &Zones) -> Self {
         let timing = PollTiming {
             poll_interval_ms: settings.poll_interval_ms,
             max_staleness_ms: settings.max_staleness_s.saturating_mul(1_000),
         };
-        let store = RevocationLogStore::new(configuration, settings);
+        let store = RevocationLogStore::new(configuration, settings, zones);
         RevocationFeed {
             companion: CompanionClient::new(settings),
-            zone_id: configuration.zone_id.clone(),
-            log: SharedLog::new(store, timing),
+            zones: zones.clone(),
+            log: SharedLog::new(store, timing, zones.len()),
             writer: LogWriter::new(configuration),
             pending_poll: None,
             snapshot: None,
@@ -268,7 +269,7 @@ impl RevocationFeed {
         } else {
             self.log.head.cursor
         };
-        let page = Page::parse(body, after, &self.zone_id)
+        let page = Page::parse(body, after, &self.zones)
             .map_err(|why| CalloutFailure::new(Kind::Unreadable, why.to_string()))?;
         // The companion made the page after it was asked: the earliest time possible.
         let confirmed_at_ms = pending_poll.began_ms.saturating_sub(page.confirmed_age_ms);

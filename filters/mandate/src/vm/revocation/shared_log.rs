@@ -2,6 +2,7 @@
 //! which chunks are in force. Each VM reads what it does not have yet.
 
 use caracal_mandate::revocation::Availability;
+use caracal_mandate::revocation::epochs::Epochs;
 use caracal_mandate::revocation::log_head::{LogHead, PollTiming};
 use caracal_mandate::revocation::replica::Replica;
 
@@ -42,6 +43,10 @@ pub(crate) struct SharedLog {
     pub(crate) timing: PollTiming,
     /// The shared record when it was last read, its bytes, and its version for a write.
     pub(crate) head: LogHead,
+    /// The delegation epochs in the record.
+    pub(crate) epochs: Epochs,
+    /// The number of zones.
+    zones: usize,
     bytes: Vec<u8>,
     cas: u32,
     pub(crate) replica: Replica,
@@ -52,11 +57,13 @@ pub(crate) struct SharedLog {
 }
 
 impl SharedLog {
-    pub(crate) fn new(store: RevocationLogStore, timing: PollTiming) -> Self {
+    pub(crate) fn new(store: RevocationLogStore, timing: PollTiming, zones: usize) -> Self {
         SharedLog {
             store,
             timing,
             head: LogHead::default(),
+            epochs: Epochs::none(zones),
+            zones,
             bytes: Vec::new(),
             cas: RevocationLogStore::CAS_UNWRITTEN,
             replica: Replica::default(),
@@ -74,7 +81,8 @@ impl SharedLog {
         }
         // A damaged record counts as absent: nothing is confirmed, and the next poller
         // writes a new one.
-        self.head = LogHead::decode(&bytes).unwrap_or_default();
+        (self.head, self.epochs) = LogHead::decode(&bytes, self.zones)
+            .unwrap_or_else(|| (LogHead::default(), Epochs::none(self.zones)));
         self.bytes = bytes;
         self.complete_ms = None;
         Ok(true)
@@ -83,7 +91,25 @@ impl SharedLog {
     /// Writes the record. Returns `false` if it has changed since it was last read.
     #[inline(never)]
     pub(crate) fn write_head(&mut self, head: LogHead) -> Result<bool, Status> {
-        let bytes = head.encode();
+        let bytes = head.encode(&self.epochs);
+        self.write(head, bytes)
+    }
+
+    /// The same with other epochs.
+    pub(crate) fn write_head_and_epochs(
+        &mut self,
+        head: LogHead,
+        epochs: Epochs,
+    ) -> Result<bool, Status> {
+        let bytes = head.encode(&epochs);
+        let written = self.write(head, bytes)?;
+        if written {
+            self.epochs = epochs;
+        }
+        Ok(written)
+    }
+
+    fn write(&mut self, head: LogHead, bytes: Vec<u8>) -> Result<bool, Status> {
         let written = self.store.write_head(&bytes, self.cas)?;
         if written {
             self.head = head;

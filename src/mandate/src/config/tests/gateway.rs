@@ -156,7 +156,8 @@ fn the_key_set_may_come_from_another_address_than_the_issuer_s() {
         );
         Configuration::from_json(format!("{{{document}}}").as_bytes(), &nothing)
     };
-    let target = with("http://127.0.0.1:7701/sts/").unwrap().jwks_target();
+    let read = with("http://127.0.0.1:7701/sts/").unwrap();
+    let target = read.accepted_zones()[0].jwks_target();
     assert_eq!(
         (
             target.scheme.as_str(),

@@ -4,6 +4,7 @@ mod gateway;
 mod proxies;
 mod resources;
 mod values;
+mod zones;
 
 use super::*;
 use crate::jwks::algorithm::Algorithm;
@@ -145,14 +146,14 @@ fn the_environment_fills_in_issuer_and_zone() {
     let from_environment =
         read(r#"{"audience":"a","jwks":{"upstream":"s"},"revocation":"disabled"}"#);
     assert_eq!(from_environment.issuer, "https://sts.example.com");
-    assert_eq!(from_environment.zone_id, "zone-env");
+    assert_eq!(from_environment.zone_id.as_deref(), Some("zone-env"));
     // The configuration wins over the environment, and is taken as written.
     let own = read(
         r#"{"issuer":"https://own/","expected_zone_id":"own","audience":"a","jwks":{"upstream":"s"},"revocation":"disabled"}"#,
     );
     assert_eq!(
-        (own.issuer.as_str(), own.zone_id.as_str()),
-        ("https://own/", "own")
+        (own.issuer.as_str(), own.zone_id.as_deref()),
+        ("https://own/", Some("own"))
     );
 }
 
@@ -215,8 +216,8 @@ fn routes_replace_only_what_they_name() {
 fn the_key_set_is_requested_below_the_issuer() {
     let mut c = parse("").unwrap();
     let mut target = |issuer: &str, zone: &str| {
-        (c.issuer, c.zone_id) = (issuer.to_owned(), zone.to_owned());
-        c.jwks_target()
+        (c.issuer, c.zone_id) = (issuer.to_owned(), Some(zone.to_owned()));
+        c.accepted_zones()[0].jwks_target()
     };
     let plain = target("https://sts.example.com", "z");
     assert_eq!(

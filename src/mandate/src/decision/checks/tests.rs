@@ -16,6 +16,7 @@ fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
     let policy = TokenPolicy::from(&configuration);
     let facts = Facts {
         policy: &policy,
+        zone: policy.zones.get(crate::zone::ZoneIndex::FIRST).unwrap(),
         least_s: policy.min_remaining_s,
         claims: &claims,
         anchors: &[],

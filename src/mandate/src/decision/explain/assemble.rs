@@ -2,7 +2,7 @@
 
 use super::check::is_of_token;
 use super::{Check, Outcome, TokenCheck, TokenFindings, Trace, Traced};
-use crate::decision::checks::{Facts, MandateCheck, Stop};
+use crate::decision::checks::{self, Facts, MandateCheck, Stop};
 use crate::decision::context::Context;
 use crate::decision::verifier::{Verifier, named_client};
 use crate::reply::{ErrorCode, Refusal};
@@ -46,13 +46,18 @@ impl Verifier {
             true => gateway_failure(request, verdict.as_ref(), before_token, of_token),
             false => before_token.or(of_token),
         };
-        let all = Check::all(is_gateway);
+        let all = Check::all(is_gateway, self.zones().are_chosen());
         let at = failed
             .as_ref()
             .and_then(|(decisive, _)| all.iter().position(|check| check == decisive));
         let mut checks: Vec<(Check, Outcome)> = Vec::new();
         let mut stopped = None;
         let anchors = seen.claims.as_ref().map(anchors);
+        let zone = match (&seen.claims, location.resource) {
+            (Some(claims), Some(resource)) => self.zone_of(resource, claims),
+            _ => None,
+        };
+        let zone = zone.and_then(|zone| self.zones().get(zone));
         for (n, check) in all.into_iter().enumerate() {
             let is_after = at.is_some_and(|at| n > at);
             let decides = failed.as_ref().filter(|_| at == Some(n));
@@ -72,14 +77,15 @@ impl Verifier {
                 (Check::Token(check), ..) if !with_token && is_of_token(check) => Outcome::NotMade,
                 (Check::Token(_), ..) => Outcome::Passed,
                 (Check::Mandate(check), ..) => {
-                    let said = match (&seen.claims, &anchors, required) {
-                        (Some(claims), Some(anchors), Some((resource, required))) => {
+                    let said = match (&seen.claims, &anchors, required, zone) {
+                        (Some(claims), Some(anchors), Some((resource, required)), Some(zone)) => {
                             Some(check.judge(&Facts {
                                 policy: &self.policy,
+                                zone,
                                 least_s: self.policy.min_remaining_s,
                                 claims,
                                 anchors,
-                                audience: &resource.audience,
+                                audience: self.policy.audience_of(zone, resource),
                                 resource: &resource.id,
                                 required,
                                 with,
@@ -103,6 +109,9 @@ impl Verifier {
                 Traced::Refused(self.gateway_refusal(request, refusal.clone()))
             }
             (Some(_), Some((_, refusal))) => Traced::Refused(refusal.clone()),
+            (Some((Check::Token(TokenCheck::Zone), _)), None) => {
+                Traced::Refused(checks::other_zone())
+            }
             (Some((_, why)), None) => Traced::Refused(Refusal::invalid_token(why)),
             (None, _) => stopped.unwrap_or(Traced::Admitted),
         });

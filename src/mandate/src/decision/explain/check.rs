@@ -38,6 +38,9 @@ pub enum TokenCheck {
     Critical,
     /// `b64` is not false.
     PayloadEncoding,
+    /// Several zones: `zone_id` names one that is accepted for the resource. Its key set
+    /// judges the token.
+    Zone,
     /// There is a usable key set.
     KeySet,
     /// The key set has a key with that `kid`.
@@ -69,6 +72,7 @@ impl TokenCheck {
         TokenCheck::KeyId,
         TokenCheck::Critical,
         TokenCheck::PayloadEncoding,
+        TokenCheck::Zone,
         TokenCheck::KeySet,
         TokenCheck::Key,
         TokenCheck::KeyAlgorithm,
@@ -84,6 +88,7 @@ impl TokenCheck {
 
             TokenCheck::Excluded => 1,
             TokenCheck::Credential | TokenCheck::ClientId => 2,
+            TokenCheck::Zone => 4,
             _ => 3,
         }
     }
@@ -124,12 +129,13 @@ pub enum Check {
 impl Check {
     /// Every check of a mode, in the order in which they are made. Gateway mode looks at
     /// the bearer before the resource, and at the time left before the signature, as the
-    /// product's Gateway does.
-    pub fn all(is_gateway: bool) -> Vec<Check> {
+    /// product's Gateway does. `chooses_zone` says whether there are several zones.
+    pub fn all(is_gateway: bool, chooses_zone: bool) -> Vec<Check> {
         let token = TokenCheck::ALL.iter().copied().map(Check::Token);
         let all = token.chain(MandateCheck::ALL.iter().copied().map(Check::Mandate));
         let mut all: Vec<Check> = all
             .filter(|check| is_gateway || !check.is_of_gateway())
+            .filter(|check| chooses_zone || *check != Check::Token(TokenCheck::Zone))
             .collect();
         if is_gateway {
             all.sort_by_key(|check| check.gateway_order());
@@ -152,7 +158,7 @@ impl Check {
             Check::Token(TokenCheck::ClientId) => 3,
             Check::Token(TokenCheck::Resource) => 4,
             Check::Token(TokenCheck::Method) => 5,
-            Check::Token(check) if check < TokenCheck::KeySet => 6,
+            Check::Token(check) if check < TokenCheck::Zone => 6,
             Check::Mandate(MandateCheck::Remaining) => 7,
             Check::Token(_) => 8,
             Check::Mandate(_) => 9,

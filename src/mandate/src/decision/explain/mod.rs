@@ -7,6 +7,7 @@
 mod assemble;
 mod check;
 
+use crate::decision::checks;
 use crate::decision::context::Context;
 use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
 use crate::jwks::algorithm::Algorithm;
@@ -173,7 +174,7 @@ impl Verifier {
                 failed: Some((TokenCheck::Credential, refusal.description().to_owned())),
                 ..TokenFindings::default()
             },
-            Ok(token) => self.look_at(token, with),
+            Ok(token) => self.look_at(token, self.locate(request).resource, with),
         };
         self.assemble(request, Some(verdict), seen, with)
     }
@@ -189,7 +190,14 @@ impl Verifier {
     ) -> Trace {
         let mut seen = TokenFindings::default();
         match Claims::parse(payload) {
-            Ok(claims) => seen.claims = Some(claims),
+            Ok(claims) => {
+                let resource = self.locate(request).resource;
+                if resource.is_some_and(|one| self.zone_of(one, &claims).is_none()) {
+                    let why = checks::other_zone().description().to_owned();
+                    seen.failed = Some((TokenCheck::Zone, why));
+                }
+                seen.claims = Some(claims);
+            }
             Err(why) => {
                 let why = InvalidMandate::Claims(why);
                 seen.failed = Some((TokenCheck::of_mandate(why), why.to_string()));
@@ -199,7 +207,12 @@ impl Verifier {
     }
 
     /// Reads more of a token than a decision would.
-    fn look_at(&self, token: &[u8], with: Context<'_>) -> TokenFindings {
+    fn look_at(
+        &self,
+        token: &[u8],
+        resource: Option<ResourceId>,
+        with: Context<'_>,
+    ) -> TokenFindings {
         let mut seen = TokenFindings {
             fingerprint: Some(Fingerprint::of(token)),
             ..TokenFindings::default()
@@ -219,6 +232,16 @@ impl Verifier {
         let Ok(read) = read else {
             return seen;
         };
+        if seen.failed.is_none()
+            && let Some(resource) = resource
+        {
+            let failed = match self.zone_named(resource, &read) {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(checks::other_zone()),
+                Err(refusal) => Some(refusal),
+            };
+            seen.failed = failed.map(|why| (TokenCheck::Zone, why.description().to_owned()));
+        }
         if seen.failed.is_none() {
             let fingerprint = Fingerprint::of(token);
             let failed = match with.keys {

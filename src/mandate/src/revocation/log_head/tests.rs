@@ -7,13 +7,6 @@ const TIMING: PollTiming = PollTiming {
 };
 const CAUSE: Cause = Cause::from_number(1);
 
-fn page(epoch: u64, ttl_s: u32) -> Page {
-    let text = format!(
-        r#"{{"generation":"g","head":1,"confirmed_age_ms":0,"entries":[{{"seq":1,"zone":"z","epoch":{epoch},"ttl_s":{ttl_s}}}]}}"#
-    );
-    Page::parse(text.as_bytes(), 0, "z").unwrap()
-}
-
 #[test]
 fn one_polls_and_another_takes_over_when_it_is_gone() {
     let (held, lease) = LogHead::default().leased(100, TIMING);
@@ -97,37 +90,20 @@ fn refusing_for_want_of_freshness_begins_and_ends_once() {
 }
 
 #[test]
-fn the_epoch_goes_up_only_and_ends_with_its_life() {
-    let mut head = LogHead::default();
-    head.raise(&page(5, 10), 1_000);
-    assert_eq!(head.delegation_epoch(1_000), 5);
-    head.raise(&page(4, 100), 2_000);
-    assert_eq!(head.delegation_epoch(10_999), 5);
-    assert_eq!(head.delegation_epoch(11_000), 0);
-    head.raise(&page(5, 20), 3_000);
-    assert_eq!(head.delegation_epoch(22_999), 5);
-    head.raise(&page(9, 1), 4_000);
-    assert_eq!(
-        head.delegation_epoch(22_999),
-        9,
-        "no sooner than the lower one"
-    );
-    head.raise(&page(3, 1), 30_000);
-    assert_eq!(head.delegation_epoch(30_000), 3);
-}
-
-#[test]
 fn only_its_own_bytes_are_read_back() {
     let (mut head, _) = LogHead::default().leased(77, TIMING);
     head.generation = Cursor::new("gen-1").unwrap();
     head.confirm(70);
-    let bytes = head.encode();
-    assert_eq!(LogHead::decode(&bytes), Some(head));
-    for n in 0..bytes.len() {
-        let mut broken = bytes.clone();
-        broken[n] ^= 1;
-        assert_eq!(LogHead::decode(&broken), None);
-        assert_eq!(LogHead::decode(&bytes[..n]), None);
+    for zones in [1, 2, 64] {
+        let epochs = Epochs::none(zones);
+        let bytes = head.encode(&epochs);
+        assert_eq!(LogHead::decode(&bytes, zones), Some((head, epochs)));
+        for n in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[n] ^= 1;
+            assert_eq!(LogHead::decode(&broken, zones), None);
+            assert_eq!(LogHead::decode(&bytes[..n], zones), None);
+        }
     }
 }
 
@@ -165,7 +141,6 @@ fn used() -> LogHead {
     head.base = 2;
     head.len = 9;
     head.confirm(4_000);
-    head.raise(&page(3, 100), 5_000);
     head
 }
 
@@ -240,36 +215,13 @@ fn a_confirmation_is_never_undone_nor_later_than_it_is_known() {
 }
 
 #[test]
-fn a_higher_epoch_does_not_end_sooner_than_the_lower_one() {
-    let mut head = LogHead::default();
-    head.raise(&page(3, 100), 1_000);
-    head.raise(&page(4, 10), 1_000);
-    assert_eq!(head.delegation_epoch(1_000), 4);
-    assert_eq!(head.delegation_epoch(100_999), 4);
-    assert_eq!(head.delegation_epoch(101_000), 0);
-    // An epoch that has expired does not change the lifetime of the next one.
-    head.raise(&page(2, 1), 200_000);
-    assert_eq!(head.delegation_epoch(200_999), 2);
-    assert_eq!(head.delegation_epoch(201_000), 0);
-    // The same epoch lives longer; a lower one changes nothing.
-    head.raise(&page(5, 1), 300_000);
-    head.raise(&page(5, 9), 300_000);
-    head.raise(&page(4, 50), 300_000);
-    assert_eq!(
-        (
-            head.delegation_epoch(308_999),
-            head.delegation_epoch(309_000)
-        ),
-        (5, 0)
-    );
-}
-
-#[test]
 fn the_longest_cursor_is_read_back() {
     let mut head = used();
     head.generation = Cursor::new(&"x".repeat(MAX_CURSOR_BYTES)).unwrap();
-    assert_eq!(LogHead::decode(&head.encode()), Some(head));
-    let longer = "x".repeat(MAX_CURSOR_BYTES + 1);
-    let record = shared_record::encode(MAGIC, &[1; NUMBERS], longer.as_bytes());
-    assert_eq!(LogHead::decode(&record), None);
+    let epochs = Epochs::none(1);
+    let bytes = head.encode(&epochs);
+    assert_eq!(LogHead::decode(&bytes, 1), Some((head, epochs.clone())));
+    let longer = epochs.encode("x".repeat(MAX_CURSOR_BYTES + 1).as_bytes());
+    let record = shared_record::encode(MAGIC, &[1; NUMBERS], &longer);
+    assert_eq!(LogHead::decode(&record, 1), None);
 }

@@ -6,6 +6,7 @@ use super::*;
 fn resources(all: &[(&str, &[&str])]) -> Resources {
     let resource = |(id, hosts): &(&str, &[&str])| Resource {
         upstream_url: None,
+        zones: ZoneSet::ALL,
         id: (*id).to_owned(),
         audience: format!("audience of {id}"),
         rules: Rules::default(),
