@@ -25,13 +25,14 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 14] = [
+const CORE: [&str; 15] = [
     "json",
     "header_names",
     "reply",
     "request",
     "fetch_failure",
     "shared_record",
+    "zone",
     "jwks",
     "token",
     "revocation",

@@ -114,7 +114,9 @@ fn a_log_of_expired_anchors_is_replaced_and_nobody_is_admitted_meanwhile(on: On)
             .iter()
             .filter(|(k, _)| k.ends_with(b"/revocation/head"));
         let (bytes, _) = heads.next().unwrap().1;
-        caracal_mandate::revocation::log_head::LogHead::decode(bytes).unwrap()
+        caracal_mandate::revocation::log_head::LogHead::decode(bytes, 1)
+            .unwrap()
+            .0
     };
     proxy.advance(Duration::from_secs(1));
     if on == ENVOY {

@@ -18,14 +18,17 @@ fn many(changes: Value) -> (World, Proxy) {
 fn densest(times: &[Duration]) -> usize {
     let within = |from: Duration| {
         let until = from + Duration::from_millis(100);
-        times.iter().filter(|at| (from..until).contains(*at)).count()
+        times
+            .iter()
+            .filter(|at| (from..until).contains(*at))
+            .count()
     };
     times.iter().map(|at| within(*at)).max().unwrap_or(0)
 }
 
 #[test]
 fn the_fetches_of_64_zones_do_not_come_in_one_burst() {
-    let (world, mut proxy) = many(json!({}));
+    let (world, mut proxy) = many(json!({"jwks": {"upstream": "sts", "ttl_s": 60}}));
     let (mut times, mut known) = (Vec::new(), 0);
     let mut watch = |proxy: &mut Proxy, seconds: u64| {
         for _ in 0..seconds * 100 {
@@ -41,7 +44,7 @@ fn the_fetches_of_64_zones_do_not_come_in_one_burst() {
     let most = densest(&at_start);
     assert!(most <= 6, "{most} within 100 ms");
     // And so it is when they are fetched again.
-    let again = watch(&mut proxy, 300);
+    let again = watch(&mut proxy, 55);
     assert!(again.len() >= 64, "{}", again.len());
     let most = densest(&again);
     assert!(most <= 6, "{most} within 100 ms");
@@ -75,7 +78,7 @@ fn many_zones_without_an_sts_do_not_hold_up_another() {
     for zone in &names()[..63] {
         proxy.request(0, Request::get("/").bearer(world.mandate(zone, json!({}))));
     }
-    for _ in 0..20 {
+    for _ in 0..5 {
         proxy.advance(Duration::from_secs(20));
         let token = world.mandate("zone-63", json!({}));
         let stream = proxy.request(1, Request::get("/").bearer(&token));
@@ -113,21 +116,13 @@ fn each_zone_has_its_own_metrics() {
     proxy.assert_clean();
 }
 
-/// What a tick of one zone costs, times a few, and not times 64.
+/// No callback takes longer than a slice of 5 ms, which is some ten million units of work.
 #[test]
-fn a_tick_of_64_zones_is_not_64_times_as_long() {
-    let longest = |mut proxy: Proxy| {
-        proxy.advance(Duration::from_secs(5));
-        proxy.forget();
-        proxy.advance(Duration::from_millis(500));
-        proxy.callbacks().iter().map(|one| one.fuel).max().unwrap()
-    };
-    let (_, many) = many(json!({}));
-    let one = longest(
-        builder(&World::new(ENVOY, &["z"]), &["z"], json!({}))
-            .start()
-            .unwrap(),
-    );
-    let all = longest(many);
-    assert!(all < one * 12, "{all} beside {one}");
+fn a_tick_of_64_zones_stays_short() {
+    let (_, mut proxy) = many(json!({}));
+    proxy.forget();
+    proxy.advance(Duration::from_secs(5));
+    let costs = proxy.callbacks().iter().map(|one| one.fuel);
+    let longest = costs.max().unwrap();
+    assert!(longest < 5_000_000, "{longest} units");
 }

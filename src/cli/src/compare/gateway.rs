@@ -2,7 +2,7 @@
 
 use caracal_mandate::config::{Configuration, Mode};
 
-use super::widening::Extra;
+use super::extra::Extra;
 
 /// Another mode judges other mandates; another upstream gets what is admitted.
 pub(super) fn of_gateway(old: &Configuration, new: &Configuration) -> Vec<Extra> {

@@ -7,6 +7,7 @@
 //! or any other method. Paths with several readings are separate classes, because the
 //! older configuration may have refused them for that reason alone.
 
+mod extra;
 mod gateway;
 pub(crate) mod render;
 mod resource_selectors;
@@ -18,8 +19,8 @@ use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::{Requirements, RuleId, Rules};
 use serde::Serialize;
 
+use extra::Extra;
 use resource_selectors::Choice;
-use widening::Extra;
 
 /// Everything that the newer configuration additionally lets through.
 #[derive(Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use caracal_mandate::config::{AcceptedZone, Configuration};
 
-use super::widening::{Extra, raised};
+use super::extra::{Extra, raised};
 use crate::terminal::shown;
 
 /// Zones that both configurations accept, with what each says of them. A single zone that

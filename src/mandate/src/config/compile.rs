@@ -1,16 +1,18 @@
-//! Turns a configuration into what is in force: its resources, each with its rules.
+//! Turns a configuration into what is in force: its zones, and its resources, each with its
+//! rules.
 
 use std::collections::BTreeMap;
 
 use super::gateway::Mode;
 use super::model::Configuration;
 use super::rules::{Resource, RouteOverrides};
+use super::zones::{AcceptedZone, ZoneSettings};
 use crate::routing::authority::HostName;
 use crate::routing::resources::{self, Resources};
 use crate::routing::routes::{self, Requirements, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::token::claims::TokenUse;
-use crate::zone::{ZoneSet, Zones};
+use crate::zone::{Zone, ZoneSet, Zones};
 
 impl Configuration {
     /// The resources in force, each with its rules. The configuration names them, or
@@ -45,6 +47,46 @@ impl Configuration {
             }
         };
         Resources::named(self.resources.iter().map(resource).collect())
+    }
+}
+
+impl Configuration {
+    /// The zones in force, in the order of [`Configuration::zones_in_force`].
+    pub fn accepted_zones(&self) -> Vec<AcceptedZone> {
+        let of_top = |id: &String| AcceptedZone {
+            zone: Zone {
+                id: id.clone(),
+                issuer: self.issuer.clone(),
+            },
+            jwks: self.jwks.clone(),
+        };
+        if let Some(id) = &self.zone_id {
+            return vec![of_top(id)];
+        }
+        let of_zone = |(id, own): (&String, &ZoneSettings)| {
+            let mut accepted = of_top(id);
+            if let Some(issuer) = &own.issuer {
+                accepted.zone.issuer.clone_from(issuer);
+            }
+            if let Some(jwks) = &own.jwks {
+                accepted.jwks.clone_from(jwks);
+            }
+            accepted
+        };
+        self.zones.iter().map(of_zone).collect()
+    }
+
+    /// The zones among which the claim `zone_id` chooses, or the one of `zone_id`.
+    pub fn zones_in_force(&self) -> Zones {
+        let mut all = self.accepted_zones().into_iter().map(|one| one.zone);
+        let first = all.next().unwrap_or(Zone {
+            id: String::new(),
+            issuer: self.issuer.clone(),
+        });
+        match self.zone_id {
+            Some(_) => Zones::one(first),
+            None => Zones::several(first, all.collect()),
+        }
     }
 }
 

@@ -32,11 +32,11 @@ mod zones;
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};
-pub use model::{Configuration, Disabled, Feed, Jwks, Limits, ProxyKind, Revocation};
+pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};
 pub use secret::Secret;
-pub use zones::{AcceptedZone, JwksTarget, ZoneSettings};
+pub use zones::{AcceptedZone, Jwks, JwksTarget, ZoneSettings};
 
 #[cfg(feature = "schema")]
 pub use schema::schema;

@@ -12,7 +12,7 @@ use super::gateway::{Gateway, Mode};
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
 use super::secret::Secret;
-use super::zones::ZoneSettings;
+use super::zones::{Jwks, ZoneSettings};
 use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
 #[cfg(feature = "schema")]
@@ -95,33 +95,6 @@ pub struct Configuration {
     /// access logs. Default: true on Envoy; the other proxies have no filter state.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub filter_state: bool,
-}
-
-/// Where the zone's key set comes from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Jwks {
-    /// The proxy's name for the STS: on Envoy a cluster, on the others `host:port`, which
-    /// is called over TLS if the issuer is https.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
-    pub upstream: String,
-    /// The base of the key set's address, where the STS is reached at another one than its
-    /// public name: `:authority`, scheme and path prefix come from it. https, but for
-    /// loopback hosts. Default: the issuer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
-    pub url: Option<String>,
-    /// Longest wait for an answer of the STS, in milliseconds.
-    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_timeout", range(min = JWKS_TIMEOUT_MS.min, max = JWKS_TIMEOUT_MS.max)))]
-    pub timeout_ms: u64,
-    /// How long a key set is fresh, in seconds. It is refreshed after about 80 % of that
-    /// time.
-    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_ttl", range(min = JWKS_TTL_S.min, max = JWKS_TTL_S.max)))]
-    pub ttl_s: u64,
-    /// How much longer, in seconds, a key set is used if it cannot be refreshed.
-    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_max_stale", range(min = JWKS_MAX_STALE_S.min, max = JWKS_MAX_STALE_S.max)))]
-    pub max_stale_s: u64,
 }
 
 /// How revoked mandates are found.
@@ -254,9 +227,6 @@ defaults! {
     default_mode: Mode = Mode::Connector;
     default_algorithms: Vec<Algorithm> = vec![Algorithm::Es256];
     default_clock_skew: u64 = CLOCK_SKEW_S.default;
-    default_jwks_timeout: u64 = JWKS_TIMEOUT_MS.default;
-    default_jwks_ttl: u64 = JWKS_TTL_S.default;
-    default_jwks_max_stale: u64 = JWKS_MAX_STALE_S.default;
     default_max_token_bytes: u64 = MAX_TOKEN_BYTES.default;
     default_max_paused: u64 = MAX_PAUSED.default;
     default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::bounds::{JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S};
-use super::model::{Jwks, ProxyKind};
+use super::model::ProxyKind;
 use super::reader::{At, Object, quoted};
 use super::rules::Protected;
-use super::zones::ZoneSettings;
+use super::zones::{Jwks, ZoneSettings};
 use super::{parse_host, values};
 use crate::zone::MAX_ZONES;
 

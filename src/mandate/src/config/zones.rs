@@ -1,11 +1,38 @@
-//! What a configuration says of the zones whose mandates are accepted.
+//! What a configuration says of the zones whose mandates are accepted, and of their key
+//! sets.
 
 use serde::Serialize;
 
 #[cfg(feature = "schema")]
-use super::bounds::MAX_STRING;
-use super::model::{Configuration, Jwks};
-use crate::zone::{Zone, Zones};
+use super::bounds::{JWKS_MAX_STALE_S, JWKS_TIMEOUT_MS, JWKS_TTL_S, MAX_STRING};
+use crate::zone::Zone;
+
+/// Where the zone's key set comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Jwks {
+    /// The proxy's name for the STS: on Envoy a cluster, on the others `host:port`, which
+    /// is called over TLS if the issuer is https.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub upstream: String,
+    /// The base of the key set's address, where the STS is reached at another one than its
+    /// public name: `:authority`, scheme and path prefix come from it. https, but for
+    /// loopback hosts. Default: the issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub url: Option<String>,
+    /// Longest wait for an answer of the STS, in milliseconds.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_timeout", range(min = JWKS_TIMEOUT_MS.min, max = JWKS_TIMEOUT_MS.max)))]
+    pub timeout_ms: u64,
+    /// How long a key set is fresh, in seconds. It is refreshed after about 80 % of that
+    /// time.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_ttl", range(min = JWKS_TTL_S.min, max = JWKS_TTL_S.max)))]
+    pub ttl_s: u64,
+    /// How much longer, in seconds, a key set is used if it cannot be refreshed.
+    #[cfg_attr(feature = "schema", schemars(default = "default_jwks_max_stale", range(min = JWKS_MAX_STALE_S.min, max = JWKS_MAX_STALE_S.max)))]
+    pub max_stale_s: u64,
+}
 
 /// A zone among several: what is different for it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -29,46 +56,6 @@ pub struct AcceptedZone {
     pub zone: Zone,
     /// Where its key set comes from.
     pub jwks: Jwks,
-}
-
-impl Configuration {
-    /// The zones in force, in the order of [`Configuration::zones_in_force`].
-    pub fn accepted_zones(&self) -> Vec<AcceptedZone> {
-        let of_top = |id: &String| AcceptedZone {
-            zone: Zone {
-                id: id.clone(),
-                issuer: self.issuer.clone(),
-            },
-            jwks: self.jwks.clone(),
-        };
-        if let Some(id) = &self.zone_id {
-            return vec![of_top(id)];
-        }
-        let of_zone = |(id, own): (&String, &ZoneSettings)| {
-            let mut accepted = of_top(id);
-            if let Some(issuer) = &own.issuer {
-                accepted.zone.issuer.clone_from(issuer);
-            }
-            if let Some(jwks) = &own.jwks {
-                accepted.jwks.clone_from(jwks);
-            }
-            accepted
-        };
-        self.zones.iter().map(of_zone).collect()
-    }
-
-    /// The zones among which the claim `zone_id` chooses, or the one of `zone_id`.
-    pub fn zones_in_force(&self) -> Zones {
-        let mut all = self.accepted_zones().into_iter().map(|one| one.zone);
-        let first = all.next().unwrap_or(Zone {
-            id: String::new(),
-            issuer: self.issuer.clone(),
-        });
-        match self.zone_id {
-            Some(_) => Zones::one(first),
-            None => Zones::several(first, all.collect()),
-        }
-    }
 }
 
 /// Where the key set is requested.
@@ -100,4 +87,19 @@ impl AcceptedZone {
             path: format!("{base}/.well-known/jwks.json?{zone}"),
         }
     }
+}
+
+#[cfg(feature = "schema")]
+fn default_jwks_timeout() -> u64 {
+    JWKS_TIMEOUT_MS.default
+}
+
+#[cfg(feature = "schema")]
+fn default_jwks_ttl() -> u64 {
+    JWKS_TTL_S.default
+}
+
+#[cfg(feature = "schema")]
+fn default_jwks_max_stale() -> u64 {
+    JWKS_MAX_STALE_S.default
 }
