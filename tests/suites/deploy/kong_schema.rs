@@ -78,7 +78,7 @@ fn draft4(schema: &Value) -> Value {
     for (keyword, value) in members {
         let (name, value) = match keyword.as_str() {
             "$defs" => ("definitions", each(value)),
-            "properties" => ("properties", each(value)),
+            "properties" | "patternProperties" => (keyword.as_str(), each(value)),
             "items" | "not" | "additionalProperties" => (keyword.as_str(), draft4(value)),
             "anyOf" | "oneOf" => (keyword.as_str(), several(value).into()),
             "allOf" => {

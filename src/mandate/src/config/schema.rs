@@ -44,20 +44,20 @@ fn one_or_several(schema: &mut serde_json::Value) {
     }
 }
 
-/// `zones` excludes `zone_id`, which the environment may give.
+/// `zones` excludes `zone_id`, which the environment may give, and has ids of one form.
 fn one_zone_or_several(schema: &mut serde_json::Value) {
     let has = |name: &str| serde_json::json!({ "required": [name] });
     let one = ["zone_id", "expected_zone_id"].map(has);
-    let choice = serde_json::json!({ "if": has("zones"), "then": { "not": { "anyOf": one } } });
+    let both = serde_json::json!({ "not": { "allOf": [has("zones"), { "anyOf": one }] } });
     if let Some(all) = schema.get_mut("allOf").and_then(|all| all.as_array_mut()) {
-        all.push(choice);
+        all.push(both);
     }
-    let ids = serde_json::json!({ "pattern": "^[A-Za-z0-9._:-]{1,128}$" });
-    if let Some(zones) = schema
-        .pointer_mut("/properties/zones")
-        .and_then(|p| p.as_object_mut())
+    let zones = schema.pointer_mut("/properties/zones");
+    if let Some(zones) = zones.and_then(|zones| zones.as_object_mut())
+        && let Some(each) = zones.insert("additionalProperties".to_owned(), false.into())
     {
-        zones.insert("propertyNames".to_owned(), ids);
+        let ids = serde_json::json!({ "^[A-Za-z0-9._:-]{1,128}$": each });
+        zones.insert("patternProperties".to_owned(), ids);
     }
 }
 
