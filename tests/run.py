@@ -31,6 +31,7 @@ WAITING = {
     "companion": 4,
     "exchange": 4,
     "chaos": 2,
+    "zones_envoy": 3,
     "envoy_keys": 5,
     "gateway_envoy": 4,
     "revocation_envoy": 4,

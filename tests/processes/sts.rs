@@ -55,6 +55,31 @@ impl Sts {
         format!("http://{}", self.address)
     }
 
+    /// It answers nothing any more, until it is resumed.
+    pub fn pause(&self) {
+        self.process.signal("-STOP");
+    }
+
+    /// See [`Sts::pause`].
+    pub fn resume(&self) {
+        self.process.signal("-CONT");
+    }
+
+    /// Another key in place of the current one; the earlier ones stay for a while.
+    pub fn rotate(&self) {
+        let answer = self.post("/dev/rotate", &[], b"");
+        assert_eq!(answer.status, 200);
+    }
+
+    /// A mandate of its first zone with these claims and header members in place of the
+    /// usual ones.
+    pub fn mint(&self, claims: &Value, header: &Value) -> String {
+        let body = json!({ "claims": claims, "header": header }).to_string();
+        let kind = [("content-type", "application/json")];
+        let answer = self.post("/dev/mint", &kind, body.as_bytes());
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+
     /// As the kernel would (`kill -9`).
     pub fn kill(&mut self) {
         self.process.kill();
@@ -124,10 +149,7 @@ impl Sts {
         for (name, value) in changes.as_object().unwrap() {
             claims[name] = value.clone();
         }
-        let body = json!({ "claims": claims }).to_string();
-        let kind = [("content-type", "application/json")];
-        let answer = self.post("/dev/mint", &kind, body.as_bytes());
-        answer.json()["token"].as_str().unwrap().to_owned()
+        self.mint(&claims, &json!({}))
     }
 }
 
