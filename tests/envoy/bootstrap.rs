@@ -29,8 +29,25 @@ pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
         .collect();
     json!({
         "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
+        "stats_config": {"stats_tags": stats_tags()},
         "static_resources": {"listeners": listeners, "clusters": clusters},
     })
+}
+
+/// What envoy.yaml makes labels of: each line of it is one object.
+fn stats_tags() -> Value {
+    let text = std::fs::read_to_string(crate::root().join("envoy.yaml")).unwrap();
+    let tags = text.lines().filter_map(|line| {
+        let (name, regex) = line
+            .trim()
+            .strip_prefix("- { tag_name: ")?
+            .split_once(", regex: ")?;
+        let regex: String = serde_json::from_str(regex.strip_suffix(" }")?).unwrap();
+        Some(json!({"tag_name": name, "regex": regex}))
+    });
+    let tags: Vec<Value> = tags.collect();
+    assert!(tags.len() > 4, "the tags of envoy.yaml look otherwise");
+    tags.into()
 }
 
 fn socket(address: SocketAddr) -> Value {

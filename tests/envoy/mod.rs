@@ -275,6 +275,13 @@ impl Envoy {
             .unwrap_or(0)
     }
 
+    /// The filter's metrics as Prometheus gets them, a line for each.
+    pub fn prometheus(&self) -> Vec<String> {
+        let stats = self.ask("/stats/prometheus?usedonly&filter=caracal_");
+        let text = String::from_utf8_lossy(&stats.body).into_owned();
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// The configuration that everybody who reaches the admin port can read.
     pub fn config_dump(&self) -> String {
         String::from_utf8(self.ask("/config_dump").body).unwrap()

@@ -149,7 +149,38 @@ fn no_zone_judges_for_another_and_an_unknown_one_costs_no_fetch() {
     let asked = scene.fetches().iter().sum::<u64>() - before.iter().sum::<u64>();
     assert!(asked < 10, "{asked}");
     scene.others_serve(usize::MAX);
+    // envoy.yaml makes labels of the names.
+    let metrics = scene.envoy.prometheus();
+    for labels in [
+        "jwks_fetches_total{zone=\"zone-b\",result=\"ok\"}",
+        "jwks_age_seconds{zone=\"zone-b\"}",
+        "decisions_total{outcome=\"refused\",code=\"invalid_zone\"}",
+    ] {
+        let found = metrics.iter().any(|line| same_labels(line, labels));
+        assert!(found, "{labels} is not among {metrics:?}");
+    }
     assert!(scene.envoy.is_running());
+}
+
+/// Whether a line is that metric, whatever the order of its labels.
+fn same_labels(line: &str, metric: &str) -> bool {
+    let parts = |text: &str| -> Option<(String, Vec<String>)> {
+        let (name, labels) = text.split_once('{')?;
+        let mut labels: Vec<String> = labels
+            .split('}')
+            .next()?
+            .split(',')
+            .map(str::to_owned)
+            .collect();
+        labels.sort();
+        Some((name.to_owned(), labels))
+    };
+    match (parts(line), parts(metric)) {
+        (Some((name, labels)), Some((wanted, expected))) => {
+            name.ends_with(&wanted) && labels == expected
+        }
+        _ => false,
+    }
 }
 
 #[test]

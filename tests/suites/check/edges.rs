@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use caracal_mandate::config::{Configuration, Revocation};
 use caracal_mandate::decision::context::Context;
-use caracal_mandate::decision::verifier::{Screened, Verdict, Verifier};
+use caracal_mandate::decision::verifier::{Credential, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::signature::PureRust;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::routing::routes::RuleId;
 use caracal_mandate::token::cache::MandateCache;
+use caracal_mandate::zone::ZoneIndex;
 use caracal_tests::mint::{Key, claims};
 use serde_json::{Value, json};
 
@@ -224,13 +225,17 @@ impl Edge {
             resource: &names,
             authorization: &authorization,
         };
-        let jwks = &self.configuration.jwks;
         // A set that was fetched just before the key was withdrawn serves for its time.
-        let has_keys = world.key_set_age_s <= jwks.ttl_s + jwks.max_stale_s
-            && world.withdrawn_s.is_none_or(|age| age <= jwks.ttl_s);
-        let context = Context {
-            keys: Some(&self.keys).filter(|_| has_keys),
-            revocation: &View(&self.configuration, world),
+        let zones = self.configuration.accepted_zones();
+        let has_keys = |zone: ZoneIndex| {
+            let jwks = &zones[zone.place()].jwks;
+            world.key_set_age_s <= jwks.ttl_s + jwks.max_stale_s
+                && world.withdrawn_s.is_none_or(|age| age <= jwks.ttl_s)
+        };
+        let view_of_state = View(&self.configuration, world);
+        let context = |credential: &Credential<'_>| Context {
+            keys: Some(&self.keys).filter(|_| credential.zone().is_some_and(has_keys)),
+            revocation: &view_of_state,
             signatures: &PureRust,
             now: NOW,
         };
@@ -238,7 +243,8 @@ impl Edge {
             Err(_) => false,
             Ok(Screened::Excluded) => true,
             Ok(Screened::Credential(credential)) => {
-                let verdict = self.verifier.decide(&credential, context, &mut self.cache);
+                let with = context(&credential);
+                let verdict = self.verifier.decide(&credential, with, &mut self.cache);
                 matches!(verdict, Verdict::Admitted(_))
             }
         }

@@ -114,3 +114,62 @@ fn what_a_mode_lacks_or_cannot_have_is_an_error() {
         assert!(said.contains(words), "{words}: {said}");
     }
 }
+
+/// The grid of pairs has no mandates of Gateway mode, so here the words are checked.
+#[test]
+fn what_a_change_lets_through_is_said() {
+    let folder = folder("gateway-against");
+    let gateway = |min_remaining_s: u64, url: &str| {
+        json!({
+            "issuer": "https://sts.example", "zone_id": "z", "jwks": {"upstream": "sts"},
+            "revocation": "disabled", "mode": "gateway",
+            "gateway": {"upstream": "companion", "min_remaining_s": min_remaining_s},
+            "resources": {"resource://billing-api": {"upstream_url": url}},
+        })
+    };
+    let connector = json!({
+        "issuer": "https://sts.example", "zone_id": "z", "jwks": {"upstream": "sts"},
+        "revocation": "disabled", "resources": {"resource://billing-api": {}},
+    });
+    let a = gateway(35, "https://a.example");
+    let b = gateway(10, "https://b.example/v1");
+    for (old, new, said) in [
+        (&a, &a, vec!["lets nothing through"]),
+        (
+            &connector,
+            &a,
+            vec!["mandates for the Gateway, which are exchanged"],
+        ),
+        (
+            &a,
+            &connector,
+            vec!["resource mandates, in place of those that the Gateway exchanges"],
+        ),
+        (
+            &a,
+            &b,
+            vec![
+                "also mandates that are valid for 10 to 34 s more",
+                "requests for resource \"resource://billing-api\" go to another upstream: \"https://b.example/v1\"",
+            ],
+        ),
+    ] {
+        let files = ["new.json", "old.json"].map(|name| folder.join(name));
+        for (file, edge) in files.iter().zip([new, old]) {
+            fs::write(file, edge.to_string()).unwrap();
+        }
+        let [new, old] = files.each_ref().map(|file| file.to_str().unwrap());
+        let done = call(&[new, "--against", old]);
+        let words = String::from_utf8(done.stdout).unwrap();
+        for text in said {
+            assert!(words.contains(text), "{text}\n{words}");
+        }
+        let lets_nothing = words.contains("lets nothing through");
+        assert_eq!(
+            done.status.code(),
+            Some(i32::from(!lets_nothing)),
+            "{words}"
+        );
+    }
+    let _ = fs::remove_dir_all(&folder);
+}

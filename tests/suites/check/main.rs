@@ -10,6 +10,7 @@ mod pairs;
 mod said;
 mod unguarded;
 mod warnings;
+mod zones;
 
 use std::fs;
 use std::path::PathBuf;

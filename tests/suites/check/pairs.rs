@@ -194,6 +194,44 @@ pub(crate) fn pairs() -> Vec<Pair> {
             &["at host \"third.test\"", "also requests without a mandate"],
         ),
         pair(
+            "zones in place of one",
+            json!({}),
+            json!({"zone_id": null, "zones": {
+                "zone-1": {}, "zone-2": {"issuer": "https://other.example.test"}}}),
+            &["also mandates of zone \"zone-2\""],
+        ),
+        pair(
+            "one zone in place of several",
+            json!({"zone_id": null, "zones": {
+                "zone-2": {}, "zone-3": {"jwks": {"upstream": "sts", "ttl_s": 600}}}}),
+            json!({}),
+            &["also mandates of zone \"zone-1\""],
+        ),
+        pair(
+            "zones that trust more",
+            json!({"zone_id": null, "zones": {"zone-1": {}, "zone-2": {}}}),
+            json!({"zone_id": null, "zones": {
+                "zone-1": {"issuer": "https://other.example.test"},
+                "zone-2": {"jwks": {"upstream": "other", "ttl_s": 600}}}}),
+            &[
+                "of issuer \"https://other.example.test\" of zone \"zone-1\"",
+                "of zone \"zone-2\" whose key was withdrawn over 300",
+                "not compared: jwks.upstream of zone \"zone-2\"",
+            ],
+        ),
+        pair(
+            "a resource that accepts another zone",
+            json!({"audience": null, "zone_id": null, "zones": {"zone-1": {}, "zone-2": {}},
+                "resources": {
+                    "resource://billing-api": {"zones": ["zone-1"], "exclude": ["/h"]},
+                    "resource://other": {"zones": ["zone-2"], "exclude": ["/h"]}}}),
+            json!({"audience": null, "zone_id": null, "zones": {"zone-1": {}, "zone-2": {}},
+                "resources": {
+                    "resource://billing-api": {"exclude": ["/h"]},
+                    "resource://other": {"zones": ["zone-2"], "exclude": ["/h"]}}}),
+            &["also mandates of zone \"zone-2\""],
+        ),
+        pair(
             "nested",
             json!({"exclude": ["/e"], "routes": {"/e/p": {"required_scopes": ["b"]}, "/p/a": {"required_scopes": ["c"]}, "/p": {"require_session": true}}}),
             json!({"exclude": ["/p/a/b"], "routes": {"/p/a/b/c": {}, "/p": {"require_session": true}}}),

@@ -123,6 +123,8 @@ fn extra_holds(extra: &Value, mandate: Option<&Mandate>, world: World) -> bool {
         Some(Value::Array(all)) => all.contains(one),
         other => other == Some(one),
     };
+    // Where it is about one zone among several.
+    let of_zone = || extra["zone"].is_null() || text("zone_id") == extra["zone"];
     match what {
         "any_mandate" => true,
         "without_scopes" => lacks("scopes", &|one| text("scope").split(' ').any(|s| s == one)),
@@ -143,7 +145,7 @@ fn extra_holds(extra: &Value, mandate: Option<&Mandate>, world: World) -> bool {
             claim("hop_count").and_then(Value::as_u64).unwrap_or(0),
         ),
         "audience" => audience(&extra["audience"]) && !audience(&extra["without"]),
-        "issuer" => text("iss") == extra["issuer"],
+        "issuer" => text("iss") == extra["issuer"] && of_zone(),
         "zone" => text("zone_id") == extra["zone"],
         "algorithms" => extra["algorithms"]
             .as_array()
@@ -169,10 +171,11 @@ fn extra_holds(extra: &Value, mandate: Option<&Mandate>, world: World) -> bool {
         }
         "state_age" => within("from_s", "to_s", world.state_age_s),
         "anchors" => within("from", "to", world.anchors),
-        "withdrawn_key" => world
-            .withdrawn_s
-            .is_some_and(|age| within("from_s", "to_s", age)),
-        "key_set_age" => within("from_s", "to_s", world.key_set_age_s),
+        "withdrawn_key" => {
+            let within = |age| within("from_s", "to_s", age);
+            of_zone() && world.withdrawn_s.is_some_and(within)
+        }
+        "key_set_age" => of_zone() && within("from_s", "to_s", world.key_set_age_s),
         other => panic!("{other} is not known"),
     }
 }

@@ -10,6 +10,7 @@ mod in_process;
 mod looked_at;
 mod origin;
 mod vectors;
+mod zones;
 
 use std::fs;
 use std::io::Write as _;

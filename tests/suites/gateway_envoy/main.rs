@@ -3,9 +3,9 @@
 
 mod outages;
 mod scene;
+mod zones;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
 
 use caracal_tests::mint::{AUDIENCE, now};
 use serde_json::{Value, json};

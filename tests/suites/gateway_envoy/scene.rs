@@ -52,8 +52,20 @@ impl Scene {
     }
 
     pub(crate) fn configured(resources: Value, upstream_url: &str) -> Self {
+        Scene::with(&[ZONE], resources, upstream_url, json!({}))
+    }
+
+    /// An STS of some zones, of which the edge accepts some.
+    pub(crate) fn of_zones(sts: &[&str], resources: Value, accepted: &[&str]) -> Self {
+        let zones = accepted.iter().map(|zone| ((*zone).to_owned(), json!({})));
+        let zones: serde_json::Map<_, _> = zones.collect();
+        let changes = json!({"zone_id": null, "zones": zones});
+        Scene::with(sts, resources, "https://billing.test", changes)
+    }
+
+    fn with(zones: &[&str], resources: Value, upstream_url: &str, changes: Value) -> Self {
         let redis = Redis::start(&[]);
-        let sts = Sts::start(&[ZONE], &resources);
+        let sts = Sts::start(zones, &resources);
         let companion = Companion::of(&redis.url()).gateway(&sts.url()).started();
         let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
         let strays: Arc<Mutex<Vec<Incoming>>> = Arc::default();
@@ -69,7 +81,7 @@ impl Scene {
             })
         };
         let (billing, other) = (noting(&seen), noting(&strays));
-        let settings = configuration(json!({
+        let mut settings = json!({
             "issuer": sts.url(), "audience": null, "mode": "gateway",
             "revocation": {"upstream": "companion", "poll_interval_ms": 200},
             "gateway": {"upstream": "companion"},
@@ -77,7 +89,11 @@ impl Scene {
                 AUDIENCE: {"upstream_url": upstream_url, "required_scopes": ["billing:read"]},
                 "resource://second": {"upstream_url": "https://second.test"},
             },
-        }));
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        let settings = configuration(settings);
         // The filter names the upstream's host, and the route goes by it.
         let mut setup = Setup::new([settings]);
         setup.use_remote_address = true;

@@ -35,12 +35,14 @@ pub(crate) enum Extra {
     Hops { from: u64, to: u64 },
     /// A mandate for one audience and not for the other.
     Audience { audience: String, without: String },
-    /// A mandate from this issuer.
-    Issuer { issuer: String },
+    /// A mandate from this issuer, of one zone among several.
+    Issuer {
+        issuer: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+    },
     /// A mandate from this zone.
     Zone { zone: String },
-    /// A mandate from this zone, for one resource.
-    ZoneAt { resource: String, zone: String },
     /// Every mandate of the other mode.
     Mode { mode: Mode },
     /// Gateway mode: a mandate that is valid for so many seconds more.
@@ -64,14 +66,32 @@ pub(crate) enum Extra {
     /// Any mandate, while this many anchors are revoked.
     Anchors { from: u64, to: u64 },
     /// A mandate whose key the zone withdrew this long ago.
-    WithdrawnKey { from_s: u64, to_s: u64 },
+    WithdrawnKey {
+        from_s: u64,
+        to_s: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+    },
     /// Any mandate, with a key set that could not be refreshed for this long.
-    KeySetAge { from_s: u64, to_s: u64 },
+    KeySetAge {
+        from_s: u64,
+        to_s: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+    },
 }
 
 /// The numbers that the new bound additionally admits.
 pub(super) fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
     (new > old).then(|| (old.saturating_add(1), new))
+}
+
+/// Which zone's mandates, where there are several zones.
+fn of_zone(zone: &Option<String>) -> String {
+    match zone {
+        Some(zone) => format!(" of zone {}", shown(zone)),
+        None => String::new(),
+    }
 }
 
 fn list<'t>(texts: impl IntoIterator<Item = &'t String>) -> String {
@@ -113,14 +133,10 @@ impl fmt::Display for Extra {
                 shown(audience),
                 shown(without)
             ),
-            Extra::Issuer { issuer } => write!(f, "also mandates of issuer {}", shown(issuer)),
+            Extra::Issuer { issuer, zone } => {
+                write!(f, "also mandates of issuer {}{}", shown(issuer), of_zone(zone))
+            }
             Extra::Zone { zone } => write!(f, "also mandates of zone {}", shown(zone)),
-            Extra::ZoneAt { resource, zone } => write!(
-                f,
-                "also mandates of zone {} for resource {}",
-                shown(zone),
-                shown(resource)
-            ),
             Extra::Mode { mode: Mode::Gateway } => {
                 f.write_str("mandates for the Gateway, which are exchanged, in place of resource mandates")
             }
@@ -164,14 +180,16 @@ impl fmt::Display for Extra {
             Extra::Anchors { from, to } => {
                 write!(f, "also mandates while {from} to {to} anchors are revoked")
             }
-            Extra::WithdrawnKey { from_s, to_s } => write!(
+            Extra::WithdrawnKey { from_s, to_s, zone } => write!(
                 f,
-                "also mandates whose key was withdrawn over {} and up to {to_s} s before",
+                "also mandates{} whose key was withdrawn over {} and up to {to_s} s before",
+                of_zone(zone),
                 from_s.saturating_sub(1)
             ),
-            Extra::KeySetAge { from_s, to_s } => write!(
+            Extra::KeySetAge { from_s, to_s, zone } => write!(
                 f,
-                "also mandates while the key set could not be refreshed for over {} and up to {to_s} s",
+                "also mandates{} while the key set could not be refreshed for over {} and up to {to_s} s",
+                of_zone(zone),
                 from_s.saturating_sub(1)
             ),
         }

@@ -83,7 +83,8 @@ impl Comparison {
         let mut findings = Vec::new();
         for (choice, choices) in resource_selectors::all(&before, &now) {
             let (was, is) = (get(&before, choice.before), get(&now, choice.now));
-            for (paths, methods, extra) in of_resource(was, is) {
+            let zones = zones::newly_accepted((old, was), (new, is));
+            for (paths, methods, extra) in of_resource(was, is, &zones) {
                 findings.push(Finding {
                     choices: choices.clone(),
                     paths,
@@ -137,20 +138,24 @@ impl<'a> Answer<'a> {
     }
 
     /// What is admitted now and was not before, without the conditions for all mandates.
-    fn beyond(self, before: Self) -> Vec<Extra> {
+    /// `zones` are those of both configurations that only the new one accepts here.
+    fn beyond(self, before: Self, zones: &[String]) -> Vec<Extra> {
         match (before, self) {
             (_, Answer::Never) | (Answer::Unverified, _) => Vec::new(),
             (_, Answer::Unverified) => vec![Extra::AnyRequest],
             (Answer::Never, Answer::Verified(..)) => vec![Extra::AnyMandate],
             (Answer::Verified(old_audience, old), Answer::Verified(audience, new)) => {
-                widening::of_requirements((old_audience, old), (audience, new))
+                let mut all = widening::of_requirements((old_audience, old), (audience, new));
+                let zones = zones.iter().cloned();
+                all.extend(zones.map(|zone| Extra::Zone { zone }));
+                all
             }
         }
     }
 }
 
 /// The classes of requests for one resource that are additionally let through.
-fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
+fn of_resource(old: Option<&Resource>, new: Option<&Resource>, zones: &[String]) -> Vec<Class> {
     let Some(new) = new else {
         return Vec::new();
     };
@@ -173,7 +178,7 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
         let before = old.and_then(|_| find(&old_rules, region));
         let now = find(&new_rules, region);
         let answers = |method: &str| {
-            Answer::of(Some(new), now, method).beyond(Answer::of(old, before, method))
+            Answer::of(Some(new), now, method).beyond(Answer::of(old, before, method), zones)
         };
         for (methods, extra) in by_extra(&methods, answers) {
             // Regions with the same result are one class with several prefixes.
@@ -204,7 +209,8 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>) -> Vec<Class> {
             continue;
         }
         let all: Vec<Vec<Region>> = groups.into_iter().map(|(_, of)| joined(of)).collect();
-        let answers = |method: &str| Answer::of(Some(new), Some(now), method).beyond(Answer::Never);
+        let answers =
+            |method: &str| Answer::of(Some(new), Some(now), method).beyond(Answer::Never, &[]);
         for (methods, extra) in by_extra(&methods, answers) {
             under.push((Paths::Between(all.clone()), methods, extra));
         }

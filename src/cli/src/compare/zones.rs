@@ -1,6 +1,7 @@
 //! What a change of the zones, their issuers and their key sets admits.
 
 use caracal_mandate::config::{AcceptedZone, Configuration};
+use caracal_mandate::routing::resources::Resource;
 
 use super::extra::{Extra, raised};
 use crate::terminal::shown;
@@ -19,13 +20,20 @@ fn both(old: &Configuration, new: &Configuration) -> Vec<(AcceptedZone, Accepted
     before.iter().filter_map(same).collect()
 }
 
+/// The zone's id, where there are several.
+fn named(new: &Configuration, zone: &AcceptedZone) -> Option<String> {
+    (!new.zones.is_empty()).then(|| zone.zone.id.clone())
+}
+
 /// Issuers and zones that are new.
 pub(super) fn of_zones(old: &Configuration, new: &Configuration) -> Vec<Extra> {
     let mut all = Vec::new();
+    let of = |now: &AcceptedZone| named(new, now);
     for (before, now) in both(old, new) {
         if before.zone.issuer != now.zone.issuer {
+            let zone = of(&now);
             let issuer = now.zone.issuer;
-            all.push(Extra::Issuer { issuer });
+            all.push(Extra::Issuer { issuer, zone });
         }
     }
     let before = old.accepted_zones();
@@ -35,42 +43,45 @@ pub(super) fn of_zones(old: &Configuration, new: &Configuration) -> Vec<Extra> {
             all.push(Extra::Zone { zone });
         }
     }
-    for (id, resource) in &new.resources {
-        let Some(known) = old.resources.get(id) else {
-            continue;
-        };
-        // A zone that is new everywhere is told above.
-        for one in &before {
-            let zone = &one.zone.id;
-            let accepts = |zones: &Option<Vec<String>>| {
-                zones.as_ref().is_none_or(|zones| zones.contains(zone))
-            };
-            let is_accepted = new.accepted_zones().iter().any(|now| now.zone.id == *zone);
-            if is_accepted && accepts(&resource.zones) && !accepts(&known.zones) {
-                let (resource, zone) = (id.clone(), zone.clone());
-                all.push(Extra::ZoneAt { resource, zone });
-            }
-        }
-    }
     all
+}
+
+/// The zones that both configurations have, and that a resource accepts now and did not
+/// before.
+pub(super) fn newly_accepted(
+    (old, was): (&Configuration, Option<&Resource>),
+    (new, is): (&Configuration, Option<&Resource>),
+) -> Vec<String> {
+    let (Some(was), Some(is)) = (was, is) else {
+        return Vec::new();
+    };
+    let (before, now) = (old.zones_in_force(), new.zones_in_force());
+    let known = now.iter().filter(|(zone, _)| is.zones.contains(*zone));
+    let known = known.filter_map(|(_, zone)| Some((before.find(&zone.id)?, &zone.id)));
+    let taken = known.filter(|(zone, _)| !was.zones.contains(*zone));
+    taken.map(|(_, id)| id.clone()).collect()
 }
 
 /// Key sets that are used for longer.
 pub(super) fn of_key_sets(old: &Configuration, new: &Configuration) -> Vec<Extra> {
     let mut all = Vec::new();
     for (before, now) in both(old, new) {
+        let zone = named(new, &now);
         let (before, now) = (before.jwks, now.jwks);
         let withdrawn = raised(before.ttl_s, now.ttl_s);
-        all.extend(withdrawn.map(|(from_s, to_s)| Extra::WithdrawnKey { from_s, to_s }));
+        all.extend(withdrawn.map(|(from_s, to_s)| Extra::WithdrawnKey {
+            from_s,
+            to_s,
+            zone: zone.clone(),
+        }));
         let most = |ttl_s: u64, stale_s: u64| ttl_s.saturating_add(stale_s);
         let (before, now) = (
             most(before.ttl_s, before.max_stale_s),
             most(now.ttl_s, now.max_stale_s),
         );
         let aged = raised(before, now);
-        all.extend(aged.map(|(from_s, to_s)| Extra::KeySetAge { from_s, to_s }));
+        all.extend(aged.map(|(from_s, to_s)| Extra::KeySetAge { from_s, to_s, zone }));
     }
-    all.dedup();
     all
 }
 

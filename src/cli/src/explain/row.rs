@@ -96,7 +96,7 @@ fn name(check: Check) -> &'static str {
             TokenCheck::KeyId => "kid",
             TokenCheck::Critical => "crit",
             TokenCheck::PayloadEncoding => "b64",
-            TokenCheck::Zone => "zone",
+            TokenCheck::Zone => "zone chosen",
             TokenCheck::KeySet => "key set",
             TokenCheck::Key => "key",
             TokenCheck::KeyAlgorithm => "key algorithm",
