@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes one target after the other, and prints at the end how long each took.
+"""Makes one target after the other, and prints at the end how long each took, and how much
+processor time, which says more where a machine has other things to do.
 
 `phases.py TARGET...` stops at the first that fails, and exits as make did.
 """
@@ -15,16 +16,18 @@ def main():
     took, code = [], 0
     for target in sys.argv[1:]:
         since = time.monotonic()
-        code = subprocess.run([make, "--no-print-directory", target]).returncode
-        took.append((target, time.monotonic() - since))
+        started = subprocess.Popen([make, "--no-print-directory", target])
+        _, status, usage = os.wait4(started.pid, 0)
+        code = started.returncode = os.waitstatus_to_exitcode(status)
+        took.append((target, time.monotonic() - since, usage.ru_utime + usage.ru_stime))
         if code != 0:
             break
-    print(f"\n{'seconds':>8}  phase")
-    for target, seconds in took:
-        print(f"{seconds:8.1f}  {target}")
-    print(f"{sum(seconds for _, seconds in took):8.1f}  together")
+    took.append(("together", sum(row[1] for row in took), sum(row[2] for row in took)))
+    print(f"\n{'seconds':>8}  {'processor':>9}  phase")
+    for target, seconds, processor in took:
+        print(f"{seconds:8.1f}  {processor:9.1f}  {target}")
     if code != 0:
-        print(f"make {took[-1][0]} failed")
+        print(f"make {took[-2][0]} failed")
     sys.exit(code)
 
 

@@ -16,6 +16,7 @@ Exit status: 0 all passed, 1 something failed or there was no suite, otherwise c
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,8 @@ class Suite:
 
 
 def build(arguments):
-    """The test binaries that `cargo test` with these arguments would run."""
+    """The test binaries that `cargo test` with these arguments would run, and the processor
+    time that it took to build them."""
     command = [CARGO, "test", "--locked", "--no-run", "--message-format=json-render-diagnostics", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE)
     if done.returncode != 0:
@@ -98,7 +100,8 @@ def build(arguments):
         kind = target["kind"][0]
         name = target["name"] if kind == "test" else f"{target['name']} ({kind})"
         found.append(Suite(name, [message["executable"]], folder))
-    return found
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found, usage.ru_utime + usage.ru_stime
 
 
 def run_all(lanes):
@@ -135,7 +138,7 @@ def main():
         else:
             arguments.append(argument)
     begun = time.monotonic()
-    suites = build(arguments)
+    suites, building = build(arguments)
     built = time.monotonic() - begun
     # Where single suites are named, cargo runs no doc tests either.
     if not {"--test", "--lib", "--bins", "--bin"} & set(arguments):
@@ -161,7 +164,8 @@ def main():
     for suite in sorted(suites, key=lambda s: -s.seconds):
         print(f"{suite.seconds:8.1f}  {suite.processor:9.1f}  {suite.tests:5}  {suite.name}{'' if suite.passed else '  FAILED'}")
     processor = sum(suite.processor for suite in suites)
-    print(f"build {built:.0f} s, suites {time.monotonic() - begun - built:.0f} s with {processor:.0f} s of processor time")
+    print(f"build {built:.0f} s with {building:.0f} s of processor time, "
+          f"suites {time.monotonic() - begun - built:.0f} s with {processor:.0f} s")
     failed = [suite.name for suite in suites if not suite.passed]
     tests = sum(suite.tests for suite in suites)
     said = "FAILED" if failed else "ok"
