@@ -172,6 +172,9 @@ impl Node {
         if self.skew_s != 0 {
             command.env("LD_PRELOAD", crate::envoy::clock_shim());
             command.env("CARACAL_CLOCK_OFF_BY", self.skew_s.to_string());
+            // The thread with which it frees memory sleeps until a time of the wall clock.
+            // With a wrong one it would never sleep, and take a whole processor.
+            command.args(["--jemalloc-bg-thread", "no"]);
         }
         self.started(&mut command);
     }
