@@ -64,6 +64,11 @@ impl KeySets {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
 
+    /// A place in the turn; after the last zone comes the first.
+    fn place(&self, number: usize) -> usize {
+        number.checked_rem(self.zones.len()).unwrap_or(0)
+    }
+
     /// Every zone once, from one place on.
     fn turn(&self, from: usize) -> impl Iterator<Item = ZoneIndex> + '_ {
         let all = self.zones.iter().copied();
@@ -83,7 +88,7 @@ impl KeySets {
             return;
         }
         let from = self.next_read;
-        self.next_read = from.wrapping_add(READ_IN_TICK) % self.zones.len().max(1);
+        self.next_read = self.place(from.saturating_add(READ_IN_TICK));
         let due = self.turn(from).enumerate();
         let due = due.filter(|(n, zone)| *n < READ_IN_TICK || wanted.contains(*zone));
         for zone in due.map(|(_, zone)| zone).collect::<Vec<_>>() {
@@ -123,7 +128,7 @@ impl KeySets {
                 continue;
             }
             if key_set.fetch_if_due(unknown_kids.contains(zone), metrics, now_ms) {
-                self.next_fetch = zone.place().wrapping_add(1) % self.zones.len().max(1);
+                self.next_fetch = self.place(zone.place().saturating_add(1));
                 return;
             }
         }
