@@ -229,11 +229,14 @@ fn snapshot_page(page: Page) -> Response {
     let next = last
         .filter(|_| page.more)
         .map(|last| format!("{}.{last}", page.generation));
-    Json(json!({
+    let mut body = json!({
         "generation": page.generation, "head": page.head,
         "confirmed_age_ms": page.confirmed_age_ms, "entries": page.entries, "next": next,
-    }))
-    .into_response()
+    });
+    if let (Some(zone), Some(members)) = (page.zone, body.as_object_mut()) {
+        members.insert("zone".to_owned(), zone.into());
+    }
+    Json(body).into_response()
 }
 
 #[derive(Deserialize)]
@@ -251,6 +254,15 @@ async fn check(Shared(api): Shared<Api>, body: Result<Json<CheckBody>, JsonRejec
     };
     if body.anchors.len() > MAX_ANCHORS {
         return bad("too many anchors: at most 100");
+    }
+    let only = api.companion.state.only_zone();
+    if !body.zone.is_empty() && only.is_some_and(|only| only != body.zone) {
+        // An epoch that is not kept must not look like one that was never raised.
+        return failed(
+            StatusCode::CONFLICT,
+            "other_zone",
+            "this companion keeps the delegation epochs of another zone only: --zone",
+        );
     }
     match api.companion.state.check(&body.anchors, &body.zone) {
         Ok((revoked, epoch, age)) => {

@@ -187,6 +187,30 @@ fn questions_that_are_too_large_are_refused() {
     assert!(!companion.has_revoked("0"));
 }
 
+/// An epoch that is not kept must not look like one that was never raised.
+#[test]
+fn a_companion_of_one_zone_says_so_and_answers_about_no_other() {
+    let one = Companion::new(&["--in-memory", "--zone", "z"]).started();
+    let all = Companion::new(&["--in-memory"]).started();
+    let ask = |companion: &Companion, zone: &str| {
+        let answer = companion.post("/v1/check", &json!({"anchors": ["a"], "zone": zone}), None);
+        (answer.status, answer.json()["error"].clone())
+    };
+    assert_eq!(ask(&one, "z"), (200, Value::Null));
+    assert_eq!(ask(&one, "other"), (409, json!("other_zone")));
+    assert_eq!(ask(&all, "other"), (200, Value::Null));
+    let generation = |companion: &Companion| {
+        let page = companion.get("/v1/snapshot").json();
+        page["generation"].as_str().unwrap().to_owned()
+    };
+    for (companion, zone) in [(&one, json!("z")), (&all, Value::Null)] {
+        let feed = format!("/v1/feed?generation={}&after=0", generation(companion));
+        for path in ["/v1/snapshot", &feed] {
+            assert_eq!(companion.get(path).json()["zone"], zone, "{path}");
+        }
+    }
+}
+
 #[test]
 fn the_feed_is_paged_waits_and_ends_with_the_companion() {
     let mut companion = Companion::new(&["--in-memory", "--zone", "z"]).started();

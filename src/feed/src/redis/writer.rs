@@ -77,7 +77,7 @@ async fn write(tasks: &Tasks, cursor: &mut u64, backoff: &mut Backoff) -> RedisR
                 .get(&stream)
                 .is_some_and(|(counted, at)| *counted == read.counted && at.elapsed() < NOTE_EVERY);
             // A companion limited to some zones must not note that all epochs are stored.
-            let all_of_it = stream == Stream::Revocations || state.has_every_zone();
+            let all_of_it = stream == Stream::Revocations || state.only_zone().is_none();
             if all_of_it && reconciled && read.complete && read.seq <= *cursor && !known {
                 // A server that has lost what was written since then is no longer the
                 // same master.

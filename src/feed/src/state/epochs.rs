@@ -5,7 +5,7 @@ use super::*;
 impl State {
     /// A zone's epoch is at least this, for this time.
     pub fn raise(&self, zone: &str, epoch: u64, ttl: Duration) {
-        if self.zone.as_deref().is_some_and(|only| only != zone) {
+        if self.only_zone().is_some_and(|only| only != zone) {
             return;
         }
         let Some(until) = Instant::now().checked_add(ttl) else {
@@ -51,8 +51,8 @@ impl State {
         }
     }
 
-    /// Whether the epochs of all zones are kept.
-    pub fn has_every_zone(&self) -> bool {
-        self.zone.is_none()
+    /// The zone whose epochs are kept, if they are not kept of all zones.
+    pub fn only_zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 }

@@ -64,6 +64,10 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// There are more after these.
     pub more: bool,
+    /// The zone whose epochs are kept, if they are not kept of all zones. A filter must
+    /// not take the epoch of another zone for one that was never raised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// Why the log cannot be read.
@@ -150,6 +154,7 @@ impl State {
             confirmed_age_ms: age,
             entries,
             more,
+            zone: self.only_zone().map(str::to_owned),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A page of the companion's feed or snapshot: `{"generation", "head",
 //! "confirmed_age_ms", "entries": [{"seq", "anchor", "ttl_s"} or {"seq", "zone", "epoch",
-//! "ttl_s"}], "more"}`. A page of a snapshot has `"next"` instead of `"more"`: the cursor
-//! of the next page. Unknown members are ignored, so that a newer companion can add some.
+//! "ttl_s"}], "more", "zone"}`. `zone` is there if the companion keeps the epochs of that
+//! zone only. A page of a snapshot has `"next"` instead of `"more"`: the cursor of the next
+//! page. Unknown members are ignored, so that a newer companion can add some.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -80,7 +81,7 @@ pub struct Page {
     pub confirmed_age_ms: u64,
     /// Anchors, with the number of seconds for which they stay revoked.
     pub anchors: Vec<(AnchorId, u32)>,
-    /// The highest epoch of each zone that has one here, with its lifetime in seconds.
+    /// Epochs of the zones that are accepted, each with its lifetime in seconds, in order.
     pub epochs: Vec<(ZoneIndex, u64, u32)>,
     /// Number of the last entry, if there is any.
     pub last: Option<u64>,
@@ -105,6 +106,8 @@ pub enum InvalidPage {
     Order,
     /// The page says that there is more, but has no entries.
     NoProgress,
+    /// The companion keeps the epochs of one zone only, and another one is accepted here.
+    OtherZone,
 }
 
 impl fmt::Display for InvalidPage {
@@ -116,6 +119,9 @@ impl fmt::Display for InvalidPage {
             InvalidPage::Generation => "the page has no usable generation",
             InvalidPage::Order => "the page's entries are out of order",
             InvalidPage::NoProgress => "the page is empty and says that there is more",
+            InvalidPage::OtherZone => {
+                "the companion keeps the delegation epochs of one zone only (--zone), and this edge accepts another one"
+            }
         })
     }
 }
@@ -132,6 +138,8 @@ struct WirePage<'a> {
     more: bool,
     #[serde(borrow, default)]
     next: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    zone: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +195,12 @@ impl Page {
         let generation = Cursor::new(&wire.generation)
             .filter(|generation| !generation.is_empty())
             .ok_or(InvalidPage::Generation)?;
+        // Otherwise a stale delegation of that zone would be admitted.
+        if let Some(only) = &wire.zone
+            && zones.iter().any(|(_, zone)| zone.id != *only)
+        {
+            return Err(InvalidPage::OtherZone);
+        }
         let next =
             Cursor::new(wire.next.as_deref().unwrap_or_default()).ok_or(InvalidPage::Generation)?;
         let mut page = Page {
@@ -219,21 +233,12 @@ impl Page {
                 self.anchors.push((AnchorId::of(anchor), ttl_s));
             }
             (None, Some(of), Some(epoch)) if i64::try_from(epoch).is_ok() => {
-                if let Some(zone) = zones.find(of) {
-                    self.take_epoch(zone, epoch, ttl_s);
-                }
+                let zone = zones.find(of);
+                self.epochs.extend(zone.map(|zone| (zone, epoch, ttl_s)));
             }
             _ => return Err(InvalidPage::Shape),
         }
         Ok(())
-    }
-
-    fn take_epoch(&mut self, zone: ZoneIndex, epoch: u64, ttl_s: u32) {
-        match self.epochs.iter_mut().find(|(known, ..)| *known == zone) {
-            None => self.epochs.push((zone, epoch, ttl_s)),
-            Some(known) if known.1 <= epoch => *known = (zone, epoch, ttl_s),
-            Some(_) => {}
-        }
     }
 }
 
@@ -277,26 +282,44 @@ mod tests {
             (AnchorId::of("b"), 31_536_000),
         ];
         assert_eq!(page.anchors, ids);
-        assert_eq!(page.epochs, [(ZoneIndex::FIRST, 7, 11)]);
+        let zone = ZoneIndex::FIRST;
+        assert_eq!(page.epochs, [(zone, 7, 11), (zone, 5, 12)]);
         assert_eq!((page.head, page.last, page.more), (9, Some(9), true));
     }
 
     #[test]
-    fn each_zone_has_its_highest_epoch() {
-        let entry = |seq: u64, zone: &str, epoch: u64, ttl_s: u64| json!({"seq": seq, "zone": zone, "epoch": epoch, "ttl_s": ttl_s});
+    fn epochs_are_those_of_the_zones_that_are_accepted() {
+        let entry = |seq: u64, zone: &str, epoch: u64| json!({"seq": seq, "zone": zone, "epoch": epoch, "ttl_s": 60});
         let entries = json!([
-            entry(1, "b", 7, 70),
-            entry(2, "c", 1, 10),
-            entry(3, "b", 6, 60),
-            entry(4, "a", 2, 20),
-            entry(5, "other", 9, 90),
-            entry(6, "c", 1, 11),
+            entry(1, "b", 7),
+            entry(2, "c", 1),
+            entry(3, "b", 6),
+            entry(4, "other", 9),
+            entry(5, "a", 2),
         ]);
         let all = zones(&["a", "b", "c"]);
         let read = Page::parse(page(entries, false).to_string().as_bytes(), 0, &all).unwrap();
-        let at = |id: &str| all.find(id).unwrap();
-        let epochs = [(at("b"), 7, 70), (at("c"), 1, 11), (at("a"), 2, 20)];
-        assert_eq!(read.epochs, epochs);
+        let of = |id: &str, epoch| (all.find(id).unwrap(), epoch, 60);
+        assert_eq!(
+            read.epochs,
+            [of("b", 7), of("c", 1), of("b", 6), of("a", 2)]
+        );
+    }
+
+    #[test]
+    fn a_companion_that_leaves_out_a_zone_s_epochs_is_no_use() {
+        let limited = |only: Value, accepted: &[&str]| {
+            let mut limited = page(json!([]), false);
+            limited["zone"] = only;
+            Page::parse(limited.to_string().as_bytes(), 0, &zones(accepted)).map(drop)
+        };
+        assert_eq!(limited(json!(null), &["a", "b"]), Ok(()));
+        assert_eq!(limited(json!("a"), &["a"]), Ok(()));
+        for accepted in [&["b"][..], &["a", "b"], &["a", "b", "c"]] {
+            let refused = limited(json!("a"), accepted);
+            assert_eq!(refused, Err(InvalidPage::OtherZone), "{accepted:?}");
+        }
+        assert_eq!(limited(json!(7), &["a"]), Err(InvalidPage::Shape));
     }
 
     #[test]

@@ -65,6 +65,22 @@ fn a_higher_epoch_does_not_end_sooner_than_the_lower_one() {
 }
 
 #[test]
+fn a_page_with_several_epochs_of_a_zone_is_as_several_pages() {
+    let mut together = page("b", 7, 100);
+    together.epochs.push((at("b"), 8, 10));
+    together.epochs.push((at("b"), 6, 500));
+    let mut epochs = Epochs::none(3);
+    epochs.raise(&together, 0);
+    assert_eq!(epochs.of(at("b"), 1), 8);
+    assert_eq!(
+        epochs.of(at("b"), 99_999),
+        8,
+        "no sooner than the lower one"
+    );
+    assert_eq!(epochs.of(at("b"), 100_000), 0);
+}
+
+#[test]
 fn the_epoch_of_a_zone_is_its_own() {
     let mut epochs = Epochs::none(3);
     epochs.raise(&page("b", 9, 10), 0);
