@@ -36,7 +36,15 @@ impl Default for InProcess {
 
 impl InProcess {
     pub fn new(token: Option<&str>) -> Self {
-        let state = State::new(8_000_000, None);
+        InProcess::with(State::new(8_000_000, None), token)
+    }
+
+    /// One that keeps the epochs of one zone only.
+    pub fn of_zone(zone: &str) -> Self {
+        InProcess::with(State::new(8_000_000, Some(zone.to_owned())), None)
+    }
+
+    fn with(state: Arc<State>, token: Option<&str>) -> Self {
         state.stand_alone();
         let (stop, stopping) = watch::channel(false);
         let companion = Companion {

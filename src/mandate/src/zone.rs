@@ -39,6 +39,12 @@ impl ZoneSet {
         ZoneSet(self.0 | 1_u64.wrapping_shl(u32::from(zone.0)))
     }
 
+    /// The zones of both.
+    #[must_use]
+    pub fn and(self, other: ZoneSet) -> Self {
+        ZoneSet(self.0 | other.0)
+    }
+
     /// Whether a zone is in it.
     pub fn contains(self, zone: ZoneIndex) -> bool {
         self.0.wrapping_shr(u32::from(zone.0)) & 1 == 1
@@ -161,6 +167,9 @@ mod tests {
                 assert_eq!(set.contains(*other), one == other);
                 assert!(ZoneSet::ALL.contains(*other) && !ZoneSet::NONE.contains(*other));
                 assert!(set.with(*other).contains(*other));
+                let both = set.and(ZoneSet::NONE.with(*other));
+                assert!(both.contains(*one) && both.contains(*other));
+                assert_eq!(both, set.with(*other));
             }
         }
     }

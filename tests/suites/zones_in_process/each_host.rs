@@ -23,6 +23,7 @@ in_each! {
     another_zone_is_refused_and_nothing_is_fetched,
     a_rotation_is_the_zone_s_own,
     an_epoch_is_the_zone_s_own,
+    a_companion_of_one_zone_lets_no_other_through,
     a_revocation_counts_in_every_zone,
     an_outage_is_the_zone_s_own,
     a_zone_has_its_own_issuer_and_source,
@@ -156,6 +157,43 @@ fn an_epoch_is_the_zone_s_own(on: On) {
                 "{zone}: {other}"
             );
         }
+    }
+    proxy.assert_clean();
+}
+
+/// It cannot say which delegations of the others are stale.
+fn a_companion_of_one_zone_lets_no_other_through(on: On) {
+    let world = World::new(on, &ZONES);
+    *world.companion.borrow_mut() = InProcess::of_zone("zone-a");
+    for zone in ZONES {
+        world.companion.borrow().raise(zone, 6);
+    }
+    let mut proxy = start(&world, json!({}));
+    for zone in ZONES {
+        for epoch in [5, 6] {
+            let claims = json!({"delegation_edge_id": "e", "delegation_graph_epoch": epoch});
+            let token = world.mandate(zone, claims);
+            // Where a worker has a copy of all zones, it has none of this companion.
+            let expected = match (zone, epoch) {
+                ("zone-a", 5) if on == APISIX => refused(401, "delegation_stale"),
+                ("zone-a", _) if on == APISIX => admitted(),
+                _ => refused(503, "sts_unavailable"),
+            };
+            assert_eq!(
+                judged(&world, &mut proxy, &token),
+                expected,
+                "{zone} {epoch}"
+            );
+        }
+    }
+    // One of all zones takes its place.
+    *world.companion.borrow_mut() = InProcess::default();
+    world.companion.borrow().raise("zone-b", 6);
+    proxy.advance(Duration::from_secs(40));
+    for (epoch, expected) in [(5, refused(401, "delegation_stale")), (6, admitted())] {
+        let claims = json!({"delegation_edge_id": "e", "delegation_graph_epoch": epoch});
+        let token = world.mandate("zone-b", claims);
+        assert_eq!(judged(&world, &mut proxy, &token), expected, "{epoch}");
     }
     proxy.assert_clean();
 }

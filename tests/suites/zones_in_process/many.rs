@@ -1,5 +1,7 @@
 //! 64 zones: fetches are spread, each has its metrics, and a tick stays short.
 
+use caracal_tests::hosts::{APISIX, KONG};
+
 use super::*;
 
 fn names() -> Vec<String> {
@@ -85,6 +87,70 @@ fn many_zones_without_an_sts_do_not_hold_up_another() {
         assert_eq!(outcome(&proxy, stream), admitted(), "at {:?}", proxy.now());
     }
     proxy.assert_clean();
+}
+
+/// On Kong no request waits, but the key set that it lacked is fetched in the next tick.
+#[test]
+fn on_kong_a_zone_that_is_asked_for_comes_first_too() {
+    let names = names();
+    let zones: Vec<&str> = names.iter().map(String::as_str).collect();
+    let world = World::new(KONG, &zones);
+    let mut proxy = builder(&world, &zones, json!({})).start().unwrap();
+    proxy.advance(Duration::from_millis(20));
+    let token = world.mandate("zone-63", json!({}));
+    proxy.request(0, Request::get("/").bearer(&token));
+    proxy.advance(Duration::from_millis(100));
+    assert_eq!(world.fetches_of("zone-63"), 1);
+    assert_eq!(world.fetches_of("zone-62"), 0, "the others take their time");
+}
+
+/// Half of the places are reserved: a zone whose STS is silent takes its part and what is
+/// not reserved, and each other zone has its own part whatever the rest do.
+#[test]
+fn silent_zones_leave_places_for_each_other_zone() {
+    for on in [ENVOY, APISIX] {
+        let world = World::new(on, &ZONES);
+        for silent in ["zone-a", "zone-b"] {
+            let never = Answer::with(200, "{}").after(Duration::from_secs(3_600));
+            world.instead.borrow_mut().insert(silent.to_owned(), never);
+        }
+        let limits = json!({
+            "limits": {"max_paused": 12},
+            "jwks": {"upstream": on.sts(), "timeout_ms": 60_000},
+        });
+        let mut proxy = builder(&world, &ZONES, limits).start().unwrap();
+        let mut waiting = |proxy: &mut Proxy, zone: &str, from: usize| {
+            let send = |n: usize| {
+                let token = world.mandate(zone, json!({"jti": format!("{zone} {n}")}));
+                proxy.request(0, Request::get("/").bearer(token))
+            };
+            let all: Vec<Stream> = (from..from + 40).map(send).collect();
+            let waits = |stream: &&Stream| proxy.outcome(**stream).is_paused();
+            let waiting: Vec<Stream> = all.iter().filter(waits).copied().collect();
+            waiting
+        };
+        // A third of six is reserved for each zone; the other six are anybody's.
+        let of_a = waiting(&mut proxy, "zone-a", 0);
+        assert_eq!(of_a.len(), 8, "{on:?}");
+        assert_eq!(waiting(&mut proxy, "zone-b", 0).len(), 2, "{on:?}");
+        let of_c = waiting(&mut proxy, "zone-c", 0);
+        assert_eq!(of_c.len(), 2, "{on:?}");
+        for stream in of_c {
+            on.settle(&mut proxy, stream);
+            assert_eq!(outcome(&proxy, stream), admitted(), "{on:?}");
+        }
+        // Places are free again once those who had them are gone. APISIX tells the filter
+        // only when their callouts end.
+        for stream in of_a {
+            proxy.cancel(stream);
+        }
+        if on == APISIX {
+            proxy.advance(Duration::from_secs(90));
+            assert!(!waiting(&mut proxy, "zone-a", 100).is_empty());
+        } else {
+            assert_eq!(waiting(&mut proxy, "zone-a", 100).len(), 8);
+        }
+    }
 }
 
 #[test]

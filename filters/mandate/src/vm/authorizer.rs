@@ -270,7 +270,11 @@ impl Authorizer {
             // The next decision finds out whether they will come.
             WaitReason::Revocations => FetchOutlook::Wait,
         };
-        verdict_of(outlook)
+        match outlook {
+            FetchOutlook::Wait => None,
+            FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
+            FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+        }
     }
 
     /// Decides on a request that cannot wait. If something is missing, it gets 503, and
@@ -283,21 +287,19 @@ impl Authorizer {
     ) -> Verdict {
         match self.decide(credential, false, now_ms) {
             Verdict::NeedsKeySet(missing) => {
-                let zone = credential.zone();
-                let Some(key_set) = zone.and_then(|zone| self.key_sets.get_mut(zone)) else {
+                let Some(zone) = credential.zone() else {
                     return no_zone();
                 };
-                let outlook = match missing {
-                    Missing::KeySet => key_set.record.without_key_set(),
-                    Missing::Key => {
-                        let mark = key_set.record.fetch_mark();
-                        key_set.record.without_key(mark, now_ms)
-                    }
+                let mark = self.key_sets.get(zone).map(|one| one.record.fetch_mark());
+                let Some(mark) = mark else {
+                    return no_zone();
                 };
-                verdict_of(outlook).unwrap_or_else(|| {
-                    key_set.unknown_kid_seen |= missing == Missing::Key;
-                    unavailable("The zone's key set is being fetched")
-                })
+                let reason = WaitReason::KeySet(missing);
+                self.verdict_without(reason, zone, mark, now_ms)
+                    .unwrap_or_else(|| {
+                        self.key_sets.ask_for(zone, missing == Missing::Key);
+                        unavailable("The zone's key set is being fetched")
+                    })
             }
             Verdict::NeedsRevocations(_) => unavailable("The revocation state is being read"),
             verdict => verdict,
@@ -361,15 +363,6 @@ fn log_view(
         zone,
         now_ms,
     })
-}
-
-/// The verdict of a request whose key is missing; none if it is worth waiting.
-fn verdict_of(outlook: FetchOutlook) -> Option<Verdict> {
-    match outlook {
-        FetchOutlook::Wait => None,
-        FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
-        FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
-    }
 }
 
 /// No zone judges the mandate. The core has refused it before.

@@ -20,6 +20,7 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::authorizer::unavailable;
 use crate::vm::callouts::{CompanionClient, exchange_error};
+use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// How much longer than the callout's own timeout a request waits for its response.
@@ -34,6 +35,7 @@ pub(crate) struct PendingExchange {
     pub(crate) request: RequestInfo,
     pub(crate) mandate: Rc<Mandate>,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
+    _place: Place,
     began_ms: u64,
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct Exchanges {
     max_age_ms: u64,
     /// The root context of the configuration, which makes the callouts.
     root: u32,
-    max: usize,
+    places: Places,
     /// By the callout's token.
     pending: BTreeMap<u32, PendingExchange>,
     /// The callout's token by stream.
@@ -59,7 +61,7 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// `None` in connector mode.
     #[cold]
-    pub(crate) fn new(configuration: &Configuration, root: u32) -> Option<Self> {
+    pub(crate) fn new(configuration: &Configuration, zones: usize, root: u32) -> Option<Self> {
         let gateway = configuration.gateway.as_ref()?;
         let max_age_ms = match &configuration.revocation {
             Revocation::Feed(feed) => feed.max_staleness_s.saturating_mul(1_000),
@@ -71,7 +73,7 @@ impl Exchanges {
             timeout_ms: gateway.timeout_ms,
             max_age_ms,
             root,
-            max: usize::try_from(configuration.limits.max_paused).unwrap_or(usize::MAX),
+            places: Places::new(configuration.limits.max_paused, zones),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),
             mandates: BTreeSet::new(),
@@ -96,12 +98,12 @@ impl Exchanges {
         current: u32,
         now_ms: u64,
     ) -> Result<(), Verdict> {
-        if self.pending.len() >= self.max {
-            return Err(unavailable("Too many requests wait for their exchange"));
-        }
         let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(&mandate)));
         let lost = || unavailable("The edge could not ask for the exchange");
         let gateway = request.gateway.as_ref().ok_or_else(lost)?;
+        let place = self.places.take(gateway.zone.ok_or_else(lost)?);
+        let place =
+            place.ok_or_else(|| unavailable("Too many requests wait for their exchange"))?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
         let resource = gateway.resource.as_ref().ok_or_else(lost)?;
         check_request(&exchange.method, &exchange.target).map_err(refuse)?;
@@ -122,6 +124,7 @@ impl Exchanges {
             request: request.clone(),
             mandate,
             phase: Rc::clone(phase),
+            _place: place,
             began_ms: now_ms,
         };
         self.mandates.insert(fingerprint);

@@ -49,6 +49,8 @@ pub(crate) struct KeySetCache {
     /// A request that could not wait had a `kid` that is not in the key set.
     pub(crate) unknown_kid_seen: bool,
     pending_fetch: Option<PendingFetch>,
+    /// When a request last waited for a newer key set for as long as the STS may take.
+    pub(crate) full_wait_ms: u64,
     /// The log already says that shared data cannot be read.
     shared_data_failed: bool,
 }
@@ -81,6 +83,7 @@ impl KeySetCache {
             stored_copy_damaged: false,
             unknown_kid_seen: false,
             pending_fetch: None,
+            full_wait_ms: 0,
             shared_data_failed: false,
         }
     }

@@ -9,6 +9,7 @@ use caracal_mandate::zone::{ZoneIndex, ZoneSet, Zones};
 use crate::vm::key_set::KeySetCache;
 use crate::vm::metrics::Metrics;
 use crate::vm::pending_fetch::PendingFetch;
+use crate::vm::time_slice::slice_exhausted;
 
 /// How many zones a tick reads from shared data, beside those that requests wait for.
 const READ_IN_TICK: usize = 8;
@@ -23,6 +24,8 @@ pub(crate) struct KeySets {
     /// The place of the zone that is read next, and of the one that is fetched next.
     next_read: usize,
     next_fetch: usize,
+    /// Zones that requests have asked for since the last tick, which cannot wait.
+    asked: ZoneSet,
     /// When fetches may first have begun.
     started_ms: Option<u64>,
 }
@@ -40,8 +43,24 @@ impl KeySets {
             zones: zones.iter().map(|(index, _)| index).collect(),
             next_read: 0,
             next_fetch: 0,
+            asked: ZoneSet::NONE,
             started_ms: None,
         })
+    }
+
+    /// How many zones there are.
+    pub(crate) fn count(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// A request that cannot wait lacks the key set of this zone, or its key in there. It
+    /// is fetched first.
+    #[cold]
+    pub(crate) fn ask_for(&mut self, zone: ZoneIndex, unknown_kid: bool) {
+        self.asked = self.asked.with(zone);
+        if let Some(key_set) = self.get_mut(zone) {
+            key_set.unknown_kid_seen |= unknown_kid;
+        }
     }
 
     /// The key set of a zone.
@@ -92,6 +111,11 @@ impl KeySets {
         let due = self.turn(from).enumerate();
         let due = due.filter(|(n, zone)| *n < READ_IN_TICK || wanted.contains(*zone));
         for zone in due.map(|(_, zone)| zone).collect::<Vec<_>>() {
+            // A large key set takes long to read; the next tick goes on.
+            if slice_exhausted(now_ms) {
+                self.next_read = zone.place();
+                return;
+            }
             if let Some(key_set) = self.get_mut(zone) {
                 key_set.load_shared();
                 key_set.report_turn(now_ms);
@@ -115,6 +139,7 @@ impl KeySets {
             return;
         }
         let since_start_ms = now_ms.saturating_sub(*self.started_ms.get_or_insert(now_ms));
+        let wanted = wanted.and(std::mem::replace(&mut self.asked, ZoneSet::NONE));
         let waits = |zone: &ZoneIndex| wanted.contains(*zone);
         let first = self.turn(self.next_fetch).filter(waits);
         let then = self.turn(self.next_fetch).filter(|zone| !waits(zone));

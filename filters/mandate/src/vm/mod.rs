@@ -16,6 +16,7 @@ pub(crate) mod key_sets;
 pub(crate) mod metrics;
 pub(crate) mod pending_callouts;
 pub(crate) mod pending_fetch;
+pub(crate) mod places;
 pub(crate) mod plugin;
 pub(crate) mod request_callouts;
 pub(crate) mod request_info;

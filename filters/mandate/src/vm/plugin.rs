@@ -57,6 +57,8 @@ impl Plugin {
     #[cold]
     pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
         let limits = &configuration.limits;
+        let authorizer = Authorizer::new(configuration)?;
+        let zones = authorizer.key_sets.count();
         Ok(Plugin {
             proxy: Proxy::of(configuration),
             proxy_verified: false,
@@ -64,10 +66,10 @@ impl Plugin {
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
             filter_state: configuration.filter_state,
             variable_missing: Cell::new(false),
-            authorizer: Authorizer::new(configuration)?,
-            waiting: WaitingRequests::new(limits),
-            callouts: RequestCallouts::new(limits, root),
-            exchanges: Exchanges::new(configuration, root),
+            authorizer,
+            waiting: WaitingRequests::new(limits, zones),
+            callouts: RequestCallouts::new(limits, zones, root),
+            exchanges: Exchanges::new(configuration, zones, root),
             root,
             reported_ms: 0,
             started_ms: None,
@@ -140,6 +142,7 @@ impl Plugin {
         let name = self.authorizer.resource_name(credential.resource());
         kept.resource = name.map(str::to_owned);
         kept.matched = Some(credential.matched());
+        kept.zone = credential.zone();
         kept.exchange = Some(ExchangeRequest {
             token: credential.token().to_vec(),
             method: view.method.unwrap_or_default().to_vec(),

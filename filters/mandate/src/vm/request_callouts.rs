@@ -19,6 +19,7 @@ use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, no_zone, unavailab
 use crate::vm::key_set::KeySetCache;
 use crate::vm::pending_callouts;
 use crate::vm::pending_fetch::PendingFetch;
+use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::too_many_wait;
 
@@ -59,6 +60,7 @@ pub(crate) struct PendingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
+    _place: Place,
     zone: ZoneIndex,
     mark: FetchMark,
     call: Callout,
@@ -74,18 +76,15 @@ pub(crate) struct RequestCallouts {
     requests: Vec<PendingRequest>,
     /// The root context of the configuration.
     root: u32,
-    max: usize,
-    /// When a request last waited for a newer key set for as long as the STS may take.
-    full_wait_ms: u64,
+    places: Places,
 }
 
 impl RequestCallouts {
-    pub(crate) fn new(limits: &Limits, root: u32) -> Self {
+    pub(crate) fn new(limits: &Limits, zones: usize, root: u32) -> Self {
         RequestCallouts {
             requests: Vec::new(),
             root,
-            max: usize::try_from(limits.max_paused).unwrap_or(usize::MAX),
-            full_wait_ms: 0,
+            places: Places::new(limits.max_paused, zones),
         }
     }
 
@@ -114,23 +113,16 @@ impl RequestCallouts {
         if let Some(verdict) = refused_without_fetch(authorizer, &verdict, zone, mark, now_ms) {
             return Authorization::Decided(verdict);
         }
-        if self.requests.len() >= self.max {
-            self.requests.retain(|pending| {
-                let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
-                if !waits {
-                    // If a response still comes, it matches no request and is answered
-                    // with 503.
-                    pending_callouts::cancel(pending.stream);
-                }
-                waits
-            });
-        }
-        if self.requests.len() >= self.max {
+        let place = self.places.take(zone).or_else(|| {
+            self.forget_lost(now_ms);
+            self.places.take(zone)
+        });
+        let Some(place) = place else {
             return Authorization::Decided(match verdict {
                 Verdict::NeedsKeySet(_) | Verdict::NeedsRevocations(_) => too_many_wait(),
                 verdict => verdict,
             });
-        }
+        };
         let Some((call, token)) =
             self.reserve_and_start(authorizer, stream, phase, (&verdict, zone), now_ms)
         else {
@@ -142,6 +134,7 @@ impl RequestCallouts {
             request: request.clone(),
             credential: credential.into_owned(),
             phase: Rc::clone(phase),
+            _place: place,
             zone,
             mark,
             call,
@@ -150,6 +143,19 @@ impl RequestCallouts {
             checked: false,
         });
         Authorization::Paused
+    }
+
+    /// Frees the places of requests whose responses are lost.
+    fn forget_lost(&mut self, now_ms: u64) {
+        self.requests.retain(|pending| {
+            let waits = now_ms.saturating_sub(pending.began_ms) < CALLOUT_LOST_AFTER_MS;
+            if !waits {
+                // If a response still comes, it matches no request and is answered with
+                // 503.
+                pending_callouts::cancel(pending.stream);
+            }
+            waits
+        });
     }
 
     /// Makes the callout that a verdict asks for. Its response is registered before it is
@@ -219,7 +225,7 @@ impl RequestCallouts {
     /// than that, a request with a new mandate sometimes waits longer. A request with a
     /// known mandate never does.
     fn refresh_only(
-        &mut self,
+        &self,
         authorizer: &mut Authorizer,
         zone: ZoneIndex,
         now_ms: u64,
@@ -231,13 +237,13 @@ impl RequestCallouts {
         }
         let waits_fully = was_new
             && key_set.record.is_failing()
-            && now_ms.saturating_sub(self.full_wait_ms) >= FULL_WAIT_EVERY_MS;
+            && now_ms.saturating_sub(key_set.full_wait_ms) >= FULL_WAIT_EVERY_MS;
         let pending_fetch = match waits_fully {
             true => key_set.begin_fetch_anyway(true, false, now_ms)?,
             false => key_set.begin_fetch(false, now_ms)?,
         };
         if waits_fully {
-            self.full_wait_ms = now_ms;
+            key_set.full_wait_ms = now_ms;
         }
         let at_most = (!waits_fully).then_some(REFRESH_ONLY_TIMEOUT);
         fetch_key_set(authorizer, pending_fetch, zone, at_most, now_ms)

@@ -9,6 +9,7 @@ use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::token::fingerprint::Fingerprint;
+use caracal_mandate::zone::ZoneIndex;
 
 /// What replies and log lines need to know about a request.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub(crate) struct GatewayRequest {
     /// What the companion is asked, once the token is known.
     pub(crate) exchange: Option<ExchangeRequest>,
     pub(crate) matched: Option<RouteMatch>,
+    /// The zone that judges the mandate.
+    pub(crate) zone: Option<ZoneIndex>,
     /// The identifier of the resource.
     pub(crate) resource: Option<String>,
 }

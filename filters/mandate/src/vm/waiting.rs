@@ -13,6 +13,7 @@ use caracal_mandate::zone::{ZoneIndex, ZoneSet};
 
 use crate::abi::wasi;
 use crate::vm::authorizer::{Authorizer, WaitReason, no_zone, unavailable};
+use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::revocation::log_view::LogView;
 use crate::vm::time_slice::SLICE_MS;
@@ -22,6 +23,7 @@ struct WaitingRequest {
     request: RequestInfo,
     credential: Credential<'static>,
     phase: Rc<Cell<StreamPhase>>,
+    _place: Place,
     zone: ZoneIndex,
     mark: FetchMark,
     reason: WaitReason,
@@ -36,15 +38,15 @@ struct WaitingRequest {
 pub(crate) struct WaitingRequests {
     /// The requests, by stream.
     requests: BTreeMap<u32, WaitingRequest>,
-    max: usize,
+    places: Places,
     timeout_ms: u64,
 }
 
 impl WaitingRequests {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, zones: usize) -> Self {
         WaitingRequests {
             requests: BTreeMap::new(),
-            max: usize::try_from(limits.max_paused).unwrap_or(usize::MAX),
+            places: Places::new(limits.max_paused, zones),
             timeout_ms: limits.pause_timeout_ms,
         }
     }
@@ -74,13 +76,14 @@ impl WaitingRequests {
         if let Some(verdict) = authorizer.verdict_without(reason, zone, mark, now_ms) {
             return Authorization::Decided(verdict);
         }
-        if self.requests.len() >= self.max {
+        let Some(place) = self.places.take(zone) else {
             return Authorization::Decided(too_many_wait());
-        }
+        };
         let waiting = WaitingRequest {
             request: request.clone(),
             credential: credential.into_owned(),
             phase: Rc::clone(phase),
+            _place: place,
             zone,
             mark,
             reason,

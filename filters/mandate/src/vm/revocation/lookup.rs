@@ -22,6 +22,9 @@ use crate::vm::shared_data::digest;
 /// Longest wait for an answer. The companion answers from memory.
 pub(crate) const TIMEOUT_MS: u64 = 2_000;
 
+/// Most anchors of one mandate. A smaller part would have no room for any.
+const ANCHORS_OF_A_MANDATE: usize = 4;
+
 /// A lookup that some configuration uses, and the digest that names it.
 type Registered = ([u8; 32], Weak<RefCell<RevocationLookup>>);
 
@@ -32,6 +35,8 @@ thread_local! {
 pub(crate) struct RevocationLookup {
     companion: CompanionClient,
     zone_id: String,
+    /// Which zone it is about in log lines, if there are several.
+    of_zone: String,
     answers: LookupCache,
     max_staleness_s: u64,
 }
@@ -48,9 +53,13 @@ impl RevocationLookup {
     ) -> Rc<RefCell<Self>> {
         // The zones of a configuration share the room that it has.
         let max_anchors = usize::try_from(configuration.limits.max_anchors).unwrap_or(usize::MAX);
-        let max_anchors = max_anchors.checked_div(zones).unwrap_or(max_anchors).max(1);
+        let share = max_anchors.checked_div(zones).unwrap_or(max_anchors);
+        let max_anchors = share.max(max_anchors.min(ANCHORS_OF_A_MANDATE));
         let name = name(settings, zone, max_anchors);
-        let lookup = RevocationLookup::new(settings, zone, max_anchors);
+        let mut lookup = RevocationLookup::new(settings, zone, max_anchors);
+        if zones > 1 {
+            lookup.of_zone = format!(" of zone {}", zone.id);
+        }
         let lookup = Rc::new(RefCell::new(lookup));
         IN_WORKER.with(|all| {
             // If no other configuration finds this one, the companion is asked more
@@ -77,6 +86,7 @@ impl RevocationLookup {
         RevocationLookup {
             companion: CompanionClient::new(settings),
             zone_id: zone.id.clone(),
+            of_zone: String::new(),
             answers: LookupCache::new(timing, max_anchors),
             max_staleness_s: settings.max_staleness_s,
         }
@@ -142,7 +152,7 @@ impl RevocationLookup {
         let limit_s = self.max_staleness_s;
         dependency_log::refusal_turn(
             turn,
-            "revocation state of its mandate",
+            &["revocation state of its mandate", &self.of_zone].concat(),
             &self.companion.upstream,
             self.answers.cause().words(),
             self.answers.age_ms(now_ms),
@@ -157,8 +167,8 @@ impl RevocationLookup {
             hostcalls::log(
                 LogLevel::Error,
                 &format!(
-                    "caracal: revocation lookup failed at {upstream}: {}",
-                    why.words
+                    "caracal: revocation lookup{} failed at {upstream}: {}",
+                    self.of_zone, why.words
                 ),
             );
         }
