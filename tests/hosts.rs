@@ -127,3 +127,16 @@ impl On {
         proxy.outcome(last)
     }
 }
+
+/// Status and error of a request that has ended; 200 and no error if it went on.
+#[track_caller]
+pub fn outcome(proxy: &Proxy, stream: Stream) -> (u32, String) {
+    match proxy.outcome(stream) {
+        Outcome::Forwarded(_) => (200, String::new()),
+        Outcome::Replied(reply) => {
+            let error = reply.json()["error"].as_str().unwrap().to_owned();
+            (reply.status, error)
+        }
+        other => panic!("{other:?}"),
+    }
+}

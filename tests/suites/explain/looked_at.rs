@@ -14,22 +14,12 @@ fn a_fetched_key_set_is_not_called_old() {
     let mut edge = edge();
     edge["issuer"] = json!(issuer);
     let configuration = folder.file("filter.json", edge.to_string());
-    let at = NOW.to_string();
     for (kid, says) in [
         ("k9", "whoever runs the STS adds that key"),
         ("k1", "under its own kid"),
     ] {
         let token = Key::new(kid, 9).mandate(NOW, json!({"iss": issuer}));
-        let arguments = [
-            &configuration,
-            "--at",
-            &at,
-            "--token-file",
-            "-",
-            "--path",
-            "/",
-        ];
-        let said = text(&call(&arguments, token.as_bytes()));
+        let said = text(&explain_token(&configuration, &[], &token));
         assert!(said.contains("fetched just now"), "{said}");
         assert!(said.contains(says), "{said}");
         assert!(!said.contains("again from"), "{said}");

@@ -77,6 +77,21 @@ fn call_as_is(arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Explains a token that comes by standard input, for the path `/`.
+fn explain_token(configuration: &str, more: &[&str], token: &str) -> Output {
+    let at = NOW.to_string();
+    let usual = [
+        configuration,
+        "--at",
+        &at,
+        "--token-file",
+        "-",
+        "--path",
+        "/",
+    ];
+    call(&[&usual[..], more].concat(), token.as_bytes())
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -228,19 +243,9 @@ fn a_live_sts_and_a_live_companion_are_asked() {
     edge["issuer"] = json!(issuer);
     let configuration = folder.file("filter.json", edge.to_string());
     let token = key.mandate(NOW, json!({"iss": issuer, "delegation_graph_epoch": 3}));
-    let at = NOW.to_string();
     let explain = |more: &[&str]| {
-        let arguments = [
-            &configuration,
-            "--at",
-            &at,
-            "--token-file",
-            "-",
-            "--path",
-            "/",
-            "--json",
-        ];
-        let done = call(&[&arguments[..], more].concat(), token.as_bytes());
+        let more = [&["--json"], more].concat();
+        let done = explain_token(&configuration, &more, &token);
         let said: Value = serde_json::from_slice(&done.stdout).unwrap();
         (done.status.code(), said["error"].clone())
     };

@@ -26,20 +26,8 @@ fn the_zone_that_a_token_names_is_asked_and_another_is_explained() {
         "resources": {"resource://all": {}, "resource://some": {"zones": ["zone-b"]}},
     }));
     let edge = folder.file("filter.json", edge.to_string());
-    let at = NOW.to_string();
     let explain = |token: &str, resource: &str| {
-        let arguments = [
-            &edge,
-            "--at",
-            &at,
-            "--token-file",
-            "-",
-            "--path",
-            "/",
-            "--resource",
-            resource,
-        ];
-        let done = call(&arguments, token.as_bytes());
+        let done = explain_token(&edge, &["--resource", resource], token);
         (done.status.code(), text(&done))
     };
     let token = |key: &Key, zone: Value| {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
 use caracal_tests::host::{Answer, Builder, Callout, Outcome, Proxy, Request, Stream};
-use caracal_tests::hosts::{ENVOY, On};
+use caracal_tests::hosts::{ENVOY, On, outcome};
 use caracal_tests::mint::{Key, key_set};
 use serde_json::{Value, json};
 
@@ -102,18 +102,6 @@ fn request(claims: Value) -> Request {
 
 fn send(proxy: &mut Proxy, worker: usize, claims: Value) -> Stream {
     proxy.request(worker, request(claims))
-}
-
-/// Status and error, once there is one.
-fn outcome(proxy: &Proxy, stream: Stream) -> (u32, String) {
-    match proxy.outcome(stream) {
-        Outcome::Forwarded(_) => (200, String::new()),
-        Outcome::Replied(reply) => {
-            let error = reply.json()["error"].as_str().unwrap().to_owned();
-            (reply.status, error)
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 /// The same of a mandate with these claims, in each worker.

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
-use caracal_tests::host::{Answer, Builder, Callout, Outcome, Proxy, Request, Stream};
-use caracal_tests::hosts::{ENVOY, On};
+use caracal_tests::host::{Answer, Builder, Callout, Proxy, Request, Stream};
+use caracal_tests::hosts::{ENVOY, On, outcome};
 use caracal_tests::mint::{ISSUER, Key, configuration, key_set};
 use serde_json::{Value, json};
 
@@ -132,18 +132,6 @@ fn start(world: &World, changes: Value) -> Proxy {
     let mut proxy = builder(world, &ZONES, changes).start().unwrap();
     proxy.advance(SOON);
     proxy
-}
-
-/// Status and error, once there is one.
-fn outcome(proxy: &Proxy, stream: Stream) -> (u32, String) {
-    match proxy.outcome(stream) {
-        Outcome::Forwarded(_) => (200, String::new()),
-        Outcome::Replied(reply) => {
-            let error = reply.json()["error"].as_str().unwrap().to_owned();
-            (reply.status, error)
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 /// What one worker answers in the end.

@@ -119,7 +119,7 @@ fn silent_zones_leave_places_for_each_other_zone() {
             "jwks": {"upstream": on.sts(), "timeout_ms": 60_000},
         });
         let mut proxy = builder(&world, &ZONES, limits).start().unwrap();
-        let mut waiting = |proxy: &mut Proxy, zone: &str, from: usize| {
+        let waiting = |proxy: &mut Proxy, zone: &str, from: usize| {
             let send = |n: usize| {
                 let token = world.mandate(zone, json!({"jti": format!("{zone} {n}")}));
                 proxy.request(0, Request::get("/").bearer(token))

@@ -22,6 +22,21 @@ use crate::token::cache::MandateCache;
 
 const NOW: u64 = 1_700_000_000;
 
+/// A request with a token that names resources.
+fn with_bearer<T>(
+    token: &str,
+    resources: &[&[u8]],
+    use_it: impl FnOnce(&RequestView<'_>) -> T,
+) -> T {
+    let authorization = format!("Bearer {token}").into_bytes();
+    use_it(&RequestView {
+        target: Some(b"/"),
+        authorization: &[&authorization],
+        resource: resources,
+        ..RequestView::default()
+    })
+}
+
 /// Checks real signatures, and counts them.
 #[derive(Default)]
 struct Counted(Cell<u32>);
@@ -52,16 +67,17 @@ impl Edge {
 
     /// Screens a request with a token, as an owned value that can wait.
     fn screen(&self, token: &str) -> Credential<'static> {
-        let authorization = format!("Bearer {token}").into_bytes();
-        let request = RequestView {
-            target: Some(b"/"),
-            authorization: &[&authorization],
-            ..RequestView::default()
-        };
-        match self.verifier.screen(&request, &self.cache).unwrap() {
-            Screened::Credential(credential) => credential.into_owned(),
-            Screened::Excluded => panic!("nothing is excluded"),
-        }
+        self.screen_for(token, &[])
+    }
+
+    /// The same of a request that names resources.
+    fn screen_for(&self, token: &str, resources: &[&[u8]]) -> Credential<'static> {
+        with_bearer(token, resources, |request| {
+            match self.verifier.screen(request, &self.cache).unwrap() {
+                Screened::Credential(credential) => credential.into_owned(),
+                Screened::Excluded => panic!("nothing is excluded"),
+            }
+        })
     }
 
     fn decide(&mut self, credential: &Credential<'_>, keys: Option<&KeySet>) -> Verdict {

@@ -1,8 +1,8 @@
 //! The head of the revocation state: one small record that all VMs of a proxy share. It
 //! says how far the log of anchors goes, what the companion last confirmed and when, and
-//! who is polling. The zones' delegation epochs stand beside it ([`super::epochs`]). A VM reads it, computes the next one, and
-//! writes that with a compare-and-set. If another VM was faster, it reads again. Times
-//! are milliseconds of one monotonic clock.
+//! who is polling. The zones' delegation epochs stand beside it ([`super::epochs`]). A VM
+//! reads it, computes the next one, and writes that with a compare-and-set. If another VM
+//! was faster, it reads again. Times are milliseconds of one monotonic clock.
 
 use super::epochs::Epochs;
 use super::page::{Cursor, MAX_CURSOR_BYTES};

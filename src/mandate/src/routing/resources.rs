@@ -17,7 +17,7 @@ use crate::zone::ZoneSet;
 pub struct Resource {
     /// Its identifier, as clients name it.
     pub id: String,
-    /// What a mandate's `aud` must be.
+    /// What a mandate's `aud` must be. In Gateway mode the issuer of its zone counts.
     pub audience: String,
     /// What it requires, and where.
     pub rules: Rules,

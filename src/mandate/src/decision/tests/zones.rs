@@ -50,18 +50,7 @@ fn judge(
     resource: &str,
     all: [&KeySet; 3],
 ) -> (Option<ZoneIndex>, Verdict) {
-    let authorization = format!("Bearer {token}").into_bytes();
-    let request = RequestView {
-        target: Some(b"/"),
-        authorization: &[&authorization],
-        resource: &[resource.as_bytes()],
-        ..RequestView::default()
-    };
-    let Screened::Credential(credential) = edge.verifier.screen(&request, &edge.cache).unwrap()
-    else {
-        panic!("nothing is excluded");
-    };
-    let credential = credential.into_owned();
+    let credential = edge.screen_for(token, &[resource.as_bytes()]);
     let zone = credential.zone();
     let keys = zone.map(|zone| all[zone.place()]);
     let verdict = edge.decide(&credential, keys);
@@ -153,19 +142,14 @@ fn a_zone_has_its_own_issuer() {
 fn a_payload_that_cannot_be_read_names_no_zone() {
     let edge = edge(json!({}));
     let token = Key::new("k", 1).sign_raw("bm8ganNvbg");
-    let authorization = format!("Bearer {token}").into_bytes();
-    let request = RequestView {
-        target: Some(b"/"),
-        authorization: &[&authorization],
-        resource: &[RESOURCE.as_bytes()],
-        ..RequestView::default()
-    };
-    let refusal = edge.verifier.screen(&request, &edge.cache).unwrap_err();
-    assert_eq!(refusal.code(), ErrorCode::InvalidToken);
-    // Where there is one zone, its keys judge such a token.
-    let one = Edge::new();
-    let screened = one.verifier.screen(&request, &one.cache);
-    assert!(matches!(screened, Ok(Screened::Credential(_))));
+    with_bearer(&token, &[RESOURCE.as_bytes()], |request| {
+        let refusal = edge.verifier.screen(request, &edge.cache).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::InvalidToken);
+        // Where there is one zone, its keys judge such a token.
+        let one = Edge::new();
+        let screened = one.verifier.screen(request, &one.cache);
+        assert!(matches!(screened, Ok(Screened::Credential(_))));
+    });
 }
 
 #[test]
@@ -229,20 +213,16 @@ fn an_explanation_names_the_zone_as_what_failed() {
     let key = Key::new("k", 1);
     let set = keys(&[&key]);
     let explain = |token: &str| {
-        let authorization = format!("Bearer {token}").into_bytes();
-        let request = RequestView {
-            target: Some(b"/"),
-            authorization: &[&authorization],
-            resource: &[RESOURCE.as_bytes()],
-            ..RequestView::default()
-        };
         let with = Context {
             keys: Some(&set),
             revocation: &Disabled,
             signatures: &PureRust,
             now: NOW,
         };
-        let trace = edge.verifier.trace(&request, with);
+        let resource = RESOURCE.as_bytes();
+        let trace = with_bearer(token, &[resource], |request| {
+            edge.verifier.trace(request, with)
+        });
         let failed = trace.checks.iter();
         let failed = failed.filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
         let failed: Vec<Check> = failed.map(|(check, _)| *check).collect();
