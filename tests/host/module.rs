@@ -1,12 +1,14 @@
-//! Compiled modules: the engine that all share, compilation, and the cache with which
-//! many tests compile a file once.
+//! Compiled modules: the engine that all share, compilation, and the caches with which
+//! many tests and suites compile a file once.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
-use wasmtime::{Config, Engine};
+use sha2::{Digest as _, Sha256};
+use wasmtime::{CacheStore, Config, Engine};
 
 /// A compiled proxy-wasm module. Cloning is cheap.
 #[derive(Clone)]
@@ -17,8 +19,7 @@ pub struct Module {
 type Cached = Arc<Mutex<Option<(SystemTime, Module)>>>;
 
 impl Module {
-    /// The module in a file, compiled once for each process and version of the
-    /// file.
+    /// The module in a file, compiled once for each version of the file.
     pub fn from_file(path: impl AsRef<Path>) -> anyhow::Result<Self> {
         static CACHE: OnceLock<Mutex<HashMap<PathBuf, Cached>>> = OnceLock::new();
         let path = path
@@ -38,8 +39,36 @@ impl Module {
         {
             return Ok(module.clone());
         }
-        let module = Self::from_bytes(&std::fs::read(&path)?)?;
+        let module = Self::kept(&path)?;
         *slot = Some((changed, module.clone()));
+        Ok(module)
+    }
+
+    /// What another suite has compiled of the same bytes, or what this one compiles.
+    fn kept(path: &Path) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(path)?;
+        let name = path.file_name().unwrap_or_default();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            // Text, of a test that writes it for itself.
+            return Self::from_bytes(bytes);
+        }
+        let key = Sha256::digest(&bytes);
+        let folder = crate::root().join("run/compiled");
+        let file = folder.join(name);
+        let compiled = std::fs::read(&file).unwrap_or_default();
+        if let Some(code) = compiled.strip_prefix(key.as_slice())
+            && let Some(inner) = code_of_ours(code)
+        {
+            return Ok(Self { inner });
+        }
+        let module = Self::from_bytes(&bytes)?;
+        let code = module.inner.serialize().map_err(anyhow::Error::msg)?;
+        // Suites that run beside each other find either all of it or nothing. Whether it can
+        // be kept is of no consequence.
+        let part = folder.join(format!("{}.{}", name.display(), std::process::id()));
+        let _ = std::fs::create_dir_all(&folder);
+        let _ = std::fs::write(&part, [key.as_slice(), &code].concat());
+        let _ = std::fs::rename(&part, &file);
         Ok(module)
     }
 
@@ -59,12 +88,41 @@ impl Module {
     }
 }
 
+/// Code that an engine like ours has made; none if it was another version of the engine, with
+/// other settings or for another processor.
+#[allow(unsafe_code, reason = "code that is run as it is")]
+fn code_of_ours(code: &[u8]) -> Option<wasmtime::Module> {
+    // SAFETY: the project's folder holds it, whose test binaries are run as they are too.
+    unsafe { wasmtime::Module::deserialize(engine(), code) }.ok()
+}
+
+/// The code of single functions: a module that differs from another in its exports alone has
+/// the same.
+#[derive(Debug, Default)]
+struct Functions(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl CacheStore for Functions {
+    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        known.get(key).cloned().map(Cow::Owned)
+    }
+
+    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        known.insert(key.to_owned(), value);
+        true
+    }
+}
+
 /// The engine of the process. It counts fuel.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let mut config = Config::new();
         config.consume_fuel(true);
-        Engine::new(&config).expect("this machine has a code generator")
+        let functions = Arc::new(Functions::default());
+        let config = config.enable_incremental_compilation(functions);
+        let config = config.expect("there is a compiler");
+        Engine::new(config).expect("this machine has a code generator")
     })
 }
