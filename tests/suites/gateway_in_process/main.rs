@@ -2,9 +2,11 @@
 //! while a request waits for its exchange, and every host call that can fail there.
 
 mod apisix;
+mod checklist;
 mod edge;
 mod faults;
 mod rows;
+mod scene;
 mod traps;
 mod waits;
 
