@@ -63,6 +63,9 @@ impl On {
         if configuration["revocation"].is_object() {
             configuration["revocation"]["upstream"] = json!(self.feed());
         }
+        if configuration["gateway"].is_object() {
+            configuration["gateway"]["upstream"] = json!(self.feed());
+        }
         configuration
     }
 

@@ -218,6 +218,7 @@ impl Proxy {
         headers.extend(std::mem::take(&mut half.hidden));
         match way {
             Way::Request => {
+                s.address(&mut headers);
                 s.upstream = Some(Forwarded {
                     headers,
                     ..Forwarded::default()

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::host::profile::{UPSTREAM_HOST, UPSTREAM_URI};
 use crate::host::{Forwarded, Headers, Outcome, Reply, Request, Vm};
 
 /// The way to the upstream, or the way back.
@@ -119,6 +120,18 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
+    /// The host and the target that APISIX's own variables have for the upstream.
+    pub(crate) fn address(&self, headers: &mut Headers) {
+        for (variable, names) in [
+            (UPSTREAM_HOST, &[":authority", "host"][..]),
+            (UPSTREAM_URI, &[":path"]),
+        ] {
+            if let Some(value) = self.filter_state.get(variable.as_bytes()) {
+                names.iter().for_each(|name| headers.set(name, value));
+            }
+        }
+    }
+
     pub(crate) fn new(vm: Vm, now: Duration, request: &Request) -> Self {
         let mut way = Half {
             headers: request.headers.clone(),

@@ -91,6 +91,7 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
 fn of_nginx(s: &StreamState, name: &str) -> Option<Vec<u8>> {
     match name {
         "request_uri" => s.request.headers.get(":path").map(<[u8]>::to_vec),
+        "scheme" => s.request.headers.get(":scheme").map(<[u8]>::to_vec),
         "host" => {
             let host = s.request.headers.text("host")?;
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);

@@ -1,6 +1,8 @@
 //! nginx with APISIX's wasm-nginx-module 0.7.0.
 
-use super::{Callouts, Calls, Failed, Flow, Maps, Pause, Profile, Shared, Start};
+use super::{
+    Callouts, Calls, Failed, Flow, Maps, Pause, Profile, Shared, Start, UPSTREAM_HOST, UPSTREAM_URI,
+};
 
 pub(super) const PROFILE: Profile = Profile {
     start: Start {
@@ -39,7 +41,12 @@ pub(super) const PROFILE: Profile = Profile {
             "proxy_record_metric",
         ],
         traps: &[],
-        properties: Some(&["wasm_process_req_body", "wasm_process_resp_body"]),
+        properties: Some(&[
+            "wasm_process_req_body",
+            "wasm_process_resp_body",
+            UPSTREAM_HOST,
+            UPSTREAM_URI,
+        ]),
         variables: false,
         attributes: false,
         tick_once: false,

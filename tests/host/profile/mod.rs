@@ -7,6 +7,11 @@ mod kong;
 
 use crate::host::HostKind;
 
+/// APISIX's own variables for the host and the target of the request to the upstream. They
+/// are empty, or the client's, until something sets them.
+pub(crate) const UPSTREAM_HOST: &str = "upstream_host";
+pub(crate) const UPSTREAM_URI: &str = "upstream_uri";
+
 /// The facts of one proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Profile {

@@ -137,6 +137,27 @@ fn an_undeclared_variable_cannot_be_set_and_a_declared_one_is_a_gate() {
     assert!(proxy.upstream(shut).is_none());
 }
 
+/// They win over the client's host and target, whatever the header map says.
+#[test]
+fn two_variables_of_its_own_are_the_host_and_the_target_for_the_upstream() {
+    let set = |at: u32, size: u32, value: u32| {
+        format!(
+            "(call $note (call $property (i32.const {at}) (i32.const {size})
+               (i32.const {value}) (i32.const 4)))"
+        )
+    };
+    let text = on_request(&(set(1024, 13, 1060) + &set(1040, 12, 1070)), 0)
+        + r#"(data (i32.const 1024) "upstream_host") (data (i32.const 1040) "upstream_uri")
+           (data (i32.const 1060) "b.de") (data (i32.const 1070) "/x?y")"#;
+    let mut proxy = started(&text);
+    let stream = proxy.request(0, Request::get("/?old"));
+    let headers = proxy.outcome(stream).forwarded().headers;
+    assert_eq!(said(&proxy, WORKER), ["0", "0"]);
+    assert_eq!(headers.text("host"), Some("b.de"));
+    assert_eq!(headers.text(":path"), Some("/x?y"));
+    proxy.assert_clean();
+}
+
 #[test]
 fn a_map_shows_a_hundred_headers_of_the_client_and_an_empty_value_removes_one() {
     let text = on_request(

@@ -24,6 +24,54 @@ fn apisix_yaml_is_whole_and_the_filter_takes_it() {
     has_the_example_s_rules(&said);
 }
 
+/// Gateway mode: each server has a route, which is chosen by the resources of the filter's
+/// configuration on it, and is guarded like that of connector mode.
+#[test]
+fn gateway_yaml_has_a_route_for_each_server() {
+    let path = "apisix/gateway.yaml";
+    assert_eq!(text(path).lines().last(), Some("#END"));
+    let done = check(&["--strict"], &file(path));
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{stderr}");
+    let connector = yaml("apisix/apisix.yaml");
+    let guard = &connector["routes"][0]["plugins"]["serverless-post-function"]["functions"];
+    let routes = yaml(path)["routes"].clone();
+    let mut servers = Vec::new();
+    for route in routes.as_array().unwrap() {
+        assert_eq!(
+            &route["plugins"]["serverless-post-function"]["functions"],
+            guard
+        );
+        let conf = route["plugins"][FILTER]["conf"].as_str().unwrap();
+        let conf: Value = serde_json::from_str(conf).unwrap();
+        assert_eq!(
+            (&conf["host"], &conf["mode"]),
+            (&json!("apisix"), &json!("gateway"))
+        );
+        let resources = conf["resources"].as_object().unwrap();
+        let chosen = &route["vars"][0];
+        assert_eq!(chosen[0], "http_x_caracal_resource");
+        let chosen = match chosen[1].as_str() {
+            Some("in") => chosen[2].as_array().unwrap().clone(),
+            _ => vec![chosen[2].clone()],
+        };
+        let names: Vec<Value> = resources.keys().map(|name| json!(name)).collect();
+        assert_eq!(chosen, names);
+        let upstream = &route["upstream"];
+        assert_eq!(
+            (&upstream["retries"], &upstream["pass_host"]),
+            (&json!(0), &Value::Null)
+        );
+        let url = resources.values().next().unwrap()["upstream_url"]
+            .as_str()
+            .unwrap();
+        let (scheme, rest) = url.split_once("://").unwrap();
+        assert_eq!(upstream["scheme"], scheme);
+        servers.push(rest.split('/').next().unwrap().to_owned());
+    }
+    assert_eq!(servers, ["billing.internal", "crm.internal"]);
+}
+
 #[test]
 fn apisix_s_config_has_what_the_filter_cannot_do_without() {
     let config = yaml("apisix/config.yaml");

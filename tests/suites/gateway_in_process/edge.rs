@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use caracal_tests::filter_wasm;
-use caracal_tests::host::{Answer, Builder, Module, Outcome, Proxy, Request, Stream};
-use caracal_tests::mint::{Key, configuration, key_set};
+use caracal_tests::host::{Answer, Builder, Headers, Outcome, Proxy, Request, Stream};
+use caracal_tests::hosts::{APISIX, ENVOY, On};
+use caracal_tests::mint::{Key, key_set};
 use serde_json::{Value, json};
 
 pub(crate) const START: u64 = 1_767_225_600;
@@ -15,10 +15,17 @@ pub(crate) const FIRST_TICK: Duration = Duration::from_millis(30);
 pub(crate) const BILLING: &str = "resource://billing-api";
 pub(crate) const REPORTS: &str = "resource://reports-api";
 pub(crate) const ISSUER: &str = "https://sts.example.test";
+/// The proxies that have Gateway mode.
+pub(crate) const BOTH: [On; 2] = [ENVOY, APISIX];
 /// How long the companion takes.
 pub(crate) const LATE: Duration = Duration::from_millis(50);
 
-pub(crate) fn settings(changes: Value) -> Value {
+pub(crate) fn settings(on: On, changes: Value) -> Value {
+    // On APISIX all resources have one server.
+    let reports = match on == APISIX {
+        true => "https://billing.example.test/reports",
+        false => "https://reports.example.test",
+    };
     let mut all = json!({
         "audience": null,
         "mode": "gateway",
@@ -31,7 +38,7 @@ pub(crate) fn settings(changes: Value) -> Value {
                 "exclude": ["/open"],
             },
             REPORTS: {
-                "upstream_url": "https://reports.example.test",
+                "upstream_url": reports,
                 "exclude": ["/open"],
             },
         },
@@ -47,22 +54,33 @@ pub(crate) type Companion = Rc<RefCell<dyn FnMut(&Value) -> Answer>>;
 
 /// An edge whose companion answers so, and the questions that it was asked.
 pub(crate) struct Edge {
+    pub(crate) on: On,
     pub(crate) proxy: Proxy,
     pub(crate) asked: Rc<RefCell<Vec<Value>>>,
 }
 
 impl Edge {
     pub(crate) fn start(
+        on: On,
         builder: Builder,
         companion: impl FnMut(&Value) -> Answer + 'static,
     ) -> Self {
+        Edge::try_start(on, builder, companion).unwrap()
+    }
+
+    /// The same; `None` if the proxy does not start.
+    pub(crate) fn try_start(
+        on: On,
+        builder: Builder,
+        companion: impl FnMut(&Value) -> Answer + 'static,
+    ) -> Option<Self> {
         let keys = key_set(&[&Key::new("k1", 1)]).to_string();
         let asked: Rc<RefCell<Vec<Value>>> = Rc::default();
         let noted = Rc::clone(&asked);
         let companion: Companion = Rc::new(RefCell::new(companion));
         let proxy = builder
             .on_callout(move |callout| {
-                if callout.cluster != "companion" {
+                if on.is_sts(callout) {
                     return Answer::with(200, keys.clone());
                 }
                 assert_eq!(callout.headers.text(":path"), Some("/v1/exchange"));
@@ -76,19 +94,42 @@ impl Edge {
                 answer
             })
             .start()
-            .unwrap();
-        Edge { proxy, asked }
+            .ok()?;
+        Some(Edge { on, proxy, asked })
     }
 
     /// One that has its keys, and whose companion grants everything as the directive says.
-    pub(crate) fn granting(directive: Value) -> Self {
-        let mut edge = Edge::start(builder(json!({})), move |_| granted(&directive));
+    pub(crate) fn granting(on: On, directive: Value) -> Self {
+        let companion = move |_: &Value| granted(&directive);
+        Edge::ready(on, json!({}), companion)
+    }
+
+    /// One that has its keys, unless it is APISIX, where a request fetches them.
+    pub(crate) fn ready(
+        on: On,
+        changes: Value,
+        companion: impl FnMut(&Value) -> Answer + 'static,
+    ) -> Self {
+        let mut edge = Edge::start(on, builder(on, changes), companion);
         edge.proxy.advance(FIRST_TICK);
         edge
     }
 
     pub(crate) fn asked(&self) -> Vec<Value> {
         std::mem::take(&mut *self.asked.borrow_mut())
+    }
+
+    /// What the upstream got of a request that was let go on.
+    #[track_caller]
+    pub(crate) fn upstream(&self, stream: Stream) -> Headers {
+        let found = self
+            .proxy
+            .upstream(stream)
+            .map(|upstream| &upstream.headers);
+        let Some(headers) = found else {
+            panic!("{}: {:?}", self.on.name(), self.proxy.outcome(stream));
+        };
+        headers.clone()
     }
 
     /// Sends a request, waits for its exchange, and says what became of it.
@@ -114,12 +155,27 @@ impl Edge {
     }
 }
 
-pub(crate) fn builder(changes: Value) -> Builder {
-    Proxy::envoy(Module::from_file(filter_wasm()).unwrap())
-        .configuration(configuration(settings(changes)).to_string())
+pub(crate) fn builder(on: On, changes: Value) -> Builder {
+    on.builder(&on.configuration(settings(on, changes)))
         .wall(Duration::from_secs(START))
         .workers(1)
-        .clusters(["sts", "companion"])
+}
+
+/// What the upstream gets has its credential, and is for its host and path.
+#[track_caller]
+pub(crate) fn is_exchanged(on: On, headers: &Headers, what: &str) {
+    let credential = headers.all("authorization");
+    assert_eq!(credential, [b"Bearer provider-secret"], "{what}");
+    let host = headers.text(host_header(on));
+    assert_eq!(host, Some("billing.example.test"), "{what}");
+    assert_eq!(headers.text(":path"), Some("/v1/x"), "{what}");
+    assert_eq!(headers.text(":method"), Some("GET"), "{what}");
+    assert_eq!(headers.text("x-caracal-resource"), None, "{what}");
+}
+
+/// The header that has the upstream's host.
+pub(crate) fn host_header(on: On) -> &'static str {
+    if on == APISIX { "host" } else { ":authority" }
 }
 
 pub(crate) fn granted(directive: &Value) -> Answer {
@@ -156,4 +212,9 @@ pub(crate) fn get(path: &str) -> Request {
     Request::get(path)
         .header("x-caracal-resource", BILLING)
         .bearer(token)
+}
+
+/// A request for a resource, without a mandate.
+pub(crate) fn resource(name: &str) -> Request {
+    Request::get("/x").header("x-caracal-resource", name)
 }

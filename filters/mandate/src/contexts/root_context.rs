@@ -126,7 +126,7 @@ impl RootState {
             phase.set(next);
             if next == StreamPhase::Continued {
                 if let Some(rewrite) = &rewrite {
-                    admitted::insert(stream, rewrite.mandate_expires_at);
+                    admitted::insert(stream, plugin.proxy, rewrite.mandate_expires_at);
                 }
                 outcome::resume();
             }
@@ -176,6 +176,9 @@ impl RootState {
             resolved.rewrite.as_ref(),
         );
         if next == StreamPhase::Continued {
+            if let Some(rewrite) = &resolved.rewrite {
+                admitted::insert(stream, plugin.proxy, rewrite.mandate_expires_at);
+            }
             outcome::resume();
         }
         next

@@ -5,7 +5,7 @@ use caracal_mandate::reply::{ErrorCode, Refusal};
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;
-use crate::abi::hostcalls::Status;
+use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::callout::CalloutResult;
 
 /// Facts about a proxy, for code that is shared by all of them.
@@ -124,7 +124,25 @@ pub(crate) trait ProxyAdapter {
     /// Sets a variable of the server's configuration.
     fn set_variable(name: &str, value: &str) -> Result<(), Status>;
 
-    /// The peer's address without its port; `None` where the proxy does not say.
+    /// Gateway mode: removes a header of the request.
+    fn remove_header(name: &[u8]) -> Result<(), Status> {
+        hostcalls::remove_map_value(MapType::RequestHeaders, name)
+    }
+
+    /// Gateway mode: the host and the target of the request to the upstream.
+    fn set_upstream(_authority: &[u8], _target: &[u8]) -> Result<(), Status> {
+        Err(Status::UNIMPLEMENTED)
+    }
+
+    /// Whether a value of one of the response's headers is like this. One that cannot be
+    /// read counts.
+    fn has_response_value(name: &str, is_like: fn(&[u8]) -> bool) -> bool {
+        let value = hostcalls::get_map_value(MapType::ResponseHeaders, name);
+        value.map_or(true, |value| value.is_some_and(|value| is_like(&value)))
+    }
+
+    /// The peer's address without its port; `None` where the proxy itself tells the
+    /// upstream.
     fn peer_address() -> Option<Vec<u8>> {
         None
     }

@@ -51,6 +51,29 @@ impl ProxyAdapter for Apisix {
         hostcalls::set_property(name, value.as_bytes())
     }
 
+    /// A name with unusual characters may not be found, and would be sent on.
+    fn remove_header(name: &[u8]) -> Result<(), Status> {
+        match nginx::is_plain(name) {
+            true => hostcalls::remove_map_value(MapType::RequestHeaders, name),
+            false => Err(Status::BAD_ARGUMENT),
+        }
+    }
+
+    /// The route has chosen the upstream already. APISIX sends it the host and the target
+    /// in these variables of its own. A new `:path` would have no query, and a new
+    /// `:authority` would overwrite the method.
+    fn set_upstream(authority: &[u8], target: &[u8]) -> Result<(), Status> {
+        hostcalls::set_property("upstream_host", authority)?;
+        hostcalls::set_property("upstream_uri", target)
+    }
+
+    fn client_scheme() -> &'static [u8] {
+        match hostcalls::get_property("scheme") {
+            Ok(Some(scheme)) if scheme == b"https" => b"https",
+            _ => b"http",
+        }
+    }
+
     /// A failed callout has no headers, but the reported number of headers is always 0. A
     /// map without headers cannot be read, but a single header can.
     fn read_callout(response: HttpCallResponse, max: usize) -> CalloutResult {

@@ -77,6 +77,23 @@ impl ProxyAdapter for Envoy {
         Err(Status::UNIMPLEMENTED)
     }
 
+    fn set_upstream(authority: &[u8], target: &[u8]) -> Result<(), Status> {
+        hostcalls::replace_request_header(b":authority", authority)?;
+        hostcalls::replace_request_header(b":path", target)
+    }
+
+    /// The value of a header is only its first one, so the others are in the map.
+    fn has_response_value(name: &str, is_like: fn(&[u8]) -> bool) -> bool {
+        let response = MapType::ResponseHeaders;
+        if let Ok(None) = hostcalls::get_map_value(response, name) {
+            return false;
+        }
+        hostcalls::get_map(response).map_or(true, |headers| {
+            let mut all = headers.iter().filter(|(one, _)| *one == name.as_bytes());
+            all.any(|(_, value)| is_like(value))
+        })
+    }
+
     fn peer_address() -> Option<Vec<u8>> {
         let address = hostcalls::get_property("source\0address").ok()??;
         let port = address.iter().rposition(|b| *b == b':')?;

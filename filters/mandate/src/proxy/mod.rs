@@ -88,12 +88,37 @@ impl Proxy {
         ask!(self, set_variable(name, value))
     }
 
+    /// See [`ProxyAdapter::remove_header`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn remove_header(self, name: &[u8]) -> Result<(), Status> {
+        ask!(self, remove_header(name))
+    }
+
+    /// See [`ProxyAdapter::set_upstream`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn set_upstream(self, authority: &[u8], target: &[u8]) -> Result<(), Status> {
+        ask!(self, set_upstream(authority, target))
+    }
+
+    /// See [`ProxyAdapter::has_response_value`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn has_response_value(self, name: &str, is_like: fn(&[u8]) -> bool) -> bool {
+        ask!(self, has_response_value(name, is_like))
+    }
+
     /// See [`ProxyAdapter::peer_address`].
+    #[cold]
+    #[inline(never)]
     pub(crate) fn peer_address(self) -> Option<Vec<u8>> {
         ask!(self, peer_address())
     }
 
     /// See [`ProxyAdapter::client_scheme`].
+    #[cold]
+    #[inline(never)]
     pub(crate) fn client_scheme(self) -> &'static [u8] {
         ask!(self, client_scheme())
     }

@@ -58,11 +58,16 @@ fn is_same_host(host: &[u8], header: &[u8]) -> bool {
         && (rest.is_empty() || rest.starts_with(b":"))
 }
 
+/// Whether the modules find a header by this name.
+pub(super) fn is_plain(name: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+    name.iter().all(plain)
+}
+
 /// Refuses a reserved header that is spelled with unusual characters: the modules may not
 /// find it, and would send it on.
 pub(super) fn check_reserved_names(names: &[&[u8]]) -> Result<(), Refusal> {
-    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
-    if names.iter().all(|name| name.iter().all(is_plain)) {
+    if names.iter().all(|name| is_plain(name)) {
         return Ok(());
     }
     Err(bad_request("A reserved header is spelled in another way"))

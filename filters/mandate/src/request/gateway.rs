@@ -73,7 +73,7 @@ pub(crate) fn rewrite(
         let is_credential = |(own, _): &(String, String)| is_same_header(name, own.as_bytes());
         let is_listed = listed.iter().any(|one| one.eq_ignore_ascii_case(name));
         if is_dropped(name) || is_listed || rewrite.headers.iter().any(is_credential) {
-            hostcalls::remove_map_value(MapType::RequestHeaders, name)?;
+            proxy.remove_header(name)?;
         }
     }
     let set = |name: &str, value: &[u8]| hostcalls::replace_request_header(name.as_bytes(), value);
@@ -94,8 +94,7 @@ pub(crate) fn rewrite(
     for (name, value) in &rewrite.headers {
         set(name, value.as_bytes())?;
     }
-    set(":authority", rewrite.authority.as_bytes())?;
-    set(":path", &rewrite.target)
+    proxy.set_upstream(rewrite.authority.as_bytes(), &rewrite.target)
 }
 
 /// Cleans the response to a request that was let go on. A response of which something
@@ -104,19 +103,16 @@ pub(crate) fn rewrite(
 #[cold]
 #[inline(never)]
 pub(crate) fn clean_response(stream: u32) {
-    let Some(expires_at) = admitted::expires_at(stream) else {
+    let Some((proxy, expires_at)) = admitted::find(stream) else {
         return;
     };
     let response = MapType::ResponseHeaders;
     for name in HIDDEN {
         let _ = hostcalls::remove_map_value(response, name.as_bytes());
     }
-    if let Ok(headers) = hostcalls::get_map(response) {
-        for name in RELATIVE_ONLY {
-            let mut all = headers.iter().filter(|(one, _)| one == &name.as_bytes());
-            if all.any(|(_, value)| is_absolute(value)) {
-                let _ = hostcalls::remove_map_value(response, name.as_bytes());
-            }
+    for name in RELATIVE_ONLY {
+        if proxy.has_response_value(name, is_absolute) {
+            let _ = hostcalls::remove_map_value(response, name.as_bytes());
         }
     }
     if let Some(now) = wasi::unix_time_s() {

@@ -69,6 +69,8 @@ impl Authorizer {
                         &zones,
                     )));
                 }
+                // In Gateway mode the answer to the exchange says what is revoked.
+                RevocationSource::Lookup if configuration.gateway.is_some() => {}
                 RevocationSource::Lookup => {
                     let of_zone = |(_, zone)| {
                         RevocationLookup::in_worker(configuration, settings, zone, zones.len())
@@ -192,7 +194,8 @@ impl Authorizer {
         verdict
     }
 
-    /// Decides once more on a request whose exchange has ended.
+    /// Decides once more on a request whose exchange has ended. `granted` says what is
+    /// revoked, unless this VM has a copy of the companion's log.
     ///
     /// # Errors
     /// The refusal, also when the VM does not have now what it decides by: it cannot wait,
@@ -202,6 +205,7 @@ impl Authorizer {
         &mut self,
         mandate: &Rc<Mandate>,
         matched: RouteMatch,
+        granted: &dyn RevocationView,
         now_ms: u64,
     ) -> Result<Rc<Mandate>, Refusal> {
         let now = self
@@ -214,7 +218,7 @@ impl Authorizer {
             keys: usable_keys(&self.key_sets, zone, now_ms),
             revocation: log
                 .as_ref()
-                .map_or(&Disabled, |log| log as &dyn RevocationView),
+                .map_or(granted, |log| log as &dyn RevocationView),
             signatures: &signatures,
             now,
         };

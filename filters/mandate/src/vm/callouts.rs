@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use caracal_mandate::config::{AcceptedZone, Feed, Gateway, JwksTarget};
+use caracal_mandate::config::{AcceptedZone, Feed, Gateway, JwksTarget, Secret};
 use caracal_mandate::fetch_failure::Kind;
 
 use crate::abi::hostcalls::{self, Status};
@@ -57,30 +57,28 @@ pub(crate) struct CompanionClient {
 
 impl CompanionClient {
     pub(crate) fn new(settings: &Feed) -> Self {
-        let token = settings.token.as_ref();
+        CompanionClient::of(&settings.upstream, settings.token.as_ref(), settings.tls)
+    }
+
+    /// The companion of Gateway mode.
+    pub(crate) fn of_gateway(settings: &Gateway) -> Self {
+        CompanionClient::of(&settings.upstream, settings.token.as_ref(), settings.tls)
+    }
+
+    /// `tls` is none on Envoy, where the cluster decides about it.
+    #[cold]
+    fn of(upstream: &str, token: Option<&Secret>, tls: Option<bool>) -> Self {
         CompanionClient {
-            upstream: settings.upstream.clone(),
+            upstream: upstream.to_owned(),
             authorization: token.map(|token| ["Bearer ", token.expose()].concat()),
-            scheme: match settings.tls {
+            scheme: match tls {
                 Some(true) => "https",
                 Some(false) | None => "http",
             },
-            authority: match settings.tls {
-                Some(_) => settings.upstream.clone(),
+            authority: match tls {
+                Some(_) => upstream.to_owned(),
                 None => "caracal-edge".to_owned(),
             },
-        }
-    }
-
-    /// The companion of Gateway mode. On Envoy the cluster says whether it is called over
-    /// TLS.
-    pub(crate) fn of_gateway(settings: &Gateway) -> Self {
-        let token = settings.token.as_ref();
-        CompanionClient {
-            upstream: settings.upstream.clone(),
-            authorization: token.map(|token| ["Bearer ", token.expose()].concat()),
-            scheme: "http",
-            authority: "caracal-edge".to_owned(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Gateway mode: requests that wait for their exchange at the companion. Each makes one
 //! callout; it has a deadline, and the number of those that wait has a bound.
 //!
-//! The root context makes the callouts. When a callback for a callout of a request traps,
-//! Envoy leaves that request hanging; one of the root context it answers with 503.
+//! In Envoy the root context makes the callouts. When a callback for a callout of a request
+//! traps, Envoy leaves that request hanging; one of the root context it answers with 503. In
+//! APISIX each request makes its own, because nothing else can let it go on.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::authorizer::unavailable;
 use crate::vm::callouts::{CompanionClient, exchange_error};
+use crate::vm::pending_callouts;
 use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
@@ -47,10 +49,12 @@ pub(crate) struct Exchanges {
     max_age_ms: u64,
     /// The root context of the configuration, which makes the callouts.
     root: u32,
+    /// Requests make their callouts themselves.
+    own_callouts: bool,
     places: Places,
-    /// By the callout's token.
+    /// By the callout's token; by the stream if the request makes the callout.
     pending: BTreeMap<u32, PendingExchange>,
-    /// The callout's token by stream.
+    /// The same number by stream.
     tokens: BTreeMap<u32, u32>,
     /// The fingerprints of the mandates. Many requests with one mandate must not use up
     /// `limits.max_paused`, and all but one would be replays.
@@ -61,7 +65,12 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// `None` in connector mode.
     #[cold]
-    pub(crate) fn new(configuration: &Configuration, zones: usize, root: u32) -> Option<Self> {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        zones: usize,
+        root: u32,
+        own_callouts: bool,
+    ) -> Option<Self> {
         let gateway = configuration.gateway.as_ref()?;
         let max_age_ms = match &configuration.revocation {
             Revocation::Feed(feed) => feed.max_staleness_s.saturating_mul(1_000),
@@ -73,6 +82,7 @@ impl Exchanges {
             timeout_ms: gateway.timeout_ms,
             max_age_ms,
             root,
+            own_callouts,
             places: Places::new(configuration.limits.max_paused, zones),
             pending: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -115,7 +125,11 @@ impl Exchanges {
         let question = exchange
             .question(resource, self.max_age_ms)
             .ok_or_else(lost)?;
-        let token = self.dispatch(&question, current).map_err(|_| {
+        let token = match self.own_callouts {
+            true => self.dispatch_own(stream, phase, &question),
+            false => self.dispatch(&question, current),
+        };
+        let token = token.map_err(|_| {
             self.log_failure(&CalloutFailure::dispatch_failed(), now_ms);
             unavailable("The edge could not reach the companion")
         })?;
@@ -141,10 +155,55 @@ impl Exchanges {
         }
         hostcalls::set_effective_context(self.root)?;
         let token = self.companion.exchange(question, self.timeout_ms);
-        // If this fails, what is done next acts on the root context, which has no request:
-        // the request is not let go on by that.
-        hostcalls::set_effective_context(current)?;
+        // If this fails and the callout was made, the request waits, and nothing more is done
+        // in this callback. If none was made, the refusal acts on the root context, which has
+        // no request: none is let go on by that.
+        let _ = hostcalls::set_effective_context(current);
         token
+    }
+
+    /// The request of this callback makes the callout. No reply may follow: APISIX would
+    /// lose it.
+    #[cold]
+    #[inline(never)]
+    fn dispatch_own(
+        &self,
+        stream: u32,
+        phase: &Rc<Cell<StreamPhase>>,
+        question: &[u8],
+    ) -> Result<u32, Status> {
+        if !pending_callouts::reserve(stream, self.root, phase) {
+            return Err(Status::BAD_ARGUMENT);
+        }
+        match self.companion.exchange(question, self.timeout_ms) {
+            Ok(token) => {
+                pending_callouts::set_token(stream, token);
+                Ok(stream)
+            }
+            Err(failed) => {
+                pending_callouts::cancel(stream);
+                Err(failed)
+            }
+        }
+    }
+
+    /// Without ticks, requests whose response is overdue are forgotten when there is no
+    /// room for another one. If a response still comes, its request gets 503. Returns how
+    /// many were forgotten.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn forget_lost(&mut self, request: &RequestInfo, now_ms: u64) -> i64 {
+        let zone = request.gateway.as_ref().and_then(|kept| kept.zone);
+        let is_full = |zone| self.places.take(zone).is_none();
+        if !self.own_callouts || !zone.is_some_and(is_full) {
+            return 0;
+        }
+        let mut lost = 0_i64;
+        for (pending, _) in self.expired(now_ms) {
+            pending_callouts::cancel(pending.stream);
+            lost = lost.saturating_add(1);
+        }
+        lost
     }
 
     /// Takes out the request that a response is for.
@@ -172,7 +231,7 @@ impl Exchanges {
     #[cold]
     #[inline(never)]
     pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<(PendingExchange, Refusal)> {
-        let longest_ms = self.timeout_ms.saturating_add(LOST_AFTER_MS);
+        let longest_ms = self.longest_ms();
         let is_lost = |one: &PendingExchange| now_ms.saturating_sub(one.began_ms) >= longest_ms;
         let lost = self.pending.iter().filter(|(_, one)| is_lost(one));
         let lost: Vec<u32> = lost.map(|(token, _)| *token).collect();
@@ -180,7 +239,13 @@ impl Exchanges {
         taken.map(|one| (one, answer::timed_out())).collect()
     }
 
-    /// What the companion has granted.
+    /// After this time no response is waited for.
+    fn longest_ms(&self) -> u64 {
+        self.timeout_ms.saturating_add(LOST_AFTER_MS)
+    }
+
+    /// What the companion has granted. A response that comes too late grants nothing: what
+    /// it says of revocations is as old as it is.
     ///
     /// # Errors
     /// The reply to the client.
@@ -192,13 +257,16 @@ impl Exchanges {
         answer: CalloutResult,
         now_ms: u64,
     ) -> Result<Granted, Refusal> {
+        let lasted_ms = now_ms.saturating_sub(pending.began_ms);
+        if lasted_ms >= self.longest_ms() {
+            return Err(answer::timed_out());
+        }
         let why = match answer {
-            Ok((200, body)) => return answer::parse(&body),
+            Ok((200, body)) => return answer::parse(&body, self.max_age_ms),
             Ok((status, body)) => exchange_error(status, &body),
             Err(why) => why,
         };
         self.log_failure(&why, now_ms);
-        let lasted_ms = now_ms.saturating_sub(pending.began_ms);
         Err(match lasted_ms >= self.timeout_ms {
             true => answer::timed_out(),
             false => answer::unreachable(),

@@ -1,19 +1,18 @@
 //! One configuration in one VM. It owns the parts of this room and coordinates them; each
 //! part has its own file. It uses all of this room, and nothing in this room uses it.
+//! `exchanging` is what it does besides in Gateway mode.
+
+mod exchanging;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use caracal_mandate::Mandate;
 use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::verifier::{Credential, Verdict};
-use caracal_mandate::exchange::answer::{self, Granted};
-use caracal_mandate::exchange::question::ExchangeRequest;
-use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::exchange::answer;
 use caracal_mandate::forwarding::Forwarding;
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
 use caracal_mandate::reply::Refusal;
-use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::lookup_cache::MAX_ANSWER_BYTES;
 use caracal_mandate::revocation::page::MAX_PAGE_BYTES;
 
@@ -21,8 +20,8 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
-use crate::vm::authorizer::{Authorizer, no_clock, unavailable};
-use crate::vm::exchange::{Exchanges, PendingExchange};
+use crate::vm::authorizer::{Authorizer, no_clock};
+use crate::vm::exchange::Exchanges;
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -57,10 +56,12 @@ impl Plugin {
     #[cold]
     pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
         let limits = &configuration.limits;
+        let proxy = Proxy::of(configuration);
+        let own_callouts = proxy.capabilities().when_missing == WhenMissing::CallOut;
         let authorizer = Authorizer::new(configuration)?;
         let zones = authorizer.key_sets.count();
         Ok(Plugin {
-            proxy: Proxy::of(configuration),
+            proxy,
             proxy_verified: false,
             forwarding: Forwarding::from(&configuration.forward),
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
@@ -69,7 +70,7 @@ impl Plugin {
             authorizer,
             waiting: WaitingRequests::new(limits, zones),
             callouts: RequestCallouts::new(limits, zones, root),
-            exchanges: Exchanges::new(configuration, zones, root),
+            exchanges: Exchanges::new(configuration, zones, root, own_callouts),
             root,
             reported_ms: 0,
             started_ms: None,
@@ -125,143 +126,6 @@ impl Plugin {
     /// Whether mandates are exchanged before requests go on.
     pub(crate) fn is_gateway(&self) -> bool {
         self.exchanges.is_some()
-    }
-
-    /// Gateway mode: keeps what the exchange needs, as long as the headers are there.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn keep_for_exchange(
-        &self,
-        request: &mut RequestInfo,
-        view: &RequestView<'_>,
-        credential: &Credential<'_>,
-    ) {
-        let Some(kept) = request.gateway.as_mut().and_then(Rc::get_mut) else {
-            return;
-        };
-        let name = self.authorizer.resource_name(credential.resource());
-        kept.resource = name.map(str::to_owned);
-        kept.matched = Some(credential.matched());
-        kept.zone = credential.zone();
-        kept.exchange = Some(ExchangeRequest {
-            token: credential.token().to_vec(),
-            method: view.method.unwrap_or_default().to_vec(),
-            target: view.target.unwrap_or_default().to_vec(),
-            request_id: kept.request_id.clone(),
-        });
-    }
-
-    /// # Errors
-    /// The verdict on a request that cannot wait for its exchange.
-    #[cold]
-    #[inline(never)]
-    fn begin_exchange(
-        &mut self,
-        stream: u32,
-        request: &RequestInfo,
-        mandate: Rc<Mandate>,
-        phase: &Rc<Cell<StreamPhase>>,
-        current: u32,
-        now_ms: u64,
-    ) -> Result<(), Verdict> {
-        let Some(exchanges) = &mut self.exchanges else {
-            return Err(unavailable("The edge exchanges no mandates"));
-        };
-        exchanges.begin(stream, request, mandate, phase, current, now_ms)?;
-        self.authorizer.metrics.paused(1);
-        Ok(())
-    }
-
-    /// Lets requests that waited and were admitted go on to their exchange. The others are
-    /// decided.
-    #[cold]
-    #[inline(never)]
-    fn exchange_admitted(
-        &mut self,
-        resolved: Vec<ResolvedRequest>,
-        now_ms: u64,
-    ) -> Vec<ResolvedRequest> {
-        if !self.is_gateway() {
-            return resolved;
-        }
-        let root = self.root;
-        let mut decided = Vec::with_capacity(resolved.len());
-        for mut one in resolved {
-            if let Verdict::Admitted(mandate) = one.verdict {
-                let begun = self.begin_exchange(
-                    one.stream,
-                    &one.request,
-                    mandate,
-                    &one.phase,
-                    root,
-                    now_ms,
-                );
-                match begun {
-                    Ok(()) => continue,
-                    Err(verdict) => one.verdict = verdict,
-                }
-            }
-            decided.push(one);
-        }
-        decided
-    }
-
-    /// The exchange of a request has ended.
-    #[cold]
-    #[inline(never)]
-    fn on_exchanged(
-        &mut self,
-        pending: PendingExchange,
-        granted: Result<Granted, Refusal>,
-        now_ms: u64,
-    ) -> ResolvedRequest {
-        self.authorizer.metrics.paused(-1);
-        let (verdict, rewrite) = match self.judge_exchange(&pending, granted, now_ms) {
-            Ok((verdict, rewrite)) => (verdict, Some(rewrite)),
-            Err(verdict) => (verdict, None),
-        };
-        ResolvedRequest {
-            stream: pending.stream,
-            request: pending.request,
-            phase: pending.phase,
-            verdict,
-            rewrite,
-        }
-    }
-
-    /// What changed while the request waited refuses it: it was revoked, it has expired, its
-    /// key has gone.
-    #[cold]
-    #[inline(never)]
-    fn judge_exchange(
-        &mut self,
-        pending: &PendingExchange,
-        granted: Result<Granted, Refusal>,
-        now_ms: u64,
-    ) -> Result<(Verdict, Rewrite), Verdict> {
-        let mandate = &pending.mandate;
-        let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(mandate)));
-        let granted = granted.map_err(refuse)?;
-        // From here on a refusal is one in vain: the mandate is used up.
-        let lost = || {
-            let what = "The edge has lost the request that was exchanged";
-            refuse(Refusal::unavailable(what).used_up())
-        };
-        let gateway = pending.request.gateway.as_ref().ok_or_else(lost)?;
-        let matched = gateway.matched.ok_or_else(lost)?;
-        let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
-        let mandate = self
-            .authorizer
-            .decide_again(mandate, matched, now_ms)
-            .map_err(|refusal| refuse(refusal.used_up()))?;
-        let url = self
-            .authorizer
-            .upstream_url(matched.resource)
-            .ok_or_else(lost)?;
-        let expires_at = mandate.claims().exp;
-        let rewrite = Rewrite::new(granted, url, &exchange.target, expires_at);
-        let rewrite = rewrite.map_err(|refusal| refuse(refusal.used_up()))?;
-        Ok((Verdict::Admitted(mandate), rewrite))
     }
 
     /// A stream has ended while its request waited.
@@ -334,10 +198,22 @@ impl Plugin {
         stream: u32,
         response: HttpCallResponse,
     ) -> Option<CalloutEnd> {
+        if self.is_gateway()
+            && let Some(end) = self.on_own_exchange(stream, response)
+        {
+            return Some(end);
+        }
         let max = MAX_DOCUMENT_BYTES.max(MAX_ANSWER_BYTES);
         let response = self.proxy.read_callout(response, max);
-        self.callouts
-            .on_response(&mut self.authorizer, stream, response)
+        let end = self
+            .callouts
+            .on_response(&mut self.authorizer, stream, response)?;
+        match end {
+            CalloutEnd::Decided(resolved) if self.is_gateway() => {
+                Some(self.exchange_decided(resolved))
+            }
+            end => Some(end),
+        }
     }
 
     /// Flushes the counters, and reports ages and sizes once a second.

@@ -1,7 +1,7 @@
 //! What a configuration puts in force.
 
 use anyhow::Result;
-use caracal_mandate::config::{Configuration, Mode, Revocation, Secret};
+use caracal_mandate::config::{Configuration, Mode, ProxyKind, Revocation, Secret};
 use caracal_mandate::routing::resources::Resource;
 use serde_json::{Value, json};
 
@@ -84,6 +84,14 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
     lines.push(match &configuration.revocation {
         Revocation::Disabled(_) => {
             "revoked   NOT CHECKED: \"revocation\" is \"disabled\"".to_owned()
+        }
+        Revocation::Feed(feed)
+            if configuration.gateway.is_some() && configuration.host == ProxyKind::Apisix =>
+        {
+            format!(
+                "revoked   as the answer to the exchange says, at most {} s old",
+                feed.max_staleness_s
+            )
         }
         Revocation::Feed(feed) => format!(
             "revoked   as the companion behind {} says, at most {} s old, {}",

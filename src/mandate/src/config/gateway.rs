@@ -29,9 +29,13 @@ impl Mode {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
-    /// The proxy's name for the companion: on Envoy a cluster.
+    /// The proxy's name for the companion: on Envoy a cluster, on APISIX `host:port`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream: String,
+    /// Whether the companion is called over TLS. Not on Envoy, where the cluster decides.
+    /// Default: true, except for an upstream on a loopback address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
     /// The companion's bearer token. Default: `revocation.token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,

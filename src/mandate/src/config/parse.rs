@@ -77,7 +77,7 @@ fn read(
     if mode == Mode::Gateway
         && let Some(protected) = &protected
     {
-        parse_gateway::check(&object, protected);
+        parse_gateway::check(&object, protected, host);
     }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);

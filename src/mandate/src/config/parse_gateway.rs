@@ -24,13 +24,10 @@ pub(super) fn mode(object: &Object<'_, '_, '_>, host: ProxyKind) -> Mode {
         ));
         return Mode::Connector;
     };
-    if *mode == Mode::Gateway && host != ProxyKind::Envoy {
-        at.fail::<()>(match host {
-            ProxyKind::Kong => {
-                "kong forwards a request whose callout fails, so no request can wait there for its exchange; use Envoy"
-            }
-            _ => "Gateway mode runs on Envoy only in this version",
-        });
+    if *mode == Mode::Gateway && host == ProxyKind::Kong {
+        at.fail::<()>(
+            "kong forwards a request whose callout fails, so no request can wait there for its exchange; use Envoy or APISIX",
+        );
     }
     *mode
 }
@@ -54,6 +51,7 @@ pub(super) fn gateway(
     let upstream = gateway
         .require("upstream", "the proxy's name for the companion")
         .and_then(|at| parse_host::upstream(&at, host));
+    let tls = parse_host::tls(&gateway, host, upstream.as_deref());
     let token = match gateway.get("token") {
         Some(at) => {
             let text = at.text()?;
@@ -74,6 +72,7 @@ pub(super) fn gateway(
     gateway.finish();
     Some(Gateway {
         upstream: upstream?,
+        tls,
         token,
         timeout_ms,
         min_remaining_s,
@@ -81,7 +80,10 @@ pub(super) fn gateway(
 }
 
 /// What of the other keys has no place in Gateway mode.
-pub(super) fn check(object: &Object<'_, '_, '_>, protected: &Protected) {
+pub(super) fn check(object: &Object<'_, '_, '_>, protected: &Protected, host: ProxyKind) {
+    if host == ProxyKind::Apisix {
+        check_one_server(object, protected);
+    }
     if object.has("audience") {
         object.fail::<()>(
             "audience",
@@ -100,6 +102,27 @@ pub(super) fn check(object: &Object<'_, '_, '_>, protected: &Protected) {
             .flat_map(|route| std::iter::once(&route.requirements).chain(route.methods.values()));
         if own.chain(routes).any(|one| one.required_use.is_some()) {
             object.fail::<()>(&format!("resources[{}].required_use", quoted(id)), USE);
+        }
+    }
+}
+
+/// An APISIX route has chosen its upstream before the filter sees the request, and sends
+/// all requests to it. A second server's credential would go to the first.
+fn check_one_server(object: &Object<'_, '_, '_>, protected: &Protected) {
+    let mut first = None;
+    for (id, resource) in &protected.resources {
+        let url = resource.upstream_url.as_deref();
+        let Some(url) = url.and_then(UpstreamUrl::parse) else {
+            continue;
+        };
+        if !first
+            .get_or_insert_with(|| url.clone())
+            .is_same_server(&url)
+        {
+            object.fail::<()>(
+                &format!("resources[{}].upstream_url", quoted(id)),
+                "names another server than the resource before it; an APISIX route has one upstream, so give each server a route and a configuration of its own",
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::forwarding::is_sendable;
 use crate::json::{self, Members, Number, Value};
 use crate::reply::{ErrorCode, Refusal, Relayed};
+use crate::revocation::{AnchorId, Availability, RevocationView};
 
 /// Largest answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -41,6 +42,25 @@ pub struct Granted {
     pub attachment: Attachment,
     /// For `X-Caracal-Identity`.
     pub identity: Option<String>,
+    /// The delegation epoch of the mandate's zone, as the companion knows it; 0 for none.
+    pub epoch: u64,
+}
+
+/// What the companion knew of the mandate when it had exchanged it, for a proxy in which
+/// the filter knows nothing itself. An answer that names a revoked anchor, or that is too
+/// old, grants nothing.
+impl RevocationView for Granted {
+    fn availability(&self) -> Availability {
+        Availability::Ready
+    }
+
+    fn is_revoked(&self, _: AnchorId) -> bool {
+        false
+    }
+
+    fn delegation_epoch(&self) -> u64 {
+        self.epoch
+    }
 }
 
 /// Without any credential.
@@ -50,12 +70,12 @@ impl std::fmt::Debug for Granted {
     }
 }
 
-/// Reads an answer with status 200.
+/// Reads an answer with status 200. What it says of revocations may be `max_age_ms` old.
 ///
 /// # Errors
-/// The reply to the client: what the STS or the companion refused, or 502 for an answer
-/// that cannot be read.
-pub fn parse(bytes: &[u8]) -> Result<Granted, Refusal> {
+/// The reply to the client: what the STS or the companion refused, 503 for an answer that
+/// is too old, or 502 for one that cannot be read.
+pub fn parse(bytes: &[u8], max_age_ms: u64) -> Result<Granted, Refusal> {
     if bytes.len() > MAX_ANSWER_BYTES {
         return Err(unreadable());
     }
@@ -73,7 +93,22 @@ pub fn parse(bytes: &[u8]) -> Result<Granted, Refusal> {
         json::member(&members, "granted"),
         json::member(&members, "refused"),
     ) {
-        (Some(Value::Object(granted)), None) => Directive(granted).granted(),
+        (Some(Value::Object(granted)), None) => {
+            let integer = |name| match json::member(&members, name) {
+                Some(Value::Number(Number::Integer(n))) => Some(*n),
+                _ => None,
+            };
+            let epoch = match json::member(&members, "epoch") {
+                Some(Value::Null) => 0,
+                _ => integer("epoch").ok_or_else(unreadable)?,
+            };
+            let age_ms = integer("confirmed_age_ms").ok_or_else(unreadable)?;
+            if age_ms > max_age_ms {
+                let what = "The companion's revocation state is too old";
+                return Err(Refusal::unavailable(what).used_up());
+            }
+            Directive(granted).granted(epoch)
+        }
         (None, Some(Value::Object(refused))) => Err(refusal(refused).ok_or_else(unreadable)?),
         _ => Err(unreadable()),
     }
@@ -113,7 +148,7 @@ impl Directive<'_, '_> {
         }
     }
 
-    fn granted(&self) -> Result<Granted, Refusal> {
+    fn granted(&self, epoch: u64) -> Result<Granted, Refusal> {
         let url = self.text("url").ok_or_else(unreadable)?.to_owned();
         let hosts = match json::member(self.0, "allowed_token_hosts") {
             None | Some(Value::Null) => Vec::new(),
@@ -136,6 +171,7 @@ impl Directive<'_, '_> {
             allowed_hosts: hosts,
             attachment,
             identity,
+            epoch,
         })
     }
 

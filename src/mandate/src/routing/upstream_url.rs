@@ -64,10 +64,12 @@ impl UpstreamUrl {
     /// Whether another URL names the same scheme, host, port and base path. Queries may
     /// differ: that of the STS's URL is the one that is sent.
     pub fn is_same_upstream(&self, other: &UpstreamUrl) -> bool {
-        self.is_https == other.is_https
-            && self.host == other.host
-            && self.port == other.port
-            && self.base_path == other.base_path
+        self.is_same_server(other) && self.base_path == other.base_path
+    }
+
+    /// Whether another URL names the same scheme, host and port.
+    pub(crate) fn is_same_server(&self, other: &UpstreamUrl) -> bool {
+        self.is_https == other.is_https && self.host == other.host && self.port == other.port
     }
 
     /// The host, in lower case, without a port.

@@ -138,6 +138,49 @@ fn what_it_needs_and_what_has_no_place_in_it() {
 }
 
 #[test]
+fn on_apisix_all_resources_have_one_server() {
+    let apisix = |companion: &str, second: &str| {
+        let document = GATEWAY
+            .replace(r#"{"upstream":"sts"}"#, r#"{"upstream":"sts:443"}"#)
+            .replace(r#""upstream":"feed""#, r#""upstream":"127.0.0.1:7700""#);
+        let first = "https://a.example/v1";
+        let resources = format!(
+            r#""resources":{{"r":{{"upstream_url":"{first}"}},"s":{{"upstream_url":"{second}"}}}}"#
+        );
+        let gateway = format!(r#""gateway":{{"upstream":{companion}}}"#);
+        let rest = format!(r#""host":"apisix",{gateway},{resources}"#);
+        Configuration::from_json(format!("{{{document},{rest}}}").as_bytes(), &nothing)
+    };
+    let local = r#""127.0.0.1:7700""#;
+    for (same, tls) in [
+        (local, false),
+        (r#""feed.example:7700""#, true),
+        (r#""feed.example:7700","tls":false"#, false),
+    ] {
+        let read = apisix(same, "https://a.example:443/v2").unwrap();
+        assert_eq!(read.gateway.unwrap().tls, Some(tls), "{same}");
+    }
+    for other in [
+        "https://b.example/v1",
+        "http://a.example/v1",
+        "https://a.example:444/v1",
+    ] {
+        let found = paths(apisix(local, other));
+        assert_eq!(found, ["resources[\"s\"].upstream_url"], "{other}");
+    }
+    assert_eq!(
+        paths(apisix(r#""companion""#, "https://a.example")),
+        ["gateway.upstream"]
+    );
+    // On Envoy the cluster decides.
+    let resource = r#""resources":{"r":{"upstream_url":"https://a.example"}}"#;
+    let document = gateway(&format!(
+        r#""gateway":{{"upstream":"c","tls":true}},{resource}"#
+    ));
+    assert_eq!(paths(document), ["gateway.tls"]);
+}
+
+#[test]
 fn upstreams_have_no_place_in_connector_mode() {
     let document = LEAST.replace(
         r#""audience":"a""#,

@@ -4,7 +4,7 @@ use super::*;
 use crate::reply::{Reply, ReplyFormat};
 
 fn read(answer: &serde_json::Value) -> Result<Granted, Refusal> {
-    parse(answer.to_string().as_bytes())
+    parse(answer.to_string().as_bytes(), 30_000)
 }
 
 fn granted(directive: serde_json::Value) -> Result<Attachment, ErrorCode> {
@@ -136,11 +136,44 @@ fn an_answer_that_is_neither_is_unreadable() {
         let refused = read(&answer).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::ExchangeFailed, "{answer}");
     }
-    assert!(parse(b"[]").is_err());
-    assert!(parse(&vec![b' '; MAX_ANSWER_BYTES + 1]).is_err());
+    assert!(parse(b"[]", 30_000).is_err());
+    assert!(parse(&vec![b' '; MAX_ANSWER_BYTES + 1], 30_000).is_err());
     // Granted, and revoked all the same.
     let revoked = read(&json!({"revoked": ["sid-1"], "granted": ok})).unwrap_err();
     assert_eq!(revoked.code(), ErrorCode::SessionRevoked);
+}
+
+#[test]
+fn a_grant_says_how_old_it_is_and_which_epoch_it_knows() {
+    let answer = |epoch: serde_json::Value, age: serde_json::Value| {
+        let ok = json!({"url": "https://a.example", "auth_mode": "none"});
+        read(&json!({"revoked": [], "epoch": epoch, "confirmed_age_ms": age, "granted": ok}))
+            .map(|granted| granted.delegation_epoch())
+            .map_err(|refusal| refusal.code())
+    };
+    assert_eq!(answer(json!(null), json!(30_000)), Ok(0));
+    assert_eq!(answer(json!(7), json!(0)), Ok(7));
+    assert_eq!(
+        answer(json!(7), json!(30_001)),
+        Err(ErrorCode::StsUnavailable)
+    );
+    for (epoch, age) in [
+        (json!("7"), json!(0)),
+        (json!(-1), json!(0)),
+        (json!(7), json!(null)),
+        (json!(7), json!("0")),
+    ] {
+        let found = answer(epoch.clone(), age.clone());
+        assert_eq!(found, Err(ErrorCode::ExchangeFailed), "{epoch} {age}");
+    }
+    let ok = json!({"url": "https://a.example", "auth_mode": "none"});
+    for lacking in [
+        json!({"revoked": [], "confirmed_age_ms": 1, "granted": ok}),
+        json!({"revoked": [], "epoch": 1, "granted": ok}),
+    ] {
+        let refused = read(&lacking).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::ExchangeFailed, "{lacking}");
+    }
 }
 
 #[test]

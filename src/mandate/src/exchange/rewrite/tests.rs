@@ -6,6 +6,7 @@ fn granted(url: &str, attachment: Attachment) -> Granted {
         allowed_hosts: Vec::new(),
         attachment,
         identity: None,
+        epoch: 0,
     }
 }
 
