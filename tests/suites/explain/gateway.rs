@@ -2,6 +2,7 @@
 //! row.
 
 use caracal_tests::host::{Outcome, Request};
+use caracal_tests::hosts::ENVOY;
 
 use super::*;
 use crate::in_process::{BILLING, Edge, REPORTS, bearer_token, mandate, settings};
@@ -200,7 +201,7 @@ fn what_the_client_gets_is_what_the_filter_answers() {
         if let Some(token) = &one.token {
             request = request.bearer(token.clone());
         }
-        let mut edge = Edge::granting(bearer_token());
+        let mut edge = Edge::granting(ENVOY, bearer_token());
         let stream = edge.send(request);
         let Outcome::Replied(reply) = edge.proxy.outcome(stream) else {
             panic!("{name}: {:?}", edge.proxy.outcome(stream));
@@ -210,10 +211,20 @@ fn what_the_client_gets_is_what_the_filter_answers() {
         for header in &headers {
             more.extend(["--header", header]);
         }
-        let told = explain(&folder, &settings(json!({})), one.token.as_deref(), &more);
+        let told = explain(
+            &folder,
+            &settings(ENVOY, json!({})),
+            one.token.as_deref(),
+            &more,
+        );
         let said = text(&told);
         more.push("--json");
-        let done = explain(&folder, &settings(json!({})), one.token.as_deref(), &more);
+        let done = explain(
+            &folder,
+            &settings(ENVOY, json!({})),
+            one.token.as_deref(),
+            &more,
+        );
         let json: Value = serde_json::from_slice(&done.stdout).unwrap();
         assert_eq!(done.status.code(), Some(1), "{name}: {json}");
         let (status, error) = one.client;
@@ -262,7 +273,7 @@ fn what_the_client_gets_is_what_the_filter_answers() {
 fn what_would_be_exchanged_is_said_with_what_is_not_explained() {
     let folder = Folder::new("exchange");
     let token = mandate(BILLING, json!({}));
-    let feed = settings(json!({"revocation": {"upstream": "companion"}}));
+    let feed = settings(ENVOY, json!({"revocation": {"upstream": "companion"}}));
     let resource = format!("X-Caracal-Resource: {BILLING}");
     let of = |more: &[&str]| {
         let more = [&["--path", "/x", "--header", &resource], more].concat();
@@ -329,7 +340,7 @@ fn claims_alone_are_judged_as_for_the_gateway() {
         for header in headers {
             more.extend(["--header", header]);
         }
-        let done = explain(&folder, &settings(json!({})), None, &more);
+        let done = explain(&folder, &settings(ENVOY, json!({})), None, &more);
         let said: Value = serde_json::from_slice(&done.stdout).unwrap();
         (said["verdict"].clone(), said["client_error"].clone())
     };
@@ -341,4 +352,25 @@ fn claims_alone_are_judged_as_for_the_gateway() {
     let client = "X-Caracal-Client-ID: app-2";
     assert_eq!(judge(&[&resource, client]), refused("invalid_token"));
     assert_eq!(judge(&[]), refused("invalid_token"));
+}
+
+/// The only resource must be named too.
+#[test]
+fn the_only_resource_is_named_too() {
+    let folder = Folder::new("gateway-only");
+    let mut edge = settings(ENVOY, json!({}));
+    edge["resources"].as_object_mut().unwrap().remove(REPORTS);
+    let token = mandate(BILLING, json!({}));
+    let judge = |more: &[&str]| {
+        let more = [&["--path", "/x", "--json"], more].concat();
+        let done = explain(&folder, &edge, Some(&token), &more);
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let failed = said["checks"].as_array().unwrap().iter();
+        let failed = failed.filter(|check| check["outcome"] == "failed");
+        let failed: Vec<String> = failed.map(|check| check["check"].to_string()).collect();
+        (said["reply"]["status"].clone(), failed.concat())
+    };
+    let name = format!("X-Caracal-Resource: {BILLING}");
+    assert_eq!(judge(&["--header", &name]).1, "");
+    assert_eq!(judge(&[]), (json!(400), "\"resource\"".to_owned()));
 }

@@ -96,8 +96,8 @@ impl Verifier {
             return Err(Refusal::new(ErrorCode::InvalidRequest, why.to_string()));
         }
         let token = bearer_token(request.authorization)?;
-        if request.names_client && self.policy.min_remaining_s.is_some() {
-            return Err(named_client());
+        if self.policy.min_remaining_s.is_some() {
+            self.check_named(request, matched.resource)?;
         }
         // Checked before the digest is computed, so that a token that is too long costs
         // nothing.
@@ -178,6 +178,16 @@ impl Verifier {
             Err(missing) => missing,
             Ok(_) => self.gateway_refusal(request, refusal),
         }
+    }
+
+    /// Gateway mode: a request says nothing about the client, and names its resource unless
+    /// the host does (row G2).
+    #[cold]
+    fn check_named(&self, request: &RequestView<'_>, resource: ResourceId) -> Result<(), Refusal> {
+        if request.names_client {
+            return Err(named_client());
+        }
+        Ok(self.resources.check_named(resource, request.resource)?)
     }
 
     /// The same once there is a bearer.

@@ -49,6 +49,8 @@ pub struct RouteMatch {
 pub enum InvalidChoice {
     /// Several resources are configured, and the request names none.
     Missing,
+    /// Gateway mode: one resource is configured, and the request does not name it.
+    Unnamed,
     /// The header names none of them.
     Unknown,
     /// The header is there more than once, or is a list.
@@ -70,6 +72,7 @@ impl fmt::Display for InvalidChoice {
             InvalidChoice::Missing => {
                 "Several resources are protected here, and neither X-Caracal-Resource nor the host names one"
             }
+            InvalidChoice::Unnamed => "X-Caracal-Resource is missing",
             InvalidChoice::Unknown => "X-Caracal-Resource names no resource that is protected here",
             InvalidChoice::Repeated => "X-Caracal-Resource names more than one resource",
             InvalidChoice::Contradictory => {
@@ -199,6 +202,19 @@ impl Resources {
         match self.all.get(chosen) {
             Some(resource) if resource.hosts.is_empty() => Ok(ResourceId(chosen)),
             _ => Err(InvalidChoice::Elsewhere),
+        }
+    }
+
+    /// Gateway mode: checks that a request names the resource that was chosen for it, by
+    /// header or by host, also if there is only one. A request for another service, which
+    /// comes here by mistake, does not use its mandate up.
+    ///
+    /// # Errors [`InvalidChoice::Unnamed`].
+    pub fn check_named(&self, chosen: ResourceId, names: &[&[u8]]) -> Result<(), InvalidChoice> {
+        let has_host = self.get(chosen).is_some_and(|one| !one.hosts.is_empty());
+        match names.is_empty() && !has_host {
+            true => Err(InvalidChoice::Unnamed),
+            false => Ok(()),
         }
     }
 

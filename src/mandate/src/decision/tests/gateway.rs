@@ -141,6 +141,39 @@ fn what_a_request_says_is_judged_in_the_gateway_s_order() {
     assert_eq!(unknown, Err(ErrorCode::InvalidRequest));
 }
 
+#[test]
+fn the_only_resource_is_named_too_by_header_or_host() {
+    let good = token(&key(), json!({}));
+    let only = |more: serde_json::Value| {
+        let mut one = json!({"upstream_url": "https://billing.example", "exclude": ["/open"]});
+        for (name, value) in more.as_object().unwrap() {
+            one[name] = value.clone();
+        }
+        of(&configuration(json!({
+            "audience": null, "mode": "gateway", "gateway": {"upstream": "companion"},
+            "resources": {RESOURCE: one},
+        })))
+    };
+    let edge = only(json!({}));
+    let invalid = Err(ErrorCode::InvalidRequest);
+    assert_eq!(screened(&edge, "/x", &good, &[], false), invalid);
+    assert!(screened(&edge, "/x", &good, &[RESOURCE], false).is_ok());
+    assert_eq!(screened(&edge, "/open", "", &[], false), Ok(Vec::new()));
+    let missing = screened(&edge, "/x", "", &[], false);
+    assert_eq!(missing, Err(ErrorCode::MissingToken));
+
+    let edge = only(json!({"hosts": ["billing.edge.example"]}));
+    let authorization = format!("Bearer {good}").into_bytes();
+    let request = RequestView {
+        target: Some(b"/x"),
+        authority: Some(b"billing.edge.example"),
+        authorization: &[&authorization],
+        ..RequestView::default()
+    };
+    let screened = edge.verifier.screen(&request, &edge.cache);
+    assert!(matches!(screened, Ok(Screened::Credential(_))));
+}
+
 fn decided(edge: &mut Edge, token: &str, keys: Option<&KeySet>) -> Verdict {
     let authorization = format!("Bearer {token}").into_bytes();
     let request = RequestView {
