@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Some targets build the same file with different features, so they must not run together.
 .NOTPARALLEL:
-.PHONY: help build demo up down test check book bench fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers ci suites oracle mutants-part
+.PHONY: help build demo up down test check book bench profile fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis nginx wasm hooks noop wrk cli tools fuzzers ci suites oracle mutants-part
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -88,6 +88,11 @@ check: hooks wasm ## for each commit, in two minutes: format, lints, the core, t
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(PYTHON) tests/run.py $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
+
+profile: tools ## where the filter's work goes, in instructions for each function
+	CARGO_PROFILE_FILTER_STRIP=none $(CARGO) build --locked --profile filter --target $(TARGET) --target-dir run/profiled -p caracal-filter
+	$(TRIM) run/profiled/$(TARGET)/filter/caracal_filter.wasm run/profiled/caracal_filter.wasm --keep-names
+	CARACAL_PROFILED_WASM="$(CURDIR)/run/profiled/caracal_filter.wasm" $(CARGO) test --locked -q -p caracal-tests --test counts -- --ignored --nocapture profile
 
 bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput

@@ -318,6 +318,12 @@ impl Proxy {
         world.network.forget();
     }
 
+    /// The 64-bit globals that a worker's VM exports under names with this prefix.
+    pub fn exported_globals(&mut self, worker: usize, prefix: &str) -> BTreeMap<String, i64> {
+        let vm = self.vms.get_mut(&Vm::Worker(worker));
+        vm.map_or_else(BTreeMap::new, |vm| vm.exported_globals(prefix))
+    }
+
     /// How many bytes the module took from the random source.
     pub fn random_bytes_drawn(&self) -> u64 {
         self.world().random.drawn

@@ -286,6 +286,23 @@ impl Instantiated {
         }
     }
 
+    pub(crate) fn exported_globals(&mut self, prefix: &str) -> BTreeMap<String, i64> {
+        let Some(instance) = self.instance else {
+            return BTreeMap::new();
+        };
+        let exports = instance.exports(&mut self.store);
+        let globals: Vec<_> = exports
+            .filter_map(|export| {
+                let name = export.name().strip_prefix(prefix)?.to_owned();
+                Some((name, export.into_global()?))
+            })
+            .collect();
+        globals
+            .into_iter()
+            .filter_map(|(name, global)| Some((name, global.get(&mut self.store).i64()?)))
+            .collect()
+    }
+
     pub(crate) fn memory_size(&self) -> usize {
         let memory = self.store.data().memory;
         memory.map_or(0, |m| m.data_size(&self.store))

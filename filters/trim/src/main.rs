@@ -1,4 +1,4 @@
-//! A build step: `caracal-trim IN OUT`.
+//! A build step: `caracal-trim IN OUT [--keep-names]`.
 //!
 //! The SDK exports a function for every callback. A proxy enters the VM for each exported
 //! callback, several times in every request, even if there is nothing to do. This step
@@ -44,13 +44,18 @@ const OURS: [(&str, &str); 5] = [
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(input), Some(output), None) = (arguments.next(), arguments.next(), arguments.next())
-    else {
-        bail!("caracal-trim IN OUT");
+    let (Some(input), Some(output)) = (arguments.next(), arguments.next()) else {
+        bail!("caracal-trim IN OUT [--keep-names]");
+    };
+    // For a profile, which says where the work goes.
+    let keep_names = match arguments.next() {
+        None => false,
+        Some(option) if option == "--keep-names" => true,
+        Some(_) => bail!("caracal-trim IN OUT [--keep-names]"),
     };
     let mut config = walrus::ModuleConfig::new();
     config
-        .generate_name_section(false)
+        .generate_name_section(keep_names)
         .generate_producers_section(false);
     let mut module = config
         .parse_file(&input)

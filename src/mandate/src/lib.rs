@@ -5,8 +5,8 @@
 //!
 //! Each room has one subject. A room uses only rooms earlier in this list, and none later:
 //!
-//! - [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`], [`zone`]: strict
-//!   JSON; the edge's own headers; error codes and replies to the client; what is read of a
+//! - [`bytes`], [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`],
+//!   [`zone`]: comparisons of long byte strings; strict JSON; the edge's own headers; error codes and replies to the client; what is read of a
 //!   request; why a call failed; the zones that are accepted.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
 //! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache
@@ -21,6 +21,7 @@
 //!
 //! Comments cite the contract, docs/reference/contract.md, by its rows and sections.
 
+pub mod bytes;
 pub mod config;
 pub mod decision;
 pub mod exchange;

@@ -25,8 +25,9 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 15] = [
+const CORE: [&str; 16] = [
     "json",
+    "bytes",
     "header_names",
     "reply",
     "request",

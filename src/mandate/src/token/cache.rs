@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::bytes::is_same;
 use crate::token::mandate::Mandate;
 
 /// The last characters of a token are kept only as a digest. They are half of the
@@ -32,17 +33,6 @@ impl HiddenEnd {
         let (open, hidden) = token.split_at_checked(at)?;
         Some((open, HiddenEnd(Sha256::digest(hidden).into())))
     }
-}
-
-/// Compares eight bytes at a time. On this target, a comparison of slices goes byte by
-/// byte.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let (these, rest) = one.as_chunks::<8>();
-    let (those, end) = other.as_chunks::<8>();
-    let number = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
-    these.len() == those.len()
-        && these.iter().map(number).eq(those.iter().map(number))
-        && rest == end
 }
 
 impl std::hash::Hash for HiddenEnd {

@@ -1,6 +1,7 @@
 //! The log of revoked anchors that all VMs share, and this VM's copy of it. The head says
 //! which chunks are in force. Each VM reads what it does not have yet.
 
+use caracal_mandate::bytes::is_same;
 use caracal_mandate::revocation::Availability;
 use caracal_mandate::revocation::epochs::Epochs;
 use caracal_mandate::revocation::log_head::{LogHead, PollTiming};
@@ -76,7 +77,7 @@ impl SharedLog {
     pub(crate) fn read_head(&mut self) -> Result<bool, Status> {
         let (bytes, cas) = self.store.head()?;
         self.cas = cas;
-        if bytes == self.bytes {
+        if is_same(&bytes, &self.bytes) {
             return Ok(false);
         }
         // A damaged record counts as absent: nothing is confirmed, and the next poller

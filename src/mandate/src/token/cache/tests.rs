@@ -1,19 +1,5 @@
 use super::*;
 
-#[test]
-fn sameness_is_of_every_byte() {
-    for length in 0..40_usize {
-        let one: Vec<u8> = (0..40).take(length).collect();
-        assert!(is_same(&one, &one.clone()));
-        assert!(!is_same(&one, &[one.as_slice(), b"x"].concat()));
-        for at in 0..length {
-            let mut other = one.clone();
-            other[at] ^= 0x80;
-            assert!(!is_same(&one, &other), "{length} {at}");
-        }
-    }
-}
-
 use std::hash::BuildHasher as _;
 
 use serde_json::json;

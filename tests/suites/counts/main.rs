@@ -3,6 +3,8 @@
 //! when a count grows by more than 5 % over the committed one, so that nobody makes
 //! requests dearer without saying so.
 
+mod profile;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -207,7 +209,7 @@ fn on_envoy() -> BTreeMap<String, Counts> {
 #[test]
 fn no_request_costs_more_than_was_committed() {
     let found = measured();
-    let file = caracal_tests::root().join("tests/suites/counts.json");
+    let file = caracal_tests::root().join("tests/suites/counts/counts.json");
     if std::env::var_os("UPDATE_COUNTS").is_some() {
         let text = serde_json::to_string_pretty(&found).unwrap();
         std::fs::write(&file, text + "\n").unwrap();
