@@ -66,6 +66,9 @@ impl On {
         if configuration["gateway"].is_object() {
             configuration["gateway"]["upstream"] = json!(self.feed());
         }
+        if configuration["audit"].is_object() {
+            configuration["audit"]["upstream"] = json!(self.feed());
+        }
         configuration
     }
 

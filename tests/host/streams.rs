@@ -132,6 +132,16 @@ impl StreamState {
         }
     }
 
+    /// The upstream has answered.
+    pub(crate) fn of_upstream(&self) -> bool {
+        self.response.begun && !self.local
+    }
+
+    /// The client got all of its response.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.end.is_none_or(|end| end == End::Complete)
+    }
+
     pub(crate) fn new(vm: Vm, now: Duration, request: &Request) -> Self {
         let mut way = Half {
             headers: request.headers.clone(),

@@ -11,7 +11,8 @@
 //! - `vm`: one configuration's state in one VM. `plugin` owns it all, `authorizer`
 //!   decides, `waiting` and `request_callouts` hold requests without a decision,
 //!   `exchange` holds those that wait for their exchange in Gateway mode, `key_set` and
-//!   `revocation` know keys and revoked mandates, and `metrics` counts.
+//!   `revocation` know keys and revoked mandates, and `metrics` counts. `audited`
+//!   keeps decisions until their streams end, and `audit` sends them to the companion.
 //! - `request`: the request of the current callback. `head` is what is judged,
 //!   `sanitizer` hides what the upstream must not see, and `outcome` turns a verdict into
 //!   an action. `gateway` makes the upstream's request in Gateway mode.
@@ -30,13 +31,15 @@ mod entry {
     #![allow(unsafe_code, reason = "exported symbols")]
     #![allow(missing_docs, unreachable_pub, reason = "made by the SDK's macro")]
 
-    use crate::abi::exports::{export_http_call_response, export_response_headers};
+    use crate::abi::exports::{export_http_call_response, export_log, export_response_headers};
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
     use crate::request::gateway;
+    use crate::vm::audited;
 
     export_http_call_response!(callout_response::deliver);
     export_response_headers!(gateway::clean_response);
+    export_log!(audited::end);
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));
     }}

@@ -15,12 +15,14 @@
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`config`]: the filter's configuration.
 //! - [`forwarding`]: what the upstream gets of a verified mandate.
+//! - [`audit`]: what the companion is told about each decision.
 //! - [`exchange`]: Gateway mode's question to the companion, its answer, and the request to
 //!   the upstream.
 //! - [`decision`]: the contract's order of checks, and explanations of a decision.
 //!
 //! Comments cite the contract, docs/reference/contract.md, by its rows and sections.
 
+pub mod audit;
 pub mod bytes;
 pub mod config;
 pub mod decision;

@@ -97,8 +97,23 @@ fn of_nginx(s: &StreamState, name: &str) -> Option<Vec<u8>> {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
             Some(name.to_ascii_lowercase().into_bytes())
         }
+        // At the end of a request.
+        "status" if s.logging => text(s.client.as_ref().map_or(499, |client| client.status)),
+        "upstream_status" if s.logging => {
+            text(s.client.as_ref().filter(|_| s.of_upstream())?.status)
+        }
+        "request_time" if s.logging => {
+            let took = s.ended_at - s.begun_at;
+            text(format!("{}.{:03}", took.as_secs(), took.subsec_millis()))
+        }
+        "body_bytes_sent" if s.logging => text(s.client.as_ref().map_or(0, |c| c.body.len())),
+        "request_completion" if s.logging && s.is_whole() => text("OK"),
         _ => None,
     }
+}
+
+fn text(value: impl ToString) -> Option<Vec<u8>> {
+    Some(value.to_string().into_bytes())
 }
 
 fn number(value: u64) -> Option<Vec<u8>> {
@@ -133,9 +148,11 @@ fn of_response(s: &StreamState, name: &str) -> Option<Vec<u8>> {
     let client = s.client.as_ref();
     match name {
         "code" => number(u64::from(client?.status)),
+        "code_details" if s.details.is_empty() && s.of_upstream() => text("via_upstream"),
         "code_details" if s.details.is_empty() => None,
         "code_details" => Some(s.details.clone().into_bytes()),
-        "flags" => number(0),
+        // The client has left (DC).
+        "flags" => number(if s.is_whole() { 0 } else { 4 }),
         "grpc_status" => number(u64::from(s.grpc_status?)),
         "size" => number(client.map_or(0, |c| c.body.len()) as u64),
         _ if s.response.headers_open || s.logging => {

@@ -25,7 +25,7 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 16] = [
+const CORE: [&str; 17] = [
     "json",
     "bytes",
     "header_names",
@@ -40,6 +40,7 @@ const CORE: [&str; 16] = [
     "routing",
     "config",
     "forwarding",
+    "audit",
     "exchange",
     "decision",
 ];

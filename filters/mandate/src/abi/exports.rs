@@ -62,6 +62,19 @@ macro_rules! export_response_headers {
 }
 pub(crate) use export_response_headers;
 
+/// Exports the callback for the end of a stream, which passes its number to a function of
+/// another room. The callback for all streams can see what was answered; `proxy_on_delete`
+/// cannot, where everything else is cleaned up.
+macro_rules! export_log {
+    ($receiver:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn caracal_on_log(context: u32) {
+            $receiver(context);
+        }
+    };
+}
+pub(crate) use export_log;
+
 /// The ABI's `Continue`.
 pub(crate) const CONTINUE: u32 = 0;
 /// The ABI's "true": there is nothing left to wait for.
@@ -71,10 +84,6 @@ const DONE: u32 = 1;
 extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -> u32 {
     CONTINUE
 }
-
-/// Cleaning up happens in `proxy_on_delete`, when the context is dropped.
-#[unsafe(no_mangle)]
-extern "C" fn caracal_on_log(_context: u32) {}
 
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_done(_context: u32) -> u32 {

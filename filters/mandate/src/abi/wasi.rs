@@ -7,6 +7,11 @@ pub(crate) fn unix_time_s() -> Option<u64> {
     wasi_clock(wasi::CLOCKID_REALTIME).map(|ns| ns / 1_000_000_000)
 }
 
+/// Unix time in microseconds.
+pub(crate) fn unix_time_us() -> Option<u64> {
+    wasi_clock(wasi::CLOCKID_REALTIME).map(|ns| ns / 1_000)
+}
+
 /// Some clocks start at 0 with the VM. The filter computes times that are earlier than
 /// now, and 0 means "never" in shared records. So a day is added to the clock. Shared
 /// records use this clock: if you change this number, change the version in the names of

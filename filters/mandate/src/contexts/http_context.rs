@@ -10,12 +10,14 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::request::audit;
 use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
 use crate::request::outcome;
 use crate::request::sanitizer;
 use crate::vm::admitted;
+use crate::vm::audited;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
@@ -48,7 +50,13 @@ impl HttpFilter {
         let proxy = plugin.proxy;
         let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
-            Err(refusal) => return outcome::refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None),
+            Err(refusal) => {
+                let request = RequestInfo {
+                    audit: audit::facts(plugin, None, self.id),
+                    ..RequestInfo::UNKNOWN
+                };
+                return outcome::refuse(plugin, &request, &refusal, None);
+            }
         };
         #[cfg(feature = "test-hooks")]
         if crate::contexts::test_hooks::handle(&headers, proxy) {
@@ -58,6 +66,7 @@ impl HttpFilter {
         let mut view = head.view();
         let mut request = RequestInfo {
             format: head.reply_format(proxy.capabilities()),
+            audit: audit::facts(plugin, Some(&headers), self.id),
             ..RequestInfo::UNKNOWN
         };
         if plugin.is_gateway() {
@@ -80,6 +89,7 @@ impl HttpFilter {
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
+                request.zone = credential.zone();
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
                     Authorization::Decided(verdict) => {
@@ -135,6 +145,7 @@ impl HttpContext for HttpFilter {
 impl Drop for HttpFilter {
     fn drop(&mut self) {
         admitted::remove(self.id);
+        audited::forget(self.id);
         if self.phase.get() != StreamPhase::Paused {
             return;
         }

@@ -1,5 +1,6 @@
 //! What is different in each proxy: facts, and operations.
 
+use caracal_mandate::audit::event::Answered;
 use caracal_mandate::jwks::signature::PublicKey;
 use caracal_mandate::reply::{ErrorCode, Refusal};
 
@@ -89,6 +90,14 @@ impl RequestHeaders {
     }
 }
 
+/// How a stream has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) answered: Answered,
+    /// The answer is not complete.
+    pub(crate) was_cut: bool,
+}
+
 /// What each proxy does in its own way. All operations act on the request, or the callout
 /// response, of the current callback.
 pub(crate) trait ProxyAdapter {
@@ -150,6 +159,12 @@ pub(crate) trait ProxyAdapter {
     /// How the client spoke to the proxy: `http` or `https`.
     fn client_scheme() -> &'static [u8] {
         b"http"
+    }
+
+    /// How the stream of the current callback has ended. Only in the callback that tells
+    /// the end.
+    fn ending() -> Option<Ending> {
+        None
     }
 
     /// The details of a reply, for access logs.

@@ -1,6 +1,7 @@
 //! Envoy: one VM for each worker thread. Ticks fetch for all VMs, which share data.
 //! Requests wait for what is fetched. BoringSSL verifies signatures.
 
+use caracal_mandate::audit::event::Answered;
 use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::jwks::signature::{PublicKey, es256_signature_to_der};
 use caracal_mandate::reply::Refusal;
@@ -8,7 +9,7 @@ use caracal_mandate::reply::Refusal;
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, MapType, Status};
 use crate::proxy::adapter::{
-    Authority, Capabilities, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
+    Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
     SharedDataScope, WhenMissing, cannot_hide, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
@@ -110,6 +111,29 @@ impl ProxyAdapter for Envoy {
             Ok(Some(version)) if !version.is_empty() => b"https",
             _ => b"http",
         }
+    }
+
+    /// Only an upstream's response has these details. Flags say what else happened to it.
+    fn ending() -> Option<Ending> {
+        let number = |name| {
+            let value = hostcalls::get_property(name).ok()??;
+            Some(u64::from_le_bytes(*value.first_chunk()?))
+        };
+        let details = hostcalls::get_property("response\0code_details").ok()?;
+        let status = number("response\0code").unwrap_or_default();
+        let status = u16::try_from(status).unwrap_or_default();
+        let is_upstreams = details.is_some_and(|details| details == b"via_upstream");
+        let answered = Answered {
+            status,
+            latency_ms: number("request\0duration").unwrap_or_default() / 1_000_000,
+            bytes: number("response\0size").unwrap_or_default(),
+            upstream_status: is_upstreams.then_some(status),
+        };
+        let flags = number("response\0flags").unwrap_or_default();
+        Some(Ending {
+            answered,
+            was_cut: flags != 0,
+        })
     }
 
     /// A response that Envoy itself cut off has no headers at all.

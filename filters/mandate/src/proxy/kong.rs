@@ -3,6 +3,7 @@
 //! no request waits. Shared data mixes up names, evicts values and tears them, so each
 //! worker keeps its own values.
 
+use caracal_mandate::audit::event::Answered;
 use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::reply::Refusal;
 
@@ -10,7 +11,7 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::adapter::{
-    Authority, Capabilities, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
+    Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
     SharedDataScope, WhenMissing, bad_request, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult};
@@ -59,6 +60,29 @@ impl ProxyAdapter for Kong {
 
     fn set_variable(name: &str, value: &str) -> Result<(), Status> {
         hostcalls::set_property(&variable_path(name), value.as_bytes())
+    }
+
+    fn ending() -> Option<Ending> {
+        let text = |name| {
+            let value = hostcalls::get_property(&variable_path(name)).ok()??;
+            String::from_utf8(value).ok()
+        };
+        let number = |name| text(name)?.parse().ok();
+        // Of several upstreams that were tried, the last one answered.
+        let upstream = text("upstream_status").unwrap_or_default();
+        let upstream = upstream.rsplit([',', ':', ' ']).next().unwrap_or_default();
+        // Seconds, with three digits after the point.
+        let latency = text("request_time").unwrap_or_default().replace('.', "");
+        let status: u64 = number("status").unwrap_or_default();
+        Some(Ending {
+            answered: Answered {
+                status: u16::try_from(status).unwrap_or_default(),
+                latency_ms: latency.parse().unwrap_or_default(),
+                bytes: number("body_bytes_sent").unwrap_or_default(),
+                upstream_status: upstream.parse().ok(),
+            },
+            was_cut: text("request_completion").is_some_and(|word| word != "OK"),
+        })
     }
 
     /// In Kong the details become the reason phrase of HTTP/1.1.

@@ -18,7 +18,7 @@ use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::Status;
-use crate::proxy::adapter::{Capabilities, ProxyAdapter, RequestHeaders};
+use crate::proxy::adapter::{Capabilities, Ending, ProxyAdapter, RequestHeaders};
 use crate::proxy::apisix::Apisix;
 use crate::proxy::callout::CalloutResult;
 use crate::proxy::envoy::Envoy;
@@ -121,6 +121,13 @@ impl Proxy {
     #[inline(never)]
     pub(crate) fn client_scheme(self) -> &'static [u8] {
         ask!(self, client_scheme())
+    }
+
+    /// See [`ProxyAdapter::ending`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn ending(self) -> Option<Ending> {
+        ask!(self, ending())
     }
 
     /// See [`ProxyAdapter::reply_details`].

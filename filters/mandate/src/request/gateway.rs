@@ -45,7 +45,6 @@ pub(crate) fn read(
             .any(|value| !value.trim_ascii().is_empty()),
         exchange: None,
         matched: None,
-        zone: None,
         resource: None,
     }
 }

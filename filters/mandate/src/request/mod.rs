@@ -4,6 +4,7 @@
 //! This room has code that acts on the request of the current callback. State that is
 //! kept between callbacks is in `vm`. It uses `vm`, `proxy` and `abi`.
 
+pub(crate) mod audit;
 pub(crate) mod filter_state;
 pub(crate) mod gateway;
 pub(crate) mod head;

@@ -9,6 +9,7 @@ use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
@@ -27,6 +28,7 @@ pub(crate) fn apply(
         Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate, rewrite) {
             Ok(()) => {
                 record(plugin, "admitted", None, request, Some(&mandate));
+                audit::admitted(plugin, request, &mandate, rewrite);
                 plugin.authorizer.metrics.admitted();
                 StreamPhase::Continued
             }
@@ -71,6 +73,7 @@ pub(crate) fn refuse(
 ) -> StreamPhase {
     let code = refusal.code();
     record(plugin, "refused", Some(code.as_str()), request, mandate);
+    audit::refused(plugin, request, refusal, mandate);
     plugin.authorizer.metrics.refused(code);
     local_reply::send(request, refusal, Some(plugin.proxy));
     StreamPhase::Replied

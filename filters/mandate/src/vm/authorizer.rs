@@ -87,11 +87,7 @@ impl Authorizer {
             key_sets: KeySets::new(configuration, &zones)?,
             feed,
             lookups,
-            metrics: Metrics::define(
-                proxy.capabilities().metrics,
-                configuration.gateway.is_some(),
-                &zones,
-            )?,
+            metrics: Metrics::define(proxy.capabilities().metrics, configuration, &zones)?,
             cached_unix_time: None,
             mandate_was_new: false,
         })

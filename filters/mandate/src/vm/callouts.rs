@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use caracal_mandate::config::{AcceptedZone, Feed, Gateway, JwksTarget, Secret};
+use caracal_mandate::config::{AcceptedZone, Audit, Feed, Gateway, JwksTarget, Secret};
 use caracal_mandate::fetch_failure::Kind;
 
 use crate::abi::hostcalls::{self, Status};
@@ -65,6 +65,11 @@ impl CompanionClient {
         CompanionClient::of(&settings.upstream, settings.token.as_ref(), settings.tls)
     }
 
+    /// The companion that keeps events.
+    pub(crate) fn of_audit(settings: &Audit) -> Self {
+        CompanionClient::of(&settings.upstream, settings.token.as_ref(), settings.tls)
+    }
+
     /// `tls` is none on Envoy, where the cluster decides about it.
     #[cold]
     fn of(upstream: &str, token: Option<&Secret>, tls: Option<bool>) -> Self {
@@ -95,6 +100,11 @@ impl CompanionClient {
     /// Asks whether a mandate's anchors are revoked.
     pub(crate) fn check_anchors(&self, question: &[u8], timeout_ms: u64) -> Result<u32, Status> {
         self.call("POST", "/v1/check", question, timeout_ms)
+    }
+
+    /// Sends a batch of events.
+    pub(crate) fn audit(&self, batch: &[u8], timeout_ms: u64) -> Result<u32, Status> {
+        self.call("POST", "/v1/audit", batch, timeout_ms)
     }
 
     fn call(&self, method: &str, path: &str, body: &[u8], ms: u64) -> Result<u32, Status> {

@@ -111,7 +111,7 @@ impl Exchanges {
         let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(&mandate)));
         let lost = || unavailable("The edge could not ask for the exchange");
         let gateway = request.gateway.as_ref().ok_or_else(lost)?;
-        let place = self.places.take(gateway.zone.ok_or_else(lost)?);
+        let place = self.places.take(request.zone.ok_or_else(lost)?);
         let place =
             place.ok_or_else(|| unavailable("Too many requests wait for their exchange"))?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
@@ -193,9 +193,8 @@ impl Exchanges {
     #[cold]
     #[inline(never)]
     pub(crate) fn forget_lost(&mut self, request: &RequestInfo, now_ms: u64) -> i64 {
-        let zone = request.gateway.as_ref().and_then(|kept| kept.zone);
         let is_full = |zone| self.places.take(zone).is_none();
-        if !self.own_callouts || !zone.is_some_and(is_full) {
+        if !self.own_callouts || !request.zone.is_some_and(is_full) {
             return 0;
         }
         let mut lost = 0_i64;

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use caracal_mandate::config::Configuration;
 use caracal_mandate::reply::ErrorCode;
 use caracal_mandate::zone::{Zone, Zones};
 
@@ -67,11 +68,11 @@ impl Metrics {
     #[cold]
     pub(crate) fn define(
         support: MetricSupport,
-        is_gateway: bool,
+        configuration: &Configuration,
         zones: &Zones,
     ) -> Result<Self, String> {
         let mut ids = Vec::new();
-        for (kind, name) in names(support, is_gateway, zones) {
+        for (kind, name) in names(support, configuration, zones) {
             let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
@@ -131,6 +132,14 @@ impl Metrics {
     /// `zone` is the zone's id, if there are several.
     pub(crate) fn jwks_fetch(&mut self, zone: Option<&str>, result: &str) {
         self.count(&[&of_zone(JWKS_FETCHES, zone), RESULT, result].concat());
+    }
+
+    pub(crate) fn audit_sent(&self, events: u64) {
+        self.count_many(AUDIT_SENT, events);
+    }
+
+    pub(crate) fn audit_dropped(&self, events: u64) {
+        self.count_many(AUDIT_DROPPED, events);
     }
 
     pub(crate) fn header_not_sent(&mut self) {
@@ -196,8 +205,13 @@ impl Metrics {
     }
 
     fn count(&self, name: &str) {
+        self.count_many(name, 1);
+    }
+
+    fn count_many(&self, name: &str, times: u64) {
         if let Some(id) = self.id(name) {
-            let _ = hostcalls::increment_metric(id, 1);
+            let times = i64::try_from(times).unwrap_or(i64::MAX);
+            let _ = hostcalls::increment_metric(id, times);
         }
     }
 
@@ -213,6 +227,8 @@ const JWKS_FETCHES: &str = "caracal_jwks_fetches_total";
 const RESULT: &str = ".result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
+const AUDIT_SENT: &str = "caracal_audit_sent_total";
+const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
 const PAUSED: &str = "caracal_paused_requests";
 const JWKS_AGE: &str = "caracal_jwks_age_seconds";
 const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
@@ -229,7 +245,11 @@ fn of_zone(name: &str, zone: Option<&str>) -> String {
 }
 
 /// All metrics of a proxy. The two gauges that are incremented and decremented come last.
-fn names(support: MetricSupport, is_gateway: bool, zones: &Zones) -> Vec<(MetricType, String)> {
+fn names(
+    support: MetricSupport,
+    configuration: &Configuration,
+    zones: &Zones,
+) -> Vec<(MetricType, String)> {
     let mut all = Vec::new();
     if support == MetricSupport::None {
         return all;
@@ -244,7 +264,10 @@ fn names(support: MetricSupport, is_gateway: bool, zones: &Zones) -> Vec<(Metric
     ] {
         count(&counter.name());
     }
-    let of_gateway: &[ErrorCode] = if is_gateway { &ErrorCode::GATEWAY } else { &[] };
+    let of_gateway: &[ErrorCode] = match configuration.gateway {
+        Some(_) => &ErrorCode::GATEWAY,
+        None => &[],
+    };
     for code in ErrorCode::ALL.iter().chain(of_gateway) {
         count(&RequestCounter::Refused(*code).name());
     }
@@ -258,6 +281,11 @@ fn names(support: MetricSupport, is_gateway: bool, zones: &Zones) -> Vec<(Metric
         (HEADERS_NOT_SENT, ""),
     ] {
         count(&[name, result].concat());
+    }
+    if configuration.audit.is_some() {
+        for name in [AUDIT_SENT, AUDIT_DROPPED] {
+            count(name);
+        }
     }
     let id = |zone: &Zone| zones.are_chosen().then(|| zone.id.clone());
     let ids: Vec<Option<String>> = zones.iter().map(|(_, zone)| id(zone)).collect();

@@ -6,6 +6,8 @@
 //! callback; `request` does that. It uses `proxy` and `abi`.
 
 pub(crate) mod admitted;
+pub(crate) mod audit;
+pub(crate) mod audited;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
 pub(crate) mod dependency_log;

@@ -20,6 +20,7 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
+use crate::vm::audit::{AuditLog, MAX_ANSWER_BYTES as MAX_AUDIT_ANSWER_BYTES};
 use crate::vm::authorizer::{Authorizer, no_clock};
 use crate::vm::exchange::Exchanges;
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
@@ -45,6 +46,8 @@ pub(crate) struct Plugin {
     callouts: RequestCallouts,
     /// Gateway mode: the requests that wait for their exchange.
     exchanges: Option<Exchanges>,
+    /// Sends events of decisions, if they are wanted.
+    pub(crate) audit: Option<AuditLog>,
     /// The root context of the configuration.
     root: u32,
     reported_ms: u64,
@@ -60,6 +63,11 @@ impl Plugin {
         let own_callouts = proxy.capabilities().when_missing == WhenMissing::CallOut;
         let authorizer = Authorizer::new(configuration)?;
         let zones = authorizer.key_sets.count();
+        let audit = configuration.audit.as_ref();
+        let audit = audit.map(|settings| {
+            let zones = configuration.zones_in_force();
+            AuditLog::new(configuration, settings, &zones, root)
+        });
         Ok(Plugin {
             proxy,
             proxy_verified: false,
@@ -71,6 +79,7 @@ impl Plugin {
             waiting: WaitingRequests::new(limits, zones),
             callouts: RequestCallouts::new(limits, zones, root),
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
+            audit,
             root,
             reported_ms: 0,
             started_ms: None,
@@ -155,6 +164,9 @@ impl Plugin {
         self.authorizer
             .fetch_key_sets_if_due(wanted, unknown_kids, now_ms);
         self.authorizer.poll_companion_if_due(now_ms);
+        if let Some(audit) = &mut self.audit {
+            audit.on_tick(&mut self.authorizer.metrics, now_ms);
+        }
         self.report(now_ms);
         resolved
     }
@@ -171,6 +183,13 @@ impl Plugin {
             let answer = self.proxy.read_callout(response, answer::MAX_ANSWER_BYTES);
             let granted = exchanges.read(&pending, answer, now_ms);
             return vec![self.on_exchanged(pending, granted, now_ms)];
+        }
+        if let Some(audit) = &mut self.audit
+            && audit.is_pending(response.token)
+        {
+            let answer = self.proxy.read_callout(response, MAX_AUDIT_ANSWER_BYTES);
+            audit.on_response(answer, &mut self.authorizer.metrics, now_ms);
+            return Vec::new();
         }
         let Authorizer {
             key_sets, metrics, ..

@@ -11,6 +11,8 @@ use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::token::fingerprint::Fingerprint;
 use caracal_mandate::zone::ZoneIndex;
 
+use crate::vm::audited::AuditFacts;
+
 /// What replies and log lines need to know about a request.
 #[derive(Clone)]
 pub(crate) struct RequestInfo {
@@ -19,6 +21,10 @@ pub(crate) struct RequestInfo {
     pub(crate) fingerprint: Option<Fingerprint>,
     /// The resource that the request is for, once it is known.
     pub(crate) resource: Option<ResourceId>,
+    /// The zone that judges its mandate, once it is known.
+    pub(crate) zone: Option<ZoneIndex>,
+    /// What an event about it needs, if there is an audit.
+    pub(crate) audit: Option<Rc<AuditFacts>>,
     /// Gateway mode: what its exchange needs.
     pub(crate) gateway: Option<Rc<GatewayRequest>>,
 }
@@ -35,8 +41,6 @@ pub(crate) struct GatewayRequest {
     /// What the companion is asked, once the token is known.
     pub(crate) exchange: Option<ExchangeRequest>,
     pub(crate) matched: Option<RouteMatch>,
-    /// The zone that judges the mandate.
-    pub(crate) zone: Option<ZoneIndex>,
     /// The identifier of the resource.
     pub(crate) resource: Option<String>,
 }
@@ -47,6 +51,8 @@ impl RequestInfo {
         format: ReplyFormat::Http,
         fingerprint: None,
         resource: None,
+        zone: None,
+        audit: None,
         gateway: None,
     };
 }

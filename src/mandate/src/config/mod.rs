@@ -9,6 +9,7 @@
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
 //! the model into the rules in force. `digest` names a document in the log.
 
+mod audit;
 mod bounds;
 mod compile;
 mod digest;
@@ -16,6 +17,7 @@ mod forward;
 mod gateway;
 mod model;
 mod parse;
+mod parse_audit;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;
@@ -29,6 +31,7 @@ mod secret;
 mod values;
 mod zones;
 
+pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::audit::Audit;
 use super::bounds::*;
 use super::forward::Forward;
 use super::gateway::{Gateway, Mode};
@@ -76,6 +77,9 @@ pub struct Configuration {
     /// The companion that exchanges mandates. Required in Gateway mode, and only there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
+    /// Where the events of decisions go. Without it there are none. Not on APISIX.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// Signature algorithms accepted.
     #[cfg_attr(feature = "schema", schemars(default = "default_algorithms", length(min = 1), extend("uniqueItems" = true)))]
     pub algorithms: Vec<Algorithm>,

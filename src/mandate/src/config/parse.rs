@@ -10,7 +10,7 @@ use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation}
 use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
-use super::{parse_gateway, parse_host, parse_rules, parse_zones, values};
+use super::{parse_audit, parse_gateway, parse_host, parse_rules, parse_zones, values};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::jwks::algorithm::Algorithm;
@@ -110,9 +110,7 @@ fn read(
         );
     }
     let filter_state = parse_host::filter_state(&object, host);
-    if let Some(at) = object.get("audit") {
-        at.fail::<()>("this version writes no audit events; remove the key");
-    }
+    let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
     Some(Configuration {
@@ -129,6 +127,7 @@ fn read(
         host: named?,
         mode,
         gateway,
+        audit,
         algorithms: algorithms?,
         clock_skew_s,
         allow_insecure_issuer,

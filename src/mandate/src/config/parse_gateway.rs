@@ -52,19 +52,7 @@ pub(super) fn gateway(
         .require("upstream", "the proxy's name for the companion")
         .and_then(|at| parse_host::upstream(&at, host));
     let tls = parse_host::tls(&gateway, host, upstream.as_deref());
-    let token = match gateway.get("token") {
-        Some(at) => {
-            let text = at.text()?;
-            if let Err(problem) = values::bearer_token(text) {
-                return at.fail(problem);
-            }
-            Some(Secret::new(text.to_owned()))
-        }
-        None => match revocation {
-            Some(Revocation::Feed(feed)) => feed.token.clone(),
-            _ => None,
-        },
-    };
+    let token = companion_token(&gateway, revocation);
     let (timeout_ms, min_remaining_s) = (
         gateway.integer("timeout_ms", &EXCHANGE_TIMEOUT_MS),
         gateway.integer("min_remaining_s", &MIN_REMAINING_S),
@@ -73,10 +61,29 @@ pub(super) fn gateway(
     Some(Gateway {
         upstream: upstream?,
         tls,
-        token,
+        token: token?,
         timeout_ms,
         min_remaining_s,
     })
+}
+
+/// The token of a companion, which is the one for revocations unless another is named.
+/// `None` if it is no token.
+pub(super) fn companion_token(
+    object: &Object<'_, '_, '_>,
+    revocation: Option<&Revocation>,
+) -> Option<Option<Secret>> {
+    let Some(at) = object.get("token") else {
+        return Some(match revocation {
+            Some(Revocation::Feed(feed)) => feed.token.clone(),
+            _ => None,
+        });
+    };
+    let text = at.text()?;
+    match values::bearer_token(text) {
+        Ok(()) => Some(Some(Secret::new(text.to_owned()))),
+        Err(problem) => at.fail(problem),
+    }
 }
 
 /// What of the other keys has no place in Gateway mode.

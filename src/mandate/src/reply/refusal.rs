@@ -123,7 +123,8 @@ impl Refusal {
         }
     }
 
-    pub(super) fn is_used_up(&self) -> bool {
+    /// Whether the mandate is used up.
+    pub fn is_used_up(&self) -> bool {
         self.details
             .as_ref()
             .is_some_and(|details| details.is_used_up)

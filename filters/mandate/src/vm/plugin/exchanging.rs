@@ -36,7 +36,6 @@ impl Plugin {
         let name = self.authorizer.resource_name(credential.resource());
         kept.resource = name.map(str::to_owned);
         kept.matched = Some(credential.matched());
-        kept.zone = credential.zone();
         kept.exchange = Some(ExchangeRequest {
             token: credential.token().to_vec(),
             method: view.method.unwrap_or_default().to_vec(),

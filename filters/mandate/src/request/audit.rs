@@ -1,0 +1,72 @@
+//! What is noted of a request for its audit event.
+
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::audit::event::{request_id, trace_id};
+use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::reply::Refusal;
+
+use crate::proxy::adapter::RequestHeaders;
+use crate::vm::audited::AuditFacts;
+use crate::vm::plugin::Plugin;
+use crate::vm::request_info::RequestInfo;
+
+/// What is known of a request before it is judged. None if there is no audit.
+pub(crate) fn facts(
+    plugin: &Plugin,
+    headers: Option<&RequestHeaders>,
+    stream: u32,
+) -> Option<Rc<AuditFacts>> {
+    match plugin.audit {
+        Some(_) => Some(Rc::new(read(headers, stream))),
+        None => None,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn read(headers: Option<&RequestHeaders>, stream: u32) -> AuditFacts {
+    let first = |name| first(headers?, name);
+    AuditFacts {
+        stream,
+        request_id: first("x-request-id")
+            .and_then(request_id)
+            .map(str::to_owned),
+        method: first(":method").unwrap_or_default().to_vec(),
+        trace_id: first("traceparent").and_then(trace_id).map(str::to_owned),
+    }
+}
+
+#[inline(never)]
+fn first<'h>(headers: &'h RequestHeaders, name: &str) -> Option<&'h [u8]> {
+    headers.all(name).next()
+}
+
+/// Notes an admitted request.
+pub(crate) fn admitted(
+    plugin: &Plugin,
+    request: &RequestInfo,
+    mandate: &Rc<Mandate>,
+    rewrite: Option<&Rewrite>,
+) {
+    if let Some(audit) = &plugin.audit {
+        audit.admitted(request, mandate, resource(plugin, request), rewrite);
+    }
+}
+
+/// Notes a refused request.
+pub(crate) fn refused(
+    plugin: &Plugin,
+    request: &RequestInfo,
+    refusal: &Refusal,
+    mandate: Option<&Rc<Mandate>>,
+) {
+    if let Some(audit) = &plugin.audit {
+        audit.refused(request, refusal, mandate, resource(plugin, request));
+    }
+}
+
+fn resource<'p>(plugin: &'p Plugin, request: &RequestInfo) -> Option<&'p str> {
+    plugin.authorizer.resource_name(request.resource?)
+}

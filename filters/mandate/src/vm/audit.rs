@@ -1,0 +1,311 @@
+//! Audit: makes events of decisions, and sends them to the companion in batches. No request
+//! waits for it. A VM that traps, or whose proxy is stopped, loses what it has not sent.
+
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::audit::event::{Event, Status, event_id};
+use caracal_mandate::audit::queue::AuditQueue;
+use caracal_mandate::config::{Audit, AuditDecisions, Configuration};
+use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::fetch_failure::{Kind, Logged};
+use caracal_mandate::json::{self, Number, Value};
+use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::token::claims::Shape;
+use caracal_mandate::zone::Zones;
+
+use crate::abi::hostcalls::{self, LogLevel};
+use crate::abi::wasi;
+use crate::proxy::Proxy;
+use crate::proxy::callout::{CalloutFailure, CalloutResult};
+use crate::vm::audited::{self, Decided, Ended};
+use crate::vm::callouts::{CompanionClient, companion_error};
+use crate::vm::metrics::Metrics;
+use crate::vm::request_info::RequestInfo;
+
+/// Longest wait for the companion, which answers when the events are on its disk.
+const TIMEOUT_MS: u64 = 5_000;
+/// Largest answer.
+pub(crate) const MAX_ANSWER_BYTES: usize = 4_096;
+
+/// The audit of one configuration in one VM.
+pub(crate) struct AuditLog {
+    companion: CompanionClient,
+    denied_only: bool,
+    is_gateway: bool,
+    proxy: Proxy,
+    /// The root context of the configuration.
+    root: u32,
+    /// The ids of the zones. A request that names none is the first one's.
+    zones: Vec<Rc<str>>,
+    queue: AuditQueue,
+    /// The token of the callout that is under way.
+    pending: Option<u32>,
+    /// Differs from those of other VMs, for the ids of events.
+    seed: [u8; 16],
+    count: u64,
+    logged: Logged,
+}
+
+/// Why the companion did not take a batch.
+enum NotTaken {
+    /// It may take the batch later.
+    Failed(CalloutFailure),
+    /// It will never take it.
+    Refused(CalloutFailure),
+}
+
+impl AuditLog {
+    #[cold]
+    pub(crate) fn new(
+        configuration: &Configuration,
+        settings: &Audit,
+        zones: &Zones,
+        root: u32,
+    ) -> Self {
+        let mut seed = [0; 16];
+        let started = [wasi::unix_time_us(), wasi::monotonic_ns()];
+        for (part, number) in seed.chunks_mut(8).zip(started) {
+            part.copy_from_slice(&number.unwrap_or_default().to_le_bytes());
+        }
+        AuditLog {
+            companion: CompanionClient::of_audit(settings),
+            denied_only: settings.decisions == AuditDecisions::Denied,
+            is_gateway: configuration.gateway.is_some(),
+            proxy: Proxy::of(configuration),
+            root,
+            zones: zones
+                .iter()
+                .map(|(_, zone)| zone.id.as_str().into())
+                .collect(),
+            queue: AuditQueue::default(),
+            pending: None,
+            seed,
+            count: 0,
+            logged: Logged::default(),
+        }
+    }
+
+    /// Notes an admitted request.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn admitted(
+        &self,
+        request: &RequestInfo,
+        mandate: &Rc<Mandate>,
+        resource: Option<&str>,
+        rewrite: Option<&Rewrite>,
+    ) {
+        if self.denied_only {
+            return;
+        }
+        let Some(mut decided) = self.decided(request, Some(mandate), resource) else {
+            return;
+        };
+        decided.is_allowed = true;
+        decided.status = Status::Executed;
+        decided.upstream_host = rewrite.map(|rewrite| rewrite.authority.clone());
+        audited::begin(self.root, decided);
+    }
+
+    /// Notes a refused request.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refused(
+        &self,
+        request: &RequestInfo,
+        refusal: &Refusal,
+        mandate: Option<&Rc<Mandate>>,
+        resource: Option<&str>,
+    ) {
+        let Some(mut decided) = self.decided(request, mandate, resource) else {
+            return;
+        };
+        let code = refusal.code();
+        decided.reason = Some(code.as_str());
+        decided.status = match code {
+            ErrorCode::StsUnavailable | ErrorCode::ExchangeFailed => Status::Unavailable,
+            ErrorCode::UpstreamMismatch => Status::UpstreamRejected,
+            ErrorCode::UpstreamRequest if refusal.is_used_up() => Status::BuildFailed,
+            _ => Status::Denied,
+        };
+        // The product's Gateway counts as allowed what the STS has allowed.
+        decided.is_allowed = matches!(
+            decided.status,
+            Status::UpstreamRejected | Status::BuildFailed
+        );
+        audited::begin(self.root, decided);
+    }
+
+    fn decided(
+        &self,
+        request: &RequestInfo,
+        mandate: Option<&Rc<Mandate>>,
+        resource: Option<&str>,
+    ) -> Option<Decided> {
+        let zone = match request.zone {
+            Some(zone) => self.zones.get(zone.place()),
+            None => self.zones.first(),
+        };
+        Some(Decided {
+            proxy: self.proxy,
+            at_us: wasi::unix_time_us()?,
+            facts: Rc::clone(request.audit.as_ref()?),
+            is_allowed: false,
+            status: Status::Denied,
+            reason: None,
+            zone: Rc::clone(zone?),
+            resource: resource.map(str::to_owned),
+            fingerprint: request.fingerprint,
+            mandate: mandate.map(Rc::clone),
+            upstream_host: None,
+        })
+    }
+
+    /// Makes events of the streams that have ended, and sends the batch that is due.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
+        let (ended, mut dropped) = audited::take(self.root);
+        for one in ended {
+            let event = self.event(&one);
+            if !self.queue.push(event, now_ms) {
+                dropped = dropped.saturating_add(1);
+            }
+        }
+        if dropped > 0 {
+            metrics.audit_dropped(dropped);
+            let words = "the companion does not take them fast enough; they are lost";
+            self.log(&CalloutFailure::new(Kind::Capacity, words), now_ms);
+        }
+        let Some(batch) = self.queue.next_batch(now_ms) else {
+            return;
+        };
+        self.pending = self.companion.audit(&batch, TIMEOUT_MS).ok();
+        if self.pending.is_none() {
+            self.queue.failed(now_ms);
+            self.log(&CalloutFailure::dispatch_failed(), now_ms);
+        }
+    }
+
+    /// Whether a callout sends events.
+    pub(crate) fn is_pending(&self, token: u32) -> bool {
+        self.pending == Some(token)
+    }
+
+    /// The companion has answered.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn on_response(
+        &mut self,
+        answer: CalloutResult,
+        metrics: &mut Metrics,
+        now_ms: u64,
+    ) {
+        self.pending = None;
+        match taken(answer) {
+            Ok(rejected) => {
+                let sent = u64::try_from(self.queue.done(now_ms)).unwrap_or(u64::MAX);
+                metrics.audit_sent(sent.saturating_sub(rejected));
+                if rejected > 0 {
+                    metrics.audit_dropped(rejected);
+                    let words = format!("it refuses {rejected} of {sent} events; they are lost");
+                    self.log(&CalloutFailure::new(Kind::Unreadable, words), now_ms);
+                }
+            }
+            Err(NotTaken::Failed(why)) => {
+                self.queue.failed(now_ms);
+                self.log(&why, now_ms);
+            }
+            Err(NotTaken::Refused(why)) => {
+                let lost = self.queue.done(now_ms);
+                metrics.audit_dropped(u64::try_from(lost).unwrap_or(u64::MAX));
+                self.log(&why, now_ms);
+            }
+        }
+    }
+
+    fn event(&mut self, ended: &Ended) -> String {
+        let decided = &ended.decided;
+        let facts = &decided.facts;
+        self.count = self.count.saturating_add(1);
+        let hex = decided.fingerprint.map(|fingerprint| fingerprint.to_hex());
+        let hex = hex.as_ref().and_then(|hex| std::str::from_utf8(hex).ok());
+        let client_id = facts.request_id.as_deref().unwrap_or_default();
+        let parts: [&[u8]; 6] = [
+            &self.seed,
+            &self.count.to_le_bytes(),
+            &facts.stream.to_le_bytes(),
+            &decided.at_us.to_le_bytes(),
+            client_id.as_bytes(),
+            hex.unwrap_or_default().as_bytes(),
+        ];
+        let id = event_id(decided.at_us / 1_000, &parts);
+        let claims = decided.mandate.as_ref().map(|mandate| mandate.claims());
+        let request_id = facts.request_id.clone().unwrap_or_else(|| id.clone());
+        Event {
+            id,
+            occurred_at_us: decided.at_us,
+            zone_id: &decided.zone,
+            is_gateway: self.is_gateway,
+            request_id: &request_id,
+            is_allowed: decided.is_allowed,
+            status: Some(decided.status),
+            answered: ended.answered,
+            application_id: claims.map(|claims| claims.client_id.as_str()),
+            resource: decided.resource.as_deref(),
+            subject_fingerprint: hex,
+            subject_kind: claims.map(|claims| claims.sub_type.as_str()),
+            method: Some(facts.method.as_slice()).filter(|method| !method.is_empty()),
+            trace_id: facts.trace_id.as_deref(),
+            agent_session_id: claims.and_then(|claims| text(&claims.agent_session_id)),
+            delegation_edge_id: claims.and_then(|claims| text(&claims.delegation_edge_id)),
+            error_kind: ended.error_kind,
+            reason: decided.reason,
+            upstream_host: decided.upstream_host.as_deref(),
+        }
+        .to_json()
+    }
+
+    fn log(&mut self, why: &CalloutFailure, now_ms: u64) {
+        if self.logged.is_news(why.cause(), now_ms) {
+            let upstream = &self.companion.upstream;
+            hostcalls::log(
+                LogLevel::Error,
+                &format!("caracal: audit events for {upstream}: {}", why.words),
+            );
+        }
+    }
+}
+
+/// A claim's text, if it has one.
+fn text(claim: &Shape<Option<String>>) -> Option<&str> {
+    claim.as_ref().ok()?.as_deref()
+}
+
+/// How many events of a batch the companion has not taken.
+fn taken(answer: CalloutResult) -> Result<u64, NotTaken> {
+    let unreadable = || {
+        let words = "its answer cannot be read";
+        NotTaken::Failed(CalloutFailure::new(Kind::Unreadable, words))
+    };
+    match answer.map_err(NotTaken::Failed)? {
+        (200, body) => {
+            let members = json::parse_object(&body).map_err(|_| unreadable())?;
+            match json::member(&members, "rejected") {
+                Some(Value::Number(Number::Integer(rejected))) => Ok(*rejected),
+                _ => Err(unreadable()),
+            }
+        }
+        // What a batch is made of does not change when it is sent again.
+        (status @ (400 | 413 | 422), _) => Err(NotTaken::Refused(CalloutFailure::new(
+            Kind::Status,
+            format!("it refuses a batch with status {status}; its events are lost"),
+        ))),
+        (404, _) => Err(NotTaken::Failed(CalloutFailure::new(
+            Kind::Status,
+            "the companion takes none: caracal-edge feed --audit-dir",
+        ))),
+        (status, body) => Err(NotTaken::Failed(companion_error(status, &body))),
+    }
+}

@@ -1,0 +1,157 @@
+//! A companion that does not take what it is sent: no request waits for it, and what is
+//! lost is counted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use caracal_mandate::audit::queue::MAX_EVENTS;
+use caracal_tests::host::{Answer, Level, Request};
+use caracal_tests::hosts::{ENVOY, KONG};
+use serde_json::{Value, json};
+
+use super::edge::{Edge, GATHERED, accepted};
+
+const SENT: &str = "caracal_audit_sent_total";
+const DROPPED: &str = "caracal_audit_dropped_total";
+
+/// Each failure is tried again, with the same bytes, and in order.
+#[test]
+fn a_batch_that_failed_is_sent_again_as_it_was() {
+    for on in [ENVOY, KONG] {
+        let answers = Rc::new(Cell::new(0_usize));
+        let count = Rc::clone(&answers);
+        let mut edge = Edge::with(on, json!({}), move |batch| {
+            count.set(count.get() + 1);
+            match count.get() {
+                1 => Answer::with(503, "not now"),
+                2 => Answer::with(404, "no audit here"),
+                3 => Answer::with(200, "<html>"),
+                4 => Answer::with(401, "no"),
+                5 => Answer::Refused,
+                6 => Answer::TimesOut,
+                _ => accepted(batch),
+            }
+        });
+        for _ in 0..3 {
+            edge.send(Request::get("/x"));
+        }
+        edge.proxy.advance(GATHERED);
+        edge.send(Request::get("/later"));
+        edge.proxy.advance(Duration::from_secs(200));
+        let batches = std::mem::take(&mut *edge.batches.borrow_mut());
+        assert_eq!(batches.len(), 7, "{on:?}");
+        for again in &batches[1..7] {
+            let (first, again): (Value, Value) = (
+                serde_json::from_slice(&batches[0]).unwrap(),
+                serde_json::from_slice(again).unwrap(),
+            );
+            // What came meanwhile stands behind.
+            let first = first["events"].as_array().unwrap();
+            assert_eq!(
+                &again["events"].as_array().unwrap()[..first.len()],
+                &first[..]
+            );
+        }
+        assert_eq!(edge.proxy.metric_value(SENT), 4, "{on:?}");
+        assert_eq!(edge.proxy.metric_value(DROPPED), 0, "{on:?}");
+        let logs = edge.proxy.logs().iter();
+        let told = logs.filter(|line| line.text.contains("audit events for"));
+        assert!(told.count() >= 4, "{on:?}: {:?}", edge.proxy.logs());
+        for words in ["caracal-edge feed --audit-dir", "its answer cannot be read"] {
+            assert!(edge.proxy.logged(Level::Error, words), "{words}");
+        }
+        edge.proxy.assert_clean();
+    }
+}
+
+/// A full queue drops what is new. Requests are decided as ever.
+#[test]
+fn a_companion_that_is_away_costs_events_and_no_request() {
+    let mut edge = Edge::with(ENVOY, json!({}), |_| Answer::Refused);
+    for n in 0..MAX_EVENTS + 50 {
+        let stream = edge.proxy.request(0, Request::get("/x"));
+        assert_eq!(edge.proxy.outcome(stream).status(), Some(401));
+        if n % 100 == 0 {
+            edge.proxy.advance(Duration::from_millis(10));
+        }
+    }
+    edge.proxy.advance(Duration::from_secs(1));
+    assert!(edge.proxy.metric_value(DROPPED) >= 50);
+    assert!(edge.proxy.logged(Level::Error, "they are lost"));
+    // When it is back, what was kept arrives, each once.
+    let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+    let noted = Rc::clone(&seen);
+    edge.proxy.on_callout(move |callout| {
+        let batch: Value = serde_json::from_slice(&callout.body).unwrap();
+        let events = batch["events"].as_array().unwrap().iter();
+        let ids = events.map(|event| event["id"].as_str().unwrap().to_owned());
+        noted.borrow_mut().extend(ids);
+        accepted(&callout.body)
+    });
+    edge.proxy.advance(Duration::from_secs(120));
+    let seen = seen.borrow();
+    assert_eq!(seen.len() as u64, edge.proxy.metric_value(SENT));
+    let total = edge.proxy.metric_value(SENT) + edge.proxy.metric_value(DROPPED);
+    assert_eq!(total, MAX_EVENTS as u64 + 50);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len());
+    edge.proxy.assert_clean();
+}
+
+/// What the companion will never take is not sent for ever.
+#[test]
+fn a_batch_that_is_refused_for_good_is_given_up() {
+    let mut edge = Edge::with(ENVOY, json!({}), |_| Answer::with(400, "bad"));
+    edge.send(Request::get("/x"));
+    edge.proxy.advance(Duration::from_secs(60));
+    assert_eq!(edge.batches.borrow().len(), 1);
+    assert_eq!(edge.proxy.metric_value(DROPPED), 1);
+
+    let some = |_: &[u8]| Answer::json(&json!({"accepted": 1, "rejected": 2}));
+    let mut edge = Edge::with(ENVOY, json!({}), some);
+    for _ in 0..3 {
+        edge.send(Request::get("/x"));
+    }
+    edge.proxy.advance(Duration::from_secs(60));
+    assert_eq!(edge.batches.borrow().len(), 1);
+    assert_eq!(edge.proxy.metric_value(DROPPED), 2);
+    assert_eq!(edge.proxy.metric_value(SENT), 1);
+}
+
+/// Workers, and configurations of one VM, do not mix up their events.
+#[test]
+fn ids_differ_between_workers() {
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let mut edge = Edge::start(ENVOY, json!({}));
+        for _ in 0..100 {
+            edge.send(Request::get("/x").header("x-request-id", "same"));
+        }
+        ids.extend(edge.events().iter().map(|event| event["id"].to_string()));
+    }
+    // The three start at one instant of the host's clock, and see the same requests at the
+    // same times: only then are the ids the same.
+    assert_eq!(ids.len(), 100);
+}
+
+/// The companion's bound: a batch is never larger than it takes.
+#[test]
+fn batches_have_bounds() {
+    let mut edge = Edge::start(ENVOY, json!({}));
+    for _ in 0..1_000 {
+        let request = Request::new(vec![b'M'; 1_024], "/x");
+        edge.proxy
+            .request(0, request.header("x-request-id", "x".repeat(128)));
+    }
+    edge.proxy.advance(Duration::from_secs(10));
+    let batches = edge.batches.borrow();
+    assert!(batches.len() > 4, "{}", batches.len());
+    for batch in batches.iter() {
+        assert!(batch.len() < 300 * 1024, "{}", batch.len());
+        let batch: Value = serde_json::from_slice(batch).unwrap();
+        assert!(batch["events"].as_array().unwrap().len() <= 200);
+    }
+    drop(batches);
+    assert_eq!(edge.proxy.metric_value(SENT), 1_000);
+}
