@@ -6,7 +6,7 @@ use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::audit;
+use crate::audit::count::Counts as AuditCounts;
 use crate::event::{Refused, Stream};
 use crate::exchange::count::Counts;
 use crate::state::State;
@@ -34,7 +34,7 @@ pub struct Metrics {
     /// Those of exchanges.
     pub(crate) exchange: Counts,
     /// Those of audit events.
-    pub(crate) audit: Arc<audit::count::Counts>,
+    pub(crate) audit: Arc<AuditCounts>,
 }
 
 impl Metrics {
@@ -135,7 +135,7 @@ impl Metrics {
             )?,
 
             exchange: Counts::new(&registry)?,
-            audit: audit::count::Counts::new(&registry)?,
+            audit: AuditCounts::new(&registry)?,
             registry,
         }))
     }

@@ -6,6 +6,7 @@
 //!
 //! Events are made once. From then on nothing changes a byte of them.
 
+mod clock;
 pub(crate) mod count;
 mod drain;
 pub(crate) mod http;
@@ -21,7 +22,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -30,6 +31,7 @@ use crate::Companion;
 use crate::event::HmacKey;
 use crate::redis::health::Limited;
 use crate::redis::target::Target;
+use clock::now_us;
 use count::{Counts, Refused};
 use recent::Recent;
 pub(crate) use replay::Replay;
@@ -211,12 +213,4 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     builder
         .spawn(work)
         .with_context(|| format!("cannot start {name}"))
-}
-
-/// Unix microseconds.
-fn now_us() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

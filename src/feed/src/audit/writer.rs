@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::clock::now_us;
 use super::count::{Counts, Refused};
 use super::known::Known;
 use super::product::Made;
@@ -86,7 +87,7 @@ impl Writer {
     /// Writes until nobody is left to send anything.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
-            let now_us = super::now_us();
+            let now_us = now_us();
             let mut group = Group::default();
             self.admit(first, now_us, &mut group);
             while group.bytes.len() < TOGETHER

@@ -150,7 +150,7 @@ fn the_largest_event_is_small_enough() {
     let largest = json!({"zone_id": "\"".repeat(MAX_TEXT), "metadata": metadata});
     let data = read_all(&[event(largest)]).made[0].data.clone();
     assert!(
-        (32_000..super::super::product::MAX_DATA).contains(&data.len()),
+        (32_000..crate::audit::product::MAX_DATA).contains(&data.len()),
         "{}",
         data.len()
     );

@@ -10,7 +10,7 @@ const MAX_FILE: u64 = 100;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(in crate::audit) struct Position {
+pub(crate) struct Position {
     pub(super) segment: u64,
     pub(super) offset: u64,
 }

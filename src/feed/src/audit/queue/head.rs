@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::record::{self, Found, MAX_RECORD};
-use super::Shared;
 use super::cursor::{self, Position};
+use super::shared::Shared;
+use crate::audit::record::{self, Found, MAX_RECORD};
 
 /// Bytes that are read at once; any record fits.
 const CHUNK: usize = 4 * MAX_RECORD;
@@ -21,15 +21,15 @@ const MAX_FAILURES: u32 = 5;
 
 /// Events that come next.
 #[derive(Debug, Default)]
-pub(in crate::audit) struct Batch {
+pub(crate) struct Batch {
     /// Each event and its signature, which may be empty.
-    pub(in crate::audit) events: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) events: Vec<(Vec<u8>, Vec<u8>)>,
     upto: Position,
     last_us: u64,
 }
 
 /// See the module.
-pub(in crate::audit) struct Head {
+pub(crate) struct Head {
     pub(super) shared: Arc<Shared>,
     noted: (Position, Instant),
     failures: u32,
@@ -46,7 +46,7 @@ impl Head {
     }
 
     /// Waits until something was appended.
-    pub(in crate::audit) async fn news(&self) {
+    pub(crate) async fn news(&self) {
         self.shared.news.notified().await;
     }
 
@@ -54,7 +54,7 @@ impl Head {
     ///
     /// # Errors
     /// The disk does not give them.
-    pub(in crate::audit) fn next(&mut self) -> io::Result<Batch> {
+    pub(crate) fn next(&mut self) -> io::Result<Batch> {
         loop {
             let Some((at, end, sealed)) = self.place() else {
                 return Ok(Batch::default());
@@ -179,7 +179,7 @@ impl Head {
     }
 
     /// These events are delivered.
-    pub(in crate::audit) fn delivered(&mut self, batch: &Batch) {
+    pub(crate) fn delivered(&mut self, batch: &Batch) {
         let count = u64::try_from(batch.events.len()).unwrap_or(u64::MAX);
         let mut state = self.shared.state();
         state.delivered = batch.upto;
@@ -195,7 +195,7 @@ impl Head {
     }
 
     /// Notes on disk what was delivered.
-    pub(in crate::audit) fn note(&mut self) {
+    pub(crate) fn note(&mut self) {
         let delivered = self.shared.state().delivered;
         if delivered == self.noted.0 {
             return;

@@ -7,31 +7,31 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result};
 use tokio::sync::Notify;
 
-use super::super::count::Counts;
-use super::super::record::{self, Found};
 use super::cursor::{self, Position};
 use super::folder::Folder;
 use super::head::Head;
+use super::shared::{Segment, Shared, State};
 use super::tail::Tail;
-use super::{Segment, Shared, State};
+use crate::audit::count::Counts;
+use crate::audit::record::{self, Found};
 
 /// Largest segment that is read. None is written that is nearly as large.
 const MAX_SEGMENT: u64 = 64 * 1024 * 1024;
 
 /// The queue, opened.
-pub(in crate::audit) struct Opened {
-    pub(in crate::audit) tail: Tail,
-    pub(in crate::audit) head: Head,
+pub(crate) struct Opened {
+    pub(crate) tail: Tail,
+    pub(crate) head: Head,
     /// Ids of the events on disk, the oldest first; those that were delivered too, as far as
     /// they are still there.
-    pub(in crate::audit) ids: Vec<u128>,
+    pub(crate) ids: Vec<u128>,
 }
 
 /// Opens a folder, of which it uses at most so many bytes, and at most so many ids are told.
 ///
 /// # Errors
 /// Another process has it, or it cannot be read or written.
-pub(in crate::audit) fn open(
+pub(crate) fn open(
     path: &Path,
     max_bytes: u64,
     max_ids: usize,

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use super::Shared;
+use super::shared::Shared;
 
 /// A segment has at least an eighth of the space, within these bounds: what is delivered is
 /// freed segment by segment.
 const SEGMENT: (u64, u64) = (64 * 1024, 16 * 1024 * 1024);
 
 /// See the module.
-pub(in crate::audit) struct Tail {
+pub(crate) struct Tail {
     shared: Arc<Shared>,
     /// The file that is appended to, its number and its length.
     file: Option<(File, u64, u64)>,
@@ -29,7 +29,7 @@ impl Tail {
     }
 
     /// Whether there is room for so many bytes.
-    pub(in crate::audit) fn has_room(&self, bytes: u64) -> bool {
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.shared.state().bytes().saturating_add(bytes) <= self.shared.max_bytes
     }
 
@@ -38,12 +38,7 @@ impl Tail {
     ///
     /// # Errors
     /// They are not. Nothing of them will be delivered, unless a power cut brings it back.
-    pub(in crate::audit) fn append(
-        &mut self,
-        records: &[u8],
-        count: u64,
-        now_us: u64,
-    ) -> io::Result<()> {
+    pub(crate) fn append(&mut self, records: &[u8], count: u64, now_us: u64) -> io::Result<()> {
         let (mut file, number, length) = match self.file.take() {
             Some(open) if open.2 < self.enough => open,
             _ => self.begin()?,
