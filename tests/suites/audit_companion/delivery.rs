@@ -53,6 +53,10 @@ fn an_outage_of_redis_is_waited_for() {
     let mut companion = audited(&redis.url(), &folder).started();
     accepted(&companion, &events(0..50));
     until_arrived(&redis, 50);
+    // Redis has them before the companion knows.
+    until("it knows", SOON, || {
+        companion.metric("caracal_feed_audit_queue_events") == 0.0
+    });
     redis.kill();
     accepted(&companion, &events(50..300));
     until("it is counted", SOON, || {
