@@ -54,7 +54,7 @@ impl InProcess {
         };
         InProcess {
             state,
-            routes: api::routes(companion, token, None, None),
+            routes: api::routes(companion, token, api::Parts::default()),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

@@ -31,6 +31,7 @@ WAITING = {
     "failover": 4,
     "companion": 4,
     "exchange": 4,
+    "audit_companion": 4,
     "chaos": 2,
     "zones_envoy": 3,
     "envoy_keys": 5,

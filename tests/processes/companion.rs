@@ -10,6 +10,7 @@ pub struct Companion {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     files: Option<String>,
+    outlives_limits: bool,
 }
 
 impl Companion {
@@ -21,6 +22,7 @@ impl Companion {
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             environment: Vec::new(),
             files: None,
+            outlives_limits: false,
         }
     }
 
@@ -78,6 +80,12 @@ impl Companion {
         self.kill();
         let program = crate::root().join("dist/caracal-edge");
         let mut command = match &self.files {
+            None if self.outlives_limits => {
+                let mut command = Command::new("bash");
+                let line = r#"trap "" XFSZ; exec "$0" "$@""#;
+                command.args(["-c", line]).arg(program);
+                command
+            }
             None => Command::new(program),
             Some(limit) => {
                 let mut command = Command::new("prlimit");
@@ -93,6 +101,7 @@ impl Companion {
             .env_remove("CARACAL_FEED_TOKEN")
             .env_remove("CARACAL_STS_URL")
             .env_remove("GATEWAY_STS_HMAC_KEY")
+            .env_remove("AUDIT_HMAC_KEY")
             .envs(self.environment.iter().map(|(n, v)| (n, v)));
         self.process = Some(Process::start(&mut command, &self.log_file()));
     }
@@ -137,6 +146,21 @@ impl Companion {
     /// SIGHUP: it reads its certificate again.
     pub fn hang_up(&self) {
         self.process.as_ref().unwrap().signal("-HUP");
+    }
+
+    /// Is not ended by the signal that [`Companion::limit_files`] brings.
+    pub fn outliving_limits(mut self) -> Self {
+        self.outlives_limits = true;
+        self
+    }
+
+    /// Writes no file beyond so many bytes from now on, as on a full disk.
+    pub fn limit_files(&self, bytes: u64) {
+        let pid = self.process.as_ref().unwrap().child.id().to_string();
+        let limited = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}:")])
+            .status();
+        assert!(limited.is_ok_and(|status| status.success()), "prlimit");
     }
 
     /// Runs on one core from now on.
@@ -203,7 +227,12 @@ impl Companion {
     }
 
     pub fn post(&self, path: &str, body: &Value, token: Option<&str>) -> Response {
-        let body = body.to_string();
+        self.try_post(path, body.to_string().as_bytes(), token)
+            .unwrap()
+    }
+
+    /// The same with any bytes, of a companion that may be gone.
+    pub fn try_post(&self, path: &str, body: &[u8], token: Option<&str>) -> io::Result<Response> {
         let (size, bearer) = (
             body.len().to_string(),
             format!("Bearer {}", token.unwrap_or("none")),
@@ -214,8 +243,8 @@ impl Companion {
             ("authorization", bearer.as_str()),
         ];
         let mut bytes = servers::request("POST", path, &headers);
-        bytes.extend_from_slice(body.as_bytes());
-        Client::connect(self.address).exchange(&bytes).unwrap()
+        bytes.extend_from_slice(body);
+        Client::try_connect(self.address)?.exchange(&bytes)
     }
 
     /// Whether an anchor is revoked, as the companion says.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use caracal_feed::audit::Audit;
 use caracal_feed::exchange::Exchange;
 use caracal_feed::memory::Memory;
 use caracal_feed::metrics::Metrics;
@@ -18,6 +19,7 @@ use clap::Args;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::audit_options::AuditArguments;
 use crate::gateway_options::GatewayArguments;
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
@@ -55,6 +57,8 @@ pub(crate) struct Arguments {
     tls_key: Option<PathBuf>,
     #[command(flatten)]
     gateway: GatewayArguments,
+    #[command(flatten)]
+    audit: AuditArguments,
     /// Does not start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
@@ -104,7 +108,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         token != Some(""),
         "--token is empty: give it a value, or leave it out"
     );
-    let key = hmac_key()?;
+    let key = hmac_key("STREAMS_HMAC_KEY")?;
     let address = arguments.redis.address()?;
     check(
         &arguments,
@@ -161,16 +165,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     serving::raise_descriptors();
     let listener = loopback::bind(arguments.listen, true).await?;
+    let audit = arguments.audit.settings(target.as_ref())?;
+    let audit = audit.map(|settings| Audit::start(&companion, settings));
+    let audit = audit.transpose()?;
     let gateway = match sts {
         Some(sts) => Some(Exchange::start(
             companion.clone(),
             arguments
                 .gateway
-                .settings(sts, target, arguments.zone.clone()),
+                .settings(sts, target, arguments.zone.clone(), audit.clone()),
         )?),
         None => None,
     };
-    let routes = api::routes(companion.clone(), token, memory, gateway);
+    let parts = api::Parts {
+        memory,
+        gateway,
+        audit: audit.clone(),
+    };
+    let routes = api::routes(companion.clone(), token, parts);
     let expiring = tokio::spawn(expire(companion.clone()));
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));
     tokio::spawn(async move {
@@ -189,6 +201,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     .await;
     if let Some(consuming) = consuming {
         consuming.await.context("the consumers")?;
+    }
+    // Requests under way have been answered by now.
+    if let Some(audit) = audit {
+        audit.end().await;
     }
     expiring.abort();
     served.map(|()| ExitCode::SUCCESS)

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use caracal_feed::audit::Audit;
 use caracal_feed::exchange::signature::GatewayKey;
 use caracal_feed::exchange::{Address, Settings};
 use caracal_feed::redis::target::Target;
@@ -114,12 +116,14 @@ impl GatewayArguments {
         sts: Address,
         redis: Option<Target>,
         zone: Option<String>,
+        audit: Option<Arc<Audit>>,
     ) -> Settings {
         Settings {
             sts,
             redis,
             at_once: self.max_exchanges.unwrap_or(256).into(),
             zone,
+            audit,
         }
     }
 }

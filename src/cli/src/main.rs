@@ -3,6 +3,7 @@
 //! demo.
 
 mod addresses;
+mod audit_options;
 mod check;
 mod compare;
 mod config_errors;

@@ -149,13 +149,11 @@ pub(crate) fn certificates(option: &str, file: Option<&Path>) -> Result<Option<V
     Ok(Some(pem))
 }
 
-/// `STREAMS_HMAC_KEY`, if it is set: hex, at least 32 bytes.
+/// The key of a variable, if it is set: hex, at least 32 bytes.
 ///
 /// # Errors It is not such a key.
-pub(crate) fn hmac_key() -> Result<Option<HmacKey>> {
-    let key = secret("STREAMS_HMAC_KEY")?;
-    key.map(|text| {
-        HmacKey::from_hex(&text).map_err(|why| anyhow::anyhow!("STREAMS_HMAC_KEY: {why}"))
-    })
-    .transpose()
+pub(crate) fn hmac_key(name: &str) -> Result<Option<HmacKey>> {
+    let key = secret(name)?;
+    key.map(|text| HmacKey::from_hex(&text).map_err(|why| anyhow::anyhow!("{name}: {why}")))
+        .transpose()
 }

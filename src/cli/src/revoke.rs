@@ -118,7 +118,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let feed = Feed::of(&arguments)?;
     let mut said = match address {
         Some(address) => {
-            let key = hmac_key()?;
+            let key = hmac_key("STREAMS_HMAC_KEY")?;
             let signed = key.is_some();
             if !signed {
                 terminal::problem(

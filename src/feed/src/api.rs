@@ -17,6 +17,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::Companion;
+use crate::answers::failed;
+use crate::audit::{self, Audit};
 use crate::exchange::wire::Asked;
 use crate::exchange::{Exchange, NoResult};
 use crate::memory::Memory;
@@ -50,19 +52,25 @@ struct Api {
     unauthorized: Arc<Limited>,
 }
 
-/// The routes. `memory` is given if there is no Redis, `gateway` in Gateway mode. Without a
-/// token everybody may use `/v1`; the caller allows this on loopback only.
-pub fn routes(
-    companion: Companion,
-    token: Option<&str>,
-    memory: Option<Arc<Memory>>,
-    gateway: Option<Arc<Exchange>>,
-) -> Router {
+/// What not every companion has.
+#[derive(Default)]
+pub struct Parts {
+    /// If there is no Redis.
+    pub memory: Option<Arc<Memory>>,
+    /// In Gateway mode.
+    pub gateway: Option<Arc<Exchange>>,
+    /// If it takes audit events.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// The routes. Without a token everybody may use `/v1`; the caller allows this on loopback
+/// only.
+pub fn routes(companion: Companion, token: Option<&str>, parts: Parts) -> Router {
     let api = Api {
         companion,
         token: token.map(|token| Sha256::digest(token).into()),
-        memory,
-        gateway,
+        memory: parts.memory,
+        gateway: parts.gateway,
         waits: Arc::new(Semaphore::new(MAX_WAITS)),
         unauthorized: Arc::new(Limited::new()),
     };
@@ -72,6 +80,7 @@ pub fn routes(
         .route("/v1/check", post(check))
         .route("/v1/revocations", post(revoke))
         .route("/v1/exchange", post(exchange))
+        .merge(audit::http::routes(parts.audit))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), authenticated));
     Router::new()
@@ -80,11 +89,6 @@ pub fn routes(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(api)
-}
-
-fn failed(status: StatusCode, error: &str, description: &str) -> Response {
-    let body = json!({"error": error, "error_description": description});
-    (status, Json(body)).into_response()
 }
 
 async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -> Response {

@@ -4,9 +4,12 @@
 //! `event` reads one stream message. `state` is what the companion knows, in the order in
 //! which it learned it. `redis` keeps it in touch with Redis. `api` serves it. `memory`
 //! replaces Redis in development, and takes `revocation_request`s. `exchange` is Gateway
-//! mode. `metrics` counts. `companion` is what all of these share.
+//! mode, `audit` takes and delivers audit events. `answers` has the API's errors. `metrics`
+//! counts. `companion` is what all of these share.
 
+mod answers;
 pub mod api;
+pub mod audit;
 mod companion;
 pub mod event;
 pub mod exchange;

@@ -6,6 +6,7 @@ use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::audit::count::Counts as AuditCounts;
 use crate::event::{Refused, Stream};
 use crate::exchange::count::Counts;
 use crate::state::State;
@@ -32,6 +33,8 @@ pub struct Metrics {
     filters: IntGauge,
     /// Those of exchanges.
     pub(crate) exchange: Counts,
+    /// Those of audit events.
+    pub(crate) audit: Arc<AuditCounts>,
 }
 
 impl Metrics {
@@ -132,6 +135,7 @@ impl Metrics {
             )?,
 
             exchange: Counts::new(&registry)?,
+            audit: AuditCounts::new(&registry)?,
             registry,
         }))
     }
@@ -214,6 +218,7 @@ impl Metrics {
         let age = state.confirmed_age_ms();
         self.age
             .set(age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)));
+        self.audit.refresh();
         let mut text = Vec::new();
         // Writing to memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 pub use sts::Address;
 
 use crate::Companion;
+use crate::audit::{Audit, Replay};
 use crate::redis::health::Limited;
 use crate::redis::target::Target;
 use crate::state::page::NoPage;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub at_once: usize,
     /// The only zone whose delegation epochs are known here, if they are limited.
     pub zone: Option<String>,
+    /// Where a replay is noted.
+    pub audit: Option<Arc<Audit>>,
 }
 
 /// See the module.
@@ -54,6 +57,7 @@ pub struct Exchange {
     circuit: Arc<Circuit>,
     places: Semaphore,
     zone: Option<String>,
+    audit: Option<Arc<Audit>>,
     replays: Limited,
     failures: Limited,
     unsigned: Limited,
@@ -84,6 +88,7 @@ impl Exchange {
             circuit: Arc::default(),
             places: Semaphore::new(settings.at_once),
             zone: settings.zone,
+            audit: settings.audit,
             companion,
             replays: Limited::new(),
             failures: Limited::new(),
@@ -208,6 +213,16 @@ impl Exchange {
         Err(Box::new(match marked {
             Ok(true) => return Ok(()),
             Ok(false) => {
+                if let Some(audit) = &self.audit {
+                    audit.replayed(&Replay {
+                        mandate: &asked.mandate,
+                        zone: &claims.zone,
+                        jti: &claims.jti,
+                        client: &claims.client,
+                        resource: &asked.resource,
+                        request_id: id,
+                    });
+                }
                 if let Some(count) = self.replays.tell() {
                     let (zone, client_id) = (&claims.zone, &claims.client);
                     tracing::warn!(

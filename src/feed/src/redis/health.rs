@@ -132,13 +132,20 @@ impl Health {
 
 /// Limits a log line to one in a period, with a count.
 pub struct Limited {
+    every: Duration,
     told: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Limited {
     /// Nothing was counted yet.
     pub const fn new() -> Self {
+        Limited::every(AGAIN)
+    }
+
+    /// The same, with another period.
+    pub const fn every(every: Duration) -> Self {
         Limited {
+            every,
             told: Mutex::new((None, 0)),
         }
     }
@@ -147,7 +154,7 @@ impl Limited {
     pub fn tell(&self) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.1 = told.1.saturating_add(1);
-        if told.0.is_some_and(|at| at.elapsed() < AGAIN) {
+        if told.0.is_some_and(|at| at.elapsed() < self.every) {
             return None;
         }
         let count = std::mem::take(&mut told.1);

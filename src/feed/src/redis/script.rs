@@ -20,6 +20,18 @@ pub fn covered_key(stream: Stream) -> String {
     format!("caracal:edge:covered:{{{}}}", stream.key())
 }
 
+/// Adds audit events to their stream, in order and all or none. It never trims.
+pub const ADD_AUDIT: &str = r"
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('XADD', KEYS[1], '*', 'data', ARGV[i])
+  else
+    redis.call('XADD', KEYS[1], '*', 'data', ARGV[i], 'sig', ARGV[i + 1])
+  end
+end
+return #ARGV / 2
+";
+
 /// Collects messages until the budget is used. `step` is small, because its messages are
 /// in Redis's memory twice for a moment. Messages that are not sent count too. Otherwise
 /// a hundred messages of 20 MB would be examined in one step, which would take too long.

@@ -1,0 +1,63 @@
+//! Audit events of the companion, as options and the environment say.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use caracal_feed::audit::Settings;
+use caracal_feed::redis::target::Target;
+use clap::Args;
+
+use crate::redis_options::hmac_key;
+
+/// Smallest `--audit-max-bytes`: a batch of filters has to fit, with the files beside it.
+const LEAST_BYTES: u64 = 4 * 1024 * 1024;
+const KEY: &str = "AUDIT_HMAC_KEY";
+
+/// Audit events.
+#[derive(Args, Clone)]
+pub(crate) struct AuditArguments {
+    /// Takes audit events from filters (POST /v1/audit), keeps them in this folder until
+    /// Redis has them, and signs them with AUDIT_HMAC_KEY, or the key in the file that
+    /// AUDIT_HMAC_KEY_FILE names. The folder is this companion's own.
+    #[arg(long)]
+    audit_dir: Option<PathBuf>,
+    /// Most bytes of that folder. With more, filters keep their events and try again
+    /// [default: 1073741824].
+    #[arg(long, requires = "audit_dir", value_parser = clap::value_parser!(u64).range(LEAST_BYTES..))]
+    audit_max_bytes: Option<u64>,
+}
+
+impl AuditArguments {
+    /// How audit events are kept; `None` if they are not. Without Redis they always are, for
+    /// development. The key is read only then.
+    ///
+    /// # Errors
+    /// It is not a key.
+    pub(crate) fn settings(&self, redis: Option<&Target>) -> Result<Option<Settings>> {
+        if self.audit_dir.is_none() && redis.is_some() {
+            if std::env::var_os(KEY).is_some() || std::env::var_os("AUDIT_HMAC_KEY_FILE").is_some()
+            {
+                tracing::warn!("{KEY} is set, and no audit events are taken: give --audit-dir");
+            }
+            return Ok(None);
+        }
+        if let Some(folder) = &self.audit_dir {
+            ensure!(
+                !folder.as_os_str().is_empty(),
+                "--audit-dir is empty: give it a value, or leave it out"
+            );
+        }
+        let key = hmac_key(KEY)?;
+        if key.is_none() && redis.is_some() {
+            tracing::warn!(
+                "{KEY} is not set: audit events have no signature, and a production installation of Caracal puts every one of them into its dead letters"
+            );
+        }
+        Ok(Some(Settings {
+            folder: self.audit_dir.clone(),
+            max_bytes: self.audit_max_bytes.unwrap_or(1 << 30),
+            key,
+            redis: redis.cloned(),
+        }))
+    }
+}

@@ -1,0 +1,119 @@
+//! The API: who may, what is no batch, and looking for events.
+
+use super::*;
+
+#[test]
+fn without_the_token_nothing_is_taken_or_shown() {
+    let redis = Redis::default();
+    let companion = audited(&redis.url(), &folder("audit"))
+        .environment("CARACAL_FEED_TOKEN", "the-token")
+        .started();
+    let body = json!({"events": events(0..1)});
+    for token in [None, Some("another")] {
+        assert_eq!(companion.post("/v1/audit", &body, token).status, 401);
+    }
+    assert_eq!(companion.get("/v1/audit/recent").status, 401);
+    assert_eq!(
+        companion.post("/v1/audit", &body, Some("the-token")).status,
+        200
+    );
+    assert_eq!(ids(&until_arrived(&redis, 1)), [id(0)]);
+}
+
+#[test]
+fn what_is_no_batch_is_refused() {
+    let redis = Redis::default();
+    let companion = audited(&redis.url(), &folder("audit")).started();
+    for body in [
+        json!({}),
+        json!([]),
+        json!({"events": []}),
+        json!({"events": [1], "more": 1}),
+        json!({"events": events(0..501)}),
+    ] {
+        let answer = companion.post("/v1/audit", &body, None);
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (400, "invalid_request"),
+            "{body:.60}"
+        );
+    }
+    let large = json!({"events": ["x".repeat(513 * 1024)]});
+    let answer = companion.post("/v1/audit", &large, None);
+    assert_eq!((answer.status, answer.error().as_str()), (413, "too_large"));
+    assert_eq!(companion.get("/v1/audit").status, 405);
+    assert_eq!(companion.get("/v1/audit/recent?after=x").status, 400);
+}
+
+#[test]
+fn the_same_event_is_taken_once() {
+    let redis = Redis::default();
+    let mut companion = audited(&redis.url(), &folder("audit")).started();
+    accepted(&companion, &events(0..10));
+    // A filter that got no answer sends them again, with others.
+    accepted(&companion, &events(5..15));
+    accepted(&companion, &[event(15, json!({})), event(15, json!({}))]);
+    assert_eq!(companion.metric("caracal_feed_audit_duplicates_total"), 6.0);
+    companion.kill();
+    companion.start();
+    accepted(&companion, &events(10..20));
+    until_arrived(&redis, 20);
+    assert_eq!(companion.metric("caracal_feed_audit_duplicates_total"), 6.0);
+    let seen: BTreeSet<String> = ids(&arrived(&redis)).into_iter().collect();
+    assert_eq!(seen.len(), 20);
+}
+
+#[test]
+fn recent_events_are_found_and_followed() {
+    let redis = Redis::default();
+    let companion = audited(&redis.url(), &folder("audit")).started();
+    accepted(&companion, &events(0..20));
+    let page = |query: &str| {
+        let page = companion.get(&format!("/v1/audit/recent?{query}")).json();
+        let ids: Vec<String> = page["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, page["next"].as_u64().unwrap())
+    };
+    assert_eq!(page("request_id=request-7").0, [id(7)]);
+    assert!(page("request_id=request-70").0.is_empty());
+    assert_eq!(page("max=2").0, [id(18), id(19)]);
+    let (first, next) = page("after=0&max=15");
+    assert_eq!(first, (0..15).map(id).collect::<Vec<_>>());
+    let (rest, next) = page(&format!("after={next}&max=15"));
+    assert_eq!(rest, (15..20).map(id).collect::<Vec<_>>());
+    accepted(&companion, &events(20..21));
+    assert_eq!(page(&format!("after={next}")).0, [id(20)]);
+}
+
+#[test]
+fn without_redis_the_last_events_are_kept_for_development() {
+    let mut companion = Companion::new(&["--in-memory"]);
+    companion.start();
+    accepted(&companion, &events(0..3));
+    accepted(&companion, &events(0..3));
+    let page = companion.get("/v1/audit/recent").json();
+    assert_eq!(page["events"].as_array().unwrap().len(), 3);
+    assert_eq!(companion.stop(), Some(0));
+}
+
+#[test]
+fn a_companion_that_keeps_none_says_so() {
+    let redis = Redis::default();
+    let companion = Companion::of(&redis.url())
+        .environment("AUDIT_HMAC_KEY", KEY)
+        .started();
+    let answer = send(&companion, &events(0..1));
+    assert_eq!((answer.status, answer.error().as_str()), (404, "not_found"));
+    assert!(
+        answer.json()["error_description"]
+            .as_str()
+            .unwrap()
+            .contains("--audit-dir")
+    );
+    assert_eq!(companion.get("/v1/audit/recent").status, 404);
+    assert!(companion.log().contains("no audit events are taken"));
+}
