@@ -126,7 +126,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         "reached: the upstream saw the request; stopped: it did not",
         Tone::Plain,
     );
-    prose(gateway::NOT_WALKED, Tone::Plain);
     Ok(exit_status::answer(good && gateway_good))
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Request<'a> {
     pub(super) resources: &'a [&'a str],
     /// The value of `X-Caracal-Client-ID`.
     pub(super) client_id: Option<&'a str>,
+    /// The value of `X-Request-Id`.
+    pub(super) request_id: Option<&'a str>,
 }
 
 /// What came of it.
@@ -57,8 +59,13 @@ impl Agent<'_> {
         for resource in request.resources {
             asked = asked.header("x-caracal-resource", *resource);
         }
-        if let Some(id) = request.client_id {
-            asked = asked.header("x-caracal-client-id", id);
+        for (name, value) in [
+            ("x-caracal-client-id", request.client_id),
+            ("x-request-id", request.request_id),
+        ] {
+            if let Some(value) = value {
+                asked = asked.header(name, value);
+            }
         }
         let answer = asked.send().await.context("the edge did not answer")?;
         let status = answer.status().as_u16();
@@ -81,6 +88,17 @@ impl Agent<'_> {
         let token = body.get("access_token").and_then(Value::as_str);
         let token = token.with_context(|| format!("the STS issues no mandate: {status}"))?;
         Ok(token.to_owned())
+    }
+
+    /// The audit events of a request, as the companion keeps them.
+    pub(super) async fn events(&self, request_id: &str) -> Result<Vec<Value>> {
+        let feed = self.stack.feed();
+        let url = format!("{feed}/v1/audit/recent?request_id={request_id}");
+        let answer = self.client.get(url).send().await;
+        let answer = answer.context("the companion did not answer")?;
+        let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
+        let events = body.get("events").and_then(Value::as_array);
+        Ok(events.cloned().unwrap_or_default())
     }
 
     pub(super) async fn ask(&self, resource: &str, scope: &str) -> Result<(u16, Value)> {

@@ -14,9 +14,6 @@ use super::row::{Row, outcome};
 use crate::dev::stack::Stack;
 use crate::sts::DEMO_PROVIDER_TOKEN;
 
-/// The row of the guide's checklist that is left out.
-pub(super) const NOT_WALKED: &str = "Not shown: the guide's audit event of the action's result. This version does not record one. Caracal's STS records its decision on each exchange.";
-
 /// Longest wait for a revocation, or for a companion that comes back.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAYOUTS: &str = "resource://payouts-api";
@@ -50,11 +47,18 @@ impl Walk<'_> {
         let request = Request {
             mandate: &mandate,
             resources: &[BILLING],
+            request_id: Some("demo-allowed"),
             ..Request::default()
         };
         let got = self.agent.send(request).await?;
         let seen = got.body.clone();
         self.row("allowed request", "200, reached", got.words);
+        let event = self.event("demo-allowed").await?;
+        self.row(
+            "audit event of the action's result",
+            "gateway_resource_request: allow, executed, 200",
+            event,
+        );
         let header = |name: &str| {
             let value = seen.pointer(&format!("/headers/{name}"));
             value.and_then(Value::as_str).unwrap_or("none").to_owned()
@@ -297,6 +301,26 @@ impl Walk<'_> {
             got.words,
         );
         Ok(())
+    }
+
+    /// The first event of a request, in a few words. The edge sends it soon after the answer.
+    async fn event(&self, request_id: &str) -> Result<String> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(event) = self.agent.events(request_id).await?.first() {
+                let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("none");
+                let status = event.pointer("/metadata_json/gateway_status");
+                return Ok(format!(
+                    "{}: {}, {}, {}",
+                    text("event_type"),
+                    text("decision"),
+                    text("evaluation_status"),
+                    status.map_or("none".to_owned(), Value::to_string)
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok("none".to_owned())
     }
 
     fn row(&mut self, sent: &str, expected: &str, got: String) {
