@@ -1,16 +1,24 @@
 //! Gateway mode in a real Envoy with two workers, a real Redis, the companion and the
 //! development STS. Each case is judged by what upstream, STS and Redis saw.
 
+mod audit;
+#[path = "../audit_companion/consumer.rs"]
+#[allow(dead_code, unreachable_pub, reason = "another suite's file")]
+mod consumer;
 mod outages;
 mod scene;
 mod zones;
 
+use caracal_tests::processes::Redis;
 use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
 
 use caracal_tests::mint::{AUDIENCE, now};
 use serde_json::{Value, json};
 
 use scene::{Scene, resource};
+
+/// Where the product's audit reads its events.
+const STREAM: &str = "caracal.audit.events";
 
 #[test]
 fn an_allowed_request_reaches_the_upstream_once_with_its_credential() {

@@ -7,10 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use caracal_tests::envoy::{Envoy, Setup};
 use caracal_tests::mint::{AUDIENCE, ZONE, configuration};
-use caracal_tests::processes::{Companion, Redis, Sts, until};
+use caracal_tests::processes::{Companion, Redis, Sts, folder, until};
 use caracal_tests::servers::{Client, Incoming, Reply, Response, Server, request};
 use serde_json::{Value, json};
 
+/// The key of audit events.
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A resource of the STS with the usual scope and upstream.
@@ -66,7 +68,11 @@ impl Scene {
     fn with(zones: &[&str], resources: Value, upstream_url: &str, changes: Value) -> Self {
         let redis = Redis::start(&[]);
         let sts = Sts::start(zones, &resources);
-        let companion = Companion::of(&redis.url()).gateway(&sts.url()).started();
+        let companion = Companion::of(&redis.url())
+            .gateway(&sts.url())
+            .with(&["--audit-dir", folder("audit").to_str().unwrap()])
+            .environment("AUDIT_HMAC_KEY", KEY)
+            .started();
         let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
         let strays: Arc<Mutex<Vec<Incoming>>> = Arc::default();
         let noting = |list: &Arc<Mutex<Vec<Incoming>>>| {
@@ -85,6 +91,7 @@ impl Scene {
             "issuer": sts.url(), "audience": null, "mode": "gateway",
             "revocation": {"upstream": "companion", "poll_interval_ms": 200},
             "gateway": {"upstream": "companion"},
+            "audit": {"upstream": "companion"},
             "resources": {
                 AUDIENCE: {"upstream_url": upstream_url, "required_scopes": ["billing:read"]},
                 "resource://second": {"upstream_url": "https://second.test"},

@@ -1,0 +1,138 @@
+//! Audit events from a real Envoy with two workers to the product's stream in a real Redis.
+
+#[path = "../audit_companion/consumer.rs"]
+#[allow(dead_code, unreachable_pub, reason = "another suite's file")]
+mod consumer;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use caracal_tests::edge::Around;
+use caracal_tests::envoy::Envoy;
+use caracal_tests::processes::{Companion, Redis, folder, until};
+use caracal_tests::servers::Client;
+use serde_json::{Value, json};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const STREAM: &str = "caracal.audit.events";
+const SOON: Duration = Duration::from_secs(30);
+
+struct Scene {
+    around: Around,
+    redis: Redis,
+    companion: Companion,
+    envoy: Envoy,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let redis = Redis::default();
+        let around = Around::default();
+        let companion = Companion::of(&redis.url())
+            .with(&["--audit-dir", folder("audit").to_str().unwrap()])
+            .environment("AUDIT_HMAC_KEY", KEY)
+            .started();
+        let audit = json!({"audit": {"upstream": "feed"}});
+        let envoy = around.setup(companion.address, audit).start();
+        let scene = Scene {
+            around,
+            redis,
+            companion,
+            envoy: envoy.unwrap_or_else(|log| panic!("{log}")),
+        };
+        until("the edge is warm", SOON, || {
+            (0..8).all(|_| scene.send("warm", true) == 200)
+        });
+        scene
+    }
+
+    /// Sends a request with this id, with a good mandate or none.
+    fn send(&self, id: &str, good: bool) -> u16 {
+        let mandate = good.then(|| self.around.mandate(json!({})));
+        let mut client = Client::connect(self.envoy.listener(0));
+        let headers = [("x-request-id", id)];
+        client.get("/x", mandate.as_deref(), &headers).status
+    }
+
+    /// How often each request is in the stream, each event judged as the product's consumer
+    /// does.
+    fn recorded(&self) -> BTreeMap<String, Vec<Value>> {
+        let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for fields in consumer::raw(&self.redis) {
+            let event = consumer::stored(&fields, KEY).event;
+            let id = event["request_id"].as_str().unwrap().to_owned();
+            found.entry(id).or_default().push(event);
+        }
+        found
+    }
+
+    #[track_caller]
+    fn until_recorded(&self, id: &str) -> Value {
+        until(&format!("{id} is recorded"), SOON, || {
+            self.recorded().contains_key(id)
+        });
+        let recorded = self.recorded();
+        let [event] = recorded[id].as_slice() else {
+            panic!("{id} is there twice");
+        };
+        event.clone()
+    }
+}
+
+#[test]
+fn decisions_are_recorded_with_what_became_of_them() {
+    let scene = Scene::new();
+    assert_eq!(scene.send("admitted", true), 200);
+    let event = scene.until_recorded("admitted");
+    assert_eq!(event["event_type"], "edge_resource_request");
+    assert_eq!(event["decision"], "allow");
+    assert_eq!(event["evaluation_status"], "executed");
+    let metadata = &event["metadata_json"];
+    assert_eq!(metadata["gateway_status"], 200);
+    assert_eq!(metadata["upstream_status"], 200);
+    assert!(metadata["response_bytes"].as_u64() > Some(0), "{metadata}");
+
+    assert_eq!(scene.send("refused", false), 401);
+    let event = scene.until_recorded("refused");
+    assert_eq!(event["decision"], "deny");
+    assert_eq!(event["evaluation_status"], "denied");
+    assert_eq!(event["metadata_json"]["reason"], "missing_token");
+    assert_eq!(event["diagnostics_json"][0]["reason"], "missing_token");
+    assert_eq!(event["metadata_json"]["gateway_status"], 401);
+    assert_eq!(event["metadata_json"]["upstream_status"], Value::Null);
+}
+
+/// Killed and started again while requests come: each decision is recorded once.
+#[test]
+fn no_decision_is_lost_or_doubled_when_the_companion_is_killed() {
+    let mut scene = Scene::new();
+    let mut sent = Vec::new();
+    for round in 0..3 {
+        for n in 0..60 {
+            let id = format!("r-{round}-{n}");
+            // Without the companion revocations are fresh for a while.
+            let status = scene.send(&id, n % 3 != 0);
+            assert_eq!(status, if n % 3 == 0 { 401 } else { 200 }, "{id}");
+            sent.push(id);
+            if n == 20 {
+                scene.companion.kill();
+            }
+            if n == 40 {
+                scene.companion.start();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    until("all are recorded", SOON * 2, || {
+        let recorded = scene.recorded();
+        sent.iter().all(|id| recorded.contains_key(id))
+    });
+    let recorded = scene.recorded();
+    for id in &sent {
+        assert_eq!(recorded[id].len(), 1, "{id}");
+    }
+    assert_eq!(scene.envoy.metric("caracal_audit_dropped_total"), 0);
+    until("the edge knows that they arrived", SOON, || {
+        scene.envoy.metric("caracal_audit_sent_total") >= sent.len() as u64
+    });
+}
