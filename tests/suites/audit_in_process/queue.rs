@@ -155,3 +155,26 @@ fn batches_have_bounds() {
     drop(batches);
     assert_eq!(edge.proxy.metric_value(SENT), 1_000);
 }
+
+/// More streams than are kept: an event is written without its answer, and none is lost.
+#[test]
+fn an_event_over_the_bound_is_written_without_its_answer() {
+    const MOST: usize = 50_000;
+    let mut edge = Edge::start(ENVOY, json!({}));
+    let token = edge.mandate(json!({}));
+    let request = Request::get("/x").bearer(&token);
+    for _ in 0..MOST {
+        let stream = edge.proxy.request(0, request.clone());
+        assert!(edge.proxy.outcome(stream).is_forwarded());
+    }
+    edge.proxy.forget();
+    assert_eq!(edge.events(), Vec::<Value>::new());
+    let last = edge.proxy.request(0, request);
+    let events = edge.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["decision"], "allow");
+    assert_eq!(events[0]["metadata"]["gateway_status"], Value::Null);
+    edge.proxy.respond(last, 200, [("content-length", "0")]);
+    assert_eq!(edge.events(), Vec::<Value>::new(), "not once more");
+    edge.proxy.assert_clean();
+}

@@ -1,7 +1,7 @@
 //! What a configuration puts in force.
 
 use anyhow::Result;
-use caracal_mandate::config::{Configuration, Mode, ProxyKind, Revocation, Secret};
+use caracal_mandate::config::{AuditDecisions, Configuration, Mode, ProxyKind, Revocation, Secret};
 use caracal_mandate::routing::resources::Resource;
 use serde_json::{Value, json};
 
@@ -107,6 +107,17 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             gateway.timeout_ms,
             with_token(gateway.token.as_ref()),
             gateway.min_remaining_s
+        ));
+    }
+    if let Some(audit) = &configuration.audit {
+        let which = match audit.decisions {
+            AuditDecisions::All => "each decision",
+            AuditDecisions::Denied => "each refusal",
+        };
+        lines.push(format!(
+            "audit     {which}, to the companion behind {}, {}",
+            audit.upstream,
+            with_token(audit.token.as_ref())
         ));
     }
     for resource in resources.all() {

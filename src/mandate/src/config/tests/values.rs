@@ -18,6 +18,8 @@ const GOOD: &[&str] = &[
     r#""limits":{"max_lifetime_s":86400}"#,
     r#""forward":{"authorization":false,"headers":{"x-user":"sub","x-scope":"scope"}}"#,
     r#""forward":{"headers":{}}"#,
+    r#""audit":{"upstream":"x"}"#,
+    r#""audit":{"upstream":"x","token":"t","decisions":"denied"}"#,
 ];
 
 /// Additions that are refused, the path of the error, and whether the schema refuses them
@@ -189,7 +191,20 @@ const BAD: &[(&str, &str, bool)] = &[
         "forward.headers[\"x-user\"]",
         false,
     ),
-    (r#""audit":{"upstream":"x"}"#, "audit", true),
+    (r#""audit":"all""#, "audit", true),
+    (r#""audit":{}"#, "audit.upstream", true),
+    (r#""audit":{"upstream":"x","tls":true}"#, "audit.tls", false),
+    (
+        r#""audit":{"upstream":"x","decisions":"some"}"#,
+        "audit.decisions",
+        true,
+    ),
+    (
+        r#""audit":{"upstream":"x","token":"a b"}"#,
+        "audit.token",
+        false,
+    ),
+    (r#""audit":{"upstream":"x","all":true}"#, "audit.all", true),
 ];
 
 #[test]
