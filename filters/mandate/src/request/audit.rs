@@ -18,10 +18,8 @@ pub(crate) fn facts(
     headers: Option<&RequestHeaders>,
     stream: u32,
 ) -> Option<Rc<AuditFacts>> {
-    match plugin.audit {
-        Some(_) => Some(Rc::new(read(headers, stream))),
-        None => None,
-    }
+    plugin.audit.as_ref()?;
+    Some(Rc::new(read(headers, stream)))
 }
 
 #[cold]

@@ -112,7 +112,7 @@ pub(crate) fn forget(stream: u32) {
 /// dropped in this VM.
 #[cold]
 #[inline(never)]
-pub(crate) fn take(root: u32) -> (Vec<Box<Ended>>, u64) {
+pub(crate) fn take(root: u32) -> (Vec<Ended>, u64) {
     if !IN_USE.get() {
         return (Vec::new(), 0);
     }
@@ -120,7 +120,7 @@ pub(crate) fn take(root: u32) -> (Vec<Box<Ended>>, u64) {
     with(|streams| {
         for (of, ended) in std::mem::take(&mut streams.ended) {
             match of == root {
-                true => taken.0.push(ended),
+                true => taken.0.push(*ended),
                 false => streams.ended.push((of, ended)),
             }
         }

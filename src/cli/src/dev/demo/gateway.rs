@@ -305,8 +305,8 @@ impl Walk<'_> {
 
     /// The first event of a request, in a few words. The edge sends it soon after the answer.
     async fn event(&self, request_id: &str) -> Result<String> {
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
             if let Some(event) = self.agent.events(request_id).await?.first() {
                 let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("none");
                 let status = event.pointer("/metadata_json/gateway_status");
