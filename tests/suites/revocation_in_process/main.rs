@@ -8,6 +8,7 @@
 mod bounds;
 mod by_itself;
 mod every_host;
+mod live;
 mod shared_data;
 
 use std::cell::{Cell, RefCell};

@@ -14,10 +14,11 @@ use crate::request::audit;
 use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
-use crate::request::outcome;
+use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
 use crate::vm::admitted;
 use crate::vm::audited;
+use crate::vm::live_streams;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
@@ -90,10 +91,16 @@ impl HttpFilter {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
+                request.matched = Some(credential.matched());
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
                     Authorization::Decided(verdict) => {
-                        outcome::apply(plugin, &request, verdict, None)
+                        let of = Subject {
+                            stream: self.id,
+                            phase: &self.phase,
+                            request: &request,
+                        };
+                        outcome::apply(plugin, of, verdict, None)
                     }
                     Authorization::Paused => StreamPhase::Paused,
                 }
@@ -146,8 +153,10 @@ impl Drop for HttpFilter {
     fn drop(&mut self) {
         admitted::remove(self.id);
         audited::forget(self.id);
-        if self.phase.get() != StreamPhase::Paused {
-            return;
+        match self.phase.get() {
+            StreamPhase::Paused => {}
+            StreamPhase::Continued => return live_streams::forget(self.id),
+            StreamPhase::New | StreamPhase::Replied => return,
         }
         pending_callouts::cancel(self.id);
         if let Ok(mut plugin) = self.plugin.try_borrow_mut()

@@ -17,7 +17,7 @@ use crate::contexts::http_context::HttpFilter;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
 use crate::request::local_reply;
-use crate::request::outcome;
+use crate::request::outcome::{self, Subject};
 use crate::vm::admitted;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
@@ -122,7 +122,12 @@ impl RootState {
             if hostcalls::set_effective_context(stream).is_err() {
                 continue;
             }
-            let next = outcome::apply(plugin, &request, verdict, rewrite.as_ref());
+            let of = Subject {
+                stream,
+                phase: &phase,
+                request: &request,
+            };
+            let next = outcome::apply(plugin, of, verdict, rewrite.as_ref());
             phase.set(next);
             if next == StreamPhase::Continued {
                 if let Some(rewrite) = &rewrite {
@@ -169,12 +174,12 @@ impl RootState {
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
             None => return local_reply::send_unavailable("The edge was reconfigured meanwhile"),
         };
-        let next = outcome::apply(
-            plugin,
-            &resolved.request,
-            resolved.verdict,
-            resolved.rewrite.as_ref(),
-        );
+        let of = Subject {
+            stream,
+            phase: &resolved.phase,
+            request: &resolved.request,
+        };
+        let next = outcome::apply(plugin, of, resolved.verdict, resolved.rewrite.as_ref());
         if next == StreamPhase::Continued {
             if let Some(rewrite) = &resolved.rewrite {
                 admitted::insert(stream, plugin.proxy, rewrite.mandate_expires_at);
@@ -193,6 +198,16 @@ impl RootState {
         };
         let resolved = plugin.on_tick(now_ms);
         self.apply_resolved(plugin, resolved);
+        let cut = plugin.ended_streams(now_ms);
+        if cut.is_empty() {
+            return;
+        }
+        for one in cut {
+            if hostcalls::set_effective_context(one.stream).is_ok() {
+                outcome::cut(plugin, &one);
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.id);
     }
 }
 

@@ -44,7 +44,6 @@ pub(crate) fn read(
             .all("x-caracal-client-id")
             .any(|value| !value.trim_ascii().is_empty()),
         exchange: None,
-        matched: None,
         resource: None,
     }
 }

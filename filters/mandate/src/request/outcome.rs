@@ -1,6 +1,7 @@
 //! Turns a verdict into an action. This is the only place where a request is let through
 //! or refused.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -13,23 +14,41 @@ use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
+use crate::vm::audited;
+use crate::vm::live_streams::CutStream;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
+
+/// The request that a verdict is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'r> {
+    pub(crate) stream: u32,
+    pub(crate) phase: &'r Rc<Cell<StreamPhase>>,
+    pub(crate) request: &'r RequestInfo,
+}
 
 /// Applies a verdict to the request of the effective context, and returns its new phase.
 /// If the verdict cannot be applied, the request is refused.
 pub(crate) fn apply(
     plugin: &mut Plugin,
-    request: &RequestInfo,
+    of: Subject<'_>,
     verdict: Verdict,
     rewrite: Option<&Rewrite>,
 ) -> StreamPhase {
+    let request = of.request;
     match verdict {
+        Verdict::Admitted(mandate) if plugin.live.as_ref().is_some_and(|all| !all.has_room()) => {
+            let refusal = Refusal::unavailable("Too many requests are under way");
+            refuse(plugin, request, &refusal, Some(&mandate))
+        }
         Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate, rewrite) {
             Ok(()) => {
                 record(plugin, "admitted", None, request, Some(&mandate));
                 audit::admitted(plugin, request, &mandate, rewrite);
                 plugin.authorizer.metrics.admitted();
+                if let Some(live) = &mut plugin.live {
+                    live.begin(of.stream, request, &mandate, of.phase);
+                }
                 StreamPhase::Continued
             }
             Err(_) => {
@@ -77,6 +96,26 @@ pub(crate) fn refuse(
     plugin.authorizer.metrics.refused(code);
     local_reply::send(request, refusal, Some(plugin.proxy));
     StreamPhase::Replied
+}
+
+/// Ends an admitted request whose authority has ended. If its response has begun, the proxy
+/// breaks it off; otherwise the client gets the refusal. Further bytes of its body are held.
+#[cold]
+#[inline(never)]
+pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) {
+    let CutStream { live, refusal, .. } = one;
+    live.phase.set(StreamPhase::Replied);
+    let code = refusal.code().as_str();
+    record(
+        plugin,
+        "admitted",
+        Some(code),
+        &live.request,
+        Some(&live.mandate),
+    );
+    audited::interrupted(one.stream);
+    plugin.authorizer.metrics.stream_cut(one.reason);
+    local_reply::send(&live.request, refusal, Some(plugin.proxy));
 }
 
 /// Lets a request go on that waited.

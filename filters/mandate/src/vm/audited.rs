@@ -35,6 +35,8 @@ pub(crate) struct Decided {
     pub(crate) at_us: u64,
     pub(crate) facts: Rc<AuditFacts>,
     pub(crate) is_allowed: bool,
+    /// Its authority ended while it was under way.
+    pub(crate) was_interrupted: bool,
     pub(crate) status: Status,
     /// The code of a refusal.
     pub(crate) reason: Option<&'static str>,
@@ -78,6 +80,18 @@ pub(crate) fn begin(root: u32, decided: Decided) {
         }
         let stream = decided.facts.stream;
         streams.open.insert(stream, Box::new((root, decided)));
+    });
+}
+
+/// Notes that an admitted request is ended because its authority has.
+pub(crate) fn interrupted(stream: u32) {
+    if !IN_USE.get() {
+        return;
+    }
+    with(|streams| {
+        if let Some(open) = streams.open.get_mut(&stream) {
+            open.1.was_interrupted = true;
+        }
     });
 }
 
@@ -147,6 +161,7 @@ impl Streams {
         let mut error_kind = None;
         if decided.is_allowed
             && decided.status == Status::Executed
+            && !decided.was_interrupted
             && let Some(ending) = ending
         {
             if ending.answered.upstream_status.is_none() {

@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::RevocationSource;
 use crate::vm::key_sets::KeySets;
 use crate::vm::metrics::Metrics;
-use crate::vm::revocation::log_view::LogView;
+use crate::vm::revocation::log_view::{LogExtent, LogView, extent};
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
 use crate::vm::revocation::poller::RevocationFeed;
 use crate::vm::signatures::SignatureBackend;
@@ -34,6 +34,14 @@ use crate::vm::signatures::SignatureBackend;
 pub(crate) enum WaitReason {
     KeySet(Missing),
     Revocations,
+}
+
+/// Two of these are the same if nothing has changed that could end a request's authority.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AuthorityStamp {
+    log: Option<LogExtent>,
+    /// How many key sets this VM has taken.
+    key_sets: u64,
 }
 
 /// Everything that one configuration needs for a decision.
@@ -123,7 +131,7 @@ impl Authorizer {
     }
 
     /// Unix time in whole seconds. It is read once in a millisecond.
-    fn unix_time_s(&mut self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn unix_time_s(&mut self, now_ms: u64) -> Option<u64> {
         if let Some((read_ms, unix_s)) = self.cached_unix_time
             && read_ms == now_ms
         {
@@ -225,6 +233,14 @@ impl Authorizer {
                 let what = "The edge lost what it decides by while the mandate was exchanged";
                 Err(Refusal::unavailable(what))
             }
+        }
+    }
+
+    /// What decides whether an admitted request is still authorized, but for the time.
+    pub(crate) fn authority_stamp(&self, now_ms: u64) -> AuthorityStamp {
+        AuthorityStamp {
+            log: self.feed.as_ref().and_then(|feed| extent(feed, now_ms)),
+            key_sets: self.key_sets.installed(),
         }
     }
 

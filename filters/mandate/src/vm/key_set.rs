@@ -48,6 +48,8 @@ pub(crate) struct KeySetCache {
     stored_copy_damaged: bool,
     /// A request that could not wait had a `kid` that is not in the key set.
     pub(crate) unknown_kid_seen: bool,
+    /// How many key sets this VM has taken.
+    pub(crate) installed: u64,
     pending_fetch: Option<PendingFetch>,
     /// When a request last waited for a newer key set for as long as the STS may take.
     pub(crate) full_wait_ms: u64,
@@ -82,6 +84,7 @@ impl KeySetCache {
             current: None,
             stored_copy_damaged: false,
             unknown_kid_seen: false,
+            installed: 0,
             pending_fetch: None,
             full_wait_ms: 0,
             shared_data_failed: false,
@@ -136,6 +139,7 @@ impl KeySetCache {
 
     fn install(&mut self, keys: KeySet) {
         self.stored_copy_damaged = false;
+        self.installed = self.installed.saturating_add(1);
         self.current = Some(CurrentKeySet {
             record: self.record,
             keys,

@@ -53,6 +53,13 @@ impl KeySets {
         self.zones.len()
     }
 
+    /// How many key sets this VM has taken, of all zones together.
+    pub(crate) fn installed(&self) -> u64 {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        let all = all.map(|key_set| key_set.installed);
+        all.fold(0, u64::saturating_add)
+    }
+
     /// A request that cannot wait lacks the key set of this zone, or its key in there. It
     /// is fetched first.
     #[cold]

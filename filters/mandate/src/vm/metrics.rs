@@ -9,6 +9,7 @@ use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;
+use crate::vm::live_streams::CutReason;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -134,6 +135,10 @@ impl Metrics {
         self.count(&[&of_zone(JWKS_FETCHES, zone), RESULT, result].concat());
     }
 
+    pub(crate) fn stream_cut(&self, reason: CutReason) {
+        self.count(&[STREAMS_CUT, reason.as_str()].concat());
+    }
+
     pub(crate) fn audit_sent(&self, events: u64) {
         self.count_many(AUDIT_SENT, events);
     }
@@ -227,6 +232,7 @@ const JWKS_FETCHES: &str = "caracal_jwks_fetches_total";
 const RESULT: &str = ".result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
+const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
 const AUDIT_SENT: &str = "caracal_audit_sent_total";
 const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
 const PAUSED: &str = "caracal_paused_requests";
@@ -281,6 +287,11 @@ fn names(
         (HEADERS_NOT_SENT, ""),
     ] {
         count(&[name, result].concat());
+    }
+    if configuration.streams.is_some() {
+        for reason in CutReason::ALL {
+            count(&[STREAMS_CUT, reason.as_str()].concat());
+        }
     }
     if configuration.audit.is_some() {
         for name in [AUDIT_SENT, AUDIT_DROPPED] {

@@ -23,6 +23,7 @@ use crate::proxy::adapter::WhenMissing;
 use crate::vm::audit::{AuditLog, MAX_ANSWER_BYTES as MAX_AUDIT_ANSWER_BYTES};
 use crate::vm::authorizer::{Authorizer, no_clock};
 use crate::vm::exchange::Exchanges;
+use crate::vm::live_streams::{CutStream, LiveStreams};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -46,6 +47,8 @@ pub(crate) struct Plugin {
     callouts: RequestCallouts,
     /// Gateway mode: the requests that wait for their exchange.
     exchanges: Option<Exchanges>,
+    /// Ends requests with their authority.
+    pub(crate) live: Option<LiveStreams>,
     /// Sends events of decisions, if they are wanted.
     pub(crate) audit: Option<AuditLog>,
     /// The root context of the configuration.
@@ -79,6 +82,7 @@ impl Plugin {
             waiting: WaitingRequests::new(limits, zones),
             callouts: RequestCallouts::new(limits, zones, root),
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
+            live: LiveStreams::new(configuration, root),
             audit,
             root,
             reported_ms: 0,
@@ -169,6 +173,12 @@ impl Plugin {
         }
         self.report(now_ms);
         resolved
+    }
+
+    /// The admitted requests whose authority has ended since.
+    pub(crate) fn ended_streams(&mut self, now_ms: u64) -> Vec<CutStream> {
+        let live = self.live.as_mut();
+        live.map_or_else(Vec::new, |live| live.ended(&mut self.authorizer, now_ms))
     }
 
     /// A callout of a tick has ended. Returns the requests that can be decided now.

@@ -21,6 +21,8 @@ pub(crate) struct RequestInfo {
     pub(crate) fingerprint: Option<Fingerprint>,
     /// The resource that the request is for, once it is known.
     pub(crate) resource: Option<ResourceId>,
+    /// Where it stands in the configuration, once that is known.
+    pub(crate) matched: Option<RouteMatch>,
     /// The zone that judges its mandate, once it is known.
     pub(crate) zone: Option<ZoneIndex>,
     /// What an event about it needs, if there is an audit.
@@ -40,7 +42,6 @@ pub(crate) struct GatewayRequest {
     pub(crate) names_client: bool,
     /// What the companion is asked, once the token is known.
     pub(crate) exchange: Option<ExchangeRequest>,
-    pub(crate) matched: Option<RouteMatch>,
     /// The identifier of the resource.
     pub(crate) resource: Option<String>,
 }
@@ -51,6 +52,7 @@ impl RequestInfo {
         format: ReplyFormat::Http,
         fingerprint: None,
         resource: None,
+        matched: None,
         zone: None,
         audit: None,
         gateway: None,

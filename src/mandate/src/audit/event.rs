@@ -83,6 +83,8 @@ pub struct Event<'a> {
     pub agent_session_id: Option<&'a str>,
     /// `delegation_edge_id` of the verified mandate.
     pub delegation_edge_id: Option<&'a str>,
+    /// It was ended because its authority was.
+    pub was_interrupted: bool,
     /// Why there was no whole answer of the upstream.
     pub error_kind: Option<&'a str>,
     /// Why it was refused: our code.
@@ -134,6 +136,9 @@ impl Event<'_> {
                 metadata.number("upstream_status", status.into());
                 metadata.text("result_class", result_class(status));
             }
+        }
+        if self.was_interrupted {
+            metadata.member("revocation_interrupted", "true");
         }
         let mut event = Members::default();
         event.text("id", &self.id);

@@ -20,6 +20,7 @@ pub(super) const CLOCK_SKEW_S: Bounds = bounds(0, 300, 60);
 pub(super) const MAX_HOP_COUNT: Bounds = bounds(0, 1_000, DEFAULT_MAX_HOP_COUNT);
 pub(super) const MAX_TOKEN_BYTES: Bounds = bounds(512, 65_536, 8_192);
 pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
+pub(super) const MAX_STREAMS: Bounds = bounds(1, 1_000_000, 50_000);
 pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
 pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
 pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);

@@ -35,7 +35,7 @@ pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};
-pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
+pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};
 pub use secret::Secret;

@@ -89,6 +89,9 @@ pub struct Configuration {
     /// Accepts an `http` issuer that is not on a loopback host.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub allow_insecure_issuer: bool,
+    /// Requests under way end with the authority that admitted them. Envoy only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
     /// Limits on what one proxy worker uses.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Limits,
@@ -175,6 +178,20 @@ impl ProxyKind {
     }
 }
 
+/// When requests under way end. Each admitted request is watched until its stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    /// Whether a request ends when its session or delegation is revoked, or its key leaves
+    /// the key set.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub end_when_revoked: bool,
+    /// Whether a request ends when its mandate expires.
+    #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
+    pub end_when_expired: bool,
+}
+
 /// Limits on what one proxy worker uses.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -197,6 +214,10 @@ pub struct Limits {
     /// revocation state gets 503.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_anchors", range(min = MAX_ANCHORS.min, max = MAX_ANCHORS.max)))]
     pub max_anchors: u64,
+    /// Most admitted requests that are under way in one worker; the next gets 503. Envoy
+    /// only.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_streams", range(min = MAX_STREAMS.min, max = MAX_STREAMS.max)))]
+    pub max_streams: u64,
     /// Longest life of a mandate (`exp - iat`), in seconds. A mandate with a longer life
     /// is refused. Revoked anchors are then held for this time and twice `clock_skew_s`.
     /// Default: no limit.
@@ -213,6 +234,7 @@ impl Default for Limits {
             pause_timeout_ms: PAUSE_TIMEOUT_MS.default,
             max_cached_mandates: MAX_CACHED_MANDATES.default,
             max_anchors: MAX_ANCHORS.default,
+            max_streams: MAX_STREAMS.default,
             max_lifetime_s: None,
         }
     }
@@ -236,6 +258,7 @@ defaults! {
     default_pause_timeout: u64 = PAUSE_TIMEOUT_MS.default;
     default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
     default_max_anchors: u64 = MAX_ANCHORS.default;
+    default_max_streams: u64 = MAX_STREAMS.default;
     default_max_staleness: u64 = MAX_STALENESS_S.default;
     default_poll_interval: u64 = POLL_INTERVAL_MS.default;
     default_true: bool = true;

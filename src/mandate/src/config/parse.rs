@@ -2,7 +2,7 @@
 
 use super::bounds::{
     CLOCK_SKEW_S, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S,
-    MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
+    MAX_STREAMS, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
 };
 use super::forward::Forward;
 use super::gateway::Mode;
@@ -110,6 +110,7 @@ fn read(
         );
     }
     let filter_state = parse_host::filter_state(&object, host);
+    let streams = parse_host::streams(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
@@ -131,6 +132,7 @@ fn read(
         algorithms: algorithms?,
         clock_skew_s,
         allow_insecure_issuer,
+        streams,
         limits,
         forward,
         filter_state,
@@ -214,6 +216,7 @@ fn limits(at: &At<'_, '_, '_>, host: ProxyKind) -> Option<Limits> {
         pause_timeout_ms: object.integer("pause_timeout_ms", &PAUSE_TIMEOUT_MS),
         max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
         max_anchors: object.integer("max_anchors", &MAX_ANCHORS),
+        max_streams: object.integer("max_streams", &MAX_STREAMS),
         max_lifetime_s: object
             .get("max_lifetime_s")
             .and_then(|at| at.integer(&MAX_LIFETIME_S)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::forward::{Gate, PrincipalClaim};
-use super::model::ProxyKind;
+use super::model::{ProxyKind, Streams};
 use super::parse_forward::forwarded;
 use super::reader::{At, Object, one_of, quoted};
 use super::values;
@@ -64,9 +64,34 @@ pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: ProxyKind) -> bool
     set
 }
 
+/// When requests under way end; none where the proxy cannot end them.
+pub(super) fn streams(object: &Object<'_, '_, '_>, host: ProxyKind) -> Option<Streams> {
+    const ONLY: &str = "only Envoy lets a filter end a request under way; remove the key";
+    let Some(at) = object.get("streams") else {
+        return (!host.is_nginx()).then_some(Streams {
+            end_when_revoked: true,
+            end_when_expired: true,
+        });
+    };
+    if host.is_nginx() {
+        return at.fail(ONLY);
+    }
+    let streams = at.object()?;
+    let read = Streams {
+        end_when_revoked: streams.boolean("end_when_revoked", true),
+        end_when_expired: streams.boolean("end_when_expired", true),
+    };
+    streams.finish();
+    Some(read)
+}
+
 pub(super) fn limits(object: &Object<'_, '_, '_>, host: ProxyKind, max_paused: u64) {
     if host == ProxyKind::Kong && object.has("max_paused") {
         object.fail::<()>("max_paused", "no request waits on kong; remove the key");
+    }
+    if host.is_nginx() && object.has("max_streams") {
+        let what = "only Envoy lets a filter end a request under way; remove the key";
+        object.fail::<()>("max_streams", what);
     }
     if host == ProxyKind::Apisix && max_paused == 0 {
         object.fail::<()>("max_paused", "must be at least 1 on apisix");

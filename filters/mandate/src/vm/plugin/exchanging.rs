@@ -35,7 +35,6 @@ impl Plugin {
         };
         let name = self.authorizer.resource_name(credential.resource());
         kept.resource = name.map(str::to_owned);
-        kept.matched = Some(credential.matched());
         kept.exchange = Some(ExchangeRequest {
             token: credential.token().to_vec(),
             method: view.method.unwrap_or_default().to_vec(),
@@ -145,7 +144,7 @@ impl Plugin {
             refuse(Refusal::unavailable(what).used_up())
         };
         let gateway = pending.request.gateway.as_ref().ok_or_else(lost)?;
-        let matched = gateway.matched.ok_or_else(lost)?;
+        let matched = pending.request.matched.ok_or_else(lost)?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
         let mandate = self
             .authorizer

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use caracal_mandate::revocation::epochs::Epochs;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::zone::ZoneIndex;
 
@@ -37,4 +38,26 @@ impl RevocationView for LogView<'_> {
             .try_borrow()
             .map_or(u64::MAX, |feed| feed.log.epochs.of(self.zone, self.now_ms))
     }
+}
+
+/// How far the log goes, and the delegation epochs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LogExtent {
+    image: u64,
+    len: u64,
+    epochs: Epochs,
+}
+
+/// Reads what is new in the log, and says how far it goes then.
+#[cold]
+#[inline(never)]
+pub(crate) fn extent(feed: &RefCell<RevocationFeed>, now_ms: u64) -> Option<LogExtent> {
+    let mut feed = feed.try_borrow_mut().ok()?;
+    feed.log.availability(now_ms);
+    let log = &feed.log;
+    Some(LogExtent {
+        image: log.head.image,
+        len: log.head.len,
+        epochs: log.epochs.clone(),
+    })
 }
