@@ -47,10 +47,14 @@ impl Around {
         for (name, value) in changes.as_object().unwrap() {
             all[name] = value.clone();
         }
-        Setup::new([configuration(all)])
-            .cluster("sts", self.sts.address())
+        self.setup_of(Setup::new([configuration(all)]))
             .cluster("upstream", self.upstream.address())
             .cluster("feed", companion)
+    }
+
+    /// With the STS alone.
+    pub fn setup_of(&self, setup: Setup) -> Setup {
+        setup.cluster("sts", self.sts.address())
     }
 
     pub fn envoy(&self, companion: SocketAddr) -> Envoy {

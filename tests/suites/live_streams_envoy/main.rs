@@ -1,0 +1,232 @@
+//! Requests under way in a real Envoy with two workers, a real Redis and the companion: they
+//! end with their authority, also silent ones, and what ended them is in the access log.
+
+mod upstream;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use caracal_tests::edge::Around;
+use caracal_tests::envoy::{Envoy, Setup};
+use caracal_tests::mint::{configuration, now};
+use caracal_tests::processes::{Companion, Redis, until};
+use caracal_tests::servers::Client;
+use serde_json::{Value, json};
+
+use upstream::Upstream;
+
+const SOON: Duration = Duration::from_secs(20);
+
+struct Scene {
+    around: Around,
+    redis: Redis,
+    upstream: Upstream,
+    envoy: Envoy,
+    _companion: Companion,
+}
+
+/// A connection of a client, and what it has got so far.
+struct Open {
+    connection: TcpStream,
+    got: Vec<u8>,
+}
+
+impl Open {
+    /// Reads until the text is there.
+    #[track_caller]
+    fn until(&mut self, text: &str) {
+        let mut part = [0; 4_096];
+        while !String::from_utf8_lossy(&self.got).contains(text) {
+            let read = self.connection.read(&mut part).expect("more of the answer");
+            assert!(read > 0, "{}", String::from_utf8_lossy(&self.got));
+            self.got.extend_from_slice(&part[..read]);
+        }
+    }
+
+    /// Reads until the connection ends, and gives everything.
+    fn end(mut self) -> String {
+        // A reset ends it too.
+        let _ = self.connection.read_to_end(&mut self.got);
+        String::from_utf8_lossy(&self.got).into_owned()
+    }
+}
+
+impl Scene {
+    fn new(changes: Value) -> Self {
+        let redis = Redis::default();
+        let around = Around::default();
+        let upstream = Upstream::start();
+        let companion = Companion::of(&redis.url()).started();
+        let mut all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 5, "poll_interval_ms": 200}});
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        let envoy = around
+            .setup_of(Setup::new([configuration(all)]))
+            .cluster("upstream", upstream.address)
+            .cluster("feed", companion.address)
+            .start()
+            .unwrap_or_else(|log| panic!("{log}"));
+        let scene = Scene {
+            around,
+            redis,
+            upstream,
+            envoy,
+            _companion: companion,
+        };
+        until("the edge is warm", SOON, || {
+            (0..8).all(|_| scene.status("warm") == 200)
+        });
+        scene
+    }
+
+    fn token(&self, sid: &str, life: u64) -> String {
+        self.around
+            .mandate(json!({"sid": sid, "root_sid": sid, "exp": now() + life}))
+    }
+
+    fn status(&self, sid: &str) -> u16 {
+        let token = self.token(sid, 900);
+        Client::connect(self.envoy.listener(0))
+            .get("/once", Some(&token), &[])
+            .status
+    }
+
+    /// Opens a request, and waits for the first part of its answer.
+    fn open(&self, head: &str, sid: &str, first: &str) -> Open {
+        self.open_for(head, sid, first, 900)
+    }
+
+    fn open_for(&self, head: &str, sid: &str, first: &str, life: u64) -> Open {
+        let mut connection = TcpStream::connect(self.envoy.listener(0)).unwrap();
+        connection.set_read_timeout(Some(SOON)).unwrap();
+        let token = self.token(sid, life);
+        let request = format!("{head}\r\nhost: edge\r\nauthorization: Bearer {token}\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut open = Open {
+            connection,
+            got: Vec::new(),
+        };
+        open.until(first);
+        open
+    }
+
+    fn revoke(&self, sid: &str) {
+        let _: String = self.redis.ask(&[
+            "XADD",
+            "caracal.sessions.revoke",
+            "*",
+            "zone_id",
+            "z",
+            "session_id",
+            sid,
+        ]);
+    }
+
+    /// The access log's lines about a path.
+    #[track_caller]
+    fn logged(&self, path: &str, count: usize) -> Vec<Value> {
+        let lines = || {
+            let all = self.envoy.access_log().into_iter();
+            let ours = all.filter(|line| line["path"].as_str() == Some(path));
+            ours.collect::<Vec<_>>()
+        };
+        until("the access log", SOON, || lines().len() >= count);
+        lines()
+    }
+}
+
+const EVENTS: &str = "GET /events HTTP/1.1";
+
+#[test]
+fn a_silent_event_stream_is_broken_off_when_its_session_is_revoked() {
+    let scene = Scene::new(json!({}));
+    let revoked: Vec<Open> = (0..6)
+        .map(|_| scene.open(EVENTS, "s1", "data: 1"))
+        .collect();
+    let mut other = scene.open(EVENTS, "s2", "data: 1");
+    scene.revoke("s1");
+    for open in revoked {
+        let all = open.end();
+        // Never as if it were complete: the last chunk is missing.
+        assert!(!all.contains("\r\n0\r\n"), "{all}");
+    }
+    until("the upstream's connections end", SOON, || {
+        scene.upstream.open() == 1
+    });
+    for line in scene.logged("/events", 6) {
+        assert_eq!(line["caracal_decision"], "admitted", "{line}");
+        assert_eq!(line["caracal_error"], "session_revoked", "{line}");
+        assert_eq!(line["details"], "caracal_session_revoked", "{line}");
+    }
+    let metric = "caracal_streams_cut_total.reason=session_revoked";
+    until("it is counted", SOON, || scene.envoy.metric(metric) == 6);
+    scene.upstream.say("data: 2\n\n");
+    other.until("data: 2");
+}
+
+#[test]
+fn a_websocket_and_an_upload_end_too() {
+    let scene = Scene::new(json!({}));
+    let upgrade = "GET /socket HTTP/1.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let socket = scene.open(upgrade, "s1", "101 Switching");
+    let mut upload = scene.open(
+        "POST /upload HTTP/1.1\r\ntransfer-encoding: chunked",
+        "s1",
+        "",
+    );
+    upload.connection.write_all(b"5\r\nfirst\r\n").unwrap();
+    until("the upload arrives", SOON, || {
+        scene.upstream.got().contains("first")
+    });
+    scene.revoke("s1");
+    let told = upload.connection.try_clone().unwrap();
+    let answer = upload.end();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.contains("session_revoked"), "{answer}");
+    // What the client still sends goes nowhere.
+    let _ = (&told).write_all(b"5\r\nlater\r\n");
+    socket.end();
+    until("the upstream's connections end", SOON, || {
+        scene.upstream.open() == 0
+    });
+    assert!(!scene.upstream.got().contains("later"));
+}
+
+#[test]
+fn a_stream_ends_when_its_mandate_expires() {
+    let scene = Scene::new(json!({}));
+    let open = scene.open_for(EVENTS, "s1", "data: 1", 3);
+    let all = open.end();
+    assert!(!all.contains("\r\n0\r\n"), "{all}");
+    let metric = "caracal_streams_cut_total.reason=expired";
+    until("it is counted", SOON, || scene.envoy.metric(metric) == 1);
+}
+
+#[test]
+fn a_place_is_free_when_its_request_has_ended() {
+    let scene = Scene::new(json!({"limits": {"max_streams": 2}}));
+    // Envoy gives a connection to either worker, so there are up to four places.
+    let mut open: Vec<Open> = Vec::new();
+    until("all places are taken", SOON, || {
+        let mut connection = TcpStream::connect(scene.envoy.listener(0)).unwrap();
+        let token = scene.token("s1", 900);
+        let request = format!("{EVENTS}\r\nhost: edge\r\nauthorization: Bearer {token}\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut one = Open {
+            connection,
+            got: Vec::new(),
+        };
+        one.until("\r\n\r\n");
+        let is_refused = one.got.starts_with(b"HTTP/1.1 503");
+        if !is_refused {
+            open.push(one);
+        }
+        is_refused && open.len() == 4
+    });
+    drop(open);
+    until("they are free again", SOON, || {
+        (0..8).all(|_| scene.status("s1") == 200)
+    });
+}
