@@ -11,7 +11,8 @@
 //! - `vm`: one configuration's state in one VM. `plugin` owns it all, `authorizer`
 //!   decides, `waiting` and `request_callouts` hold requests without a decision,
 //!   `exchange` holds those that wait for their exchange in Gateway mode, `key_set` and
-//!   `revocation` know keys and revoked mandates, and `metrics` counts. `audited`
+//!   `revocation` know keys and revoked mandates, and `metrics` counts. `live_streams`
+//!   judges requests under way again. `audited`
 //!   keeps decisions until their streams end, and `audit` sends them to the companion.
 //! - `request`: the request of the current callback. `head` is what is judged,
 //!   `sanitizer` hides what the upstream must not see, and `outcome` turns a verdict into

@@ -161,6 +161,23 @@ fn what_became_of_a_request_is_said() {
     edge.proxy.assert_clean();
 }
 
+/// A request that is ended with its authority was executed, as the product's Gateway says.
+#[test]
+fn an_ended_request_says_that_it_was_interrupted() {
+    let mut edge = Edge::start(ENVOY, json!({}));
+    let token = edge.mandate(json!({"exp": START + 10}));
+    let stream = edge.send(Request::get("/x").bearer(&token));
+    edge.proxy
+        .respond_open(stream, 200, [("content-type", "text/event-stream")]);
+    edge.proxy.respond_body(stream, "part", false);
+    edge.proxy.advance(Duration::from_secs(11));
+    let event = edge.event();
+    assert_eq!(event["decision"], "allow");
+    assert_eq!(event["evaluation_status"], "executed");
+    assert_eq!(event["metadata"]["revocation_interrupted"], true);
+    assert_eq!(event["metadata"]["error_kind"], Value::Null);
+}
+
 #[test]
 fn refusals_alone_are_sent_if_that_is_wanted() {
     let audit = json!({"upstream": "feed", "token": "companion-token", "decisions": "denied"});

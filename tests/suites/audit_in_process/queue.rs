@@ -160,7 +160,7 @@ fn batches_have_bounds() {
 #[test]
 fn an_event_over_the_bound_is_written_without_its_answer() {
     const MOST: usize = 50_000;
-    let mut edge = Edge::start(ENVOY, json!({}));
+    let mut edge = Edge::start(ENVOY, json!({"limits": {"max_streams": MOST + 1}}));
     let token = edge.mandate(json!({}));
     let request = Request::get("/x").bearer(&token);
     for _ in 0..MOST {

@@ -85,3 +85,24 @@ fn requests_that_came_before_the_keys_are_exchanged_too() {
     );
     edge.proxy.assert_clean();
 }
+
+/// An exchanged request ends with its mandate, and one whose exchange is not done does not
+/// count among those under way.
+#[test]
+fn an_exchanged_request_under_way_ends_with_its_mandate() {
+    let mut edge = Edge::granting(ENVOY, bearer_token());
+    let request = Request::get("/x").header("x-caracal-resource", BILLING);
+    let token = mandate(BILLING, json!({"exp": START + 60}));
+    let stream = edge.send(request.bearer(token));
+    edge.proxy
+        .respond_open(stream, 200, [("content-type", "text/event-stream")]);
+    edge.proxy.respond_body(stream, "data: 1\n\n", false);
+    edge.proxy.advance(Duration::from_secs(50));
+    assert!(matches!(edge.proxy.outcome(stream), Outcome::Answered(_) | Outcome::Forwarded(_)));
+    edge.proxy.advance(Duration::from_secs(10));
+    match edge.proxy.outcome(stream) {
+        Outcome::Cut { details, .. } => assert_eq!(details, "caracal_credential_expiring"),
+        other => panic!("{other:?}"),
+    }
+    edge.proxy.assert_clean();
+}

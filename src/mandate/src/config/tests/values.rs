@@ -20,6 +20,7 @@ const GOOD: &[&str] = &[
     r#""forward":{"headers":{}}"#,
     r#""audit":{"upstream":"x"}"#,
     r#""audit":{"upstream":"x","token":"t","decisions":"denied"}"#,
+    r#""streams":{"end_when_revoked":false}"#,
 ];
 
 /// Additions that are refused, the path of the error, and whether the schema refuses them
@@ -192,6 +193,18 @@ const BAD: &[(&str, &str, bool)] = &[
         false,
     ),
     (r#""audit":"all""#, "audit", true),
+    (r#""streams":"all""#, "streams", true),
+    (
+        r#""streams":{"end_when_idle":true}"#,
+        "streams.end_when_idle",
+        true,
+    ),
+    (
+        r#""streams":{"end_when_revoked":1}"#,
+        "streams.end_when_revoked",
+        true,
+    ),
+    (r#""limits":{"max_streams":0}"#, "limits.max_streams", true),
     (r#""audit":{}"#, "audit.upstream", true),
     (r#""audit":{"upstream":"x","tls":true}"#, "audit.tls", false),
     (
