@@ -98,7 +98,10 @@ fn an_exchanged_request_under_way_ends_with_its_mandate() {
         .respond_open(stream, 200, [("content-type", "text/event-stream")]);
     edge.proxy.respond_body(stream, "data: 1\n\n", false);
     edge.proxy.advance(Duration::from_secs(50));
-    assert!(matches!(edge.proxy.outcome(stream), Outcome::Answered(_) | Outcome::Forwarded(_)));
+    assert!(matches!(
+        edge.proxy.outcome(stream),
+        Outcome::Answered(_) | Outcome::Forwarded(_)
+    ));
     edge.proxy.advance(Duration::from_secs(10));
     match edge.proxy.outcome(stream) {
         Outcome::Cut { details, .. } => assert_eq!(details, "caracal_credential_expiring"),

@@ -14,6 +14,7 @@ use caracal_mandate::revocation::Disabled;
 use caracal_mandate::routing::resources::RouteMatch;
 
 use crate::vm::authorizer::{AuthorityStamp, Authorizer};
+use crate::vm::cut_reason::CutReason;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
@@ -28,34 +29,6 @@ pub(crate) struct LiveStream {
     matched: RouteMatch,
     pub(crate) request: RequestInfo,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
-}
-
-/// Why a request under way is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CutReason {
-    Revoked,
-    DelegationStale,
-    KeyGone,
-    Expired,
-}
-
-impl CutReason {
-    pub(crate) const ALL: [CutReason; 4] = [
-        CutReason::Revoked,
-        CutReason::DelegationStale,
-        CutReason::KeyGone,
-        CutReason::Expired,
-    ];
-
-    /// The label of the metric.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            CutReason::Revoked => "session_revoked",
-            CutReason::DelegationStale => "delegation_stale",
-            CutReason::KeyGone => "key_gone",
-            CutReason::Expired => "expired",
-        }
-    }
 }
 
 /// A request whose authority has ended.

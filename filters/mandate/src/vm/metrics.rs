@@ -9,7 +9,7 @@ use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;
-use crate::vm::live_streams::CutReason;
+use crate::vm::cut_reason::CutReason;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {

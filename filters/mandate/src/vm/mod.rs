@@ -10,6 +10,7 @@ pub(crate) mod audit;
 pub(crate) mod audited;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
+pub(crate) mod cut_reason;
 pub(crate) mod dependency_log;
 pub(crate) mod exchange;
 pub(crate) mod key_set;
