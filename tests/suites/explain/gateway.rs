@@ -84,6 +84,16 @@ fn refused() -> Vec<Refused> {
             )
         },
         Refused {
+            headers: vec![("connection", "close, content-length")],
+            ..good(
+                "the length of the body for this hop alone, and no resource",
+                (400, "invalid_token"),
+                "invalid_request",
+                ("G2", "connection"),
+                "lists in Connection only",
+            )
+        },
+        Refused {
             headers: Vec::new(),
             ..good(
                 "no resource",
