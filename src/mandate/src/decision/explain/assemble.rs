@@ -70,8 +70,10 @@ impl Verifier {
                 (_, Some((_, why)), _) => Outcome::Failed(why.clone()),
                 (_, None, Some((_, why))) => Outcome::NotReached(Some(Err(why.clone()))),
                 (Check::Token(_), ..) if is_after => Outcome::NotReached(None),
-                // Which paths are excluded is known of a resource.
-                (Check::Token(TokenCheck::Excluded), ..) if location.resource.is_none() => {
+                // Paths and methods are those of a resource.
+                (Check::Token(TokenCheck::Excluded | TokenCheck::Method), ..)
+                    if location.resource.is_none() =>
+                {
                     Outcome::NotReached(None)
                 }
                 (Check::Token(check), ..) if !with_token && is_of_token(check) => Outcome::NotMade,

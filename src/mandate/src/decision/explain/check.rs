@@ -160,8 +160,10 @@ impl Check {
             Check::Token(TokenCheck::Credential) => 2,
             Check::Token(TokenCheck::ClientId) => 3,
             Check::Token(TokenCheck::Connection) => 4,
-            Check::Token(TokenCheck::Resource) => 5,
-            Check::Token(TokenCheck::Method) => 6,
+            // A route is matched, and with it the method, before a request has to name the
+            // only resource.
+            Check::Token(TokenCheck::Method) => 5,
+            Check::Token(TokenCheck::Resource) => 6,
             Check::Token(check) if check < TokenCheck::Zone => 7,
             Check::Mandate(MandateCheck::Remaining) => 8,
             Check::Token(_) => 9,
