@@ -71,6 +71,9 @@ pub enum Wrong {
     RemovedStillSent,
     /// Of two headers with the same name, only one was overwritten (Kong).
     DuplicateStillSent,
+    /// The length of a request's body was removed (Kong, APISIX: the body is lost, or becomes
+    /// a request of its own).
+    FramingRemoved,
     /// A map that was read has more entries than it shows (APISIX: 100 of the client's).
     MapCut,
     /// The map, or `:authority`, of a request without a host was read (APISIX: the

@@ -68,6 +68,7 @@ impl Edge {
             resource: &[],
             authorization: &[value.as_bytes()],
             names_client: false,
+            lists_end_to_end: false,
         };
         let screened = self.verifier.screen(&request, &self.cache);
         let Ok(Screened::Credential(credential)) = screened else {

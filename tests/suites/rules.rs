@@ -62,6 +62,7 @@ fn answer(configuration: &Configuration, row: &BTreeMap<String, String>) -> Stri
     let host = row.get("host").map_or("edge.example.com", String::as_str);
     let view = RequestView {
         names_client: false,
+        lists_end_to_end: false,
         method: Some(method.as_bytes()),
         target: Some(path.as_bytes()),
         authority: Some(host.as_bytes()),

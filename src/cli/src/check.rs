@@ -230,6 +230,7 @@ fn rule_of(configuration: &Configuration, arguments: &Arguments) -> Value {
         resource: &names,
         authorization: &[],
         names_client: false,
+        lists_end_to_end: false,
     };
     request_rule::in_force(configuration, &request)
 }

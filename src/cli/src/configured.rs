@@ -198,6 +198,7 @@ fn look(tree: Value, found: &mut Found) {
     found.unguarded.extend(around.unguarded);
     found.warnings.extend(around.warnings);
     found.unguarded.extend(guard::of_tree(&tree));
+    found.warnings.extend(guard::warnings_of_tree(&tree));
     if let Some(clusters) = guard::envoy::clusters(&tree) {
         let own = clusters.into_iter().map(str::to_owned);
         found.clusters.get_or_insert_default().extend(own);

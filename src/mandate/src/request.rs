@@ -14,6 +14,8 @@ pub struct RequestView<'t> {
     pub resource: &'t [&'t [u8]],
     /// Whether an `X-Caracal-Client-ID` with a value is there.
     pub names_client: bool,
+    /// Gateway mode: whether a `Connection` lists a header that no hop may take for its own.
+    pub lists_end_to_end: bool,
     /// The value of every `Authorization` header.
     pub authorization: &'t [&'t [u8]],
 }

@@ -57,6 +57,7 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
         resource: &resource,
         authorization: &authorization,
         names_client: false,
+        lists_end_to_end: false,
     };
     let answer = &file.key_sets[&case.key_set];
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();

@@ -170,9 +170,27 @@ fn needs_host(host: &mut Host<'_, '_>, kind: u32) -> Done {
     Err(host.die(Wrong::MapKills))
 }
 
+/// What says where a body ends.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+
+/// Notes it if that change of the request's headers takes the end of the body away.
+fn framed(host: &mut Host<'_, '_>, kind: u32, change: impl FnOnce(&mut Headers)) -> Done {
+    let frames = host.world().profile.maps.frames;
+    let map = writable(host, kind)?;
+    let had = FRAMING.map(|name| map.has(name));
+    change(map);
+    let has = FRAMING.map(|name| map.has(name));
+    let lost = had.into_iter().zip(has).any(|(had, has)| had && !has);
+    if kind == 0 && frames && lost {
+        host.violate(Wrong::FramingRemoved);
+    }
+    Ok(())
+}
+
 /// A removed request header is sent anyway.
 fn hide(host: &mut Host<'_, '_>, name: &[u8]) -> Done {
-    let removed = writable(host, 0)?.take(name);
+    let mut removed = Headers::new();
+    framed(host, 0, |map| removed = map.take(name))?;
     let Some(stream) = host.data().stream().filter(|_| !removed.is_empty()) else {
         return Ok(());
     };
@@ -195,8 +213,7 @@ fn set_pairs(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
             }
         }
     }
-    *writable(host, kind)? = map;
-    Ok(())
+    framed(host, kind, |all| *all = map)
 }
 
 fn get_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
@@ -253,8 +270,7 @@ fn replace_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
         return Ok(());
     }
     if kind == 0 && rules.empty_removes && value.is_empty() {
-        writable(host, kind)?.remove(name);
-        return Ok(());
+        return framed(host, kind, |map| map.remove(name));
     }
     if kind == 0 && rules.sets_first {
         if !writable(host, kind)?.set_first(&name, &value) {
@@ -283,6 +299,5 @@ fn remove_value(host: &mut Host<'_, '_>, args: Args<'_>) -> Done {
     if args.u(0) == 0 && host.world().profile.maps.hides {
         return hide(host, &name);
     }
-    writable(host, args.u(0))?.remove(name);
-    Ok(())
+    framed(host, args.u(0), |map| map.remove(name))
 }

@@ -64,6 +64,7 @@ pub(super) const PROFILE: Profile = Profile {
         hides: false,
         sets_first: false,
         careless: true,
+        frames: true,
         lies: true,
     },
     flow: Flow {

@@ -36,6 +36,7 @@ pub(super) const PROFILE: Profile = Profile {
         hides: false,
         sets_first: false,
         careless: false,
+        frames: false,
         lies: false,
     },
     flow: Flow {

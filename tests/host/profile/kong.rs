@@ -48,6 +48,7 @@ pub(super) const PROFILE: Profile = Profile {
         hides: true,
         sets_first: true,
         careless: false,
+        frames: true,
         lies: false,
     },
     flow: Flow {

@@ -97,6 +97,9 @@ pub(crate) struct Maps {
     /// Setting `:authority` overwrites the method, and a `?` in `:path` does not begin a
     /// query.
     pub(crate) careless: bool,
+    /// Without its `content-length` a request's body is not sent, or is read as the next
+    /// request of the upstream's connection.
+    pub(crate) frames: bool,
     /// The filter is told that there are no request headers, and that they are the end of
     /// the request.
     pub(crate) lies: bool,

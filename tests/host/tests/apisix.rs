@@ -183,6 +183,37 @@ fn a_map_shows_a_hundred_headers_of_the_client_and_an_empty_value_removes_one() 
     assert_eq!(wrongs(&proxy), [Wrong::MapCut]);
 }
 
+/// Removed, overwritten with nothing, or hidden: each ends in a body without an end.
+#[test]
+fn a_body_that_loses_its_length_is_noticed() {
+    let data = r#"(data (i32.const 1024) "content-length")"#;
+    let removed = "(drop (call $remove (i32.const 0) (i32.const 1024) (i32.const 14)))";
+    let emptied = "(drop (call $replace (i32.const 0) (i32.const 1024) (i32.const 14)
+        (i32.const 1024) (i32.const 0)))";
+    let request = || Request::post("/", "x=1").header("content-length", "3");
+    for (text, expected) in [
+        (removed, &[Wrong::FramingRemoved][..]),
+        (emptied, &[Wrong::FramingRemoved]),
+        ("", &[]),
+    ] {
+        let text = on_request(text, 0) + data;
+        let mut proxy = started(&text);
+        proxy.request(0, request());
+        assert_eq!(wrongs(&proxy), expected, "{text}");
+        // One that has none cannot lose it.
+        let mut proxy = started(&text);
+        proxy.request(0, Request::get("/"));
+        assert_eq!(wrongs(&proxy), [], "{text}");
+    }
+    let text = on_request(removed, 0) + data;
+    let mut proxy = Proxy::kong(module(&text)).start().unwrap();
+    proxy.request(0, request());
+    assert_eq!(wrongs(&proxy)[0], Wrong::FramingRemoved);
+    let mut proxy = Proxy::envoy(module(&text)).start().unwrap();
+    proxy.request(0, request());
+    assert_eq!(wrongs(&proxy), [], "Envoy frames the body anew");
+}
+
 #[test]
 fn what_it_does_not_offer_is_status_12_and_metrics_are_idle() {
     let text = on_request(

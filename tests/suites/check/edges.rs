@@ -219,6 +219,7 @@ impl Edge {
         let names: Vec<&[u8]> = asked.names.iter().map(String::as_bytes).collect();
         let view = RequestView {
             names_client: false,
+            lists_end_to_end: false,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),
@@ -254,6 +255,7 @@ impl Edge {
         let names: Vec<&[u8]> = asked.names.iter().map(String::as_bytes).collect();
         let location = self.verifier.locate(&RequestView {
             names_client: false,
+            lists_end_to_end: false,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),

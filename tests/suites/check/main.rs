@@ -15,6 +15,7 @@ mod zones;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use caracal_tests::mint::configuration;
 use caracal_tests::root;
@@ -26,7 +27,11 @@ use pairs::pairs;
 use said::Said;
 
 fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("caracal-check-{}-{name}", std::process::id()));
+    // Tests that run at the same time may use one name.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::SeqCst);
+    let process = std::process::id();
+    let folder = std::env::temp_dir().join(format!("caracal-check-{process}-{count}-{name}"));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder

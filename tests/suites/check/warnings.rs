@@ -12,6 +12,13 @@ fn envoy(from: &str, to: &str) -> String {
     file.replacen(from, to, 1)
 }
 
+/// APISIX's own configuration with one text in place of another.
+fn apisix_own(from: &str, to: &str) -> String {
+    let file = fs::read_to_string(root().join("deploy/apisix/config.yaml")).unwrap();
+    assert!(file.contains(from), "{from}");
+    file.replacen(from, to, 1)
+}
+
 fn istio(more: &str) -> String {
     let document = configuration(json!({"required_scopes": ["a"]}));
     format!(
@@ -41,6 +48,7 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
     let scopes = "\"required_scopes\": [\"billing:read\"],";
     assert!(nginx.contains(scopes));
     let gateway_mode = fs::read_to_string(root().join("deploy/envoy/gateway.yaml")).unwrap();
+    let apisix_routes = fs::read_to_string(root().join("deploy/apisix/gateway.yaml")).unwrap();
     let edge = "listener \"edge\", filter chain 1";
     vec![
         (
@@ -118,6 +126,35 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "upstream_without_domain",
             "listener \"edge\", filter chain 1, filter \"caracal\", resource \"resource://crm-api\"",
         ),
+        (
+            apisix_own("    proxy_ssl_verify on;\n", ""),
+            "upstream_unverified",
+            "nginx_config",
+        ),
+        (
+            apisix_own("proxy_ssl_verify on", "proxy_ssl_verify off"),
+            "upstream_unverified",
+            "nginx_config",
+        ),
+        (
+            apisix_own("    access_log_format: '", "    other: '"),
+            "upstream_uri_logged",
+            "nginx_config.http.access_log_format",
+        ),
+        (
+            apisix_own("$upstream_scheme://$upstream_host", "$upstream_uri"),
+            "upstream_uri_logged",
+            "nginx_config.http.access_log_format",
+        ),
+        (
+            apisix_routes.replacen(
+                "      serverless-post-function:\n",
+                "      http-logger: {uri: 'http://logs.internal'}\n      serverless-post-function:\n",
+                1,
+            ),
+            "credential_copied",
+            "route \"billing\"",
+        ),
         (configuration(json!({})).to_string(), "nothing_required", ""),
         (
             configuration(
@@ -187,6 +224,7 @@ fn the_files_here_pass_under_strict() {
         "deploy/kong/kong.yaml",
         "deploy/kong/gate.conf",
         "deploy/apisix/apisix.yaml",
+        "deploy/apisix/gateway.yaml",
         "deploy/apisix/config.yaml",
     ] {
         let path = root().join(file);

@@ -109,6 +109,8 @@ fn apisix_s_config_has_what_the_filter_cannot_do_without() {
     assert_eq!(config["nginx_config"]["envs"], json!(ENVIRONMENT));
     let headers = &config["nginx_config"]["http"]["underscores_in_headers"];
     assert_eq!(headers, "off");
+    let strict = check(&["--strict"], &file("apisix/config.yaml"));
+    assert!(strict.status.success());
     let apisix = &config["apisix"];
     assert!(apisix["ssl"]["ssl_trusted_certificate"].is_string());
     assert!(apisix["dns_resolver"].is_array());

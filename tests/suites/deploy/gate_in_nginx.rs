@@ -47,7 +47,7 @@ fn plain(gate: &[Directive], folder: &Path, listen: SocketAddr, upstream: Socket
     written
 }
 
-fn nginx_with(folder: &Path, file: &Path) -> Command {
+pub(super) fn nginx_with(folder: &Path, file: &Path) -> Command {
     let mut command = Command::new(nginx_program());
     command.arg("-p").arg(folder).arg("-c").arg(file);
     command.args(["-e", "error.log"]);
@@ -68,7 +68,12 @@ impl Nginx {
         let tested = nginx_with(&folder, &file).arg("-t").output().unwrap();
         let said = String::from_utf8_lossy(&tested.stderr).into_owned();
         assert!(tested.status.success(), "{said}");
-        let mut command = nginx_with(&folder, &file);
+        Nginx::of_file(&folder, &file, address)
+    }
+
+    /// One with a file that listens there.
+    pub(super) fn of_file(folder: &Path, file: &Path, address: SocketAddr) -> Self {
+        let mut command = nginx_with(folder, file);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         let nginx = Nginx { child, address };

@@ -3,6 +3,7 @@
 //! a module that no distribution has, and proves that the gate holds without the filter.
 
 mod apisix;
+mod apisix_in_nginx;
 mod forms;
 mod gate;
 mod gate_in_nginx;

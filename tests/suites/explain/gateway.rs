@@ -84,6 +84,16 @@ fn refused() -> Vec<Refused> {
             )
         },
         Refused {
+            headers: vec![("connection", "close, content-length")],
+            ..good(
+                "the length of the body for this hop alone, and no resource",
+                (400, "invalid_token"),
+                "invalid_request",
+                ("G2", "connection"),
+                "lists in Connection only",
+            )
+        },
+        Refused {
             headers: Vec::new(),
             ..good(
                 "no resource",
@@ -360,6 +370,7 @@ fn the_only_resource_is_named_too() {
     let folder = Folder::new("gateway-only");
     let mut edge = settings(ENVOY, json!({}));
     edge["resources"].as_object_mut().unwrap().remove(REPORTS);
+    edge["resources"][BILLING]["routes"] = json!({"/x": {"methods": {"GET": {}}}});
     let token = mandate(BILLING, json!({}));
     let judge = |more: &[&str]| {
         let more = [&["--path", "/x", "--json"], more].concat();
@@ -373,4 +384,14 @@ fn the_only_resource_is_named_too() {
     let name = format!("X-Caracal-Resource: {BILLING}");
     assert_eq!(judge(&["--header", &name]).1, "");
     assert_eq!(judge(&[]), (json!(400), "\"resource\"".to_owned()));
+    // The route is matched before, and with it the method: as in the filter.
+    let bad_method = judge(&["--method", "get"]);
+    assert_eq!(bad_method, (json!(400), "\"method\"".to_owned()));
+    let mut proxy = Edge::ready(ENVOY, edge.clone(), |_: &Value| unreachable!());
+    let stream = proxy.send(Request::new("get", "/x").bearer(token.clone()));
+    let Outcome::Replied(reply) = proxy.proxy.outcome(stream) else {
+        panic!("{:?}", proxy.proxy.outcome(stream));
+    };
+    let said = reply.json()["error_description"].to_string();
+    assert!(said.contains("method"), "{said}");
 }

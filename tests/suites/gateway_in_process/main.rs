@@ -10,7 +10,7 @@ mod scene;
 mod traps;
 mod waits;
 
-use caracal_tests::host::{Headers, Outcome};
+use caracal_tests::host::{Headers, Outcome, Request};
 use caracal_tests::hosts::{APISIX, ENVOY, On};
 use serde_json::json;
 
@@ -168,6 +168,38 @@ fn attaches_each_credential(on: On) {
         if name == "x-api-key" {
             assert_eq!(upstream.text("x_api_key"), None);
             assert_eq!(upstream.text("x-caracal-identity"), Some("i.d.t"));
+        }
+        edge.proxy.assert_clean();
+    }
+}
+
+/// What a client lists in `Connection` is removed with it, as before; its body keeps its
+/// length and its type.
+#[test]
+fn what_is_of_this_connection_alone_stays_here() {
+    for on in BOTH {
+        let mut edge = Edge::granting(on, bearer_token());
+        let token = mandate(BILLING, json!({}));
+        let request = Request::post("/x", "a=1")
+            .header("x-caracal-resource", BILLING)
+            .bearer(token)
+            .header("content-length", "3")
+            .header("content-type", "text/plain")
+            .header("x-own", "1")
+            .header("x-other", "1")
+            .header("connection", "keep-alive, X-Own")
+            .header("connection", "Upgrade");
+        let stream = edge.send(request);
+        let upstream = edge.upstream(stream);
+        for (name, expected) in [
+            ("content-length", Some("3")),
+            ("content-type", Some("text/plain")),
+            ("x-other", Some("1")),
+            ("x-own", None),
+            ("connection", Some("upgrade")),
+            ("authorization", Some("Bearer provider-secret")),
+        ] {
+            assert_eq!(upstream.text(name), expected, "{}: {name}", on.name());
         }
         edge.proxy.assert_clean();
     }

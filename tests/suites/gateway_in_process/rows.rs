@@ -51,6 +51,26 @@ fn judges_rows_in_their_order(on: On) {
             "invalid_token",
         ),
         (
+            "G2: the body's length for this hop",
+            get("/x").header("connection", "close, Content-Length"),
+            400,
+            "invalid_token",
+        ),
+        (
+            "G2: the body's type, in a second header",
+            get("/x")
+                .header("connection", "close")
+                .header("connection", "content-type"),
+            400,
+            "invalid_token",
+        ),
+        (
+            "G2: the path's place in a map",
+            get("/x").header("connection", ":path"),
+            400,
+            "invalid_token",
+        ),
+        (
             "G2: no resource",
             Request::get("/x").bearer(mandate(BILLING, json!({}))),
             400,
@@ -151,9 +171,9 @@ fn judges_rows_in_their_order(on: On) {
         let name = format!("caracal_decisions_total.outcome=refused.code={code}");
         assert_eq!(edge.proxy.metric_value(&name), count, "{code}");
     }
-    // 35 seconds are enough; an empty client id is none.
+    // 35 seconds are enough, and two have passed; an empty client id is none.
     for request in [
-        with(json!({"exp": START + 36})),
+        with(json!({"exp": START + 37})),
         get("/x").header("x-caracal-client-id", ""),
     ] {
         let stream = edge.send(request);

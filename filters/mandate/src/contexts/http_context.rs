@@ -73,6 +73,7 @@ impl HttpFilter {
         if plugin.is_gateway() {
             let kept = gateway::read(&headers, view.authority, self.id);
             view.names_client = kept.names_client;
+            view.lists_end_to_end = kept.lists_end_to_end;
             request.gateway = Some(Rc::new(kept));
         }
         if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {

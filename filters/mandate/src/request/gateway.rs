@@ -2,7 +2,9 @@
 //! and what is taken from the response (product, Gateway, sections 4 and 6).
 
 use caracal_mandate::exchange::request_id::{request_id, traceparent};
-use caracal_mandate::exchange::rewrite::{Rewrite, is_absolute, is_dropped, is_same_header};
+use caracal_mandate::exchange::rewrite::{
+    Rewrite, is_absolute, is_dropped, is_end_to_end, is_same_header, lists_end_to_end,
+};
 
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::abi::wasi;
@@ -43,6 +45,7 @@ pub(crate) fn read(
         names_client: headers
             .all("x-caracal-client-id")
             .any(|value| !value.trim_ascii().is_empty()),
+        lists_end_to_end: headers.all("connection").any(lists_end_to_end),
         exchange: None,
         resource: None,
     }
@@ -70,6 +73,8 @@ pub(crate) fn rewrite(
     for (name, _) in headers.iter() {
         let is_credential = |(own, _): &(String, String)| is_same_header(name, own.as_bytes());
         let is_listed = listed.iter().any(|one| one.eq_ignore_ascii_case(name));
+        // Such a request was refused. Nothing that frames the body is removed all the same.
+        let is_listed = is_listed && !is_end_to_end(name);
         if is_dropped(name) || is_listed || rewrite.headers.iter().any(is_credential) {
             proxy.remove_header(name)?;
         }

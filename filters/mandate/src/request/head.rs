@@ -54,6 +54,7 @@ impl<'h> RequestHead<'h> {
             authority: self.authority,
             resource: &self.resource,
             names_client: false,
+            lists_end_to_end: false,
             authorization: &self.authorization,
         }
     }

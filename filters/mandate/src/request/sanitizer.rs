@@ -2,8 +2,9 @@
 //! and the mandate if it is not to be forwarded. This happens before anything is decided,
 //! so it holds for every decision, also for a late one.
 
+use caracal_mandate::decision::verifier::listed_end_to_end;
 use caracal_mandate::forwarding::{Forwarding, without_caracal_baggage};
-use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
@@ -27,10 +28,7 @@ pub(crate) fn sanitize(
         .all("connection")
         .flat_map(|value| value.split(|b| *b == b','));
     if listed.any(|name| forwarding.is_reserved(name.trim_ascii())) {
-        return Err(Refusal::new(
-            ErrorCode::InvalidRequest,
-            "Connection names a reserved header",
-        ));
+        return Err(listed_end_to_end());
     }
     let reserved = reserved_names(&headers.map, forwarding);
     proxy.check_reserved_names(&reserved)?;

@@ -40,6 +40,8 @@ pub(crate) struct GatewayRequest {
     pub(crate) authority: Vec<u8>,
     /// The client names itself in a header, which only a mandate may do.
     pub(crate) names_client: bool,
+    /// `Connection` lists a header that no hop may take for its own.
+    pub(crate) lists_end_to_end: bool,
     /// What the companion is asked, once the token is known.
     pub(crate) exchange: Option<ExchangeRequest>,
     /// The identifier of the resource.

@@ -108,6 +108,14 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             with_token(gateway.token.as_ref()),
             gateway.min_remaining_s
         ));
+        let urls = configuration.resources.values();
+        let mut urls = urls.filter_map(|one| one.upstream_url.as_deref());
+        if configuration.host == ProxyKind::Apisix && urls.any(|url| url.starts_with("https:")) {
+            lines.push(
+                "          over https: nginx verifies the upstream only with proxy_ssl_verify on, so check config.yaml too"
+                    .to_owned(),
+            );
+        }
     }
     if let Some(audit) = &configuration.audit {
         let which = match audit.decisions {

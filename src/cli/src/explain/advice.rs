@@ -51,6 +51,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
             ),
         },
         TokenCheck::ClientId => "The caller leaves X-Caracal-Client-ID out: the client is the one that the mandate names.".to_owned(),
+        TokenCheck::Connection => "The caller, or a proxy before the edge, lists in Connection only headers of its own connection: no Host, no Authorization, no Transfer-Encoding, no Content-* and no X-Caracal-*.".to_owned(),
         TokenCheck::Size => format!(
             "The STS issues a shorter mandate (fewer scopes, a shorter delegation chain), or the operator raises limits.max_token_bytes to at least {} (65536 at most).",
             subject.token.map_or(0, <[u8]>::len)

@@ -68,6 +68,13 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
                 n => format!("{n} of them"),
             },
         ),
+        TokenCheck::Connection => (
+            "no end-to-end header in Connection".to_owned(),
+            match subject.request.all("connection").as_slice() {
+                [] => "no Connection".to_owned(),
+                all => shown_bytes(&all.join(&b", "[..])),
+            },
+        ),
         TokenCheck::Size => (
             format!(
                 "at most {} bytes (limits.max_token_bytes)",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use caracal_mandate::exchange::rewrite::lists_end_to_end;
 use caracal_mandate::header_names::RESOURCE_HEADER;
 use caracal_mandate::request::RequestView;
 use clap::Args;
@@ -170,6 +171,7 @@ impl Request {
                 .all(CLIENT_ID_HEADER)
                 .iter()
                 .any(|value| !value.trim_ascii().is_empty()),
+            lists_end_to_end: self.all("connection").into_iter().any(lists_end_to_end),
         }
     }
 }

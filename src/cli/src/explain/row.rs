@@ -88,6 +88,7 @@ fn name(check: Check) -> &'static str {
             TokenCheck::Method => "method",
             TokenCheck::Credential => "credential",
             TokenCheck::ClientId => "client id",
+            TokenCheck::Connection => "connection",
             TokenCheck::Size => "token size",
             TokenCheck::Parts => "token parts",
             TokenCheck::Base64 => "token encoding",

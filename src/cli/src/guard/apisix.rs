@@ -19,11 +19,7 @@ pub(super) const SHUT: &str = "deny";
 
 pub(super) fn unguarded(tree: &Value) -> Vec<String> {
     let mut said = Vec::new();
-    let mut routes: Vec<&Value> = items(tree, "routes").collect();
-    // The Admin API takes one route by itself.
-    if routes.is_empty() && plugins(tree).is_some() {
-        routes.push(tree);
-    }
+    let routes = routes(tree);
     let has_ours =
         |holder: &Value| plugins(holder).is_some_and(|all| all.keys().any(|name| is_ours(name)));
     let consumers = || CONSUMERS.iter().flat_map(|list| items(tree, list));
@@ -67,7 +63,16 @@ pub(super) fn unguarded(tree: &Value) -> Vec<String> {
     said
 }
 
-fn ours(holder: &Value) -> Option<(&String, &Value)> {
+/// Those of the file, or the one that it is: the Admin API takes a route by itself.
+pub(super) fn routes(tree: &Value) -> Vec<&Value> {
+    let mut routes: Vec<&Value> = items(tree, "routes").collect();
+    if routes.is_empty() && plugins(tree).is_some() {
+        routes.push(tree);
+    }
+    routes
+}
+
+pub(super) fn ours(holder: &Value) -> Option<(&String, &Value)> {
     plugins(holder)?.iter().find(|(name, _)| is_ours(name))
 }
 
@@ -109,7 +114,7 @@ fn switched_off(holder: &Value, said: &mut Vec<String>) {
     }
 }
 
-struct Route<'t> {
+pub(super) struct Route<'t> {
     tree: &'t Value,
     /// What its plugins stand on: itself first, as it wins.
     holders: Vec<&'t Value>,
@@ -121,7 +126,7 @@ struct Route<'t> {
 }
 
 impl<'t> Route<'t> {
-    fn of(tree: &'t Value, route: &'t Value) -> Self {
+    pub(super) fn of(tree: &'t Value, route: &'t Value) -> Self {
         let mut holders = vec![route];
         for (reference, list) in [
             ("plugin_config_id", "plugin_configs"),
@@ -142,7 +147,7 @@ impl<'t> Route<'t> {
     }
 
     /// A route's own entry takes the place of its service's; a global rule runs besides.
-    fn is_guarded(&self) -> bool {
+    pub(super) fn is_guarded(&self) -> bool {
         let entry = self.holders.iter().find_map(|holder| ours(holder));
         let beside = self.global.iter().filter_map(|holder| ours(holder));
         let scripted = self.tree.get("script").is_some();
@@ -167,7 +172,7 @@ impl<'t> Route<'t> {
     }
 
     /// Everything whose plugins run for its requests.
-    fn all_holders(&self) -> impl Iterator<Item = &'t Value> {
+    pub(super) fn all_holders(&self) -> impl Iterator<Item = &'t Value> {
         let holders = self.holders.iter().chain(&self.global);
         holders.chain(&self.consumers).copied()
     }
@@ -304,13 +309,18 @@ impl<'t> Entries<'t> {
     }
 }
 
-/// What a filter sets the gate to when it opens it; says why it opens none.
-fn opened(filter: &Value, name: &str, said: &mut Vec<String>) -> Option<String> {
-    let configuration: Value = match filter.get("conf") {
+/// The filter's configuration in its plugin.
+pub(super) fn conf(filter: &Value) -> Value {
+    match filter.get("conf") {
         Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
         Some(conf) => conf.clone(),
         None => Value::Null,
-    };
+    }
+}
+
+/// What a filter sets the gate to when it opens it; says why it opens none.
+fn opened(filter: &Value, name: &str, said: &mut Vec<String>) -> Option<String> {
+    let configuration = conf(filter);
     let part = |part: &str| {
         let at = configuration.pointer(&format!("/forward/gate/{part}"));
         at.and_then(Value::as_str).map(str::to_owned)

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::apisix::{BEHIND, GATE, SHUT};
+use super::apisix_copies::tells_credential;
 use super::lua;
 use super::tree::{is, is_ours, items, text};
+use crate::warning::{UPSTREAM_UNVERIFIED, UPSTREAM_URI_LOGGED, Warning};
 
 /// The entry of the filter in APISIX's own config.yaml.
 pub(super) fn own(tree: &Value) -> Option<&Value> {
@@ -18,6 +20,31 @@ pub(super) fn unguarded(tree: &Value) -> Vec<String> {
         look_at(tree, own, &mut said);
     }
     said
+}
+
+/// Whom nginx sends requests to, and what it writes of them.
+pub(super) fn warnings(tree: &Value) -> Vec<Warning> {
+    let mut all = Vec::new();
+    if own(tree).is_none() {
+        return all;
+    }
+    let nginx = tree.get("nginx_config").unwrap_or(&Value::Null);
+    let snippets = nginx.as_object().into_iter().flatten();
+    let snippets = snippets.filter(|(name, _)| name.ends_with("snippet"));
+    let statements: Vec<String> = snippets
+        .flat_map(|(_, text)| Snippet::read(text.as_str().unwrap_or_default()).statements)
+        .collect();
+    let has = |statement: &str| statements.iter().any(|one| one == statement);
+    if !has("proxy_ssl_verify on") || has("proxy_ssl_verify off") {
+        all.push(Warning::new(&UPSTREAM_UNVERIFIED, "nginx_config"));
+    }
+    let http = nginx.get("http").unwrap_or(&Value::Null);
+    let tells = text(http, "access_log_format").is_none_or(tells_credential);
+    if tells && !is(http, "enable_access_log", false) {
+        let place = "nginx_config.http.access_log_format";
+        all.push(Warning::new(&UPSTREAM_URI_LOGGED, place));
+    }
+    all
 }
 
 fn look_at(tree: &Value, plugin: &Value, said: &mut Vec<String>) {

@@ -4,6 +4,7 @@
 //! no more: other files may guard what this one does not.
 
 mod apisix;
+mod apisix_copies;
 mod apisix_own;
 mod apisix_places;
 pub(crate) mod envoy;
@@ -14,6 +15,8 @@ pub(crate) mod nginx;
 mod tree;
 
 use serde_json::Value;
+
+use crate::warning::Warning;
 
 /// What leaves something unguarded in a file of nginx's.
 pub(crate) fn of_nginx(tree: &[nginx::Directive]) -> Vec<String> {
@@ -26,6 +29,13 @@ pub(crate) fn of_tree(tree: &Value) -> Vec<String> {
     all.extend(apisix_own::unguarded(tree));
     all.extend(apisix::unguarded(tree));
     all.dedup();
+    all
+}
+
+/// What such a file does that it should not, although everything is guarded.
+pub(crate) fn warnings_of_tree(tree: &Value) -> Vec<Warning> {
+    let mut all = apisix_own::warnings(tree);
+    all.extend(apisix_copies::warnings(tree));
     all
 }
 

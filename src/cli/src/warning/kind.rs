@@ -62,6 +62,18 @@ kinds! {
         "Gateway mode: the host of a resource's `upstream_url` is no entry of its own in `domains` of the listener's virtual hosts",
         "after the exchange Envoy chooses the route by this host, so the request goes with its credential to another service, or to none",
         "add a virtual host with this domain, with the port where the URL has one, and route it to that service";
+    UPSTREAM_UNVERIFIED: "upstream_unverified",
+        "no snippet of APISIX's config.yaml has `proxy_ssl_verify on`, or one has `proxy_ssl_verify off`",
+        "nginx does not verify the certificate of an https upstream, and sends it a mandate, or in Gateway mode a provider's credential",
+        "nginx_config.http_server_configuration_snippet: proxy_ssl_verify on; proxy_ssl_verify_depth 5; the CAs are those of apisix.ssl.ssl_trusted_certificate";
+    UPSTREAM_URI_LOGGED: "upstream_uri_logged",
+        "APISIX's config.yaml has no `nginx_config.http.access_log_format`, or one with `$upstream_uri` or `$http_authorization`, and does not turn the access log off",
+        "the access log gets the URI that the upstream gets, which in Gateway mode may have an API key in its query, or the upstream's credential",
+        "an access_log_format without these variables, as in deploy/apisix/config.yaml";
+    CREDENTIAL_COPIED: "credential_copied",
+        "Gateway mode in APISIX: a guarded route also has `proxy-mirror`, `proxy-cache`, or a logger that has no `log_format`, one with `$http_authorization` or `$upstream_uri`, or `meta_format: origin`",
+        "the request that the upstream gets is copied with its credential, or its response is given to other callers",
+        "leave proxy-mirror and proxy-cache out, and give the logger a log_format without headers of the request";
     NOTHING_REQUIRED: "nothing_required",
         "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
         "every mandate for this audience may do everything there",

@@ -64,6 +64,25 @@ pub(super) fn named_client() -> Refusal {
     .with_hint("Leave X-Caracal-Client-ID out.")
 }
 
+/// What row G2 refuses of the headers besides, whichever resource they are for.
+fn said_of_headers(request: &RequestView<'_>) -> Option<Refusal> {
+    match (request.names_client, request.lists_end_to_end) {
+        (true, _) => Some(named_client()),
+        (false, true) => Some(listed_end_to_end()),
+        (false, false) => None,
+    }
+}
+
+/// A `Connection` that would take from the upstream what is not this hop's (row G2).
+#[cold]
+pub fn listed_end_to_end() -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidRequest,
+        "Connection lists a header that must not be removed on the way",
+    )
+    .with_hint("List only headers of this connection in Connection.")
+}
+
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
         Verifier {
@@ -180,20 +199,20 @@ impl Verifier {
         }
     }
 
-    /// Gateway mode: a request says nothing about the client, and names its resource unless
-    /// the host does (row G2).
+    /// Gateway mode: a request says nothing about the client, keeps its headers, and names
+    /// its resource unless the host does (row G2).
     #[cold]
     fn check_named(&self, request: &RequestView<'_>, resource: ResourceId) -> Result<(), Refusal> {
-        if request.names_client {
-            return Err(named_client());
+        if let Some(refusal) = said_of_headers(request) {
+            return Err(refusal);
         }
         Ok(self.resources.check_named(resource, request.resource)?)
     }
 
     /// The same once there is a bearer.
     pub(super) fn gateway_refusal(&self, request: &RequestView<'_>, refusal: Refusal) -> Refusal {
-        if request.names_client {
-            return named_client();
+        if let Some(refusal) = said_of_headers(request) {
+            return refusal;
         }
         if self.resources.is_unknown(request.resource) {
             let what = "X-Caracal-Resource names no resource that is protected here";

@@ -92,11 +92,34 @@ pub fn is_dropped(name: &[u8]) -> bool {
     ];
     // By `x-envoy-` a client could steer the proxy: to another host, or to try again.
     const PREFIXES: [&[u8]; 4] = [b"x-forwarded-", b"proxy-", b"x-caracal-", b"x-envoy-"];
+    is_one_of(name, &NAMES, &PREFIXES)
+}
+
+/// Whether a request's `Connection` lists a header that no hop may take for its own.
+///
+/// A hop removes what is listed (RFC 9110 section 7.6.1), and the client chooses the list.
+/// A body without its length is read as the next request of that connection: request
+/// smuggling. Without its type or its encoding it is read as something else, and without
+/// its host or its credential the request is another one than the STS decided on.
+pub fn lists_end_to_end(connection: &[u8]) -> bool {
+    let mut names = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    names.any(is_end_to_end)
+}
+
+/// Whether a header is none that a hop may remove because `Connection` lists it. `:` begins
+/// the names of the method, the path and the host in a proxy's map.
+pub fn is_end_to_end(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"transfer-encoding", b"host", b"authorization"];
+    const PREFIXES: [&[u8]; 2] = [b"content-", b"x-caracal-"];
+    name.starts_with(b":") || is_one_of(name, &NAMES, &PREFIXES)
+}
+
+fn is_one_of(name: &[u8], names: &[&[u8]], prefixes: &[&[u8]]) -> bool {
     let starts = |prefix: &[u8]| {
         let beginning = name.get(..prefix.len());
         beginning.is_some_and(|beginning| is_same_header(beginning, prefix))
     };
-    NAMES.iter().any(|one| is_same_header(name, one)) || PREFIXES.iter().any(|one| starts(one))
+    names.iter().any(|one| is_same_header(name, one)) || prefixes.iter().any(|one| starts(one))
 }
 
 /// Whether an upstream may take two names for one: case and punctuation count for nothing.

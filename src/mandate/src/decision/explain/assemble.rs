@@ -4,7 +4,7 @@ use super::check::is_of_token;
 use super::{Check, Outcome, TokenCheck, TokenFindings, Trace, Traced};
 use crate::decision::checks::{self, Facts, MandateCheck, Stop};
 use crate::decision::context::Context;
-use crate::decision::verifier::{Verifier, named_client};
+use crate::decision::verifier::{Verifier, listed_end_to_end, named_client};
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::only_reading;
@@ -70,8 +70,10 @@ impl Verifier {
                 (_, Some((_, why)), _) => Outcome::Failed(why.clone()),
                 (_, None, Some((_, why))) => Outcome::NotReached(Some(Err(why.clone()))),
                 (Check::Token(_), ..) if is_after => Outcome::NotReached(None),
-                // Which paths are excluded is known of a resource.
-                (Check::Token(TokenCheck::Excluded), ..) if location.resource.is_none() => {
+                // Paths and methods are those of a resource.
+                (Check::Token(TokenCheck::Excluded | TokenCheck::Method), ..)
+                    if location.resource.is_none() =>
+                {
                     Outcome::NotReached(None)
                 }
                 (Check::Token(check), ..) if !with_token && is_of_token(check) => Outcome::NotMade,
@@ -105,6 +107,9 @@ impl Verifier {
                 Traced::Refused(Refusal::new(ErrorCode::InvalidRequest, why))
             }
             (Some((Check::Token(TokenCheck::ClientId), _)), _) => Traced::Refused(named_client()),
+            (Some((Check::Token(TokenCheck::Connection), _)), _) => {
+                Traced::Refused(listed_end_to_end())
+            }
             (Some(_), Some((_, refusal))) if is_gateway => {
                 Traced::Refused(self.gateway_refusal(request, refusal.clone()))
             }
@@ -181,6 +186,10 @@ fn gateway_failure(
     if request.names_client {
         let why = named_client().description().to_owned();
         return Some((Check::Token(TokenCheck::ClientId), why));
+    }
+    if request.lists_end_to_end {
+        let why = listed_end_to_end().description().to_owned();
+        return Some((Check::Token(TokenCheck::Connection), why));
     }
     if before_token.is_some() {
         return before_token;

@@ -22,6 +22,8 @@ pub enum TokenCheck {
     Credential,
     /// Gateway mode: there is no `X-Caracal-Client-ID` (row G2).
     ClientId,
+    /// Gateway mode: `Connection` lists no header that must reach the upstream (row G2).
+    Connection,
     /// The token is not too long.
     Size,
     /// It has three parts.
@@ -64,6 +66,7 @@ impl TokenCheck {
         TokenCheck::Method,
         TokenCheck::Credential,
         TokenCheck::ClientId,
+        TokenCheck::Connection,
         TokenCheck::Size,
         TokenCheck::Parts,
         TokenCheck::Base64,
@@ -87,7 +90,7 @@ impl TokenCheck {
             TokenCheck::Resource | TokenCheck::Path | TokenCheck::Method => 0,
 
             TokenCheck::Excluded => 1,
-            TokenCheck::Credential | TokenCheck::ClientId => 2,
+            TokenCheck::Credential | TokenCheck::ClientId | TokenCheck::Connection => 2,
             TokenCheck::Zone => 4,
             _ => 3,
         }
@@ -145,7 +148,7 @@ impl Check {
 
     fn is_of_gateway(self) -> bool {
         match self {
-            Check::Token(check) => check == TokenCheck::ClientId,
+            Check::Token(check) => matches!(check, TokenCheck::ClientId | TokenCheck::Connection),
             Check::Mandate(check) => check.is_of_gateway(),
         }
     }
@@ -156,12 +159,15 @@ impl Check {
             Check::Token(TokenCheck::Excluded) => 1,
             Check::Token(TokenCheck::Credential) => 2,
             Check::Token(TokenCheck::ClientId) => 3,
-            Check::Token(TokenCheck::Resource) => 4,
+            Check::Token(TokenCheck::Connection) => 4,
+            // A route is matched, and with it the method, before a request has to name the
+            // only resource.
             Check::Token(TokenCheck::Method) => 5,
-            Check::Token(check) if check < TokenCheck::Zone => 6,
-            Check::Mandate(MandateCheck::Remaining) => 7,
-            Check::Token(_) => 8,
-            Check::Mandate(_) => 9,
+            Check::Token(TokenCheck::Resource) => 6,
+            Check::Token(check) if check < TokenCheck::Zone => 7,
+            Check::Mandate(MandateCheck::Remaining) => 8,
+            Check::Token(_) => 9,
+            Check::Mandate(_) => 10,
         }
     }
 
@@ -173,6 +179,7 @@ impl Check {
                 TokenCheck::Excluded => "G1",
                 TokenCheck::Credential
                 | TokenCheck::ClientId
+                | TokenCheck::Connection
                 | TokenCheck::Resource
                 | TokenCheck::Size => "G2",
                 _ => "G4",
@@ -205,6 +212,7 @@ pub(super) fn is_of_token(check: TokenCheck) -> bool {
             | TokenCheck::Excluded
             | TokenCheck::Method
             | TokenCheck::ClientId
+            | TokenCheck::Connection
             | TokenCheck::Payload
             | TokenCheck::RequiredClaims
     )

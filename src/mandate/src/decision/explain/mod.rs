@@ -136,24 +136,24 @@ impl Verifier {
         if let RuleId::Excluded(_) = rule {
             return location;
         }
+        let method = match rules.method(rule, request.method) {
+            Ok(method) => method,
+            Err(why) => {
+                location.refused = refused(TokenCheck::Method, Refusal::from(why));
+                return location;
+            }
+        };
         if self.policy.min_remaining_s.is_some()
             && let Err(why) = self.resources().check_named(resource, request.resource)
         {
             location.refused = refused(TokenCheck::Resource, Refusal::from(why));
             return location;
         }
-        match rules.method(rule, request.method) {
-            Ok(method) => {
-                location.matched = Some(RouteMatch {
-                    resource,
-                    rule,
-                    method,
-                });
-            }
-            Err(why) => {
-                location.refused = refused(TokenCheck::Method, Refusal::from(why));
-            }
-        }
+        location.matched = Some(RouteMatch {
+            resource,
+            rule,
+            method,
+        });
         location
     }
 

@@ -1,6 +1,7 @@
 //! Decisions of Gateway mode: rows G0 to G7, and the second judgement after an exchange.
 
 use super::*;
+use crate::reply::Refusal;
 use crate::revocation::RevocationView;
 use crate::token::mandate::Mandate;
 use std::rc::Rc;
@@ -62,6 +63,17 @@ fn screened(
     names: &[&str],
     client: bool,
 ) -> Result<Vec<u8>, ErrorCode> {
+    screened_with(edge, target, token, names, (client, false)).map_err(|refusal| refusal.code())
+}
+
+/// The same with what its headers say of the client and of `Connection`.
+fn screened_with(
+    edge: &Edge,
+    target: &str,
+    token: &str,
+    names: &[&str],
+    (client, listed): (bool, bool),
+) -> Result<Vec<u8>, Refusal> {
     let authorization = format!("Bearer {token}").into_bytes();
     let authorization = [&*authorization];
     let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
@@ -69,6 +81,7 @@ fn screened(
         target: Some(target.as_bytes()),
         resource: &names,
         names_client: client,
+        lists_end_to_end: listed,
         authorization: if token.is_empty() {
             &[]
         } else {
@@ -83,8 +96,35 @@ fn screened(
             Ok(credential.token().to_vec())
         }
         Ok(Screened::Excluded) => Ok(Vec::new()),
-        Err(refusal) => Err(refusal.code()),
+        Err(refusal) => Err(refusal),
     }
+}
+
+/// Before the resource, and after the bearer and the client's id.
+#[test]
+fn a_connection_that_lists_end_to_end_headers_is_refused_in_its_place() {
+    let edge = gateway();
+    let good = token(&key(), json!({}));
+    let says = |target: &str, token: &str, names: &[&str], client| {
+        screened_with(&edge, target, token, names, (client, true))
+            .map_err(|refusal| (refusal.code(), refusal.description().to_owned()))
+    };
+    let own = Err((
+        ErrorCode::InvalidRequest,
+        crate::decision::verifier::listed_end_to_end()
+            .description()
+            .to_owned(),
+    ));
+    assert_eq!(says("/x", &good, &[RESOURCE], false), own);
+    assert_eq!(says("/x", &good, &[], false), own);
+    assert_eq!(says("/x", &good, &["resource://unknown"], false), own);
+    assert_ne!(says("/x", &good, &[RESOURCE], true), own);
+    assert_ne!(says("/a//b", &good, &[RESOURCE], false), own);
+    let missing = says("/x", "", &[RESOURCE], false).unwrap_err();
+    assert_eq!(missing.0, ErrorCode::MissingToken);
+    assert_eq!(says("/open/x", "", &[RESOURCE], false), Ok(Vec::new()));
+    let edge = connector();
+    assert!(screened_with(&edge, "/x", &good, &[RESOURCE], (false, true)).is_ok());
 }
 
 #[test]

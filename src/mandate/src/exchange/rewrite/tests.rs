@@ -28,6 +28,39 @@ fn rewritten(
 }
 
 #[test]
+fn a_hop_may_not_take_for_its_own_what_frames_routes_or_authorises() {
+    for bad in [
+        "Content-Length",
+        "close, content-length",
+        "keep-alive,\tTransfer-Encoding",
+        "content_length",
+        "Content-Type",
+        "content-encoding",
+        "HOST",
+        "authorization",
+        "X-Caracal-Resource",
+        ":path",
+        ":authority",
+        ",,host",
+    ] {
+        assert!(lists_end_to_end(bad.as_bytes()), "{bad}");
+    }
+    for good in [
+        "",
+        ",",
+        "close",
+        "Keep-Alive, Upgrade",
+        "TE, HTTP2-Settings",
+        "x-own, content",
+        "hosts",
+        "x-host",
+        "x-caracal",
+    ] {
+        assert!(!lists_end_to_end(good.as_bytes()), "{good}");
+    }
+}
+
+#[test]
 fn paths_are_joined_and_queries_merged() {
     let none = || Attachment::None;
     for (url, target, expected) in [
