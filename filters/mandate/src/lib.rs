@@ -35,11 +35,11 @@ mod entry {
     use crate::abi::exports::{export_http_call_response, export_log, export_response_headers};
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
-    use crate::request::gateway;
+    use crate::request::response;
     use crate::vm::audited;
 
     export_http_call_response!(callout_response::deliver);
-    export_response_headers!(gateway::clean_response);
+    export_response_headers!(response::begins);
     export_log!(audited::end);
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));

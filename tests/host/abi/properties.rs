@@ -102,6 +102,7 @@ fn of_nginx(s: &StreamState, name: &str) -> Option<Vec<u8>> {
         "upstream_status" if s.logging => {
             text(s.client.as_ref().filter(|_| s.of_upstream())?.status)
         }
+        "upstream_header_time" if s.logging && s.of_upstream() => text("0.001"),
         "request_time" if s.logging => {
             let took = s.ended_at - s.begun_at;
             text(format!("{}.{:03}", took.as_secs(), took.subsec_millis()))
@@ -148,6 +149,10 @@ fn of_response(s: &StreamState, name: &str) -> Option<Vec<u8>> {
     let client = s.client.as_ref();
     match name {
         "code" => number(u64::from(client?.status)),
+        // Envoy puts the cause of a cut in the place of the details.
+        "code_details" if s.details.is_empty() && !s.is_whole() => {
+            text("downstream_remote_disconnect")
+        }
         "code_details" if s.details.is_empty() && s.of_upstream() => text("via_upstream"),
         "code_details" if s.details.is_empty() => None,
         "code_details" => Some(s.details.clone().into_bytes()),

@@ -161,6 +161,12 @@ pub(crate) trait ProxyAdapter {
         b"http"
     }
 
+    /// The status of the upstream's response, in the callback for its headers. None for a
+    /// response of the proxy itself.
+    fn upstream_status() -> Option<u16> {
+        None
+    }
+
     /// How the stream of the current callback has ended. Only in the callback that tells
     /// the end.
     fn ending() -> Option<Ending> {

@@ -113,26 +113,32 @@ impl ProxyAdapter for Envoy {
         }
     }
 
-    /// Only an upstream's response has these details. Flags say what else happened to it.
+    /// Only an upstream's response has these details.
+    fn upstream_status() -> Option<u16> {
+        if !is_via_upstream() {
+            return None;
+        }
+        let status = hostcalls::get_map_value(MapType::ResponseHeaders, ":status").ok()??;
+        std::str::from_utf8(&status).ok()?.parse().ok()
+    }
+
+    /// If a response was cut, Envoy has put the cause in the place of its details.
     fn ending() -> Option<Ending> {
         let number = |name| {
             let value = hostcalls::get_property(name).ok()??;
             Some(u64::from_le_bytes(*value.first_chunk()?))
         };
-        let details = hostcalls::get_property("response\0code_details").ok()?;
         let status = number("response\0code").unwrap_or_default();
         let status = u16::try_from(status).unwrap_or_default();
-        let is_upstreams = details.is_some_and(|details| details == b"via_upstream");
         let answered = Answered {
             status,
             latency_ms: number("request\0duration").unwrap_or_default() / 1_000_000,
             bytes: number("response\0size").unwrap_or_default(),
-            upstream_status: is_upstreams.then_some(status),
+            upstream_status: None,
         };
-        let flags = number("response\0flags").unwrap_or_default();
         Some(Ending {
             answered,
-            was_cut: flags != 0,
+            was_cut: !is_via_upstream(),
         })
     }
 
@@ -182,6 +188,12 @@ impl ProxyAdapter for Envoy {
         let result = hostcalls::call_foreign_function(VERIFY_SIGNATURE, &argument).ok()?;
         Some(result == VALID)
     }
+}
+
+/// Whether the response so far is the upstream's, and nothing has happened to it.
+fn is_via_upstream() -> bool {
+    let details = hostcalls::get_property("response\0code_details");
+    matches!(details, Ok(Some(details)) if details == b"via_upstream")
 }
 
 /// Why Envoy answered a callout itself. A header shows that the upstream answered, unless

@@ -68,7 +68,10 @@ impl ProxyAdapter for Kong {
             String::from_utf8(value).ok()
         };
         let number = |name| text(name)?.parse().ok();
-        // Of several upstreams that were tried, the last one answered.
+        // nginx gives a status of its own to an upstream that did not answer. Of several
+        // that were tried, the last one counts.
+        let began = text("upstream_header_time").unwrap_or_default();
+        let has_begun = began.ends_with(|c: char| c.is_ascii_digit());
         let upstream = text("upstream_status").unwrap_or_default();
         let upstream = upstream.rsplit([',', ':', ' ']).next().unwrap_or_default();
         // Seconds, with three digits after the point.
@@ -79,7 +82,7 @@ impl ProxyAdapter for Kong {
                 status: u16::try_from(status).unwrap_or_default(),
                 latency_ms: latency.parse().unwrap_or_default(),
                 bytes: number("body_bytes_sent").unwrap_or_default(),
-                upstream_status: upstream.parse().ok(),
+                upstream_status: upstream.parse().ok().filter(|_| has_begun),
             },
             was_cut: text("request_completion").is_some_and(|word| word != "OK"),
         })

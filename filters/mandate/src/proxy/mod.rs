@@ -123,6 +123,13 @@ impl Proxy {
         ask!(self, client_scheme())
     }
 
+    /// See [`ProxyAdapter::upstream_status`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn upstream_status(self) -> Option<u16> {
+        ask!(self, upstream_status())
+    }
+
     /// See [`ProxyAdapter::ending`].
     #[cold]
     #[inline(never)]

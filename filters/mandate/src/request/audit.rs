@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::audit::event::{request_id, trace_id};
+use caracal_mandate::audit::event::trace_id;
+use caracal_mandate::exchange::request_id::usable_id;
 use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
@@ -11,6 +12,9 @@ use crate::proxy::adapter::RequestHeaders;
 use crate::vm::audited::AuditFacts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
+
+/// Longest part of a method that is recorded.
+const MAX_METHOD_BYTES: usize = 64;
 
 /// What is known of a request before it is judged. None if there is no audit.
 pub(crate) fn facts(
@@ -28,12 +32,15 @@ fn read(headers: Option<&RequestHeaders>, stream: u32) -> AuditFacts {
     let first = |name| first(headers?, name);
     AuditFacts {
         stream,
-        request_id: first("x-request-id")
-            .and_then(request_id)
-            .map(str::to_owned),
-        method: first(":method").unwrap_or_default().to_vec(),
+        request_id: first("x-request-id").and_then(usable_id).map(str::to_owned),
+        method: method(first(":method").unwrap_or_default()),
         trace_id: first("traceparent").and_then(trace_id).map(str::to_owned),
     }
+}
+
+/// HTTP/2 has no bound on a method, and the event is kept for as long as the stream is open.
+fn method(method: &[u8]) -> Vec<u8> {
+    method.get(..MAX_METHOD_BYTES).unwrap_or(method).to_vec()
 }
 
 #[inline(never)]

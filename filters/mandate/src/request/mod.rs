@@ -10,5 +10,6 @@ pub(crate) mod gateway;
 pub(crate) mod head;
 pub(crate) mod local_reply;
 pub(crate) mod outcome;
+pub(crate) mod response;
 pub(crate) mod sanitizer;
 pub(crate) mod upstream;

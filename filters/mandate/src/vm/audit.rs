@@ -1,6 +1,7 @@
 //! Audit: makes events of decisions, and sends them to the companion in batches. No request
 //! waits for it. A VM that traps, or whose proxy is stopped, loses what it has not sent.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -25,6 +26,11 @@ use crate::vm::request_info::RequestInfo;
 
 /// Longest wait for the companion, which answers when the events are on its disk.
 const TIMEOUT_MS: u64 = 5_000;
+/// Events about requests without a verified mandate: so many a second in a VM, and so many
+/// at once.
+const EACH_SECOND: u64 = 100;
+const BURST: u64 = 1_000;
+const MILLION: u64 = 1_000_000;
 /// Largest answer.
 pub(crate) const MAX_ANSWER_BYTES: usize = 4_096;
 
@@ -34,6 +40,11 @@ pub(crate) struct AuditLog {
     denied_only: bool,
     is_gateway: bool,
     proxy: Proxy,
+    /// The proxy's name for the companion.
+    upstream: Rc<str>,
+    /// Events about requests without a verified mandate that may come now, in millionths,
+    /// and when that was computed.
+    allowance: Cell<(u64, u64)>,
     /// The root context of the configuration.
     root: u32,
     /// The ids of the zones. A request that names none is the first one's.
@@ -43,7 +54,7 @@ pub(crate) struct AuditLog {
     pending: Option<u32>,
     /// Differs from those of other VMs, for the ids of events.
     seed: [u8; 16],
-    count: u64,
+    count: Cell<u64>,
     logged: Logged,
 }
 
@@ -68,7 +79,10 @@ impl AuditLog {
         for (part, number) in seed.chunks_mut(8).zip(started) {
             part.copy_from_slice(&number.unwrap_or_default().to_le_bytes());
         }
+        audited::register(root, &settings.upstream);
         AuditLog {
+            upstream: settings.upstream.as_str().into(),
+            allowance: Cell::new((BURST.saturating_mul(MILLION), 0)),
             companion: CompanionClient::of_audit(settings),
             denied_only: settings.decisions == AuditDecisions::Denied,
             is_gateway: configuration.gateway.is_some(),
@@ -81,7 +95,7 @@ impl AuditLog {
             queue: AuditQueue::default(),
             pending: None,
             seed,
-            count: 0,
+            count: Cell::new(0),
             logged: Logged::default(),
         }
     }
@@ -121,6 +135,10 @@ impl AuditLog {
         let Some(mut decided) = self.decided(request, mandate, resource) else {
             return;
         };
+        if mandate.is_none() && !self.may_be_recorded(decided.at_us) {
+            audited::suppress();
+            return;
+        }
         let code = refusal.code();
         decided.reason = Some(code.as_str());
         decided.status = match code {
@@ -137,15 +155,28 @@ impl AuditLog {
         audited::begin(self.root, decided);
     }
 
+    /// Whether one more event about a request without a verified mandate may come. Anybody
+    /// can send such requests, and events stay in Redis.
+    fn may_be_recorded(&self, now_us: u64) -> bool {
+        let (left, since_us) = self.allowance.get();
+        let grown = now_us.saturating_sub(since_us).saturating_mul(EACH_SECOND);
+        let most = BURST.saturating_mul(MILLION);
+        let left = left.saturating_add(grown).min(most);
+        let rest = left.checked_sub(MILLION);
+        self.allowance.set((rest.unwrap_or(left), now_us));
+        rest.is_some()
+    }
+
     fn decided(
         &self,
         request: &RequestInfo,
         mandate: Option<&Rc<Mandate>>,
         resource: Option<&str>,
     ) -> Option<Decided> {
-        let zone = match request.zone {
-            Some(zone) => self.zones.get(zone.place()),
-            None => self.zones.first(),
+        // What a token says of its zone counts when it is verified.
+        let zone = match (mandate, request.zone) {
+            (Some(_), Some(zone)) => self.zones.get(zone.place()),
+            _ => self.zones.first(),
         };
         Some(Decided {
             proxy: self.proxy,
@@ -156,6 +187,10 @@ impl AuditLog {
             status: Status::Denied,
             reason: None,
             zone: Rc::clone(zone?),
+            companion: Rc::clone(&self.upstream),
+            is_gateway: self.is_gateway,
+            request_id: request.gateway.as_ref().map(|kept| kept.request_id.clone()),
+            upstream_status: None,
             resource: resource.map(str::to_owned),
             fingerprint: request.fingerprint,
             mandate: mandate.map(Rc::clone),
@@ -167,10 +202,17 @@ impl AuditLog {
     #[cold]
     #[inline(never)]
     pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
-        let (ended, mut dropped) = audited::take(self.root);
-        for one in ended {
-            let event = self.event(&one);
+        let taken = audited::take(self.root, &self.upstream);
+        let mut dropped = taken.dropped;
+        for event in taken.unsent {
             if !self.queue.push(event, now_ms) {
+                dropped = dropped.saturating_add(1);
+            }
+        }
+        for one in taken.ended {
+            // An event costs a digest: it is made only if it can be kept.
+            let has_room = self.queue.has_room(one.decided.mandate.is_some());
+            if !has_room || !self.queue.push(self.event(&one), now_ms) {
                 dropped = dropped.saturating_add(1);
             }
         }
@@ -226,16 +268,17 @@ impl AuditLog {
         }
     }
 
-    fn event(&mut self, ended: &Ended) -> String {
+    fn event(&self, ended: &Ended) -> String {
         let decided = &ended.decided;
         let facts = &decided.facts;
-        self.count = self.count.saturating_add(1);
+        let count = self.count.get().saturating_add(1);
+        self.count.set(count);
         let hex = decided.fingerprint.map(|fingerprint| fingerprint.to_hex());
         let hex = hex.as_ref().and_then(|hex| std::str::from_utf8(hex).ok());
         let client_id = facts.request_id.as_deref().unwrap_or_default();
         let parts: [&[u8]; 6] = [
             &self.seed,
-            &self.count.to_le_bytes(),
+            &count.to_le_bytes(),
             &facts.stream.to_le_bytes(),
             &decided.at_us.to_le_bytes(),
             client_id.as_bytes(),
@@ -243,12 +286,13 @@ impl AuditLog {
         ];
         let id = event_id(decided.at_us / 1_000, &parts);
         let claims = decided.mandate.as_ref().map(|mandate| mandate.claims());
-        let request_id = facts.request_id.clone().unwrap_or_else(|| id.clone());
+        let request_id = decided.request_id.clone().or(facts.request_id.clone());
+        let request_id = request_id.unwrap_or_else(|| id.clone());
         Event {
             id,
             occurred_at_us: decided.at_us,
             zone_id: &decided.zone,
-            is_gateway: self.is_gateway,
+            is_gateway: decided.is_gateway,
             request_id: &request_id,
             is_allowed: decided.is_allowed,
             status: Some(decided.status),
@@ -277,6 +321,14 @@ impl AuditLog {
                 &format!("caracal: audit events for {upstream}: {}", why.words),
             );
         }
+    }
+}
+
+/// Its events are not lost with it.
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        let queue = std::mem::take(&mut self.queue);
+        audited::unregister(self.root, &self.upstream, queue.into_events());
     }
 }
 

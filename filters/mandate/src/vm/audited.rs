@@ -16,8 +16,11 @@ use crate::proxy::adapter::Ending;
 /// Most streams whose decision is kept until they end. An event about one more is written
 /// without its answer.
 const MAX_OPEN: usize = 50_000;
-/// Most ended streams that wait for the next tick.
+/// Most ended streams that wait for the next ticks, and most events that a configuration
+/// which is gone has left.
 const MAX_ENDED: usize = 10_000;
+/// Most ended streams that one tick makes events of.
+const SLICE: usize = 200;
 
 /// What is known of a request before it is judged.
 pub(crate) struct AuditFacts {
@@ -41,6 +44,13 @@ pub(crate) struct Decided {
     /// The code of a refusal.
     pub(crate) reason: Option<&'static str>,
     pub(crate) zone: Rc<str>,
+    /// The proxy's name for the companion.
+    pub(crate) companion: Rc<str>,
+    pub(crate) is_gateway: bool,
+    /// In Gateway mode the exchange has this id too.
+    pub(crate) request_id: Option<String>,
+    /// Of the response that has begun.
+    pub(crate) upstream_status: Option<u16>,
     pub(crate) resource: Option<String>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) mandate: Option<Rc<Mandate>>,
@@ -50,6 +60,7 @@ pub(crate) struct Decided {
 
 /// A decision on a stream that has ended.
 pub(crate) struct Ended {
+    root: u32,
     pub(crate) decided: Decided,
     pub(crate) answered: Option<Answered>,
     /// Why there was no whole answer of the upstream.
@@ -60,8 +71,12 @@ pub(crate) struct Ended {
 struct Streams {
     /// By stream, with the root context of the configuration.
     open: BTreeMap<u32, Box<(u32, Decided)>>,
-    ended: Vec<(u32, Box<Ended>)>,
+    ended: Vec<Box<Ended>>,
+    /// Events of configurations that are gone, with the names of their companions.
+    unsent: Vec<(String, String)>,
     dropped: u64,
+    /// The configurations that take what ends, with the names of their companions.
+    takers: Vec<(u32, String)>,
 }
 
 thread_local! {
@@ -72,7 +87,6 @@ thread_local! {
 
 /// Keeps a decision until its stream ends.
 pub(crate) fn begin(root: u32, decided: Decided) {
-    IN_USE.set(true);
     with(|streams| {
         if streams.open.len() >= MAX_OPEN {
             streams.end(root, decided, None);
@@ -122,25 +136,84 @@ pub(crate) fn forget(stream: u32) {
     });
 }
 
-/// Takes what has ended under a configuration, and the number of decisions that were
-/// dropped in this VM.
+/// Counts a decision that is not recorded.
+pub(crate) fn suppress() {
+    with(|streams| streams.dropped = streams.dropped.saturating_add(1));
+}
+
+/// A configuration begins to take what ends.
+pub(crate) fn register(root: u32, upstream: &str) {
+    IN_USE.set(true);
+    with(|streams| streams.takers.push((root, upstream.to_owned())));
+}
+
+/// A configuration ends. What it has not sent yet goes to one that sends to the same
+/// companion: usually to its successor, which the proxy has made before.
+pub(crate) fn unregister(root: u32, upstream: &str, unsent: impl Iterator<Item = String>) {
+    with(|streams| {
+        let place = streams.takers.iter().position(|(of, _)| *of == root);
+        if let Some(place) = place {
+            streams.takers.remove(place);
+        }
+        let room = MAX_ENDED.saturating_sub(streams.unsent.len());
+        let unsent = unsent.take(room).map(|event| (upstream.to_owned(), event));
+        streams.unsent.extend(unsent);
+    });
+}
+
+/// What a configuration takes over.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) ended: Vec<Ended>,
+    /// Events of a configuration that is gone.
+    pub(crate) unsent: Vec<String>,
+    /// Decisions that were dropped in this VM.
+    pub(crate) dropped: u64,
+}
+
+/// Takes some of what has ended under a configuration, or under one that is gone and had
+/// the same companion.
 #[cold]
 #[inline(never)]
-pub(crate) fn take(root: u32) -> (Vec<Ended>, u64) {
-    if !IN_USE.get() {
-        return (Vec::new(), 0);
-    }
-    let mut taken = (Vec::new(), 0);
+pub(crate) fn take(root: u32, upstream: &str) -> Taken {
+    let mut taken = Taken::default();
     with(|streams| {
-        for (of, ended) in std::mem::take(&mut streams.ended) {
-            match of == root {
-                true => taken.0.push(*ended),
-                false => streams.ended.push((of, ended)),
+        taken.dropped = std::mem::take(&mut streams.dropped);
+        let all = std::mem::take(&mut streams.ended);
+        for ended in all {
+            let of = ended.root;
+            let is_alone = !streams.takers.iter().any(|(other, _)| *other == of);
+            let is_ours = of == root || (is_alone && *ended.decided.companion == *upstream);
+            match is_ours && taken.ended.len() < SLICE {
+                true => taken.ended.push(*ended),
+                // Nobody sends to its companion any more.
+                false if is_alone && !streams.sends_to(&ended.decided.companion) => {
+                    taken.dropped = taken.dropped.saturating_add(1);
+                }
+                false => streams.ended.push(ended),
             }
         }
-        taken.1 = std::mem::take(&mut streams.dropped);
+        for (of, event) in std::mem::take(&mut streams.unsent) {
+            match of == upstream {
+                true => taken.unsent.push(event),
+                false if streams.sends_to(&of) => streams.unsent.push((of, event)),
+                false => taken.dropped = taken.dropped.saturating_add(1),
+            }
+        }
     });
     taken
+}
+
+/// The upstream has answered the request of this callback.
+pub(crate) fn answered(stream: u32) {
+    if !IN_USE.get() {
+        return;
+    }
+    with(|streams| {
+        if let Some(open) = streams.open.get_mut(&stream) {
+            open.1.upstream_status = open.1.proxy.upstream_status();
+        }
+    });
 }
 
 fn with(act: impl FnOnce(&mut Streams)) {
@@ -152,11 +225,26 @@ fn with(act: impl FnOnce(&mut Streams)) {
 }
 
 impl Streams {
+    fn sends_to(&self, companion: &str) -> bool {
+        self.takers.iter().any(|(_, known)| known == companion)
+    }
+
     fn end(&mut self, root: u32, mut decided: Decided, ending: Option<Ending>) {
-        if self.ended.len() >= MAX_ENDED {
+        if self.takers.is_empty() {
+            return;
+        }
+        // A quarter is for requests without a verified mandate.
+        let share = if decided.mandate.is_some() { 1 } else { 4 };
+        if self.ended.len() >= MAX_ENDED / share {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
+        let upstream_status = decided.upstream_status;
+        let ending = ending.map(|mut ending| {
+            let answered = &mut ending.answered;
+            answered.upstream_status = answered.upstream_status.or(upstream_status);
+            ending
+        });
         let answered = ending.map(|ending| ending.answered);
         let mut error_kind = None;
         if decided.is_allowed
@@ -164,8 +252,12 @@ impl Streams {
             && !decided.was_interrupted
             && let Some(ending) = ending
         {
-            if ending.answered.upstream_status.is_none() {
-                error_kind = Some("transport_error");
+            let answered = &ending.answered;
+            // The proxy's own answer, such as a redirect of a route, is no failure.
+            // nginx notes 499 for a client that has left.
+            let has_failed = answered.status == 0 || answered.status >= 499;
+            if answered.upstream_status.is_none() {
+                error_kind = has_failed.then_some("transport_error");
             } else if ending.was_cut {
                 error_kind = Some("response_copy_failed");
             }
@@ -173,13 +265,11 @@ impl Streams {
                 decided.status = Status::UpstreamError;
             }
         }
-        self.ended.push((
+        self.ended.push(Box::new(Ended {
             root,
-            Box::new(Ended {
-                decided,
-                answered,
-                error_kind,
-            }),
-        ));
+            decided,
+            answered,
+            error_kind,
+        }));
     }
 }

@@ -59,7 +59,7 @@ pub struct Event<'a> {
     pub zone_id: &'a str,
     /// It was decided in Gateway mode.
     pub is_gateway: bool,
-    /// See [`request_id`].
+    /// The client's id, or a new one.
     pub request_id: &'a str,
     /// It was admitted. In Gateway mode: it was exchanged.
     pub is_allowed: bool,
@@ -236,14 +236,6 @@ pub fn event_id(unix_ms: u64, parts: &[&[u8]]) -> String {
         of(&random, 6, 18),
     ]
     .concat()
-}
-
-/// The client's id of a request, if readers of the audit can look for it (contract,
-/// "Audit stream").
-pub fn request_id(of_client: &[u8]) -> Option<&str> {
-    let is_good = |b: &u8| b.is_ascii_alphanumeric() || b"_.-:".contains(b);
-    let fits = !of_client.is_empty() && of_client.len() <= 128 && of_client.iter().all(is_good);
-    std::str::from_utf8(of_client).ok().filter(|_| fits)
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context), if it has one.

@@ -36,6 +36,14 @@ pub struct AuditQueue {
 }
 
 impl AuditQueue {
+    /// Whether there is room for one more event. Those about requests without a verified
+    /// mandate have a quarter of it: whoever can send such requests must not be able to keep
+    /// the others out.
+    pub fn has_room(&self, is_verified: bool) -> bool {
+        let share = if is_verified { 1 } else { 4 };
+        self.events.len() < MAX_EVENTS / share && self.bytes < MAX_BYTES / share
+    }
+
     /// Keeps an event. `false` if it was dropped.
     #[must_use]
     pub fn push(&mut self, event: String, now_ms: u64) -> bool {
@@ -47,6 +55,11 @@ impl AuditQueue {
         self.events.push_back(event);
         self.since_ms.get_or_insert(now_ms);
         true
+    }
+
+    /// The events that wait, for another queue.
+    pub fn into_events(self) -> impl Iterator<Item = String> {
+        self.events.into_iter()
     }
 
     /// How many events wait.

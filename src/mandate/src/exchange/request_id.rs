@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 /// Longest id that is taken over from a client, in bytes.
 const MAX_BYTES: usize = 128;
 
-/// The client's id if it has 1 to 128 bytes of visible ASCII, else a new one in the form
+/// The client's id if it matches `^[A-Za-z0-9_.\-:]{1,128}$`, else a new one in the form
 /// of a UUIDv4.
 ///
 /// The filter has no random source. `parts` make the new id another one for each request:
@@ -33,10 +33,12 @@ pub fn request_id(of_client: Option<&[u8]>, parts: &[&[u8]]) -> String {
     .concat()
 }
 
-/// A client's id, if it is taken over.
+/// A client's id, if it is taken over: only then readers of the audit can look for it
+/// (contract, "Audit stream").
 pub fn usable_id(id: &[u8]) -> Option<&str> {
-    let is_good = !id.is_empty() && id.len() <= MAX_BYTES && id.iter().all(u8::is_ascii_graphic);
-    std::str::from_utf8(id).ok().filter(|_| is_good)
+    let is_good = |b: &u8| b.is_ascii_alphanumeric() || b"_.-:".contains(b);
+    let fits = !id.is_empty() && id.len() <= MAX_BYTES && id.iter().all(is_good);
+    std::str::from_utf8(id).ok().filter(|_| fits)
 }
 
 /// The client's `traceparent` if it is valid (W3C Trace Context, version 00), else a new
@@ -94,7 +96,7 @@ mod tests {
         for good in ["a", "6f1c-77", &"x".repeat(128)] {
             assert_eq!(request_id(Some(good.as_bytes()), parts), good);
         }
-        for bad in ["", "a b", "a\r\nb", "é", &"x".repeat(129)] {
+        for bad in ["", "a b", "a/b", "a\r\nb", "é", &"x".repeat(129)] {
             let id = request_id(Some(bad.as_bytes()), parts);
             assert_eq!(id.len(), 36, "{id}");
             let at = |n| id.as_bytes().get(n).copied();
