@@ -15,19 +15,38 @@ const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http
 const ACCESS_LOG: &str =
     "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 
+fn all(setup: &Setup, folder: &Path) -> Vec<Value> {
+    let all = setup.configurations.iter().enumerate();
+    all.map(|(number, configuration)| listener(setup, folder, number, configuration))
+        .collect()
+}
+
+/// The listeners, as the file for LDS has them.
+pub(super) fn listeners(setup: &Setup, folder: &Path) -> Value {
+    let mut all = all(setup, folder);
+    for one in &mut all {
+        one["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    }
+    json!({ "resources": all })
+}
+
 pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
-    let listeners: Vec<Value> = setup
-        .configurations
-        .iter()
-        .enumerate()
-        .map(|(number, configuration)| listener(setup, folder, number, configuration))
-        .collect();
+    let (listeners, dynamic) = match setup.reloadable {
+        false => (all(setup, folder), json!({})),
+        true => {
+            let file = folder.join("listeners.json");
+            let source = json!({"path_config_source": {"path": file}});
+            (Vec::new(), json!({"lds_config": source}))
+        }
+    };
     let clusters: Vec<Value> = setup
         .clusters
         .iter()
         .map(|(name, address)| cluster(setup, name, *address))
         .collect();
     json!({
+        "node": {"id": "edge", "cluster": "edge"},
+        "dynamic_resources": dynamic,
         "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
         "stats_config": {"stats_tags": stats_tags()},
         "static_resources": {"listeners": listeners, "clusters": clusters},

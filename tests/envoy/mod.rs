@@ -47,6 +47,8 @@ pub struct Setup {
     /// A client's address is the one that connects, whatever it says in `x-forwarded-for`,
     /// and its request id is kept.
     pub use_remote_address: bool,
+    /// Listeners come from a file that can be changed ([`Envoy::reconfigure`]).
+    pub reloadable: bool,
     /// The wall clock in seconds, if it stands still.
     pub frozen_at: Option<u64>,
     /// The file that says how far the wall clock is off.
@@ -157,6 +159,14 @@ impl Paths {
     }
 }
 
+/// Envoy reads the file again when another one takes its place.
+fn write_listeners(setup: &Setup, folder: &std::path::Path) {
+    let file = folder.join("listeners.json");
+    let new = folder.join("listeners.new");
+    fs::write(&new, bootstrap::listeners(setup, folder).to_string()).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
 /// A running Envoy; it is stopped when dropped.
 pub struct Envoy {
     child: Child,
@@ -175,6 +185,9 @@ impl Envoy {
         let config = folder.join("envoy.json");
         let text = bootstrap::bootstrap(setup, &folder).to_string();
         fs::write(&config, text).unwrap();
+        if setup.reloadable {
+            write_listeners(setup, &folder);
+        }
         let log = fs::File::create(folder.join("envoy.log")).unwrap();
         let mut command = Command::new(binary());
         command
@@ -182,6 +195,7 @@ impl Envoy {
             .arg(config)
             .args(["--concurrency", "2", "--use-dynamic-base-id"])
             .args(["-l", "warning", "--component-log-level", "wasm:debug"])
+            .args(["--drain-time-s", "1"])
             .arg("--admin-address-path")
             .arg(folder.join("admin"))
             .stdin(Stdio::null())
@@ -217,6 +231,12 @@ impl Envoy {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(envoy)
+    }
+
+    /// Gives the listeners another configuration, as a control plane does (LDS). The setup
+    /// is `reloadable`.
+    pub fn reconfigure(&self, setup: &Setup) {
+        write_listeners(setup, &self.folder);
     }
 
     fn is_ready(&mut self, listeners: usize) -> bool {

@@ -1,5 +1,11 @@
 //! Audit events from a real Envoy with two workers to the product's stream in a real Redis.
 
+mod reconfigured;
+
+#[path = "../live_streams_envoy/upstream.rs"]
+#[allow(dead_code, unreachable_pub, reason = "another suite's file")]
+mod upstream;
+
 #[path = "../audit_companion/consumer.rs"]
 #[allow(dead_code, unreachable_pub, reason = "another suite's file")]
 mod consumer;
@@ -16,6 +22,20 @@ use serde_json::{Value, json};
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const STREAM: &str = "caracal.audit.events";
 const SOON: Duration = Duration::from_secs(30);
+
+/// The events of each request.
+type Recorded = BTreeMap<String, Vec<Value>>;
+
+/// How often each request is in the stream, each event judged as the product's consumer does.
+fn recorded(redis: &Redis) -> Recorded {
+    let mut found = Recorded::new();
+    for fields in consumer::raw(redis) {
+        let event = consumer::stored(&fields, KEY).event;
+        let id = event["request_id"].as_str().unwrap().to_owned();
+        found.entry(id).or_default().push(event);
+    }
+    found
+}
 
 struct Scene {
     around: Around,
@@ -54,16 +74,8 @@ impl Scene {
         client.get("/x", mandate.as_deref(), &headers).status
     }
 
-    /// How often each request is in the stream, each event judged as the product's consumer
-    /// does.
-    fn recorded(&self) -> BTreeMap<String, Vec<Value>> {
-        let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for fields in consumer::raw(&self.redis) {
-            let event = consumer::stored(&fields, KEY).event;
-            let id = event["request_id"].as_str().unwrap().to_owned();
-            found.entry(id).or_default().push(event);
-        }
-        found
+    fn recorded(&self) -> Recorded {
+        recorded(&self.redis)
     }
 
     #[track_caller]
