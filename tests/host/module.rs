@@ -52,23 +52,22 @@ impl Module {
             // Text, of a test that writes it for itself.
             return Self::from_bytes(bytes);
         }
-        let key = Sha256::digest(&bytes);
         let folder = crate::root().join("run/compiled");
         let file = folder.join(name);
         let compiled = std::fs::read(&file).unwrap_or_default();
-        if let Some(code) = compiled.strip_prefix(key.as_slice())
-            && let Some(inner) = code_of_ours(code)
-        {
+        if let Some(inner) = whole_code(&bytes, &compiled).and_then(code_of_ours) {
             return Ok(Self { inner });
         }
         let module = Self::from_bytes(&bytes)?;
         let code = module.inner.serialize().map_err(anyhow::Error::msg)?;
-        // Suites that run beside each other find either all of it or nothing. Whether it can
-        // be kept is of no consequence.
+        // Suites that run beside each other find either all of it or nothing, also on a full
+        // disk. Whether it can be kept is of no consequence.
         let part = folder.join(format!("{}.{}", name.display(), std::process::id()));
         let _ = std::fs::create_dir_all(&folder);
-        let _ = std::fs::write(&part, [key.as_slice(), &code].concat());
-        let _ = std::fs::rename(&part, &file);
+        match std::fs::write(&part, to_keep(&bytes, &code)) {
+            Ok(()) => drop(std::fs::rename(&part, &file)),
+            Err(_) => drop(std::fs::remove_file(&part)),
+        }
         Ok(module)
     }
 
@@ -86,6 +85,20 @@ impl Module {
             .map(|i| format!("{}.{}", i.module(), i.name()))
             .collect()
     }
+}
+
+/// What is kept of compiled code: what it is of, what it is, and the code.
+fn to_keep(wasm: &[u8], code: &[u8]) -> Vec<u8> {
+    let digests = [wasm, code].map(Sha256::digest);
+    [digests[0].as_slice(), &digests[1], code].concat()
+}
+
+/// The code in a file, if it is of these bytes and nothing of it is damaged: it is run as it
+/// is.
+fn whole_code<'f>(wasm: &[u8], file: &'f [u8]) -> Option<&'f [u8]> {
+    let rest = file.strip_prefix(Sha256::digest(wasm).as_slice())?;
+    let (digest, code) = rest.split_at_checked(32)?;
+    (Sha256::digest(code).as_slice() == digest).then_some(code)
 }
 
 /// Code that an engine like ours has made; none if it was another version of the engine, with
@@ -125,4 +138,24 @@ pub(crate) fn engine() -> &'static Engine {
         let config = config.expect("there is a compiler");
         Engine::new(config).expect("this machine has a code generator")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_taken_only_whole_and_of_the_same_bytes() {
+        let kept = to_keep(b"wasm", b"code");
+        assert_eq!(whole_code(b"wasm", &kept), Some(&b"code"[..]));
+        assert_eq!(whole_code(b"other", &kept), None);
+        for end in 0..kept.len() {
+            assert_eq!(whole_code(b"wasm", &kept[..end]), None, "cut at {end}");
+        }
+        for place in 0..kept.len() {
+            let mut damaged = kept.clone();
+            damaged[place] ^= 1;
+            assert_eq!(whole_code(b"wasm", &damaged), None, "changed at {place}");
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl Network {
         self.made += 1;
         to.token = self.rules.first_token + self.tokens;
         self.tokens += 1;
-        let due = arrival(self.rules.failed, &callout, answer, callout.at);
+        let due = arrival(&self.rules, &callout, answer, callout.at);
         self.log.push(callout.clone());
         self.callers.push((callout.id, to));
         if to.vm != Vm::Canary {
@@ -116,7 +116,7 @@ impl Network {
     pub(crate) fn answer(&mut self, id: usize, answer: Answer, now: Duration) -> bool {
         match self.open.iter_mut().find(|o| o.callout.id == id) {
             Some(open) => {
-                open.due = arrival(self.rules.failed, &open.callout, answer, now);
+                open.due = arrival(&self.rules, &open.callout, answer, now);
                 true
             }
             None => false,
@@ -131,7 +131,7 @@ impl Network {
             return false;
         };
         let (callout, to) = (callout.clone(), *to);
-        let due = arrival(self.rules.failed, &callout, answer, now);
+        let due = arrival(&self.rules, &callout, answer, now);
         self.open.push(Open { callout, to, due });
         true
     }
@@ -170,12 +170,18 @@ impl Network {
 
 /// When a response arrives, and in which form.
 fn arrival(
-    shape: Failed,
+    rules: &Callouts,
     callout: &Callout,
     answer: Answer,
     now: Duration,
 ) -> Option<(Duration, Arrived)> {
+    let shape = rules.failed;
     let deadline = (!callout.timeout.is_zero()).then(|| callout.at + callout.timeout);
+    let (answer, deadline) = match answer {
+        Answer::Trickling(whole) if rules.timeout_of_reads => (*whole, None),
+        Answer::Trickling(whole) => (*whole, deadline),
+        answer => (answer, deadline),
+    };
     let timeout = || {
         let at = deadline?.max(now);
         Some((at, failed(shape, 504, "upstream request timeout")))
@@ -212,7 +218,7 @@ fn arrival(
             Some((now, Arrived(Some((headers, Vec::new())), Some(promised))))
         }
         Answer::CutShort { .. } => Some((now, failed(shape, 503, "upstream reset"))),
-        Answer::Never | Answer::DispatchFails(_) => None,
+        Answer::Never | Answer::DispatchFails(_) | Answer::Trickling(_) => None,
     }
 }
 
@@ -288,7 +294,10 @@ mod tests {
 
     /// When the response to a callout arrives, and its `:status`.
     fn arrives(answer: Answer) -> Option<(Duration, String)> {
-        let mut network = answering(answer);
+        arrives_in(answering(answer))
+    }
+
+    fn arrives_in(mut network: Network) -> Option<(Duration, String)> {
         network.dispatch(callout("sts"), caller(Vm::Main)).unwrap();
         let at = network.next()?;
         assert!(network.take(at - MS).is_none(), "not before it is due");
@@ -304,6 +313,15 @@ mod tests {
         assert_eq!(arrives(too_late), Some((100 * MS, "504".into())));
         assert_eq!(arrives(Answer::TimesOut), Some((100 * MS, "504".into())));
         assert_eq!(arrives(Answer::Never), None);
+    }
+
+    #[test]
+    fn a_timeout_of_reads_does_not_end_an_answer_that_trickles_in() {
+        let slow = || Answer::with(200, "").after(150 * MS).trickling();
+        assert_eq!(arrives(slow()), Some((100 * MS, "504".into())));
+        let mut of_reads = answering(slow());
+        of_reads.rules.timeout_of_reads = true;
+        assert_eq!(arrives_in(of_reads), Some((150 * MS, "200".into())));
     }
 
     #[test]

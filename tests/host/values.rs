@@ -273,6 +273,9 @@ pub enum Answer {
         /// How long it takes. If that is longer than the timeout, it is a timeout.
         after: Duration,
     },
+    /// This answer, whose bytes trickle in: no read takes long, and the whole may take longer
+    /// than the timeout. Envoy's timeout ends it all the same.
+    Trickling(Box<Answer>),
     /// The connection is refused: `:status` 503 at once.
     Refused,
     /// Nobody answers: `:status` 504 after the callout's timeout.
@@ -315,6 +318,11 @@ impl Answer {
             *after = later;
         }
         self
+    }
+
+    /// The same answer, byte by byte.
+    pub fn trickling(self) -> Self {
+        Self::Trickling(Box::new(self))
     }
 
     /// The same answer with one more header.

@@ -90,6 +90,7 @@ pub(super) const PROFILE: Profile = Profile {
         notices_leavers: false,
         ticks_only: false,
         one: true,
+        timeout_of_reads: true,
         failed: Failed::Nothing,
     },
     shared: Shared {

@@ -62,6 +62,7 @@ pub(super) const PROFILE: Profile = Profile {
         notices_leavers: true,
         ticks_only: false,
         one: false,
+        timeout_of_reads: false,
         failed: Failed::Status,
     },
     shared: Shared {

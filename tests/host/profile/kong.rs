@@ -74,6 +74,7 @@ pub(super) const PROFILE: Profile = Profile {
         notices_leavers: true,
         ticks_only: true,
         one: false,
+        timeout_of_reads: true,
         failed: Failed::DispatchStatus,
     },
     shared: Shared {

@@ -179,6 +179,8 @@ pub(crate) struct Callouts {
     pub(crate) ticks_only: bool,
     /// A request has only one callout, and a reply in the callback that made it is lost.
     pub(crate) one: bool,
+    /// The timeout is for each read, and not for the whole response.
+    pub(crate) timeout_of_reads: bool,
     pub(crate) failed: Failed,
 }
 

@@ -5,6 +5,7 @@ mod apisix;
 mod checklist;
 mod edge;
 mod faults;
+mod lost;
 mod rows;
 mod scene;
 mod traps;

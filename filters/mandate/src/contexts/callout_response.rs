@@ -13,13 +13,13 @@ pub(crate) fn deliver(response: HttpCallResponse) {
         // gets a reply. So it gets a reply even if its configuration is gone.
         let phase = match root_context::find(pending.root) {
             Some(root) => root.on_request_callout_response(pending.stream, response),
-            None => local_reply::send_unavailable("The configuration is gone"),
+            None => local_reply::send_lost("The configuration is gone"),
         };
         pending.phase.set(phase);
     } else if let Some(root) = root_context::find(context).filter(|root| root.has_ticks()) {
         root.on_callout_response(response);
     } else if pending_callouts::are_request_callouts_enabled() {
         // A response that matches no request must not let one go on.
-        local_reply::send_unavailable("Unexpected callout response");
+        local_reply::send_lost("Unexpected callout response");
     }
 }

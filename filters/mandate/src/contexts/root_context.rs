@@ -81,7 +81,7 @@ impl RootState {
         log_start(&document);
         let capabilities = Proxy::of(&configuration).capabilities();
         if capabilities.when_missing == WhenMissing::CallOut {
-            pending_callouts::enable_request_callouts();
+            pending_callouts::enable_request_callouts(configuration.gateway.is_some());
         }
         if capabilities.ticks && !self.tick_period_set.get() {
             hostcalls::set_tick_period(TICK)
@@ -164,15 +164,15 @@ impl RootState {
         response: HttpCallResponse,
     ) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
-            return local_reply::send_unavailable("Re-entrant call at the edge");
+            return local_reply::send_lost("Re-entrant call at the edge");
         };
         let Some(plugin) = plugin.as_mut() else {
-            return local_reply::send_unavailable("The edge is not configured");
+            return local_reply::send_lost("The edge is not configured");
         };
         let resolved = match plugin.on_request_callout_response(stream, response) {
             Some(CalloutEnd::Decided(resolved)) => resolved,
             Some(CalloutEnd::AnotherCallout) => return StreamPhase::Paused,
-            None => return local_reply::send_unavailable("The edge was reconfigured meanwhile"),
+            None => return local_reply::send_lost("The edge was reconfigured meanwhile"),
         };
         let of = Subject {
             stream,

@@ -6,6 +6,7 @@ use caracal_mandate::reply::{Refusal, Reply, ReplyFormat};
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::Proxy;
 use crate::proxy::adapter::default_reply_details;
+use crate::vm::pending_callouts;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
 /// Replies with a refusal. There is no proxy if there is no configuration.
@@ -56,5 +57,19 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
 /// Refuses a request because there is no configuration.
 pub(crate) fn send_unavailable(why: &'static str) -> StreamPhase {
     send(&RequestInfo::UNKNOWN, &Refusal::unavailable(why), None);
+    StreamPhase::Replied
+}
+
+/// Refuses a request whose callout has ended, and of which nothing more is known. If the
+/// callout was an exchange, the mandate may be used up, and to send it again is a replay.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_lost(why: &'static str) -> StreamPhase {
+    let mut refusal = Refusal::unavailable(why);
+    if pending_callouts::may_be_exchanges() {
+        let description = [why, "; the mandate may be used up"].concat();
+        refusal = Refusal::new(refusal.code(), description).used_up();
+    }
+    send(&RequestInfo::UNKNOWN, &refusal, None);
     StreamPhase::Replied
 }

@@ -9,6 +9,8 @@ use crate::vm::request_info::StreamPhase;
 thread_local! {
     /// Whether requests of this VM make callouts.
     static REQUEST_CALLOUTS: Cell<bool> = const { Cell::new(false) };
+    /// Whether some of these callouts may be exchanges.
+    static EXCHANGES: Cell<bool> = const { Cell::new(false) };
     static PENDING: RefCell<Vec<PendingCallout>> = RefCell::default();
 }
 
@@ -22,9 +24,15 @@ pub(crate) struct PendingCallout {
     pub(crate) phase: Rc<Cell<StreamPhase>>,
 }
 
-/// From now on requests make callouts in this VM.
-pub(crate) fn enable_request_callouts() {
+/// From now on requests make callouts in this VM, in Gateway mode also exchanges.
+pub(crate) fn enable_request_callouts(is_gateway: bool) {
     REQUEST_CALLOUTS.set(true);
+    EXCHANGES.set(is_gateway || EXCHANGES.get());
+}
+
+/// Whether a callout of which nothing is known may have been an exchange.
+pub(crate) fn may_be_exchanges() -> bool {
+    EXCHANGES.get()
 }
 
 /// Whether requests make callouts in this VM.

@@ -45,7 +45,8 @@ impl Reply {
         if let Some(error) = code.challenge() {
             headers.push(("www-authenticate", challenge(error, refusal)));
         }
-        if code == ErrorCode::StsUnavailable {
+        // To send a mandate again that is used up is a replay.
+        if code == ErrorCode::StsUnavailable && !refusal.is_used_up() {
             headers.push(("retry-after", "1".to_owned()));
         }
         let body = match format {

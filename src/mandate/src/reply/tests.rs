@@ -83,6 +83,9 @@ fn challenges() {
     }
     let unavailable = Reply::new(&Refusal::unavailable("x"), ReplyFormat::Http);
     assert_eq!(header(&unavailable, "retry-after"), Some("1"));
+    let used_up = Refusal::unavailable("gone").used_up();
+    let used_up = Reply::new(&used_up, ReplyFormat::Http);
+    assert_eq!(header(&used_up, "retry-after"), None);
 }
 
 #[test]
