@@ -5,7 +5,9 @@ use super::*;
 #[test]
 fn without_the_token_nothing_is_taken_or_shown() {
     let redis = Redis::default();
-    let companion = audited(&redis.url(), &folder("audit"))
+    let companion = Companion::of(&redis.url())
+        .with(&["--audit-dir", folder("audit").to_str().unwrap()])
+        .environment("AUDIT_HMAC_KEY", KEY)
         .environment("CARACAL_FEED_TOKEN", "the-token")
         .started();
     let body = json!({"events": events(0..1)});
@@ -43,6 +45,51 @@ fn what_is_no_batch_is_refused() {
     assert_eq!((answer.status, answer.error().as_str()), (413, "too_large"));
     assert_eq!(companion.get("/v1/audit").status, 405);
     assert_eq!(companion.get("/v1/audit/recent?after=x").status, 400);
+}
+
+/// A browser asks before it sends JSON to another site, and gets no answer that permits it.
+#[test]
+fn a_page_cannot_post_events() {
+    let mut companion = Companion::new(&["--in-memory"]);
+    companion.start();
+    let body = json!({"events": events(0..1)}).to_string();
+    let foreign = [("origin", "https://elsewhere.test")];
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "text/plain; application/json",
+    ] {
+        let headers = [foreign[0], ("content-type", kind)];
+        let answer = companion
+            .try_post_with("/v1/audit", body.as_bytes(), None, &headers)
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (415, "unsupported_media_type"),
+            "{kind}"
+        );
+    }
+    let untyped = companion.try_post_with("/v1/audit", body.as_bytes(), None, &foreign);
+    assert_eq!(untyped.unwrap().status, 415);
+    let asking = request(
+        "OPTIONS",
+        "/v1/audit",
+        &[
+            foreign[0],
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type"),
+            ("connection", "close"),
+        ],
+    );
+    let mut client = Client::connect(companion.address);
+    let asked = client.exchange(&asking).unwrap();
+    assert_eq!(asked.status, 405);
+    let permits = |name: &str| asked.header(name).is_some();
+    assert!(!permits("access-control-allow-origin"));
+    assert!(!permits("access-control-allow-headers"));
+    let seen = companion.get("/v1/audit/recent").json();
+    assert_eq!(seen["events"], json!([]));
+    accepted(&companion, &events(0..1));
 }
 
 #[test]

@@ -44,6 +44,22 @@ fn settings_that_cannot_work_are_refused() {
     );
 }
 
+/// Whoever reaches the address could have events signed, on loopback too.
+#[test]
+fn a_key_needs_a_token() {
+    let redis = Redis::default();
+    let queue = folder("audit");
+    let options = ["--audit-dir", queue.to_str().unwrap()];
+    for companion in [
+        Companion::of(&redis.url()).with(&options),
+        Companion::new(&["--in-memory"]),
+    ] {
+        let log = refused(companion.environment("AUDIT_HMAC_KEY", KEY));
+        assert!(log.contains("set CARACAL_FEED_TOKEN"), "{log}");
+        assert!(log.contains("audit.token") && !log.contains(KEY), "{log}");
+    }
+}
+
 #[test]
 fn the_key_may_be_in_a_file_and_its_absence_is_told() {
     let redis = Redis::default();
@@ -55,6 +71,7 @@ fn the_key_may_be_in_a_file_and_its_absence_is_told() {
     let mut companion = Companion::of(&redis.url())
         .with(&options)
         .environment("AUDIT_HMAC_KEY_FILE", file.to_str().unwrap())
+        .token(TOKEN)
         .started();
     accepted(&companion, &events(0..1));
     until_arrived(&redis, 1);
