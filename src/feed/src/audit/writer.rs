@@ -109,7 +109,7 @@ impl Writer {
         let fresh: Vec<Made> = job.made.into_iter().filter(|made| is_new(made)).collect();
         let size = fresh.iter().map(record::size).fold(0, u64::saturating_add);
         let ahead = u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
-        if let Place::Disk(tail) = &self.place
+        if let Place::Disk(tail) = &mut self.place
             && size > 0
             && !tail.has_room(ahead.saturating_add(size))
         {

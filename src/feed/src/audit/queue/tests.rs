@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
@@ -169,10 +170,19 @@ fn the_space_is_bounded_and_what_was_set_aside_counts() {
     assert_eq!(drained(&mut head).len() as u64, count);
     assert!(tail.has_room(MAX / 2));
     drop((tail, head));
-    let aside = fs::File::create(scratch.0.join("00000000000000000001.corrupt")).unwrap();
-    aside.set_len(MAX).unwrap();
-    let (tail, _head) = scratch.open();
+    let aside = scratch.0.join("00000000000000000001.corrupt");
+    fs::File::create(&aside).unwrap().set_len(MAX).unwrap();
+    let (mut tail, mut head) = scratch.open();
     assert!(!tail.has_room(1));
+    // Somebody removes it while the companion runs.
+    fs::remove_file(aside).unwrap();
+    let since = Instant::now();
+    while !tail.has_room(1) {
+        assert!(since.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    append(&mut tail, &[made(2, 1)]);
+    assert_eq!(drained(&mut head), [2]);
 }
 
 /// A crash before the acknowledgement: nothing that was acknowledged is lost.
