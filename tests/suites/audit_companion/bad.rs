@@ -116,19 +116,27 @@ fn the_largest_event_passes() {
     );
 }
 
+/// An id of this time, which is not before 1970.
+fn id_at(us: i64, number: usize) -> String {
+    let ms = format!("{:012x}", us / 1_000);
+    format!("{}-{}-7000-8000-{number:012x}", &ms[..8], &ms[8..])
+}
+
 #[test]
-fn times_are_clamped() {
+fn times_that_cannot_be_are_those_of_the_id() {
     let redis = Redis::default();
     let companion = audited(&redis.url(), &folder("audit")).started();
     let day = 24 * 60 * 60 * 1_000_000;
     let now = now_us();
-    let times = [now - 40 * day, 0, i64::MIN, now, now + 400 * day, i64::MAX];
-    let batch: Vec<Value> = times
-        .iter()
-        .enumerate()
-        .map(|(n, at)| event(n, json!({"occurred_at_us": at})))
-        .collect();
-    accepted(&companion, &batch);
+    let times = [now, now - 40 * day, 0, i64::MIN, now + 400 * day, i64::MAX];
+    let batch = |id_us: i64| -> Vec<Value> {
+        let events = times
+            .iter()
+            .enumerate()
+            .map(|(n, at)| event(n, json!({"occurred_at_us": at, "id": id_at(id_us, n)})));
+        events.collect()
+    };
+    accepted(&companion, &batch(now));
     let seen: Vec<i64> = until_arrived(&redis, 6)
         .iter()
         .map(|stored| {
@@ -137,11 +145,10 @@ fn times_are_clamped() {
                 .unwrap()
         })
         .collect();
-    let near = |at: i64, expected: i64| (at - expected).abs() < 20_000_000;
-    assert!(seen[..3].iter().all(|at| near(*at, now - day)), "{seen:?}");
-    assert_eq!(seen[3], now);
-    assert!(
-        seen[4..].iter().all(|at| near(*at, now + 300_000_000)),
-        "{seen:?}"
-    );
+    let of_id = now / 1_000 * 1_000;
+    assert_eq!(seen, [now, of_id, of_id, of_id, of_id, of_id]);
+    // Nothing says when they were.
+    let answer = send(&companion, &batch(now - 2 * day));
+    assert_eq!(answer.json(), json!({"accepted": 1, "rejected": 5}));
+    assert!(companion.log().contains("the time of id"));
 }

@@ -187,10 +187,8 @@ impl Posted {
             }
         }
         self.metadata.clean()?;
-        let (earliest, latest) = (
-            now_us.saturating_sub(MAX_BEHIND_US),
-            now_us.saturating_add(MAX_AHEAD_US),
-        );
+        let occurred_at_us = happened(self.occurred_at_us, id, now_us)
+            .ok_or("occurred_at_us and the time of id are over a day behind, or over five minutes ahead of, the companion's clock")?;
         let parts = Parts {
             id,
             zone_id: &self.zone_id,
@@ -200,10 +198,22 @@ impl Posted {
             evaluation_status: &self.evaluation_status,
             reason: self.metadata.reason.as_deref(),
             metadata: &self.metadata,
-            occurred_at_us: self.occurred_at_us.clamp(earliest, latest),
+            occurred_at_us,
         };
         make(&parts, key).ok_or("the event is over 64 KiB")
     }
+}
+
+/// When an event happened: its time, or that of its id if its time cannot be. The clock only
+/// judges and is not in the result, so that an event that comes again, maybe through another
+/// companion, stays the same one.
+fn happened(occurred_at_us: i64, id: Uuid, now_us: i64) -> Option<i64> {
+    let can_be = now_us.saturating_sub(MAX_BEHIND_US)..=now_us.saturating_add(MAX_AHEAD_US);
+    // The first 48 bits are milliseconds.
+    let ms = i64::try_from(id.as_u128() >> 80_u32).unwrap_or(i64::MAX);
+    [occurred_at_us, ms.saturating_mul(1_000)]
+        .into_iter()
+        .find(|us| can_be.contains(us))
 }
 
 /// Reads a batch. `now_us` is the companion's clock in Unix microseconds.
