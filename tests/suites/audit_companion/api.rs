@@ -110,6 +110,40 @@ fn the_same_event_is_taken_once() {
     assert_eq!(seen.len(), 20);
 }
 
+/// Only the first one is kept; the other is no repetition of it.
+#[test]
+fn another_event_with_the_same_id_is_rejected() {
+    let redis = Redis::default();
+    let mut companion = audited(&redis.url(), &folder("audit")).started();
+    let changed = |n: usize| {
+        event(
+            n,
+            json!({"decision": "deny", "evaluation_status": "denied"}),
+        )
+    };
+    accepted(&companion, &events(0..3));
+    let answers = |companion: &Companion| {
+        let batch = [changed(1), event(2, json!({})), event(3, json!({}))];
+        send(companion, &batch).json()
+    };
+    assert_eq!(answers(&companion), json!({"accepted": 2, "rejected": 1}));
+    // In one batch too.
+    let answer = send(&companion, &[event(4, json!({})), changed(4)]);
+    assert_eq!(answer.json(), json!({"accepted": 1, "rejected": 1}));
+    assert_eq!(companion.metric("caracal_feed_audit_accepted_total"), 6.0);
+    assert_eq!(companion.metric("caracal_feed_audit_rejected_total"), 0.0);
+    assert_eq!(companion.metric("caracal_feed_audit_conflicts_total"), 2.0);
+    let told = || companion.log().matches("the ids of other ones").count();
+    assert_eq!(told(), 1);
+    companion.kill();
+    companion.start();
+    assert_eq!(answers(&companion), json!({"accepted": 2, "rejected": 1}));
+    until_arrived(&redis, 5);
+    for stored in arrived(&redis) {
+        assert_eq!(stored.event["decision"], "allow");
+    }
+}
+
 #[test]
 fn recent_events_are_found_and_followed() {
     let redis = Redis::default();

@@ -129,7 +129,8 @@ impl Audit {
         };
         let now = i64::try_from(now_us()).unwrap_or(i64::MAX);
         let read = posted::read(body, self.key.as_ref(), now).map_err(NotTaken::Wrong)?;
-        let accepted = u64::try_from(read.made.len()).unwrap_or(u64::MAX);
+        let mut accepted = u64::try_from(read.made.len()).unwrap_or(u64::MAX);
+        let mut rejected = read.rejected;
         if accepted > 0 {
             let (done, answer) = oneshot::channel();
             let job = Job {
@@ -142,7 +143,9 @@ impl Audit {
                 return Err(busy);
             }
             let written = answer.await.unwrap_or(Err(Refused::Disk));
-            written.map_err(NotTaken::Refused)?;
+            let conflicts = written.map_err(NotTaken::Refused)?;
+            accepted = accepted.saturating_sub(conflicts);
+            rejected = rejected.saturating_add(conflicts);
         }
         self.counts.rejected(read.rejected);
         if read.rejected > 0
@@ -156,7 +159,7 @@ impl Audit {
                 "audit events were wrong, and are not kept"
             );
         }
-        Ok((accepted, read.rejected))
+        Ok((accepted, rejected))
     }
 
     /// Whether there was room for it.

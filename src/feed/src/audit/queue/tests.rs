@@ -8,7 +8,7 @@ use prometheus::Registry;
 
 use super::*;
 use crate::audit::count::Counts;
-use crate::audit::product::Made;
+use crate::audit::product::{Made, digest};
 use crate::audit::record;
 
 mod model;
@@ -36,7 +36,7 @@ impl Scratch {
         (tail, head)
     }
 
-    fn open_all(&self) -> (Tail, Head, Vec<u128>) {
+    fn open_all(&self) -> (Tail, Head, Vec<(u128, u64)>) {
         let counts = Counts::new(&Registry::new()).unwrap();
         let opened = open(&self.0, MAX, 1_000, counts).unwrap();
         (opened.tail, opened.head, opened.ids)
@@ -128,7 +128,8 @@ fn what_is_appended_is_delivered_in_order_and_once() {
     drop((tail, head));
     let (_tail, mut head, ids) = scratch.open_all();
     assert_eq!(head.shared.state().waiting, 1);
-    assert_eq!(ids.last(), Some(&2_000));
+    let last = digest(made(2_000, 1).data.as_bytes());
+    assert_eq!(ids.last(), Some(&(2_000, last)));
     assert_eq!(drained(&mut head), [2_000]);
 }
 
