@@ -28,8 +28,9 @@ pub(super) struct Job {
     pub(super) made: Vec<Made>,
     /// Who waits for the answer.
     pub(super) done: Option<oneshot::Sender<Done>>,
-    /// A place among the batches under way. Whoever waits may leave; this stays taken.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    /// A place among the batches, or the replays, under way. Whoever waits may leave; this
+    /// stays taken.
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 /// Where events go.
@@ -63,7 +64,7 @@ struct Group {
 
 struct Admitted {
     done: Option<oneshot::Sender<Done>>,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
     /// Events, with those that were there already.
     total: u64,
     duplicates: u64,
