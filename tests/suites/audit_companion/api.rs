@@ -30,7 +30,6 @@ fn what_is_no_batch_is_refused() {
         json!({}),
         json!([]),
         json!({"events": []}),
-        json!({"events": [1], "more": 1}),
         json!({"events": events(0..501)}),
     ] {
         let answer = companion.post("/v1/audit", &body, None);

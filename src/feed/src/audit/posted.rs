@@ -1,5 +1,6 @@
 //! What a filter posts: a batch of events, each judged by itself, so that one that is wrong
-//! does not cost the others.
+//! does not cost the others. A member that is not known is left out: a newer filter may send
+//! more than an older companion knows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,7 +31,6 @@ const STATUSES: [&str; 6] = [
 const MAX_NUMBER: u64 = 1 << 53;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Batch<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
@@ -48,7 +48,7 @@ pub(super) struct Read {
 
 /// In the order in which the product's event has them.
 #[derive(Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     application_id: Option<String>,
@@ -145,7 +145,6 @@ impl Metadata {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Posted {
     id: String,
     occurred_at_us: i64,
@@ -237,7 +236,7 @@ pub(super) fn read(body: &[u8], key: Option<&HmacKey>, now_us: i64) -> Result<Re
     for event in batch.events {
         let posted = serde_json::from_str::<Posted>(event.get());
         let made = posted
-            .map_err(|_| "a member is missing, unknown, twice there or of a wrong type")
+            .map_err(|_| "a member is missing, twice there or of a wrong type")
             .and_then(|posted| posted.made(key, now_us));
         match made {
             Ok(made) => read.made.push(made),
