@@ -59,6 +59,11 @@ impl AuditArguments {
                 "{KEY} is not set: audit events have no signature, and a production installation of Caracal puts every one of them into its dead letters"
             );
         }
+        if self.audit_dir.is_some() && redis.is_none() {
+            tracing::warn!(
+                "without Redis no audit event leaves --audit-dir: it fills up to --audit-max-bytes, and then no more are taken; leave --audit-dir out, or give --redis-url"
+            );
+        }
         Ok(Some(Settings {
             folder: self.audit_dir.clone(),
             max_bytes: self.audit_max_bytes.unwrap_or(1 << 30),

@@ -90,6 +90,22 @@ fn the_key_may_be_in_a_file_and_its_absence_is_told() {
 }
 
 #[test]
+fn a_folder_that_fills_up_or_that_others_can_write_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let queue = folder("audit");
+    let options = ["--in-memory", "--audit-dir", queue.to_str().unwrap()];
+    let mut companion = Companion::new(&options).started();
+    accepted(&companion, &events(0..1));
+    let log = companion.log();
+    assert!(log.contains("no audit event leaves --audit-dir"), "{log}");
+    assert_eq!(companion.stop(), Some(0));
+    let writable = std::fs::Permissions::from_mode(0o770);
+    std::fs::set_permissions(&queue, writable).unwrap();
+    let log = refused(Companion::new(&options));
+    assert!(log.contains("chmod 700"), "{log}");
+}
+
+#[test]
 fn its_files_are_for_nobody_else() {
     use std::os::unix::fs::PermissionsExt as _;
     let redis = Redis::default();

@@ -107,7 +107,10 @@ impl Audit {
         }
         let (jobs, asked) = mpsc::channel(MAX_JOBS);
         let writer = Writer::new(place, ids, Arc::clone(&recent), Arc::clone(&counts));
-        threads.push(thread("audit-writer", move || writer.run(asked))?);
+        threads.push(thread("audit-writer", move || {
+            let _guard = Guard(end_the_companion);
+            writer.run(asked);
+        })?);
         let audit = Audit::new(jobs, settings.key, recent, counts);
         *audit.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
         Ok(Arc::new(audit))
@@ -234,6 +237,25 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     builder
         .spawn(work)
         .with_context(|| format!("cannot start {name}"))
+}
+
+/// Without the thread that writes, no event would be taken any more, and nobody would know why.
+fn end_the_companion() {
+    tracing::error!(
+        "what writes audit events has failed: the companion ends, so that it is started again"
+    );
+    std::process::abort();
+}
+
+/// Does this if its thread panics.
+struct Guard<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Guard<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prometheus::Registry;
 use serde_json::json;
 
@@ -55,4 +57,18 @@ async fn replays_do_not_keep_batches_out() {
     // What was written makes room.
     audit.replayed(&REPLAY);
     assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn a_thread_that_panics_is_noticed_and_one_that_ends_is_none() {
+    let noticed = Arc::new(AtomicUsize::new(0));
+    for (fails, expected) in [(false, 0), (true, 1)] {
+        let noticed_there = Arc::clone(&noticed);
+        let ended = std::thread::spawn(move || {
+            let _guard = Guard(|| drop(noticed_there.fetch_add(1, Ordering::SeqCst)));
+            assert!(!fails, "on purpose");
+        });
+        assert_eq!(ended.join().is_err(), fails);
+        assert_eq!(noticed.load(Ordering::SeqCst), expected);
+    }
 }

@@ -157,6 +157,39 @@ fn nobody_else_gets_in() {
 }
 
 #[test]
+fn a_folder_that_others_can_write_is_not_used() {
+    let scratch = Scratch::new();
+    let mode = |mode: u32| {
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
+        let counts = Counts::new(&Registry::new()).unwrap();
+        let opened = open(&scratch.0, MAX, 1_000, counts);
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    fs::create_dir(&scratch.0).unwrap();
+    for writable in [0o777, 0o1777, 0o770, 0o702, 0o720] {
+        let why = mode(writable).unwrap_err();
+        assert!(why.contains("chmod 700"), "{writable:o}: {why}");
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0);
+    }
+    for private in [0o755, 0o700] {
+        mode(private).unwrap();
+    }
+}
+
+#[test]
+fn folders_above_it_are_made_too() {
+    let scratch = Scratch::new();
+    let below = Scratch(scratch.0.join("a/b"));
+    let (mut tail, mut head) = below.open();
+    append(&mut tail, &[made(1, 1)]);
+    assert_eq!(drained(&mut head), [1]);
+    for path in [&scratch.0, &scratch.0.join("a"), &below.0] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", path.display());
+    }
+}
+
+#[test]
 fn the_space_is_bounded_and_what_was_set_aside_counts() {
     let scratch = Scratch::new();
     let (mut tail, mut head) = scratch.open();
