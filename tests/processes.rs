@@ -5,9 +5,10 @@ mod companion;
 mod sts;
 mod wire;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +39,12 @@ pub fn folder(name: &str) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::SeqCst);
     let path = std::env::temp_dir().join(format!("caracal-{name}-{}-{count}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
+    // As its files have to be: a companion uses no folder that others can write.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .unwrap();
     path
 }
 

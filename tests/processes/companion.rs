@@ -11,6 +11,7 @@ pub struct Companion {
     environment: Vec<(String, String)>,
     files: Option<String>,
     outlives_limits: bool,
+    token: Option<String>,
 }
 
 impl Companion {
@@ -23,6 +24,7 @@ impl Companion {
             environment: Vec::new(),
             files: None,
             outlives_limits: false,
+            token: None,
         }
     }
 
@@ -58,6 +60,12 @@ impl Companion {
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// With a token, which is sent wherever no other one is given.
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self.environment("CARACAL_FEED_TOKEN", token)
     }
 
     /// Starts it, or starts it again at the same address, and waits until it
@@ -210,11 +218,25 @@ impl Companion {
     }
 
     pub fn try_get(&self, path: &str) -> Option<Response> {
-        let request = servers::request("GET", path, &[("connection", "close")]);
+        let bearer = self.bearer(None);
+        let mut headers = vec![("connection", "close")];
+        headers.extend(
+            self.token
+                .as_ref()
+                .map(|_| ("authorization", bearer.as_str())),
+        );
+        let request = servers::request("GET", path, &headers);
         Client::try_connect(self.address)
             .ok()?
             .exchange(&request)
             .ok()
+    }
+
+    fn bearer(&self, token: Option<&str>) -> String {
+        format!(
+            "Bearer {}",
+            token.or(self.token.as_deref()).unwrap_or("none")
+        )
     }
 
     pub fn get(&self, path: &str) -> Response {
@@ -233,15 +255,22 @@ impl Companion {
 
     /// The same with any bytes, of a companion that may be gone.
     pub fn try_post(&self, path: &str, body: &[u8], token: Option<&str>) -> io::Result<Response> {
-        let (size, bearer) = (
-            body.len().to_string(),
-            format!("Bearer {}", token.unwrap_or("none")),
-        );
-        let headers = [
-            ("content-type", "application/json"),
-            ("content-length", size.as_str()),
-            ("authorization", bearer.as_str()),
-        ];
+        let json = [("content-type", "application/json")];
+        self.try_post_with(path, body, token, &json)
+    }
+
+    /// The same with these headers, and no type but theirs.
+    pub fn try_post_with(
+        &self,
+        path: &str,
+        body: &[u8],
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> io::Result<Response> {
+        let (size, bearer) = (body.len().to_string(), self.bearer(token));
+        let mut headers = headers.to_vec();
+        headers.push(("content-length", size.as_str()));
+        headers.push(("authorization", bearer.as_str()));
         let mut bytes = servers::request("POST", path, &headers);
         bytes.extend_from_slice(body);
         Client::try_connect(self.address)?.exchange(&bytes)

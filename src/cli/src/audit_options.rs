@@ -18,7 +18,8 @@ const KEY: &str = "AUDIT_HMAC_KEY";
 pub(crate) struct AuditArguments {
     /// Takes audit events from filters (POST /v1/audit), keeps them in this folder until
     /// Redis has them, and signs them with AUDIT_HMAC_KEY, or the key in the file that
-    /// AUDIT_HMAC_KEY_FILE names. The folder is this companion's own.
+    /// AUDIT_HMAC_KEY_FILE names. The key needs a token (CARACAL_FEED_TOKEN). The folder
+    /// is this companion's own.
     #[arg(long)]
     audit_dir: Option<PathBuf>,
     /// Most bytes of that folder. With more, filters keep their events and try again
@@ -32,8 +33,8 @@ impl AuditArguments {
     /// development. The key is read only then.
     ///
     /// # Errors
-    /// It is not a key.
-    pub(crate) fn settings(&self, redis: Option<&Target>) -> Result<Option<Settings>> {
+    /// It is not a key, or there is no token although there is a key.
+    pub(crate) fn settings(&self, redis: Option<&Target>, token: bool) -> Result<Option<Settings>> {
         if self.audit_dir.is_none() && redis.is_some() {
             if std::env::var_os(KEY).is_some() || std::env::var_os("AUDIT_HMAC_KEY_FILE").is_some()
             {
@@ -48,9 +49,19 @@ impl AuditArguments {
             );
         }
         let key = hmac_key(KEY)?;
+        // On loopback too: any local program, and maybe a browser, could have events signed.
+        ensure!(
+            token || key.is_none(),
+            "{KEY} is set, and there is no token, so anybody who reaches --listen could have audit events signed: set CARACAL_FEED_TOKEN (or --token), which filters then send as audit.token"
+        );
         if key.is_none() && redis.is_some() {
             tracing::warn!(
                 "{KEY} is not set: audit events have no signature, and a production installation of Caracal puts every one of them into its dead letters"
+            );
+        }
+        if self.audit_dir.is_some() && redis.is_none() {
+            tracing::warn!(
+                "without Redis no audit event leaves --audit-dir: it fills up to --audit-max-bytes, and then no more are taken; leave --audit-dir out, or give --redis-url"
             );
         }
         Ok(Some(Settings {

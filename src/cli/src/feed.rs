@@ -165,7 +165,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     serving::raise_descriptors();
     let listener = loopback::bind(arguments.listen, true).await?;
-    let audit = arguments.audit.settings(target.as_ref())?;
+    let audit = arguments.audit.settings(target.as_ref(), token.is_some())?;
     let audit = audit.map(|settings| Audit::start(&companion, settings));
     let audit = audit.transpose()?;
     let gateway = match sts {

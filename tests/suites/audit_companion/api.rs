@@ -5,7 +5,9 @@ use super::*;
 #[test]
 fn without_the_token_nothing_is_taken_or_shown() {
     let redis = Redis::default();
-    let companion = audited(&redis.url(), &folder("audit"))
+    let companion = Companion::of(&redis.url())
+        .with(&["--audit-dir", folder("audit").to_str().unwrap()])
+        .environment("AUDIT_HMAC_KEY", KEY)
         .environment("CARACAL_FEED_TOKEN", "the-token")
         .started();
     let body = json!({"events": events(0..1)});
@@ -28,7 +30,6 @@ fn what_is_no_batch_is_refused() {
         json!({}),
         json!([]),
         json!({"events": []}),
-        json!({"events": [1], "more": 1}),
         json!({"events": events(0..501)}),
     ] {
         let answer = companion.post("/v1/audit", &body, None);
@@ -43,6 +44,51 @@ fn what_is_no_batch_is_refused() {
     assert_eq!((answer.status, answer.error().as_str()), (413, "too_large"));
     assert_eq!(companion.get("/v1/audit").status, 405);
     assert_eq!(companion.get("/v1/audit/recent?after=x").status, 400);
+}
+
+/// A browser asks before it sends JSON to another site, and gets no answer that permits it.
+#[test]
+fn a_page_cannot_post_events() {
+    let mut companion = Companion::new(&["--in-memory"]);
+    companion.start();
+    let body = json!({"events": events(0..1)}).to_string();
+    let foreign = [("origin", "https://elsewhere.test")];
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "text/plain; application/json",
+    ] {
+        let headers = [foreign[0], ("content-type", kind)];
+        let answer = companion
+            .try_post_with("/v1/audit", body.as_bytes(), None, &headers)
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (415, "unsupported_media_type"),
+            "{kind}"
+        );
+    }
+    let untyped = companion.try_post_with("/v1/audit", body.as_bytes(), None, &foreign);
+    assert_eq!(untyped.unwrap().status, 415);
+    let asking = request(
+        "OPTIONS",
+        "/v1/audit",
+        &[
+            foreign[0],
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type"),
+            ("connection", "close"),
+        ],
+    );
+    let mut client = Client::connect(companion.address);
+    let asked = client.exchange(&asking).unwrap();
+    assert_eq!(asked.status, 405);
+    let permits = |name: &str| asked.header(name).is_some();
+    assert!(!permits("access-control-allow-origin"));
+    assert!(!permits("access-control-allow-headers"));
+    let seen = companion.get("/v1/audit/recent").json();
+    assert_eq!(seen["events"], json!([]));
+    accepted(&companion, &events(0..1));
 }
 
 #[test]
@@ -61,6 +107,40 @@ fn the_same_event_is_taken_once() {
     assert_eq!(companion.metric("caracal_feed_audit_duplicates_total"), 6.0);
     let seen: BTreeSet<String> = ids(&arrived(&redis)).into_iter().collect();
     assert_eq!(seen.len(), 20);
+}
+
+/// Only the first one is kept; the other is no repetition of it.
+#[test]
+fn another_event_with_the_same_id_is_rejected() {
+    let redis = Redis::default();
+    let mut companion = audited(&redis.url(), &folder("audit")).started();
+    let changed = |n: usize| {
+        event(
+            n,
+            json!({"decision": "deny", "evaluation_status": "denied"}),
+        )
+    };
+    accepted(&companion, &events(0..3));
+    let answers = |companion: &Companion| {
+        let batch = [changed(1), event(2, json!({})), event(3, json!({}))];
+        send(companion, &batch).json()
+    };
+    assert_eq!(answers(&companion), json!({"accepted": 2, "rejected": 1}));
+    // In one batch too.
+    let answer = send(&companion, &[event(4, json!({})), changed(4)]);
+    assert_eq!(answer.json(), json!({"accepted": 1, "rejected": 1}));
+    assert_eq!(companion.metric("caracal_feed_audit_accepted_total"), 6.0);
+    assert_eq!(companion.metric("caracal_feed_audit_rejected_total"), 0.0);
+    assert_eq!(companion.metric("caracal_feed_audit_conflicts_total"), 2.0);
+    let told = || companion.log().matches("the ids of other ones").count();
+    assert_eq!(told(), 1);
+    companion.kill();
+    companion.start();
+    assert_eq!(answers(&companion), json!({"accepted": 2, "rejected": 1}));
+    until_arrived(&redis, 5);
+    for stored in arrived(&redis) {
+        assert_eq!(stored.event["decision"], "allow");
+    }
 }
 
 #[test]

@@ -84,10 +84,11 @@ fn post(address: std::net::SocketAddr, body: &Value) -> Option<u32> {
     let headers = [
         ("content-length", size.as_str()),
         ("content-type", "application/json"),
+        ("authorization", &format!("Bearer {TOKEN}")),
     ];
-    let mut bytes = caracal_tests::servers::request("POST", "/v1/audit", &headers);
+    let mut bytes = request("POST", "/v1/audit", &headers);
     bytes.extend_from_slice(body.as_bytes());
-    let mut client = caracal_tests::servers::Client::try_connect(address).ok()?;
+    let mut client = Client::try_connect(address).ok()?;
     Some(client.exchange(&bytes).ok()?.status.into())
 }
 

@@ -156,6 +156,7 @@ fn in_a_cluster_they_go_to_the_master_of_their_stream() {
         .companion()
         .with(&["--audit-dir", folder("audit").to_str().unwrap()])
         .environment("AUDIT_HMAC_KEY", KEY)
+        .token(TOKEN)
         .started();
     accepted(&companion, &events(0..100));
     let owner = cluster.owner(STREAM).unwrap();

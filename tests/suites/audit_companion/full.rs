@@ -78,6 +78,8 @@ fn a_disk_that_does_not_write_takes_none() {
     let companion = audited(&redis.url(), &folder).outliving_limits().started();
     accepted(&companion, &events(0..10));
     until_arrived(&redis, 10);
+    let size = || files(&folder, "audit")[0].metadata().unwrap().len();
+    let before = size();
     companion.limit_files(50_000);
     let answer = send(&companion, &events(10..200));
     assert_eq!(
@@ -85,6 +87,8 @@ fn a_disk_that_does_not_write_takes_none() {
         (503, "audit_not_durable")
     );
     assert!(answer.header("retry-after").is_some());
+    // Nothing of it may be delivered, after a restart either.
+    assert_eq!(size(), before);
     companion.limit_files(1 << 30);
     // The filter sends the same again.
     accepted(&companion, &events(10..200));

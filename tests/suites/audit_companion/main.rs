@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use caracal_tests::processes::{Companion, Redis, folder, until};
-use caracal_tests::servers::Response;
+use caracal_tests::servers::{Client, Response, request};
 use serde_json::{Value, json};
 
 mod api;
@@ -21,6 +21,7 @@ mod starts;
 use consumer::{Stored, stored};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const TOKEN: &str = "audit-token";
 const STREAM: &str = "caracal.audit.events";
 const SOON: Duration = Duration::from_secs(30);
 
@@ -56,6 +57,7 @@ fn audited(redis_url: &str, folder: &Path) -> Companion {
     Companion::of(redis_url)
         .with(&["--audit-dir", folder.to_str().unwrap()])
         .environment("AUDIT_HMAC_KEY", KEY)
+        .token(TOKEN)
 }
 
 fn send(companion: &Companion, events: &[Value]) -> Response {

@@ -44,6 +44,22 @@ fn settings_that_cannot_work_are_refused() {
     );
 }
 
+/// Whoever reaches the address could have events signed, on loopback too.
+#[test]
+fn a_key_needs_a_token() {
+    let redis = Redis::default();
+    let queue = folder("audit");
+    let options = ["--audit-dir", queue.to_str().unwrap()];
+    for companion in [
+        Companion::of(&redis.url()).with(&options),
+        Companion::new(&["--in-memory"]),
+    ] {
+        let log = refused(companion.environment("AUDIT_HMAC_KEY", KEY));
+        assert!(log.contains("set CARACAL_FEED_TOKEN"), "{log}");
+        assert!(log.contains("audit.token") && !log.contains(KEY), "{log}");
+    }
+}
+
 #[test]
 fn the_key_may_be_in_a_file_and_its_absence_is_told() {
     let redis = Redis::default();
@@ -55,6 +71,7 @@ fn the_key_may_be_in_a_file_and_its_absence_is_told() {
     let mut companion = Companion::of(&redis.url())
         .with(&options)
         .environment("AUDIT_HMAC_KEY_FILE", file.to_str().unwrap())
+        .token(TOKEN)
         .started();
     accepted(&companion, &events(0..1));
     until_arrived(&redis, 1);
@@ -70,6 +87,22 @@ fn the_key_may_be_in_a_file_and_its_absence_is_told() {
         redis.ask::<usize>(&["XLEN", STREAM]) == 2
     });
     assert!(!consumer::raw(&redis)[1].contains_key("sig"));
+}
+
+#[test]
+fn a_folder_that_fills_up_or_that_others_can_write_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let queue = folder("audit");
+    let options = ["--in-memory", "--audit-dir", queue.to_str().unwrap()];
+    let mut companion = Companion::new(&options).started();
+    accepted(&companion, &events(0..1));
+    let log = companion.log();
+    assert!(log.contains("no audit event leaves --audit-dir"), "{log}");
+    assert_eq!(companion.stop(), Some(0));
+    let writable = std::fs::Permissions::from_mode(0o770);
+    std::fs::set_permissions(&queue, writable).unwrap();
+    let log = refused(Companion::new(&options));
+    assert!(log.contains("chmod 700"), "{log}");
 }
 
 #[test]

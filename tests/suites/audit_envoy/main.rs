@@ -20,6 +20,7 @@ use caracal_tests::servers::Client;
 use serde_json::{Value, json};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const TOKEN: &str = "feed-token";
 const STREAM: &str = "caracal.audit.events";
 const SOON: Duration = Duration::from_secs(30);
 
@@ -51,8 +52,12 @@ impl Scene {
         let companion = Companion::of(&redis.url())
             .with(&["--audit-dir", folder("audit").to_str().unwrap()])
             .environment("AUDIT_HMAC_KEY", KEY)
+            .token(TOKEN)
             .started();
-        let audit = json!({"audit": {"upstream": "feed"}});
+        let audit = json!({
+            "revocation": {"upstream": "feed", "max_staleness_s": 2, "poll_interval_ms": 200, "token": TOKEN},
+            "audit": {"upstream": "feed", "token": TOKEN},
+        });
         let envoy = around.setup(companion.address, audit).start();
         let scene = Scene {
             around,

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// The key of audit events.
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// The companion's token.
+const TOKEN: &str = "feed-token";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A resource of the STS with the usual scope and upstream.
@@ -72,6 +74,7 @@ impl Scene {
             .gateway(&sts.url())
             .with(&["--audit-dir", folder("audit").to_str().unwrap()])
             .environment("AUDIT_HMAC_KEY", KEY)
+            .token(TOKEN)
             .started();
         let seen: Arc<Mutex<Vec<Incoming>>> = Arc::default();
         let strays: Arc<Mutex<Vec<Incoming>>> = Arc::default();
@@ -89,9 +92,9 @@ impl Scene {
         let (billing, other) = (noting(&seen), noting(&strays));
         let mut settings = json!({
             "issuer": sts.url(), "audience": null, "mode": "gateway",
-            "revocation": {"upstream": "companion", "poll_interval_ms": 200},
-            "gateway": {"upstream": "companion"},
-            "audit": {"upstream": "companion"},
+            "revocation": {"upstream": "companion", "poll_interval_ms": 200, "token": TOKEN},
+            "gateway": {"upstream": "companion", "token": TOKEN},
+            "audit": {"upstream": "companion", "token": TOKEN},
             "resources": {
                 AUDIENCE: {"upstream_url": upstream_url, "required_scopes": ["billing:read"]},
                 "resource://second": {"upstream_url": "https://second.test"},

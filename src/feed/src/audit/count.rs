@@ -11,6 +11,7 @@ pub(crate) struct Counts {
     accepted: IntCounter,
     duplicates: IntCounter,
     rejected: IntCounter,
+    conflicts: IntCounter,
     refused: IntCounterVec,
     delivered: IntCounter,
     failures: IntCounter,
@@ -76,6 +77,10 @@ impl Counts {
                 "caracal_feed_audit_rejected_total",
                 "Audit events that were wrong",
             )?,
+            conflicts: counter(
+                "caracal_feed_audit_conflicts_total",
+                "Audit events that were rejected because another one has their id",
+            )?,
             refused,
             delivered: counter(
                 "caracal_feed_audit_delivered_total",
@@ -115,6 +120,10 @@ impl Counts {
 
     pub(super) fn rejected(&self, events: u64) {
         self.rejected.inc_by(events);
+    }
+
+    pub(super) fn conflicts(&self, events: u64) {
+        self.conflicts.inc_by(events);
     }
 
     pub(super) fn refused(&self, why: Refused, events: u64) {

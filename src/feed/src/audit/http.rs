@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -44,9 +44,17 @@ fn later(error: &str, why: &str, seconds: &'static str) -> Response {
 
 async fn take(
     State(audit): State<Option<Arc<Audit>>>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let Some(audit) = audit else { return off() };
+    if !is_json(&headers) {
+        return failed(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "send content-type: application/json",
+        );
+    }
     let body = match body {
         Ok(body) => body,
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -81,6 +89,17 @@ async fn take(
             later("audit_busy", "too many batches are being written", "1")
         }
     }
+}
+
+/// A browser sends this type to another site only after it has asked, and it gets no answer
+/// that permits it. So a page that somebody looks at cannot post events.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (given.next(), given.next()) else {
+        return false;
+    };
+    let kind = only.to_str().unwrap_or_default().split(';').next();
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 #[derive(Deserialize)]
@@ -121,4 +140,40 @@ async fn recent(
         next,
     })
     .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_is_json() {
+        let is = |kinds: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for kind in kinds {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            is_json(&headers)
+        };
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json ;x",
+        ] {
+            assert!(is(&[good]), "{good}");
+        }
+        for bad in [
+            &[][..],
+            &[""],
+            &["text/plain"],
+            &["text/plain; application/json"],
+            &["application/json-seq"],
+            &["application/x-www-form-urlencoded"],
+            &["application/json, text/plain"],
+            &["application/json", "text/plain"],
+        ] {
+            assert!(!is(bad), "{bad:?}");
+        }
+    }
 }

@@ -41,8 +41,11 @@ use writer::{Job, Place, Writer};
 const AT_ONCE: usize = 32;
 /// Longest wait for a place among them.
 const WAIT: Duration = Duration::from_secs(5);
+/// Most replays that wait to be written. They have places of their own, because any agent can
+/// replay: that must not take the places of batches.
+const MAX_REPLAYS: usize = 256;
 /// Most batches and replays that wait to be written.
-const MAX_JOBS: usize = 1_024;
+const MAX_JOBS: usize = AT_ONCE + MAX_REPLAYS;
 /// From one line about wrong or lost events to the next.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,6 +67,7 @@ pub struct Audit {
     /// Taken away at the end.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     places: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
     key: Option<HmacKey>,
     recent: Arc<Recent>,
     counts: Arc<Counts>,
@@ -103,17 +107,32 @@ impl Audit {
         }
         let (jobs, asked) = mpsc::channel(MAX_JOBS);
         let writer = Writer::new(place, ids, Arc::clone(&recent), Arc::clone(&counts));
-        threads.push(thread("audit-writer", move || writer.run(asked))?);
-        Ok(Arc::new(Audit {
+        threads.push(thread("audit-writer", move || {
+            let _guard = Guard(end_the_companion);
+            writer.run(asked);
+        })?);
+        let audit = Audit::new(jobs, settings.key, recent, counts);
+        *audit.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+        Ok(Arc::new(audit))
+    }
+
+    fn new(
+        jobs: mpsc::Sender<Job>,
+        key: Option<HmacKey>,
+        recent: Arc<Recent>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Audit {
             jobs: Mutex::new(Some(jobs)),
             places: Arc::new(Semaphore::new(AT_ONCE)),
-            key: settings.key,
+            replays: Arc::new(Semaphore::new(MAX_REPLAYS)),
+            key,
             recent,
             counts,
             wrong: Limited::every(TELL_EVERY),
             lost: Limited::every(TELL_EVERY),
-            threads: Mutex::new(threads),
-        }))
+            threads: Mutex::default(),
+        }
     }
 
     /// Takes a batch; returns how many events were good and how many were wrong, when the
@@ -129,20 +148,23 @@ impl Audit {
         };
         let now = i64::try_from(now_us()).unwrap_or(i64::MAX);
         let read = posted::read(body, self.key.as_ref(), now).map_err(NotTaken::Wrong)?;
-        let accepted = u64::try_from(read.made.len()).unwrap_or(u64::MAX);
+        let mut accepted = u64::try_from(read.made.len()).unwrap_or(u64::MAX);
+        let mut rejected = read.rejected;
         if accepted > 0 {
             let (done, answer) = oneshot::channel();
             let job = Job {
                 made: read.made,
                 done: Some(done),
-                place: Some(place),
+                place,
             };
             if !self.send(job) {
                 self.counts.refused(Refused::Busy, accepted);
                 return Err(busy);
             }
             let written = answer.await.unwrap_or(Err(Refused::Disk));
-            written.map_err(NotTaken::Refused)?;
+            let conflicts = written.map_err(NotTaken::Refused)?;
+            accepted = accepted.saturating_sub(conflicts);
+            rejected = rejected.saturating_add(conflicts);
         }
         self.counts.rejected(read.rejected);
         if read.rejected > 0
@@ -156,7 +178,7 @@ impl Audit {
                 "audit events were wrong, and are not kept"
             );
         }
-        Ok((accepted, read.rejected))
+        Ok((accepted, rejected))
     }
 
     /// Whether there was room for it.
@@ -170,11 +192,13 @@ impl Audit {
     /// has no room is counted and lost.
     pub(crate) fn replayed(&self, replay: &Replay<'_>) {
         let now = i64::try_from(now_us()).unwrap_or(i64::MAX);
-        let made = replay.made(self.key.as_ref(), now);
-        let job = made.map(|made| Job {
-            made: vec![made],
-            done: None,
-            place: None,
+        let place = Arc::clone(&self.replays).try_acquire_owned().ok();
+        let job = place.and_then(|place| {
+            Some(Job {
+                made: vec![replay.made(self.key.as_ref(), now)?],
+                done: None,
+                place,
+            })
         });
         let sent = job.is_some_and(|job| self.send(job));
         if !sent {
@@ -214,3 +238,25 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .spawn(work)
         .with_context(|| format!("cannot start {name}"))
 }
+
+/// Without the thread that writes, no event would be taken any more, and nobody would know why.
+fn end_the_companion() {
+    tracing::error!(
+        "what writes audit events has failed: the companion ends, so that it is started again"
+    );
+    std::process::abort();
+}
+
+/// Does this if its thread panics.
+struct Guard<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Guard<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

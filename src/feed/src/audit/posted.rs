@@ -1,5 +1,6 @@
 //! What a filter posts: a batch of events, each judged by itself, so that one that is wrong
-//! does not cost the others.
+//! does not cost the others. A member that is not known is left out: a newer filter may send
+//! more than an older companion knows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,7 +31,6 @@ const STATUSES: [&str; 6] = [
 const MAX_NUMBER: u64 = 1 << 53;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Batch<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
@@ -48,7 +48,7 @@ pub(super) struct Read {
 
 /// In the order in which the product's event has them.
 #[derive(Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     application_id: Option<String>,
@@ -145,7 +145,6 @@ impl Metadata {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Posted {
     id: String,
     occurred_at_us: i64,
@@ -187,10 +186,8 @@ impl Posted {
             }
         }
         self.metadata.clean()?;
-        let (earliest, latest) = (
-            now_us.saturating_sub(MAX_BEHIND_US),
-            now_us.saturating_add(MAX_AHEAD_US),
-        );
+        let occurred_at_us = happened(self.occurred_at_us, id, now_us)
+            .ok_or("occurred_at_us and the time of id are over a day behind, or over five minutes ahead of, the companion's clock")?;
         let parts = Parts {
             id,
             zone_id: &self.zone_id,
@@ -200,10 +197,22 @@ impl Posted {
             evaluation_status: &self.evaluation_status,
             reason: self.metadata.reason.as_deref(),
             metadata: &self.metadata,
-            occurred_at_us: self.occurred_at_us.clamp(earliest, latest),
+            occurred_at_us,
         };
         make(&parts, key).ok_or("the event is over 64 KiB")
     }
+}
+
+/// When an event happened: its time, or that of its id if its time cannot be. The clock only
+/// judges and is not in the result, so that an event that comes again, maybe through another
+/// companion, stays the same one.
+fn happened(occurred_at_us: i64, id: Uuid, now_us: i64) -> Option<i64> {
+    let can_be = now_us.saturating_sub(MAX_BEHIND_US)..=now_us.saturating_add(MAX_AHEAD_US);
+    // The first 48 bits are milliseconds.
+    let ms = i64::try_from(id.as_u128() >> 80_u32).unwrap_or(i64::MAX);
+    [occurred_at_us, ms.saturating_mul(1_000)]
+        .into_iter()
+        .find(|us| can_be.contains(us))
 }
 
 /// Reads a batch. `now_us` is the companion's clock in Unix microseconds.
@@ -227,7 +236,7 @@ pub(super) fn read(body: &[u8], key: Option<&HmacKey>, now_us: i64) -> Result<Re
     for event in batch.events {
         let posted = serde_json::from_str::<Posted>(event.get());
         let made = posted
-            .map_err(|_| "a member is missing, unknown, twice there or of a wrong type")
+            .map_err(|_| "a member is missing, twice there or of a wrong type")
             .and_then(|posted| posted.made(key, now_us));
         match made {
             Ok(made) => read.made.push(made),

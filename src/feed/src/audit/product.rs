@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
@@ -91,6 +92,21 @@ pub(super) fn make<M: Serialize>(parts: &Parts<'_, M>, key: Option<&HmacKey>) ->
     })
 }
 
+/// Tells an event from another one with its id. The time is not in it: it is the last member,
+/// and what the companion's clock says of it may change.
+pub(super) fn digest(data: &[u8]) -> u64 {
+    const TIME: &[u8] = b",\"occurred_at\":";
+    let mut places = data.windows(TIME.len());
+    let content = match places.rposition(|place| place == TIME) {
+        Some(place) => data.get(..place).unwrap_or(data),
+        None => data,
+    };
+    let digest = Sha256::digest(content);
+    digest
+        .first_chunk()
+        .map_or(0, |first| u64::from_be_bytes(*first))
+}
+
 /// UTC with microseconds. The consumer's key has no more digits.
 fn rfc_3339(us: i64) -> Option<String> {
     let ns = i128::from(us).checked_mul(1_000)?;
@@ -166,6 +182,25 @@ mod tests {
         let key = HmacKey::from_hex(&"ab".repeat(32)).unwrap();
         let made = make(&parts(&json!({}), None), Some(&key)).unwrap();
         assert_eq!(&*made.sig, SIGNATURE);
+    }
+
+    const DIGEST: u64 = 0x0720_2d23_3101_ae38;
+
+    /// The digest was computed by Python's `hashlib` over the bytes before the time.
+    #[test]
+    fn the_digest_is_of_everything_but_the_time() {
+        let (metadata, other) = (json!({}), json!({"a": ",\"occurred_at\":"}));
+        let of = |parts: &Parts<'_, _>| digest(make(parts, None).unwrap().data.as_bytes());
+        let mut one = parts(&metadata, None);
+        let first = of(&one);
+        assert_eq!(first, DIGEST);
+        one.occurred_at_us += 1;
+        assert_eq!(of(&one), first);
+        one.zone_id = "y";
+        assert_ne!(of(&one), first);
+        assert_ne!(of(&parts(&metadata, Some("no"))), first);
+        assert_ne!(of(&parts(&other, None)), first);
+        assert_ne!(digest(b"a"), digest(b""));
     }
 
     #[test]

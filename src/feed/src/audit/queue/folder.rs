@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 const SEGMENT: &str = "audit";
 const CORRUPT: &str = "corrupt";
@@ -30,19 +30,22 @@ impl Folder {
     /// Takes the folder for this process, and makes it if it is missing.
     ///
     /// # Errors
-    /// Another process has it, or it cannot be used.
+    /// Another process has it, others can write into it, or it cannot be used.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let name = path.display();
         if !path.exists() {
-            let mut builder = DirBuilder::new();
-            let made = builder.recursive(true).mode(0o700).create(path);
-            made.with_context(|| format!("cannot make {name}"))?;
+            make(path).with_context(|| format!("cannot make {name}"))?;
         }
         let mode = fs::metadata(path)
             .with_context(|| format!("cannot read {name}"))?
             .mode();
+        let shown = mode & 0o777;
+        ensure!(
+            mode & 0o022 == 0,
+            "others can write into {name} (mode {shown:o}), so they could take audit events away: chmod 700 {name}, or name a new folder in it, which is then made so"
+        );
         if mode & 0o077 != 0 {
-            tracing::warn!(folder = %name, mode = format!("{:o}", mode & 0o777), "others can look into the folder of audit events: chmod 700");
+            tracing::warn!(folder = %name, mode = format!("{shown:o}"), "others can look into the folder of audit events: chmod 700");
         }
         let lock = private()
             .create(true)
@@ -145,6 +148,19 @@ impl Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Makes a folder, which is still there after a power cut, with those above it.
+fn make(path: &Path) -> io::Result<()> {
+    let named = |path: &&Path| !path.as_os_str().is_empty();
+    let above = path.ancestors().filter(named);
+    let missing: Vec<&Path> = above.take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for made in missing {
+        let parent = made.parent().filter(named).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// A file that nobody else can read.

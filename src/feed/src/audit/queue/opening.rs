@@ -13,6 +13,7 @@ use super::head::Head;
 use super::shared::{Segment, Shared, State};
 use super::tail::Tail;
 use crate::audit::count::Counts;
+use crate::audit::product;
 use crate::audit::record::{self, Found};
 
 /// Largest segment that is read. None is written that is nearly as large.
@@ -22,9 +23,9 @@ const MAX_SEGMENT: u64 = 64 * 1024 * 1024;
 pub(crate) struct Opened {
     pub(crate) tail: Tail,
     pub(crate) head: Head,
-    /// Ids of the events on disk, the oldest first; those that were delivered too, as far as
+    /// Ids and digests of the events on disk, the oldest first; those that were delivered too, as far as
     /// they are still there.
-    pub(crate) ids: Vec<u128>,
+    pub(crate) ids: Vec<(u128, u64)>,
 }
 
 /// Opens a folder, of which it uses at most so many bytes, and at most so many ids are told.
@@ -100,7 +101,7 @@ impl Reading {
         folder: &Folder,
         number: u64,
         state: &mut State,
-        ids: &mut Vec<u128>,
+        ids: &mut Vec<(u128, u64)>,
         counts: &Counts,
     ) -> io::Result<Segment> {
         let mut file = folder.open(number)?;
@@ -139,7 +140,7 @@ impl Reading {
                     if ids.len() >= self.max_ids.saturating_mul(2) {
                         ids.drain(..self.max_ids.min(ids.len()));
                     }
-                    ids.push(record.id);
+                    ids.push((record.id, product::digest(record.data)));
                     at = at.saturating_add(size);
                     good = at;
                 }

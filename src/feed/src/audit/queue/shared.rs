@@ -67,8 +67,9 @@ impl Shared {
 
     /// Takes a segment out of the queue: removes it, or keeps it if it is damaged.
     pub(super) fn leave(&self, number: u64) {
-        let damaged = self
-            .state()
+        // Held over the renaming, so that nobody who looks counts the file twice.
+        let mut state = self.state();
+        let damaged = state
             .segments
             .get(&number)
             .is_none_or(|segment| segment.damaged);
@@ -91,9 +92,23 @@ impl Shared {
             }
             0
         };
-        let mut state = self.state();
         state.segments.remove(&number);
         state.aside = state.aside.saturating_add(aside);
+        self.show(&state);
+    }
+
+    /// Looks how much is still there of what was set aside.
+    pub(super) fn look_aside(&self) {
+        let mut state = self.state();
+        if state.aside == 0 {
+            return;
+        }
+        match self.folder.contents() {
+            Ok(contents) => state.aside = contents.corrupt.1,
+            Err(error) => {
+                tracing::error!(%error, "the folder of audit events cannot be read");
+            }
+        }
         self.show(&state);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::shared::Shared;
 
@@ -10,12 +11,17 @@ use super::shared::Shared;
 /// freed segment by segment.
 const SEGMENT: (u64, u64) = (64 * 1024, 16 * 1024 * 1024);
 
+/// How often a full folder is looked at again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(crate) struct Tail {
     shared: Arc<Shared>,
     /// The file that is appended to, its number and its length.
     file: Option<(File, u64, u64)>,
     enough: u64,
+    /// When the folder was looked at because it was full.
+    looked: Option<Instant>,
 }
 
 impl Tail {
@@ -25,12 +31,26 @@ impl Tail {
             enough: part.clamp(SEGMENT.0, SEGMENT.1),
             shared,
             file: None,
+            looked: None,
         }
     }
 
-    /// Whether there is room for so many bytes.
-    pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.shared.state().bytes().saturating_add(bytes) <= self.shared.max_bytes
+    /// Whether there is room for so many bytes. If not, it may be that somebody has removed
+    /// what was set aside.
+    pub(crate) fn has_room(&mut self, bytes: u64) -> bool {
+        let has = |tail: &Self| {
+            tail.shared.state().bytes().saturating_add(bytes) <= tail.shared.max_bytes
+        };
+        if has(self) {
+            return true;
+        }
+        let is_due = |at: Instant| at.elapsed() >= LOOK_EVERY;
+        if !self.looked.is_none_or(is_due) {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        self.shared.look_aside();
+        has(self)
     }
 
     /// Appends whole records, and returns when they are on disk. `now_us` is the time that

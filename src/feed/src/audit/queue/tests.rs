@@ -2,12 +2,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
 use super::*;
 use crate::audit::count::Counts;
-use crate::audit::product::Made;
+use crate::audit::product::{Made, digest};
 use crate::audit::record;
 
 mod model;
@@ -35,7 +36,7 @@ impl Scratch {
         (tail, head)
     }
 
-    fn open_all(&self) -> (Tail, Head, Vec<u128>) {
+    fn open_all(&self) -> (Tail, Head, Vec<(u128, u64)>) {
         let counts = Counts::new(&Registry::new()).unwrap();
         let opened = open(&self.0, MAX, 1_000, counts).unwrap();
         (opened.tail, opened.head, opened.ids)
@@ -127,7 +128,8 @@ fn what_is_appended_is_delivered_in_order_and_once() {
     drop((tail, head));
     let (_tail, mut head, ids) = scratch.open_all();
     assert_eq!(head.shared.state().waiting, 1);
-    assert_eq!(ids.last(), Some(&2_000));
+    let last = digest(made(2_000, 1).data.as_bytes());
+    assert_eq!(ids.last(), Some(&(2_000, last)));
     assert_eq!(drained(&mut head), [2_000]);
 }
 
@@ -155,6 +157,39 @@ fn nobody_else_gets_in() {
 }
 
 #[test]
+fn a_folder_that_others_can_write_is_not_used() {
+    let scratch = Scratch::new();
+    let mode = |mode: u32| {
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
+        let counts = Counts::new(&Registry::new()).unwrap();
+        let opened = open(&scratch.0, MAX, 1_000, counts);
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    fs::create_dir(&scratch.0).unwrap();
+    for writable in [0o777, 0o1777, 0o770, 0o702, 0o720] {
+        let why = mode(writable).unwrap_err();
+        assert!(why.contains("chmod 700"), "{writable:o}: {why}");
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0);
+    }
+    for private in [0o755, 0o700] {
+        mode(private).unwrap();
+    }
+}
+
+#[test]
+fn folders_above_it_are_made_too() {
+    let scratch = Scratch::new();
+    let below = Scratch(scratch.0.join("a/b"));
+    let (mut tail, mut head) = below.open();
+    append(&mut tail, &[made(1, 1)]);
+    assert_eq!(drained(&mut head), [1]);
+    for path in [&scratch.0, &scratch.0.join("a"), &below.0] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", path.display());
+    }
+}
+
+#[test]
 fn the_space_is_bounded_and_what_was_set_aside_counts() {
     let scratch = Scratch::new();
     let (mut tail, mut head) = scratch.open();
@@ -169,10 +204,19 @@ fn the_space_is_bounded_and_what_was_set_aside_counts() {
     assert_eq!(drained(&mut head).len() as u64, count);
     assert!(tail.has_room(MAX / 2));
     drop((tail, head));
-    let aside = fs::File::create(scratch.0.join("00000000000000000001.corrupt")).unwrap();
-    aside.set_len(MAX).unwrap();
-    let (tail, _head) = scratch.open();
+    let aside = scratch.0.join("00000000000000000001.corrupt");
+    fs::File::create(&aside).unwrap().set_len(MAX).unwrap();
+    let (mut tail, mut head) = scratch.open();
     assert!(!tail.has_room(1));
+    // Somebody removes it while the companion runs.
+    fs::remove_file(aside).unwrap();
+    let since = Instant::now();
+    while !tail.has_room(1) {
+        assert!(since.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    append(&mut tail, &[made(2, 1)]);
+    assert_eq!(drained(&mut head), [2]);
 }
 
 /// A crash before the acknowledgement: nothing that was acknowledged is lost.
