@@ -20,10 +20,11 @@ fn a_new_configuration_records_what_the_old_one_has_left() {
     let mut companion = Companion::of(&redis.url())
         .with(&["--audit-dir", folder("audit").to_str().unwrap()])
         .environment("AUDIT_HMAC_KEY", KEY)
+        .token(TOKEN)
         .started();
     let setup = |skew: u64| {
         let settings = configuration(json!({
-            "audit": {"upstream": "feed"}, "clock_skew_s": skew,
+            "audit": {"upstream": "feed", "token": TOKEN}, "clock_skew_s": skew,
         }));
         let mut setup = around
             .setup_of(Setup::new([settings]))

@@ -234,8 +234,11 @@ impl Streams {
             return;
         }
         // A quarter is for requests without a verified mandate.
-        let share = if decided.mandate.is_some() { 1 } else { 4 };
-        if self.ended.len() >= MAX_ENDED / share {
+        let most = match decided.mandate {
+            Some(_) => MAX_ENDED,
+            None => MAX_ENDED / 4,
+        };
+        if self.ended.len() >= most {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }

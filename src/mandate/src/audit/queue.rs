@@ -40,8 +40,11 @@ impl AuditQueue {
     /// mandate have a quarter of it: whoever can send such requests must not be able to keep
     /// the others out.
     pub fn has_room(&self, is_verified: bool) -> bool {
-        let share = if is_verified { 1 } else { 4 };
-        self.events.len() < MAX_EVENTS / share && self.bytes < MAX_BYTES / share
+        let (events, bytes) = match is_verified {
+            true => (MAX_EVENTS, MAX_BYTES),
+            false => (MAX_EVENTS / 4, MAX_BYTES / 4),
+        };
+        self.events.len() < events && self.bytes < bytes
     }
 
     /// Keeps an event. `false` if it was dropped.
