@@ -103,10 +103,12 @@ fn the_same_event_is_taken_once() {
     companion.kill();
     companion.start();
     accepted(&companion, &events(10..20));
-    until_arrived(&redis, 20);
     assert_eq!(companion.metric("caracal_feed_audit_duplicates_total"), 6.0);
-    let seen: BTreeSet<String> = ids(&arrived(&redis)).into_iter().collect();
-    assert_eq!(seen.len(), 20);
+    // One that was killed may deliver some twice.
+    until("they arrive", SOON, || {
+        let seen: BTreeSet<String> = ids(&arrived(&redis)).into_iter().collect();
+        seen.len() == 20
+    });
 }
 
 /// Only the first one is kept; the other is no repetition of it.

@@ -115,7 +115,13 @@ impl Writer {
         for made in job.made {
             let digest = digest(made.data.as_bytes());
             let known = self.known.digest(made.id);
-            let known = known.or_else(|| group.ids.get(&made.id).or(own.get(&made.id)).copied());
+            let known = known.or_else(|| {
+                group
+                    .ids
+                    .get(&made.id)
+                    .or_else(|| own.get(&made.id))
+                    .copied()
+            });
             match known {
                 None => {
                     own.insert(made.id, digest);
