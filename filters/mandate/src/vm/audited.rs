@@ -71,7 +71,7 @@ pub(crate) struct Ended {
 struct Streams {
     /// By stream, with the root context of the configuration.
     open: BTreeMap<u32, Box<(u32, Decided)>>,
-    ended: Vec<Box<Ended>>,
+    ended: Vec<Ended>,
     /// Events of configurations that are gone, with the names of their companions.
     unsent: Vec<(String, String)>,
     dropped: u64,
@@ -185,7 +185,7 @@ pub(crate) fn take(root: u32, upstream: &str) -> Taken {
             let is_alone = !streams.takers.iter().any(|(other, _)| *other == of);
             let is_ours = of == root || (is_alone && *ended.decided.companion == *upstream);
             match is_ours && taken.ended.len() < SLICE {
-                true => taken.ended.push(*ended),
+                true => taken.ended.push(ended),
                 // Nobody sends to its companion any more.
                 false if is_alone && !streams.sends_to(&ended.decided.companion) => {
                     taken.dropped = taken.dropped.saturating_add(1);
@@ -268,11 +268,11 @@ impl Streams {
                 decided.status = Status::UpstreamError;
             }
         }
-        self.ended.push(Box::new(Ended {
+        self.ended.push(Ended {
             root,
             decided,
             answered,
             error_kind,
-        }));
+        });
     }
 }
