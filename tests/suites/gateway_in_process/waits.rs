@@ -104,7 +104,7 @@ fn an_exchanged_request_under_way_ends_with_its_mandate() {
     ));
     edge.proxy.advance(Duration::from_secs(10));
     match edge.proxy.outcome(stream) {
-        Outcome::Cut { details, .. } => assert_eq!(details, "caracal_credential_expiring"),
+        Outcome::Cut { details, .. } => assert_eq!(details, "caracal_invalid_token"),
         other => panic!("{other:?}"),
     }
     edge.proxy.assert_clean();

@@ -166,6 +166,27 @@ fn a_silent_event_stream_is_broken_off_when_its_session_is_revoked() {
     other.until("data: 2");
 }
 
+/// Envoy ends one stream within the end of another: many at once must not exhaust its stack.
+#[test]
+fn many_streams_of_one_session_end_and_the_workers_live_on() {
+    let scene = Scene::new(json!({}));
+    let open: Vec<Open> = (0..300)
+        .map(|_| scene.open(EVENTS, "s1", "data: 1"))
+        .collect();
+    scene.revoke("s1");
+    for one in open {
+        assert!(!one.end().contains("\r\n0\r\n"));
+    }
+    let metric = "caracal_streams_cut_total.reason=session_revoked";
+    until("all are counted", SOON, || {
+        scene.envoy.metric(metric) == 300
+    });
+    for _ in 0..8 {
+        assert_eq!(scene.status("s2"), 200);
+        assert_eq!(scene.status("s1"), 401);
+    }
+}
+
 #[test]
 fn a_websocket_and_an_upload_end_too() {
     let scene = Scene::new(json!({}));

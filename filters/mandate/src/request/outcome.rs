@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
+use caracal_mandate::decision::authority::Ended;
 use caracal_mandate::decision::verifier::Verdict;
 use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
@@ -39,6 +40,10 @@ pub(crate) fn apply(
     match verdict {
         Verdict::Admitted(mandate) if plugin.live.as_ref().is_some_and(|all| !all.has_room()) => {
             let refusal = Refusal::unavailable("Too many requests are under way");
+            let refusal = match rewrite {
+                Some(_) => refusal.used_up(),
+                None => refusal,
+            };
             refuse(plugin, request, &refusal, Some(&mandate))
         }
         Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate, rewrite) {
@@ -103,7 +108,8 @@ pub(crate) fn refuse(
 #[cold]
 #[inline(never)]
 pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) {
-    let CutStream { live, refusal, .. } = one;
+    let live = &one.live;
+    let refusal = &one.reason.refusal();
     live.phase.set(StreamPhase::Replied);
     let code = refusal.code().as_str();
     record(
@@ -113,7 +119,8 @@ pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) {
         &live.request,
         Some(&live.mandate),
     );
-    audited::interrupted(one.stream);
+    let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
+    audited::cut(one.stream, is_revoked);
     plugin.authorizer.metrics.stream_cut(one.reason);
     local_reply::send(&live.request, refusal, Some(plugin.proxy));
 }

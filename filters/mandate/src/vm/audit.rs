@@ -183,6 +183,7 @@ impl AuditLog {
             at_us: wasi::unix_time_us()?,
             facts: Rc::clone(request.audit.as_ref()?),
             is_allowed: false,
+            was_cut: false,
             was_interrupted: false,
             status: Status::Denied,
             reason: None,

@@ -39,6 +39,8 @@ pub(crate) struct Decided {
     pub(crate) facts: Rc<AuditFacts>,
     pub(crate) is_allowed: bool,
     /// Its authority ended while it was under way.
+    pub(crate) was_cut: bool,
+    /// The same, because it was revoked.
     pub(crate) was_interrupted: bool,
     pub(crate) status: Status,
     /// The code of a refusal.
@@ -97,14 +99,15 @@ pub(crate) fn begin(root: u32, decided: Decided) {
     });
 }
 
-/// Notes that an admitted request is ended because its authority has.
-pub(crate) fn interrupted(stream: u32) {
+/// Notes that an admitted request is ended because its authority has: revoked, or otherwise.
+pub(crate) fn cut(stream: u32, is_revoked: bool) {
     if !IN_USE.get() {
         return;
     }
     with(|streams| {
         if let Some(open) = streams.open.get_mut(&stream) {
-            open.1.was_interrupted = true;
+            open.1.was_cut = true;
+            open.1.was_interrupted = is_revoked;
         }
     });
 }
@@ -252,7 +255,7 @@ impl Streams {
         let mut error_kind = None;
         if decided.is_allowed
             && decided.status == Status::Executed
-            && !decided.was_interrupted
+            && !decided.was_cut
             && let Some(ending) = ending
         {
             let answered = &ending.answered;

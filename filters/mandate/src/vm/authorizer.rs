@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
+use caracal_mandate::decision::authority::{Authority, authority};
 use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
@@ -234,6 +235,33 @@ impl Authorizer {
                 Err(Refusal::unavailable(what))
             }
         }
+    }
+
+    /// What is known now of the authority of an admitted request.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn authority(
+        &mut self,
+        mandate: &Mandate,
+        matched: RouteMatch,
+        ends_when_expired: bool,
+        now_ms: u64,
+    ) -> Authority {
+        let Some(now) = self.unix_time_s(now_ms) else {
+            return Authority::Unknown;
+        };
+        let signatures = self.signatures.recorder();
+        let zone = self.verifier.zone_again(mandate, matched);
+        let log = log_view(self.feed.as_ref(), zone, now_ms);
+        let context = Context {
+            keys: usable_keys(&self.key_sets, zone, now_ms),
+            revocation: log
+                .as_ref()
+                .map_or(&Disabled, |log| log as &dyn RevocationView),
+            signatures: &signatures,
+            now,
+        };
+        authority(mandate, context, ends_when_expired)
     }
 
     /// What decides whether an admitted request is still authorized, but for the time.

@@ -9,16 +9,16 @@ use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Streams};
-use caracal_mandate::reply::{ErrorCode, Refusal};
-use caracal_mandate::revocation::Disabled;
+use caracal_mandate::decision::authority::{Authority, Ended};
 use caracal_mandate::routing::resources::RouteMatch;
 
 use crate::vm::authorizer::{AuthorityStamp, Authorizer};
-use crate::vm::cut_reason::CutReason;
-use crate::vm::request_info::{RequestInfo, StreamPhase};
+use crate::vm::request_info::{GatewayRequest, RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
 const SLICE: usize = 256;
+/// Most requests that one tick ends. Envoy may end each within the end of the one before.
+const MOST_CUTS: usize = 16;
 /// The pause before requests are judged again that could not be judged.
 const AGAIN_MS: u64 = 1_000;
 
@@ -35,8 +35,7 @@ pub(crate) struct LiveStream {
 pub(crate) struct CutStream {
     pub(crate) stream: u32,
     pub(crate) live: Box<LiveStream>,
-    pub(crate) refusal: Refusal,
-    pub(crate) reason: CutReason,
+    pub(crate) reason: Ended,
 }
 
 thread_local! {
@@ -52,6 +51,24 @@ pub(crate) fn forget(stream: u32) {
     });
 }
 
+/// What a reply needs of a request. The mandate that was exchanged is not kept: a stream can
+/// be open for days.
+fn without_exchange(request: &RequestInfo) -> RequestInfo {
+    let mut kept = request.clone();
+    kept.gateway = request.gateway.as_ref().map(|gateway| {
+        Rc::new(GatewayRequest {
+            request_id: gateway.request_id.clone(),
+            traceparent: String::new(),
+            authority: Vec::new(),
+            names_client: false,
+            lists_end_to_end: false,
+            exchange: None,
+            resource: None,
+        })
+    });
+    kept
+}
+
 /// Watches the requests of one configuration.
 pub(crate) struct LiveStreams {
     settings: Streams,
@@ -63,6 +80,8 @@ pub(crate) struct LiveStreams {
     /// The last request that was judged in this round; none between rounds.
     position: Option<u32>,
     in_round: bool,
+    /// Something has changed during this round.
+    again: bool,
     /// Unix time in seconds at which the next mandate expires.
     next_expiry_s: u64,
     not_before_ms: u64,
@@ -81,6 +100,7 @@ impl LiveStreams {
             stamp: None,
             position: None,
             in_round: false,
+            again: false,
             next_expiry_s: u64::MAX,
             not_before_ms: 0,
         })
@@ -108,7 +128,7 @@ impl LiveStreams {
             root: self.root,
             mandate: Rc::clone(mandate),
             matched,
-            request: request.clone(),
+            request: without_exchange(request),
             phase: Rc::clone(phase),
         });
         LIVE.with(|live| {
@@ -118,56 +138,53 @@ impl LiveStreams {
         });
     }
 
-    /// Takes out the requests whose authority has ended. A round judges each request once,
-    /// a part of them in each tick. It begins when something has changed or a mandate has
-    /// expired.
+    /// Takes out requests whose authority has ended. A round judges each request once, a
+    /// part of them in each tick. It begins when something has changed or a mandate has
+    /// expired. A change during a round begins another one after it, and not this one anew:
+    /// who can make changes could keep the last requests from ever being judged.
     #[cold]
     #[inline(never)]
     pub(crate) fn ended(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Vec<CutStream> {
+        let mut cut = Vec::new();
         let Some(now_s) = authorizer.unix_time_s(now_ms) else {
-            return Vec::new();
+            return cut;
         };
         let stamp = authorizer.authority_stamp(now_ms);
-        if self.stamp.as_ref() != Some(&stamp) {
-            // What was judged before the change in this round is judged again.
-            self.begin_round(Some(stamp));
-        } else if !self.in_round && now_s >= self.next_expiry_s && now_ms >= self.not_before_ms {
-            self.begin_round(Some(stamp));
+        let has_changed = self.stamp.as_ref() != Some(&stamp);
+        self.stamp = Some(stamp);
+        let is_due = now_s >= self.next_expiry_s && now_ms >= self.not_before_ms;
+        if self.in_round {
+            self.again |= has_changed;
+        } else if has_changed || is_due {
+            self.begin_round();
+        } else {
+            return cut;
         }
-        if !self.in_round {
-            return Vec::new();
-        }
-        let mut cut = Vec::new();
         let slice = self.slice();
-        if slice.len() < SLICE {
-            self.in_round = false;
-        }
+        let mut is_last = slice.len() < SLICE;
         for (stream, mandate, matched) in slice {
+            if cut.len() >= MOST_CUTS {
+                is_last = false;
+                break;
+            }
             self.position = Some(stream);
-            let Err(refusal) = authorizer.decide_again(&mandate, matched, &Disabled, now_ms) else {
-                self.next_expiry_s = self.next_expiry_s.min(mandate.claims().exp);
-                continue;
-            };
-            let has_expired = mandate.claims().exp <= now_s;
-            let reason = match refusal.code() {
-                ErrorCode::SessionRevoked => CutReason::Revoked,
-                ErrorCode::DelegationStale => CutReason::DelegationStale,
-                ErrorCode::InvalidToken | ErrorCode::CredentialExpiring if has_expired => {
-                    CutReason::Expired
-                }
-                ErrorCode::InvalidToken => CutReason::KeyGone,
+            let exp = mandate.claims().exp;
+            if exp > now_s {
+                self.next_expiry_s = self.next_expiry_s.min(exp);
+            }
+            let expires = self.settings.end_when_expired;
+            let reason = match authorizer.authority(&mandate, matched, expires, now_ms) {
+                Authority::Stands => continue,
                 // What the edge lacks ends no request: whether its authority has ended is
                 // seen when the edge has it again.
-                _ => {
-                    self.judge_later(now_ms);
+                Authority::Unknown => {
+                    self.next_expiry_s = 0;
+                    self.not_before_ms = now_ms.saturating_add(AGAIN_MS);
                     continue;
                 }
+                Authority::Ended(reason) => reason,
             };
-            let is_wanted = match reason {
-                CutReason::Expired => self.settings.end_when_expired,
-                _ => self.settings.end_when_revoked,
-            };
-            if !is_wanted {
+            if reason != Ended::Expired && !self.settings.end_when_revoked {
                 continue;
             }
             let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(&stream));
@@ -175,25 +192,23 @@ impl LiveStreams {
                 cut.push(CutStream {
                     stream,
                     live,
-                    refusal,
                     reason,
                 });
+            }
+        }
+        if is_last {
+            self.in_round = false;
+            if std::mem::take(&mut self.again) {
+                self.begin_round();
             }
         }
         cut
     }
 
-    fn begin_round(&mut self, stamp: Option<AuthorityStamp>) {
-        self.stamp = stamp;
+    fn begin_round(&mut self) {
         self.in_round = true;
         self.position = None;
         self.next_expiry_s = u64::MAX;
-    }
-
-    /// Another round begins soon, although nothing has changed.
-    fn judge_later(&mut self, now_ms: u64) {
-        self.next_expiry_s = 0;
-        self.not_before_ms = now_ms.saturating_add(AGAIN_MS);
     }
 
     /// The next requests of this round.

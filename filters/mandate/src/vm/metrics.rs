@@ -4,12 +4,12 @@
 use std::cell::Cell;
 
 use caracal_mandate::config::Configuration;
+use caracal_mandate::decision::authority::Ended;
 use caracal_mandate::reply::ErrorCode;
 use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;
-use crate::vm::cut_reason::CutReason;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -135,7 +135,7 @@ impl Metrics {
         self.count(&[&of_zone(JWKS_FETCHES, zone), RESULT, result].concat());
     }
 
-    pub(crate) fn stream_cut(&self, reason: CutReason) {
+    pub(crate) fn stream_cut(&self, reason: Ended) {
         self.count(&[STREAMS_CUT, reason.as_str()].concat());
     }
 
@@ -289,7 +289,7 @@ fn names(
         count(&[name, result].concat());
     }
     if configuration.streams.is_some() {
-        for reason in CutReason::ALL {
+        for reason in Ended::ALL {
             count(&[STREAMS_CUT, reason.as_str()].concat());
         }
     }

@@ -10,7 +10,6 @@ pub(crate) mod audit;
 pub(crate) mod audited;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
-pub(crate) mod cut_reason;
 pub(crate) mod dependency_log;
 pub(crate) mod exchange;
 pub(crate) mod key_set;

@@ -1,6 +1,7 @@
 //! The contract's order of checks: the decision on a request, and explanations of one.
 //! This room uses all others, and none of them uses it.
 
+pub mod authority;
 pub mod checks;
 pub mod context;
 mod credential;
