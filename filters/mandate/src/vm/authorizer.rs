@@ -2,12 +2,13 @@
 //! and the time. It does not wait and makes no callouts. If something is missing, the
 //! verdict says so.
 
+pub(crate) mod under_way;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::config::{Configuration, Revocation};
-use caracal_mandate::decision::authority::{Authority, authority};
 use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
@@ -25,7 +26,7 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::RevocationSource;
 use crate::vm::key_sets::KeySets;
 use crate::vm::metrics::Metrics;
-use crate::vm::revocation::log_view::{LogExtent, LogView, extent};
+use crate::vm::revocation::log_view::LogView;
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
 use crate::vm::revocation::poller::RevocationFeed;
 use crate::vm::signatures::SignatureBackend;
@@ -35,14 +36,6 @@ use crate::vm::signatures::SignatureBackend;
 pub(crate) enum WaitReason {
     KeySet(Missing),
     Revocations,
-}
-
-/// Two of these are the same if nothing has changed that could end a request's authority.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AuthorityStamp {
-    log: Option<LogExtent>,
-    /// How many key sets this VM has taken.
-    key_sets: u64,
 }
 
 /// Everything that one configuration needs for a decision.
@@ -234,41 +227,6 @@ impl Authorizer {
                 let what = "The edge lost what it decides by while the mandate was exchanged";
                 Err(Refusal::unavailable(what))
             }
-        }
-    }
-
-    /// What is known now of the authority of an admitted request.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn authority(
-        &mut self,
-        mandate: &Mandate,
-        matched: RouteMatch,
-        ends_when_expired: bool,
-        now_ms: u64,
-    ) -> Authority {
-        let Some(now) = self.unix_time_s(now_ms) else {
-            return Authority::Unknown;
-        };
-        let signatures = self.signatures.recorder();
-        let zone = self.verifier.zone_again(mandate, matched);
-        let log = log_view(self.feed.as_ref(), zone, now_ms);
-        let context = Context {
-            keys: usable_keys(&self.key_sets, zone, now_ms),
-            revocation: log
-                .as_ref()
-                .map_or(&Disabled, |log| log as &dyn RevocationView),
-            signatures: &signatures,
-            now,
-        };
-        authority(mandate, context, ends_when_expired)
-    }
-
-    /// What decides whether an admitted request is still authorized, but for the time.
-    pub(crate) fn authority_stamp(&self, now_ms: u64) -> AuthorityStamp {
-        AuthorityStamp {
-            log: self.feed.as_ref().and_then(|feed| extent(feed, now_ms)),
-            key_sets: self.key_sets.installed(),
         }
     }
 

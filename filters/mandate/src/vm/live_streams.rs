@@ -12,7 +12,8 @@ use caracal_mandate::config::{Configuration, Streams};
 use caracal_mandate::decision::authority::{Authority, Ended};
 use caracal_mandate::routing::resources::RouteMatch;
 
-use crate::vm::authorizer::{AuthorityStamp, Authorizer};
+use crate::vm::authorizer::Authorizer;
+use crate::vm::authorizer::under_way::AuthorityStamp;
 use crate::vm::request_info::{GatewayRequest, RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
