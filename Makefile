@@ -92,7 +92,7 @@ check: hooks wasm ## for each commit, in two minutes: format, lints, the core, t
 profile: tools ## where the filter's work goes, in instructions for each function
 	CARGO_PROFILE_FILTER_STRIP=none $(CARGO) build --locked --profile filter --target $(TARGET) --target-dir run/profiled -p caracal-filter
 	$(TRIM) run/profiled/$(TARGET)/filter/caracal_filter.wasm run/profiled/caracal_filter.wasm --keep-names
-	CARACAL_PROFILED_WASM="$(CURDIR)/run/profiled/caracal_filter.wasm" $(CARGO) test --locked -q -p caracal-tests --test counts -- --ignored --nocapture profile
+	CARACAL_PROFILED_WASM="$(CURDIR)/run/profiled/caracal_filter.wasm" $(CARGO) test --locked -q -p caracal-tests --bench profile
 
 bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput

@@ -3,8 +3,6 @@
 //! when a count grows by more than 5 % over the committed one, so that nobody makes
 //! requests dearer without saying so.
 
-mod profile;
-
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;

@@ -157,7 +157,8 @@ impl Drop for HttpFilter {
         match self.phase.get() {
             StreamPhase::Paused => {}
             StreamPhase::Continued => return live_streams::forget(self.id),
-            StreamPhase::New | StreamPhase::Replied => return,
+            StreamPhase::Replied => return live_streams::forget_replied(self.id),
+            StreamPhase::New => return,
         }
         pending_callouts::cancel(self.id);
         if let Ok(mut plugin) = self.plugin.try_borrow_mut()

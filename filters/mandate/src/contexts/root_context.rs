@@ -10,7 +10,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::abi::exports::HttpCallResponse;
-use crate::abi::hostcalls::{self, BufferType, LogLevel};
+use crate::abi::hostcalls::{self, BufferType, LogLevel, Status};
 use crate::abi::wasi;
 use crate::contexts::configuration_errors;
 use crate::contexts::http_context::HttpFilter;
@@ -203,8 +203,14 @@ impl RootState {
             return;
         }
         for one in cut {
-            if hostcalls::set_effective_context(one.stream).is_ok() {
-                outcome::cut(plugin, &one);
+            let is_ended = match hostcalls::set_effective_context(one.stream) {
+                Ok(()) => outcome::cut(plugin, &one),
+                // Its context is gone.
+                Err(Status::BAD_ARGUMENT) => true,
+                Err(_) => false,
+            };
+            if !is_ended && let Some(live) = &mut plugin.live {
+                live.watch_again(one, now_ms);
             }
         }
         let _ = hostcalls::set_effective_context(self.id);

@@ -9,8 +9,10 @@ use crate::proxy::adapter::default_reply_details;
 use crate::vm::pending_callouts;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
-/// Replies with a refusal. There is no proxy if there is no configuration.
-pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) {
+/// Replies with a refusal. There is no proxy if there is no configuration. `false` if the
+/// proxy takes no reply: a request that waits then hangs until the proxy's own timeout, which
+/// is better than to let it go on.
+pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) -> bool {
     let code = refusal.code().as_str();
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
     let hex = hex.as_ref().map_or(&[][..], |hex| hex);
@@ -45,13 +47,12 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
     // own callout has ended if it gets no reply.
     .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
     if let Err(Status(status)) = sent {
-        // The request stays paused and hangs until the proxy's own timeout. That is
-        // better than to let it go on.
         hostcalls::log(
             LogLevel::Error,
             &format!("caracal: a reply could not be sent (status {status})"),
         );
     }
+    sent.is_ok()
 }
 
 /// Refuses a request because there is no configuration.

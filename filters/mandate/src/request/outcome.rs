@@ -16,7 +16,7 @@ use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
 use crate::vm::audited;
-use crate::vm::live_streams::CutStream;
+use crate::vm::live_streams::{self, CutStream};
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
@@ -38,27 +38,15 @@ pub(crate) fn apply(
 ) -> StreamPhase {
     let request = of.request;
     match verdict {
-        Verdict::Admitted(mandate) if plugin.live.as_ref().is_some_and(|all| !all.has_room()) => {
-            let refusal = Refusal::unavailable("Too many requests are under way");
-            let refusal = match rewrite {
-                Some(_) => refusal.used_up(),
-                None => refusal,
-            };
-            refuse(plugin, request, &refusal, Some(&mandate))
-        }
-        Verdict::Admitted(mandate) => match upstream::admit(plugin, request, &mandate, rewrite) {
+        Verdict::Admitted(mandate) => match let_go_on(plugin, of, &mandate, rewrite) {
             Ok(()) => {
                 record(plugin, "admitted", None, request, Some(&mandate));
                 audit::admitted(plugin, request, &mandate, rewrite);
                 plugin.authorizer.metrics.admitted();
-                if let Some(live) = &mut plugin.live {
-                    live.begin(of.stream, request, &mandate, of.phase);
-                }
                 StreamPhase::Continued
             }
-            Err(_) => {
-                let refusal =
-                    Refusal::unavailable("The edge could not set the principal's headers");
+            Err(why) => {
+                let refusal = Refusal::unavailable(why);
                 let refusal = match rewrite {
                     Some(_) => refusal.used_up(),
                     None => refusal,
@@ -75,6 +63,24 @@ pub(crate) fn apply(
             None,
         ),
     }
+}
+
+/// Makes all changes to an admitted request, which is watched from then on.
+fn let_go_on(
+    plugin: &mut Plugin,
+    of: Subject<'_>,
+    mandate: &Rc<Mandate>,
+    rewrite: Option<&Rewrite>,
+) -> Result<(), &'static str> {
+    if let Some(live) = &mut plugin.live
+        && !live.watch(of.stream, of.request, mandate, of.phase)
+    {
+        return Err("Too many requests are under way");
+    }
+    upstream::admit(plugin, of.request, mandate, rewrite).map_err(|_| {
+        live_streams::forget(of.stream);
+        "The edge could not set the principal's headers"
+    })
 }
 
 /// Lets an excluded request through, without a principal.
@@ -105,24 +111,22 @@ pub(crate) fn refuse(
 
 /// Ends an admitted request whose authority has ended. If its response has begun, the proxy
 /// breaks it off; otherwise the client gets the refusal. Further bytes of its body are held.
+/// `false` if the proxy did not take the reply: the response goes on.
 #[cold]
 #[inline(never)]
-pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) {
+pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) -> bool {
     let live = &one.live;
     let refusal = &one.reason.refusal();
     live.phase.set(StreamPhase::Replied);
-    let code = refusal.code().as_str();
-    record(
-        plugin,
-        "admitted",
-        Some(code),
-        &live.request,
-        Some(&live.mandate),
-    );
+    let (code, mandate) = (refusal.code().as_str(), Some(&live.mandate));
+    record(plugin, "admitted", Some(code), &live.request, mandate);
     let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
     audited::cut(one.stream, is_revoked);
-    plugin.authorizer.metrics.stream_cut(one.reason);
-    local_reply::send(&live.request, refusal, Some(plugin.proxy));
+    let is_sent = local_reply::send(&live.request, refusal, Some(plugin.proxy));
+    if is_sent {
+        plugin.authorizer.metrics.stream_cut(one.reason);
+    }
+    is_sent
 }
 
 /// Lets a request go on that waited.

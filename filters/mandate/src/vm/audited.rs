@@ -158,9 +158,12 @@ pub(crate) fn unregister(root: u32, upstream: &str, unsent: impl Iterator<Item =
         if let Some(place) = place {
             streams.takers.remove(place);
         }
-        let room = MAX_ENDED.saturating_sub(streams.unsent.len());
-        let unsent = unsent.take(room).map(|event| (upstream.to_owned(), event));
-        streams.unsent.extend(unsent);
+        for event in unsent {
+            match streams.unsent.len() < MAX_ENDED {
+                true => streams.unsent.push((upstream.to_owned(), event)),
+                false => streams.dropped = streams.dropped.saturating_add(1),
+            }
+        }
     });
 }
 

@@ -40,7 +40,23 @@ pub(crate) struct CutStream {
 }
 
 thread_local! {
+    /// A request of this VM could not be ended.
+    static ANY_AGAIN: Cell<bool> = const { Cell::new(false) };
     static LIVE: RefCell<BTreeMap<u32, Box<LiveStream>>> = RefCell::default();
+}
+
+/// `false` if there is no room.
+fn insert(stream: u32, one: Box<LiveStream>, max: usize) -> bool {
+    LIVE.with(|live| {
+        let Ok(mut live) = live.try_borrow_mut() else {
+            return false;
+        };
+        let has_room = live.len() < max;
+        if has_room {
+            live.insert(stream, one);
+        }
+        has_room
+    })
 }
 
 /// Forgets a request whose stream has ended.
@@ -50,6 +66,13 @@ pub(crate) fn forget(stream: u32) {
             live.remove(&stream);
         }
     });
+}
+
+/// The same for one that was replied to, which is watched only if the reply failed.
+pub(crate) fn forget_replied(stream: u32) {
+    if ANY_AGAIN.get() {
+        forget(stream);
+    }
 }
 
 /// What a reply needs of a request. The mandate that was exchanged is not kept: a stream can
@@ -107,24 +130,20 @@ impl LiveStreams {
         })
     }
 
-    /// Whether one more request can be watched.
-    pub(crate) fn has_room(&self) -> bool {
-        LIVE.with(|live| live.try_borrow().is_ok_and(|live| live.len() < self.max))
-    }
-
-    /// Watches an admitted request until its stream ends.
+    /// Watches a request that is about to be let go on, until its stream ends. `false` if
+    /// that is not possible: it must not go on then.
+    #[must_use]
     #[inline(never)]
-    pub(crate) fn begin(
+    pub(crate) fn watch(
         &mut self,
         stream: u32,
         request: &RequestInfo,
         mandate: &Rc<Mandate>,
         phase: &Rc<Cell<StreamPhase>>,
-    ) {
+    ) -> bool {
         let Some(matched) = request.matched else {
-            return;
+            return false;
         };
-        self.next_expiry_s = self.next_expiry_s.min(mandate.claims().exp);
         let one = Box::new(LiveStream {
             root: self.root,
             mandate: Rc::clone(mandate),
@@ -132,11 +151,19 @@ impl LiveStreams {
             request: without_exchange(request),
             phase: Rc::clone(phase),
         });
-        LIVE.with(|live| {
-            if let Ok(mut live) = live.try_borrow_mut() {
-                live.insert(stream, one);
-            }
-        });
+        let is_watched = insert(stream, one, self.max);
+        if is_watched {
+            self.next_expiry_s = self.next_expiry_s.min(mandate.claims().exp);
+        }
+        is_watched
+    }
+
+    /// A request that could not be ended is watched again, and judged again soon.
+    #[cold]
+    pub(crate) fn watch_again(&mut self, one: CutStream, now_ms: u64) {
+        ANY_AGAIN.set(true);
+        insert(one.stream, one.live, usize::MAX);
+        self.judge_later(now_ms);
     }
 
     /// Takes out requests whose authority has ended. A round judges each request once, a
@@ -161,7 +188,10 @@ impl LiveStreams {
         } else {
             return cut;
         }
-        let slice = self.slice();
+        let Some(slice) = self.slice() else {
+            return cut;
+        };
+        let expires = self.settings.end_when_expired;
         let mut is_last = slice.len() < SLICE;
         for (stream, mandate, matched) in slice {
             if cut.len() >= MOST_CUTS {
@@ -170,17 +200,15 @@ impl LiveStreams {
             }
             self.position = Some(stream);
             let exp = mandate.claims().exp;
-            if exp > now_s {
+            if expires && exp > now_s {
                 self.next_expiry_s = self.next_expiry_s.min(exp);
             }
-            let expires = self.settings.end_when_expired;
             let reason = match authorizer.authority(&mandate, matched, expires, now_ms) {
                 Authority::Stands => continue,
                 // What the edge lacks ends no request: whether its authority has ended is
                 // seen when the edge has it again.
                 Authority::Unknown => {
-                    self.next_expiry_s = 0;
-                    self.not_before_ms = now_ms.saturating_add(AGAIN_MS);
+                    self.judge_later(now_ms);
                     continue;
                 }
                 Authority::Ended(reason) => reason,
@@ -212,18 +240,21 @@ impl LiveStreams {
         self.next_expiry_s = u64::MAX;
     }
 
+    /// Another round begins soon, although nothing has changed.
+    fn judge_later(&mut self, now_ms: u64) {
+        self.next_expiry_s = 0;
+        self.not_before_ms = now_ms.saturating_add(AGAIN_MS);
+    }
+
     /// The next requests of this round.
-    fn slice(&self) -> Vec<(u32, Rc<Mandate>, RouteMatch)> {
+    fn slice(&self) -> Option<Vec<(u32, Rc<Mandate>, RouteMatch)>> {
         let from = self.position.map_or(Bound::Unbounded, Bound::Excluded);
         LIVE.with(|live| {
-            let Ok(live) = live.try_borrow() else {
-                return Vec::new();
-            };
-            live.range((from, Bound::Unbounded))
-                .filter(|(_, one)| one.root == self.root)
-                .take(SLICE)
-                .map(|(stream, one)| (*stream, Rc::clone(&one.mandate), one.matched))
-                .collect()
+            let live = live.try_borrow().ok()?;
+            let rest = live.range((from, Bound::Unbounded));
+            let ours = rest.filter(|(_, one)| one.root == self.root).take(SLICE);
+            let next = ours.map(|(stream, one)| (*stream, Rc::clone(&one.mandate), one.matched));
+            Some(next.collect())
         })
     }
 }

@@ -4,10 +4,10 @@
 //! epoch and the key. That something is revoked or expired counts whatever else is not
 //! known: neither can become undone.
 
-use crate::decision::context::Context;
 use crate::decision::verifier::Verifier;
+use crate::jwks::key_set::KeySet;
 use crate::reply::{ErrorCode, Refusal};
-use crate::revocation::Availability;
+use crate::revocation::{Availability, RevocationView};
 use crate::token::mandate::Mandate;
 
 /// What is known of an admitted request's authority.
@@ -72,15 +72,21 @@ impl Ended {
     }
 }
 
-/// Judges an admitted mandate. `ends_when_expired`: whether its expiry ends it.
+/// Judges an admitted mandate with its zone's key set and revocations, at a Unix time in
+/// seconds. `ends_when_expired`: whether its expiry ends it.
 #[cold]
 #[inline(never)]
-pub fn authority(mandate: &Mandate, with: Context<'_>, ends_when_expired: bool) -> Authority {
+pub fn authority(
+    mandate: &Mandate,
+    keys: Option<&KeySet>,
+    view: &dyn RevocationView,
+    now: u64,
+    ends_when_expired: bool,
+) -> Authority {
     let claims = mandate.claims();
-    if ends_when_expired && claims.exp <= with.now {
+    if ends_when_expired && claims.exp <= now {
         return Authority::Ended(Ended::Expired);
     }
-    let view = with.revocation;
     if mandate
         .anchors()
         .iter()
@@ -95,7 +101,7 @@ pub fn authority(mandate: &Mandate, with: Context<'_>, ends_when_expired: bool) 
     {
         return Authority::Ended(Ended::DelegationStale);
     }
-    match with.keys {
+    match keys {
         None => return Authority::Unknown,
         Some(keys) if !mandate.key_is_in(keys) => return Authority::Ended(Ended::KeyGone),
         Some(_) => {}

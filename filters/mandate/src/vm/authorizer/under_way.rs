@@ -2,7 +2,6 @@
 
 use caracal_mandate::Mandate;
 use caracal_mandate::decision::authority::{Authority, authority};
-use caracal_mandate::decision::context::Context;
 use caracal_mandate::revocation::{Disabled, RevocationView};
 use caracal_mandate::routing::resources::RouteMatch;
 
@@ -31,18 +30,13 @@ impl Authorizer {
         let Some(now) = self.unix_time_s(now_ms) else {
             return Authority::Unknown;
         };
-        let signatures = self.signatures.recorder();
         let zone = self.verifier.zone_again(mandate, matched);
         let log = log_view(self.feed.as_ref(), zone, now_ms);
-        let context = Context {
-            keys: usable_keys(&self.key_sets, zone, now_ms),
-            revocation: log
-                .as_ref()
-                .map_or(&Disabled, |log| log as &dyn RevocationView),
-            signatures: &signatures,
-            now,
-        };
-        authority(mandate, context, ends_when_expired)
+        let view = log
+            .as_ref()
+            .map_or(&Disabled as &dyn RevocationView, |log| log);
+        let keys = usable_keys(&self.key_sets, zone, now_ms);
+        authority(mandate, keys, view, now, ends_when_expired)
     }
 
     /// What decides whether an admitted request is still authorized, but for the time.
