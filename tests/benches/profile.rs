@@ -22,7 +22,7 @@ const PREFIX: &str = "profile ";
 /// Functions that are printed.
 const SHOWN: usize = 60;
 
-/// How often each function was called since the start, and its work.
+/// The work of each function since the start.
 type Work = BTreeMap<String, i64>;
 
 fn main() {
@@ -42,14 +42,20 @@ fn main() {
     proxy.advance(Duration::from_secs(1));
     let tokens = ["a", "b"].map(|jti| Key::new("k1", 1).mandate(START, json!({"jti": jti})));
     for (what, pair) in [
-        ("cold", [&tokens[0], &tokens[1]]),
-        ("warm", [&tokens[1], &tokens[1]]),
+        ("cold", [Some(&tokens[0]), Some(&tokens[1])]),
+        ("warm", [Some(&tokens[1]), Some(&tokens[1])]),
+        ("no token", [None, None]),
     ] {
         let mut before = Work::new();
         for token in pair {
             proxy.advance(Duration::from_millis(1));
             before = proxy.exported_globals(0, PREFIX);
-            proxy.request(0, Request::get("/payouts/1?page=2").bearer(token.as_str()));
+            let request = Request::get("/payouts/1?page=2");
+            let request = match token {
+                Some(token) => request.bearer(token.as_str()),
+                None => request,
+            };
+            proxy.request(0, request);
         }
         let after = proxy.exported_globals(0, PREFIX);
         print(what, &before, &after);

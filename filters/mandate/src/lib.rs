@@ -12,8 +12,8 @@
 //!   decides, `waiting` and `request_callouts` hold requests without a decision,
 //!   `exchange` holds those that wait for their exchange in Gateway mode, `key_set` and
 //!   `revocation` know keys and revoked mandates, and `metrics` counts. `live_streams`
-//!   judges requests under way again. `audited`
-//!   keeps decisions until their streams end, and `audit` sends them to the companion.
+//!   judges requests under way again. `audit`
+//!   keeps decisions until their streams end, and sends them to the companion.
 //! - `request`: the request of the current callback. `head` is what is judged,
 //!   `sanitizer` hides what the upstream must not see, and `outcome` turns a verdict into
 //!   an action. `gateway` makes the upstream's request in Gateway mode.
@@ -36,11 +36,11 @@ mod entry {
     use crate::contexts::callout_response;
     use crate::contexts::root_context::FilterRoot;
     use crate::request::response;
-    use crate::vm::audited;
+    use crate::vm::audit::records;
 
     export_http_call_response!(callout_response::deliver);
     export_response_headers!(response::begins);
-    export_log!(audited::end);
+    export_log!(records::end);
     proxy_wasm::main! {{
         proxy_wasm::set_root_context(|id| Box::new(FilterRoot::new(id)));
     }}

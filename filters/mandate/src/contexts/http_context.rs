@@ -17,7 +17,7 @@ use crate::request::local_reply;
 use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
 use crate::vm::admitted;
-use crate::vm::audited;
+use crate::vm::audit::records;
 use crate::vm::live_streams;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
@@ -153,7 +153,7 @@ impl HttpContext for HttpFilter {
 impl Drop for HttpFilter {
     fn drop(&mut self) {
         admitted::remove(self.id);
-        audited::forget(self.id);
+        records::forget(self.id);
         match self.phase.get() {
             StreamPhase::Paused => {}
             StreamPhase::Continued => return live_streams::forget(self.id),

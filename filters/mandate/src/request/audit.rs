@@ -9,7 +9,7 @@ use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
 use crate::proxy::adapter::RequestHeaders;
-use crate::vm::audited::AuditFacts;
+use crate::vm::audit::records::AuditFacts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
 

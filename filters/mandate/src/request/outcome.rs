@@ -15,7 +15,7 @@ use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
-use crate::vm::audited;
+use crate::vm::audit::records;
 use crate::vm::live_streams::{self, CutStream};
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
@@ -121,7 +121,7 @@ pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) -> bool {
     let (code, mandate) = (refusal.code().as_str(), Some(&live.mandate));
     record(plugin, "admitted", Some(code), &live.request, mandate);
     let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
-    audited::cut(one.stream, is_revoked);
+    records::cut(one.stream, is_revoked);
     let is_sent = local_reply::send(&live.request, refusal, Some(plugin.proxy));
     if is_sent {
         plugin.authorizer.metrics.stream_cut(one.reason);

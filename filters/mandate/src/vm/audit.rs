@@ -1,6 +1,8 @@
 //! Audit: makes events of decisions, and sends them to the companion in batches. No request
 //! waits for it. A VM that traps, or whose proxy is stopped, loses what it has not sent.
 
+pub(crate) mod records;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -19,7 +21,7 @@ use crate::abi::hostcalls::{self, LogLevel};
 use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::audited::{self, Decided, Ended};
+use crate::vm::audit::records::{Decided, Ended};
 use crate::vm::callouts::{CompanionClient, companion_error};
 use crate::vm::metrics::Metrics;
 use crate::vm::request_info::RequestInfo;
@@ -79,7 +81,7 @@ impl AuditLog {
         for (part, number) in seed.chunks_mut(8).zip(started) {
             part.copy_from_slice(&number.unwrap_or_default().to_le_bytes());
         }
-        audited::register(root, &settings.upstream);
+        records::register(root, &settings.upstream);
         AuditLog {
             upstream: settings.upstream.as_str().into(),
             allowance: Cell::new((BURST.saturating_mul(MILLION), 0)),
@@ -119,7 +121,7 @@ impl AuditLog {
         decided.is_allowed = true;
         decided.status = Status::Executed;
         decided.upstream_host = rewrite.map(|rewrite| rewrite.authority.clone());
-        audited::begin(self.root, decided);
+        records::begin(self.root, decided);
     }
 
     /// Notes a refused request.
@@ -136,7 +138,7 @@ impl AuditLog {
             return;
         };
         if mandate.is_none() && !self.may_be_recorded(decided.at_us) {
-            audited::suppress();
+            records::suppress();
             return;
         }
         let code = refusal.code();
@@ -152,7 +154,7 @@ impl AuditLog {
             decided.status,
             Status::UpstreamRejected | Status::BuildFailed
         );
-        audited::begin(self.root, decided);
+        records::begin(self.root, decided);
     }
 
     /// Whether one more event about a request without a verified mandate may come. Anybody
@@ -203,7 +205,7 @@ impl AuditLog {
     #[cold]
     #[inline(never)]
     pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
-        let taken = audited::take(self.root, &self.upstream);
+        let taken = records::take(self.root, &self.upstream);
         let mut dropped = taken.dropped;
         for event in taken.unsent {
             if !self.queue.push(event, now_ms) {
@@ -329,7 +331,7 @@ impl AuditLog {
 impl Drop for AuditLog {
     fn drop(&mut self) {
         let queue = std::mem::take(&mut self.queue);
-        audited::unregister(self.root, &self.upstream, queue.into_events());
+        records::unregister(self.root, &self.upstream, queue.into_events());
     }
 }
 

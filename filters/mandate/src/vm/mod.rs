@@ -7,7 +7,6 @@
 
 pub(crate) mod admitted;
 pub(crate) mod audit;
-pub(crate) mod audited;
 pub(crate) mod authorizer;
 pub(crate) mod callouts;
 pub(crate) mod dependency_log;

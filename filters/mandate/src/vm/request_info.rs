@@ -11,7 +11,7 @@ use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::token::fingerprint::Fingerprint;
 use caracal_mandate::zone::ZoneIndex;
 
-use crate::vm::audited::AuditFacts;
+use crate::vm::audit::records::AuditFacts;
 
 /// What replies and log lines need to know about a request.
 #[derive(Clone)]
