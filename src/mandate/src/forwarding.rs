@@ -151,18 +151,21 @@ pub fn is_sendable(value: &str) -> bool {
 /// A `baggage` value (W3C Baggage) without its `caracal.*` entries. `None` if there is
 /// nothing to remove; an empty value if nothing is left.
 pub fn without_caracal_baggage(value: &[u8]) -> Option<Vec<u8>> {
-    let is_ours = |entry: &&[u8]| {
+    let is_ours = |entry: &[u8]| {
         entry
             .trim_ascii()
             .get(..8)
             .is_some_and(|start| start.eq_ignore_ascii_case(b"caracal."))
     };
-    let entries = value.split(|b| *b == b',');
-    if !entries.clone().any(|entry| is_ours(&entry)) {
-        return None;
+    let mut kept = Vec::new();
+    let mut is_changed = false;
+    for entry in value.split(|b| *b == b',') {
+        match is_ours(entry) {
+            true => is_changed = true,
+            false => kept.push(entry),
+        }
     }
-    let kept: Vec<&[u8]> = entries.filter(|entry| !is_ours(entry)).collect();
-    Some(kept.join(&b','))
+    is_changed.then(|| kept.join(&b','))
 }
 
 #[cfg(test)]

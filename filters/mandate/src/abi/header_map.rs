@@ -73,7 +73,12 @@ fn read_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 /// Writes a map for the host. `None` if a length does not fit.
 pub(crate) fn encode_map<V: AsRef<str>>(map: &[(&str, V)]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let sizes = map.iter().map(|(name, value)| {
+        // Two lengths and two NULs.
+        let texts = name.len().saturating_add(value.as_ref().len());
+        texts.saturating_add(10)
+    });
+    let mut bytes = Vec::with_capacity(sizes.fold(4, usize::saturating_add));
     let mut put = |size: usize| {
         bytes.extend_from_slice(&u32::try_from(size).ok()?.to_le_bytes());
         Some(())

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use memchr::memchr2;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -114,7 +115,7 @@ impl Numbers {
 /// The length of a string after its first quotation mark, including the last one.
 fn length_of_string(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\')) {
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
         let is_end = rest.get(at) == Some(&b'"');
         let taken = at.saturating_add(if is_end { 1 } else { 2 });
         rest = rest.get(taken..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The bearer token of a request (RFC 6750): contract, row 2.
 
+use crate::bytes;
 use crate::reply::Refusal;
 
 /// The token of the only `Authorization: Bearer` in a request.
@@ -19,7 +20,7 @@ pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(Refusal::missing_token());
     }
-    if !more.is_empty() || rest.contains(&b',') {
+    if !more.is_empty() || bytes::contains(rest, b',') {
         return Err(Refusal::invalid_token(
             "more than one Authorization credential",
         ));

@@ -3,9 +3,11 @@
 //! row 3 of the contract.
 
 use std::fmt;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr_iter;
 
 use crate::json::{self, InvalidJson, Number, Value};
 use crate::jwks::algorithm::Algorithm;
@@ -76,13 +78,16 @@ impl UnverifiedMandate {
         if token.len() > limits.max_bytes {
             return Err(InvalidJws::TooLong);
         }
-        let mut parts = token.split(|b| *b == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let mut dots = memchr_iter(b'.', token);
+        let (Some(header_end), Some(signing_input_len), None) =
+            (dots.next(), dots.next(), dots.next())
         else {
             return Err(InvalidJws::NotCompact);
         };
-        let signing_input_len = header.len().saturating_add(payload.len()).saturating_add(1);
+        let part = |range: Range<usize>| token.get(range).ok_or(InvalidJws::NotCompact);
+        let header = part(0..header_end)?;
+        let payload = part(header_end.saturating_add(1)..signing_input_len)?;
+        let signature = part(signing_input_len.saturating_add(1)..token.len())?;
         let decode = |part: &[u8]| URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidJws::Base64);
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
 
