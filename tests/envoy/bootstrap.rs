@@ -168,6 +168,7 @@ fn access_log(folder: &Path) -> Value {
     for name in [
         "caracal_decision",
         "caracal_error",
+        "caracal_reason",
         "caracal_subject_fingerprint",
         "caracal_client_id",
         "caracal_jti",

@@ -189,6 +189,8 @@ fn the_token_is_in_no_log_and_the_decision_is() {
     assert_eq!(of("/1")["caracal_jti"], "jti-1");
     assert_eq!(of("/2")["caracal_decision"], "refused");
     assert_eq!(of("/2")["caracal_error"], "invalid_token");
+    assert_eq!(of("/2")["caracal_reason"], "audience");
+    assert_eq!(of("/1")["caracal_reason"], Value::Null);
     assert_eq!(of("/2")["details"], "caracal_invalid_token");
     assert_eq!(of("/3")["caracal_client_id"], Value::Null);
     assert_eq!(of("/healthz")["caracal_decision"], "excluded");
@@ -223,6 +225,7 @@ fn decisions_are_counted_by_name() {
             "caracal_decisions_total.outcome=refused.code=missing_token",
             1,
         ),
+        ("caracal_refusals_total.reason=missing_token", 1),
         ("caracal_signature_checks_total.by=host.result=valid", 1),
         ("caracal_mandate_cache_total.result=hit", 2),
         ("caracal_jwks_fetches_total.result=ok", 1),

@@ -113,6 +113,12 @@ fn each_refusal_is_an_event_with_its_code() {
         assert_eq!(event["zone_id"], "zone-1", "{reason}");
         let metadata = &event["metadata"];
         assert_eq!(metadata["reason"], reason);
+        let diagnostic = match reason {
+            "invalid_request" => "ambiguous",
+            "invalid_token" => "signature",
+            code => code,
+        };
+        assert_eq!(event["diagnostic"], diagnostic);
         assert_eq!(metadata["gateway_status"], status, "{reason}");
         assert_eq!(metadata["application_id"], application, "{reason}");
         assert_eq!(metadata["upstream_status"], Value::Null, "{reason}");

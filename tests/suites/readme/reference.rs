@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use caracal_mandate::reply::ErrorCode;
+use caracal_mandate::reply::{ErrorCode, Reason};
 use caracal_tests::root;
 use serde_json::{Map, Value};
 
@@ -238,6 +238,15 @@ fn every_code_of_gateway_mode_is_in_its_table() {
         for row in found {
             assert!(row.contains(&client), "{row} has not {client}");
         }
+    }
+}
+
+#[test]
+fn every_reason_is_in_its_table() {
+    let text = page("observe.md");
+    for reason in Reason::ALL {
+        let row = format!("\n| `{}` | `", reason.as_str());
+        assert_eq!(text.matches(&row).count(), 1, "{}", reason.as_str());
     }
 }
 

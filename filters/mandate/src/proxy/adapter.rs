@@ -2,7 +2,7 @@
 
 use caracal_mandate::audit::event::Answered;
 use caracal_mandate::jwks::signature::PublicKey;
-use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::reply::{ErrorCode, Reason, Refusal};
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;
@@ -193,7 +193,7 @@ pub(crate) fn default_reply_details(code: &str) -> String {
 }
 
 pub(super) fn bad_request(why: &'static str) -> Refusal {
-    Refusal::new(ErrorCode::InvalidRequest, why)
+    Refusal::new(ErrorCode::InvalidRequest, why).because(Reason::Ambiguous)
 }
 
 pub(super) fn cannot_read(_: Status) -> Refusal {

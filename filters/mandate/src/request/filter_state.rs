@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::forwarding::is_sendable;
+use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls;
 use crate::vm::request_info::RequestInfo;
@@ -11,7 +12,7 @@ use crate::vm::request_info::RequestInfo;
 /// Writes a decision to the filter state of the request.
 pub(crate) fn write_filter_state(
     decision: &str,
-    error: Option<&str>,
+    refused: Option<&Refusal>,
     request: &RequestInfo,
     mandate: Option<&Rc<Mandate>>,
 ) {
@@ -21,8 +22,9 @@ pub(crate) fn write_filter_state(
         let _ = hostcalls::set_property(name, value.as_bytes());
     };
     set("caracal_decision", decision);
-    if let Some(error) = error {
-        set("caracal_error", error);
+    if let Some(refusal) = refused {
+        set("caracal_error", refusal.code().as_str());
+        set("caracal_reason", refusal.reason());
     }
     if let Some(fingerprint) = request.fingerprint {
         let hex = fingerprint.to_hex();

@@ -22,7 +22,9 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
         code,
         ": ",
         refusal.description(),
-        " [",
+        " (",
+        refusal.reason(),
+        ") [",
         fingerprint,
         "]",
     ];

@@ -101,10 +101,9 @@ pub(crate) fn refuse(
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> StreamPhase {
-    let code = refusal.code();
-    record(plugin, "refused", Some(code.as_str()), request, mandate);
+    record(plugin, "refused", Some(refusal), request, mandate);
     audit::refused(plugin, request, refusal, mandate);
-    plugin.authorizer.metrics.refused(code);
+    plugin.authorizer.metrics.refused(refusal);
     local_reply::send(request, refusal, Some(plugin.proxy));
     StreamPhase::Replied
 }
@@ -118,8 +117,8 @@ pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) -> bool {
     let live = &one.live;
     let refusal = &one.reason.refusal();
     live.phase.set(StreamPhase::Replied);
-    let (code, mandate) = (refusal.code().as_str(), Some(&live.mandate));
-    record(plugin, "admitted", Some(code), &live.request, mandate);
+    let mandate = Some(&live.mandate);
+    record(plugin, "admitted", Some(refusal), &live.request, mandate);
     let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
     records::cut(one.stream, is_revoked);
     let is_sent = local_reply::send(&live.request, refusal, Some(plugin.proxy));
@@ -142,11 +141,11 @@ pub(crate) fn resume() {
 fn record(
     plugin: &Plugin,
     decision: &str,
-    error: Option<&str>,
+    refused: Option<&Refusal>,
     request: &RequestInfo,
     mandate: Option<&Rc<Mandate>>,
 ) {
     if plugin.filter_state {
-        write_filter_state(decision, error, request, mandate);
+        write_filter_state(decision, refused, request, mandate);
     }
 }

@@ -143,6 +143,7 @@ impl AuditLog {
         }
         let code = refusal.code();
         decided.reason = Some(code.as_str());
+        decided.diagnostic = Some(refusal.reason());
         decided.status = match code {
             ErrorCode::StsUnavailable | ErrorCode::ExchangeFailed => Status::Unavailable,
             ErrorCode::UpstreamMismatch => Status::UpstreamRejected,
@@ -189,6 +190,7 @@ impl AuditLog {
             was_interrupted: false,
             status: Status::Denied,
             reason: None,
+            diagnostic: None,
             zone: Rc::clone(zone?),
             companion: Rc::clone(&self.upstream),
             is_gateway: self.is_gateway,
@@ -311,6 +313,7 @@ impl AuditLog {
             was_interrupted: decided.was_interrupted,
             error_kind: ended.error_kind,
             reason: decided.reason,
+            diagnostic: decided.diagnostic,
             upstream_host: decided.upstream_host.as_deref(),
         }
         .to_json()

@@ -26,6 +26,7 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::RevocationSource;
 use crate::vm::key_sets::KeySets;
 use crate::vm::metrics::Metrics;
+use crate::vm::missing;
 use crate::vm::revocation::log_view::LogView;
 use crate::vm::revocation::lookup::{LookupView, RevocationLookup};
 use crate::vm::revocation::poller::RevocationFeed;
@@ -145,7 +146,7 @@ impl Authorizer {
         now_ms: u64,
     ) -> Verdict {
         let Some(now) = self.unix_time_s(now_ms) else {
-            return no_clock();
+            return missing::no_clock();
         };
         let signatures = self.signatures.recorder();
         let zone = credential.zone();
@@ -160,7 +161,7 @@ impl Authorizer {
                 now_ms,
                 was_unavailable: Cell::new(false),
             }),
-            Some(Err(_)) => return unavailable("Re-entrant call at the edge"),
+            Some(Err(_)) => return missing::unavailable("Re-entrant call at the edge"),
         };
         let revocation: &dyn RevocationView = match (&log, &answers) {
             (Some(log), _) => log,
@@ -208,7 +209,7 @@ impl Authorizer {
     ) -> Result<Rc<Mandate>, Refusal> {
         let now = self
             .unix_time_s(now_ms)
-            .ok_or_else(|| Refusal::unavailable(NO_CLOCK))?;
+            .ok_or_else(|| Refusal::unavailable(missing::NO_CLOCK))?;
         let signatures = self.signatures.recorder();
         let zone = self.verifier.zone_again(mandate, matched);
         let log = log_view(self.feed.as_ref(), zone, now_ms);
@@ -264,7 +265,7 @@ impl Authorizer {
         now_ms: u64,
     ) -> Option<Verdict> {
         let Some(key_set) = self.key_sets.get(zone) else {
-            return Some(no_zone());
+            return Some(missing::no_zone());
         };
         let outlook = match reason {
             WaitReason::KeySet(Missing::KeySet) => key_set.record.without_key_set(),
@@ -275,7 +276,9 @@ impl Authorizer {
         match outlook {
             FetchOutlook::Wait => None,
             FetchOutlook::UnknownKey => Some(Verdict::Refused(Verifier::unknown_key(), None)),
-            FetchOutlook::Unavailable => Some(unavailable("The zone's key set cannot be fetched")),
+            FetchOutlook::Unavailable => {
+                Some(missing::no_key_set("The zone's key set cannot be fetched"))
+            }
         }
     }
 
@@ -290,20 +293,22 @@ impl Authorizer {
         match self.decide(credential, false, now_ms) {
             Verdict::NeedsKeySet(missing) => {
                 let Some(zone) = credential.zone() else {
-                    return no_zone();
+                    return missing::no_zone();
                 };
                 let mark = self.key_sets.get(zone).map(|one| one.record.fetch_mark());
                 let Some(mark) = mark else {
-                    return no_zone();
+                    return missing::no_zone();
                 };
                 let reason = WaitReason::KeySet(missing);
                 self.verdict_without(reason, zone, mark, now_ms)
                     .unwrap_or_else(|| {
                         self.key_sets.ask_for(zone, missing == Missing::Key);
-                        unavailable("The zone's key set is being fetched")
+                        missing::no_key_set("The zone's key set is being fetched")
                     })
             }
-            Verdict::NeedsRevocations(_) => unavailable("The revocation state is being read"),
+            Verdict::NeedsRevocations(_) => {
+                missing::no_revocations("The revocation state is being read")
+            }
             verdict => verdict,
         }
     }
@@ -341,12 +346,6 @@ impl Authorizer {
     }
 }
 
-/// Something is missing at the edge, and the mandate may be good. So the request gets
-/// 503, and can be sent again.
-pub(crate) fn unavailable(what: &'static str) -> Verdict {
-    Verdict::Refused(Refusal::unavailable(what), None)
-}
-
 /// The key set of a zone, unless there is none or it is too old.
 fn usable_keys(key_sets: &KeySets, zone: Option<ZoneIndex>, now_ms: u64) -> Option<&KeySet> {
     key_sets.get(zone?)?.usable(now_ms)
@@ -365,16 +364,4 @@ fn log_view(
         zone,
         now_ms,
     })
-}
-
-/// No zone judges the mandate. The core has refused it before.
-#[cold]
-pub(crate) fn no_zone() -> Verdict {
-    unavailable("The edge has no key set for the mandate's zone")
-}
-
-const NO_CLOCK: &str = "The edge has no clock";
-
-pub(crate) fn no_clock() -> Verdict {
-    unavailable(NO_CLOCK)
 }

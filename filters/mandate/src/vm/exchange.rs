@@ -19,8 +19,8 @@ use caracal_mandate::reply::{ErrorCode, Refusal};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::authorizer::unavailable;
 use crate::vm::callouts::{CompanionClient, exchange_error};
+use crate::vm::missing;
 use crate::vm::pending_callouts;
 use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{RequestInfo, StreamPhase};
@@ -109,11 +109,11 @@ impl Exchanges {
         now_ms: u64,
     ) -> Result<(), Verdict> {
         let refuse = |refusal| Verdict::Refused(refusal, Some(Rc::clone(&mandate)));
-        let lost = || unavailable("The edge could not ask for the exchange");
+        let lost = || missing::unavailable("The edge could not ask for the exchange");
         let gateway = request.gateway.as_ref().ok_or_else(lost)?;
         let place = self.places.take(request.zone.ok_or_else(lost)?);
         let place =
-            place.ok_or_else(|| unavailable("Too many requests wait for their exchange"))?;
+            place.ok_or_else(|| missing::waited("Too many requests wait for their exchange"))?;
         let exchange = gateway.exchange.as_ref().ok_or_else(lost)?;
         let resource = gateway.resource.as_ref().ok_or_else(lost)?;
         check_request(&exchange.method, &exchange.target).map_err(refuse)?;
@@ -131,7 +131,7 @@ impl Exchanges {
         };
         let token = token.map_err(|_| {
             self.log_failure(&CalloutFailure::dispatch_failed(), now_ms);
-            unavailable("The edge could not reach the companion")
+            missing::unavailable("The edge could not reach the companion")
         })?;
         let pending = PendingExchange {
             stream,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::authority::Ended;
-use caracal_mandate::reply::ErrorCode;
+use caracal_mandate::reply::{ErrorCode, Reason, Refusal};
 use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
@@ -37,8 +37,15 @@ enum RequestCounter {
     Admitted,
     Excluded,
     Refused(ErrorCode),
-    Cache { hit: bool },
-    Signature { by_host: bool, valid: bool },
+    /// A refusal, by [`Refusal::reason`].
+    Reason(&'static str),
+    Cache {
+        hit: bool,
+    },
+    Signature {
+        by_host: bool,
+        valid: bool,
+    },
 }
 
 impl RequestCounter {
@@ -49,6 +56,7 @@ impl RequestCounter {
             RequestCounter::Admitted => decision("admitted", "none"),
             RequestCounter::Excluded => decision("excluded", "none"),
             RequestCounter::Refused(code) => decision("refused", code.as_str()),
+            RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
             RequestCounter::Cache { hit } => {
                 let result = if hit { "hit" } else { "miss" };
                 ["caracal_mandate_cache_total.result=", result].concat()
@@ -96,8 +104,9 @@ impl Metrics {
         self.count_request(RequestCounter::Excluded);
     }
 
-    pub(crate) fn refused(&mut self, code: ErrorCode) {
-        self.count_request(RequestCounter::Refused(code));
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.count_request(RequestCounter::Refused(refusal.code()));
+        self.count_request(RequestCounter::Reason(refusal.reason()));
     }
 
     pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
@@ -276,6 +285,10 @@ fn names(
     };
     for code in ErrorCode::ALL.iter().chain(of_gateway) {
         count(&RequestCounter::Refused(*code).name());
+        count(&RequestCounter::Reason(code.as_str()).name());
+    }
+    for reason in Reason::ALL {
+        count(&RequestCounter::Reason(reason.as_str()).name());
     }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
         count(&RequestCounter::Signature { by_host, valid }.name());

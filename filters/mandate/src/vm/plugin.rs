@@ -21,9 +21,10 @@ use crate::abi::wasi;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
 use crate::vm::audit::{AuditLog, MAX_ANSWER_BYTES as MAX_AUDIT_ANSWER_BYTES};
-use crate::vm::authorizer::{Authorizer, no_clock};
+use crate::vm::authorizer::Authorizer;
 use crate::vm::exchange::Exchanges;
 use crate::vm::live_streams::{CutStream, LiveStreams};
+use crate::vm::missing;
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -111,7 +112,7 @@ impl Plugin {
         phase: &Rc<Cell<StreamPhase>>,
     ) -> Authorization {
         let Some(now_ms) = wasi::monotonic_ms() else {
-            return Authorization::Decided(no_clock());
+            return Authorization::Decided(missing::no_clock());
         };
         let authorizer = &mut self.authorizer;
         let authorization = match self.proxy.capabilities().when_missing {

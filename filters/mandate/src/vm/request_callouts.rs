@@ -15,8 +15,9 @@ use caracal_mandate::zone::ZoneIndex;
 
 use crate::abi::wasi;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
-use crate::vm::authorizer::{Authorizer, WaitReason, no_clock, no_zone, unavailable};
+use crate::vm::authorizer::{Authorizer, WaitReason};
 use crate::vm::key_set::KeySetCache;
+use crate::vm::missing;
 use crate::vm::pending_callouts;
 use crate::vm::pending_fetch::PendingFetch;
 use crate::vm::places::{Place, Places};
@@ -101,13 +102,13 @@ impl RequestCallouts {
     ) -> Authorization {
         let Some(zone) = credential.zone() else {
             let verdict = authorizer.decide(&credential, false, now_ms);
-            return Authorization::Decided(refuse_if_missing(verdict));
+            return Authorization::Decided(missing::refuse_if_missing(verdict));
         };
         // Another configuration in this worker may have fetched.
         authorizer.load_shared_key_set(zone, now_ms);
         let verdict = authorizer.decide(&credential, false, now_ms);
         let Some(key_set) = authorizer.key_sets.get(zone) else {
-            return Authorization::Decided(no_zone());
+            return Authorization::Decided(missing::no_zone());
         };
         let mark = key_set.record.fetch_mark();
         if let Some(verdict) = refused_without_fetch(authorizer, &verdict, zone, mark, now_ms) {
@@ -126,7 +127,7 @@ impl RequestCallouts {
         let Some((call, token)) =
             self.reserve_and_start(authorizer, stream, phase, (&verdict, zone), now_ms)
         else {
-            return Authorization::Decided(refuse_if_missing(verdict));
+            return Authorization::Decided(missing::refuse_if_missing(verdict));
         };
         pending_callouts::set_token(stream, token);
         self.requests.push(PendingRequest {
@@ -273,7 +274,7 @@ impl RequestCallouts {
     ) -> Option<CalloutEnd> {
         let mut pending = self.remove(stream)?;
         let Some(now_ms) = wasi::monotonic_ms() else {
-            return Some(pending.decided(no_clock()));
+            return Some(pending.decided(missing::no_clock()));
         };
         let zone = pending.zone;
         match &pending.call {
@@ -303,7 +304,7 @@ impl RequestCallouts {
         // If the request lacks nothing, it does not make a callout for others here. It
         // has waited once.
         if !lacks || pending.calls >= MAX_CALLS {
-            return Some(pending.decided(refuse_if_missing(verdict)));
+            return Some(pending.decided(missing::refuse_if_missing(verdict)));
         }
         let verdict_and_zone = (&verdict, zone);
         match self.reserve_and_start(authorizer, stream, &pending.phase, verdict_and_zone, now_ms) {
@@ -317,7 +318,7 @@ impl RequestCallouts {
                 self.requests.push(pending);
                 Some(CalloutEnd::AnotherCallout)
             }
-            None => Some(pending.decided(refuse_if_missing(verdict))),
+            None => Some(pending.decided(missing::refuse_if_missing(verdict))),
         }
     }
 
@@ -387,13 +388,4 @@ fn refused_without_fetch(
         return None;
     }
     authorizer.verdict_without(WaitReason::KeySet(*missing), zone, mark, now_ms)
-}
-
-/// The verdict on a request that makes no further callout.
-fn refuse_if_missing(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::NeedsKeySet(_) => unavailable("The zone's key set is not there yet"),
-        Verdict::NeedsRevocations(_) => unavailable("The companion has not answered about it yet"),
-        verdict => verdict,
-    }
 }

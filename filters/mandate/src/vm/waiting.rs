@@ -12,7 +12,8 @@ use caracal_mandate::revocation::{Availability, RevocationView as _};
 use caracal_mandate::zone::{ZoneIndex, ZoneSet};
 
 use crate::abi::wasi;
-use crate::vm::authorizer::{Authorizer, WaitReason, no_zone, unavailable};
+use crate::vm::authorizer::{Authorizer, WaitReason};
+use crate::vm::missing;
 use crate::vm::places::{Place, Places};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::revocation::log_view::LogView;
@@ -70,7 +71,7 @@ impl WaitingRequests {
         let zone = credential.zone();
         let key_set = zone.and_then(|zone| Some((zone, authorizer.key_sets.get(zone)?)));
         let Some((zone, key_set)) = key_set else {
-            return Authorization::Decided(no_zone());
+            return Authorization::Decided(missing::no_zone());
         };
         let mark = key_set.record.fetch_mark();
         if let Some(verdict) = authorizer.verdict_without(reason, zone, mark, now_ms) {
@@ -151,7 +152,7 @@ impl WaitingRequests {
                 let (zone, mark) = (waiting.zone, waiting.mark);
                 verdict = match authorizer.verdict_without(reason, zone, mark, now_ms) {
                     Some(verdict) => verdict,
-                    None if waiting.deadline_ms <= now_ms => unavailable(match reason {
+                    None if waiting.deadline_ms <= now_ms => missing::waited(match reason {
                         WaitReason::KeySet(_) => "The zone's key set did not come in time",
                         WaitReason::Revocations => "The revocation state did not come in time",
                     }),
@@ -196,5 +197,5 @@ impl WaitingRequests {
 
 /// The verdict on a request for which there is no place to wait.
 pub(crate) fn too_many_wait() -> Verdict {
-    unavailable("Too many requests wait at this edge")
+    missing::waited("Too many requests wait at this edge")
 }

@@ -153,6 +153,9 @@ struct Posted {
     request_id: String,
     decision: String,
     evaluation_status: String,
+    /// Why it was refused, more precisely than `metadata.reason`.
+    #[serde(default)]
+    diagnostic: Option<String>,
     #[serde(default)]
     metadata: Metadata,
 }
@@ -185,6 +188,9 @@ impl Posted {
                 return Err(why);
             }
         }
+        if !self.diagnostic.as_deref().is_none_or(is_name) {
+            return Err("diagnostic is not 1 to 64 lower-case letters, digits or _");
+        }
         self.metadata.clean()?;
         let occurred_at_us = happened(self.occurred_at_us, id, now_us)
             .ok_or("occurred_at_us and the time of id are over a day behind, or over five minutes ahead of, the companion's clock")?;
@@ -195,12 +201,20 @@ impl Posted {
             request_id: &self.request_id,
             decision: &self.decision,
             evaluation_status: &self.evaluation_status,
-            reason: self.metadata.reason.as_deref(),
+            reason: self
+                .diagnostic
+                .as_deref()
+                .or(self.metadata.reason.as_deref()),
             metadata: &self.metadata,
             occurred_at_us,
         };
         make(&parts, key).ok_or("the event is over 64 KiB")
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
 }
 
 /// When an event happened: its time, or that of its id if its time cannot be. The clock only

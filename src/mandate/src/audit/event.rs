@@ -89,6 +89,8 @@ pub struct Event<'a> {
     pub error_kind: Option<&'a str>,
     /// Why it was refused: our code.
     pub reason: Option<&'a str>,
+    /// Why, in the operator's words: `Refusal::reason`.
+    pub diagnostic: Option<&'a str>,
     /// Gateway mode: host and port of the upstream.
     pub upstream_host: Option<&'a str>,
 }
@@ -99,7 +101,7 @@ impl Event<'_> {
     /// ```json
     /// {"id": "019ac5d2-...", "occurred_at_us": 1764300000000000, "zone_id": "zone-1",
     ///  "event_type": "edge_resource_request", "request_id": "6f1c", "decision": "deny",
-    ///  "evaluation_status": "denied", "metadata": {"method": "GET", "gateway_status": 401,
+    ///  "evaluation_status": "denied", "diagnostic": "missing_token", "metadata": {"method": "GET", "gateway_status": 401,
     ///  "latency_ms": 1, "response_bytes": 120, "reason": "missing_token"}}
     /// ```
     pub fn to_json(&self) -> String {
@@ -151,6 +153,9 @@ impl Event<'_> {
             ("evaluation_status", status),
         ] {
             event.text(name, value);
+        }
+        if let Some(diagnostic) = self.diagnostic {
+            event.text("diagnostic", diagnostic);
         }
         event.member("metadata", &metadata.end());
         event.end()

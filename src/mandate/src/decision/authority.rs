@@ -6,7 +6,7 @@
 
 use crate::decision::verifier::Verifier;
 use crate::jwks::key_set::KeySet;
-use crate::reply::{ErrorCode, Refusal};
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::revocation::{Availability, RevocationView};
 use crate::token::mandate::Mandate;
 
@@ -65,9 +65,10 @@ impl Ended {
                 "The zone's delegations changed while the request was under way",
             ),
             Ended::KeyGone => Verifier::unknown_key(),
-            Ended::Expired => {
-                Refusal::invalid_token("the mandate expired while the request was under way")
-            }
+            Ended::Expired => Refusal::invalid_token(
+                Reason::Expired,
+                "the mandate expired while the request was under way",
+            ),
         }
     }
 }

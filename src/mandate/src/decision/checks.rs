@@ -3,7 +3,8 @@
 //! the first failure, and an explanation shows all of them.
 
 use super::context::{Context, TokenPolicy};
-use crate::reply::{ErrorCode, Refusal};
+use super::stop::Stop;
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::revocation::{AnchorId, Availability};
 use crate::routing::routes::Requirements;
 use crate::token::claims::{Claims, InvalidClaim};
@@ -24,18 +25,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) resource: &'a str,
     pub(crate) required: &'a Requirements,
     pub(crate) with: Context<'a>,
-}
-
-/// Why a mandate is not admitted now.
-pub(crate) enum Stop {
-    Refuse(Refusal),
-    NeedsRevocations,
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Stop::Refuse(refusal)
-    }
 }
 
 macro_rules! checks {
@@ -123,12 +112,12 @@ checks! {
     13 DelegationEpoch = delegation_epoch,
 }
 
-fn refuse(why: impl std::fmt::Display) -> Result<(), Stop> {
-    Err(Refusal::invalid_token(why).into())
+fn refuse(reason: Reason, why: impl std::fmt::Display) -> Result<(), Stop> {
+    Err(Refusal::invalid_token(reason, why).into())
 }
 
 fn malformed(why: &InvalidClaim) -> Stop {
-    Refusal::invalid_token(why).into()
+    Refusal::invalid_token(Reason::Malformed, why).into()
 }
 
 // Each check is inlined in the decision, because a call would cost more than the
@@ -164,7 +153,7 @@ pub(super) fn expiring() -> Refusal {
 #[inline(always)]
 fn issuer(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.iss != facts.zone.issuer {
-        return refuse("it is from another issuer");
+        return refuse(Reason::Issuer, "it is from another issuer");
     }
     Ok(())
 }
@@ -172,7 +161,7 @@ fn issuer(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn audience(facts: &Facts<'_>) -> Result<(), Stop> {
     if !facts.claims.aud.iter().any(|one| one == facts.audience) {
-        return refuse("it is for another audience");
+        return refuse(Reason::Audience, "it is for another audience");
     }
     Ok(())
 }
@@ -182,7 +171,7 @@ fn audience(facts: &Facts<'_>) -> Result<(), Stop> {
 fn expiry_with_skew(facts: &Facts<'_>) -> Result<(), Stop> {
     let skew = facts.policy.clock_skew_s;
     if facts.claims.exp.saturating_add(skew) <= facts.with.now {
-        return refuse("it has expired");
+        return refuse(Reason::Expired, "it has expired");
     }
     Ok(())
 }
@@ -190,7 +179,7 @@ fn expiry_with_skew(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn issued_at(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.iat > latest(facts) {
-        return refuse("it was issued in the future");
+        return refuse(Reason::NotYetValid, "it was issued in the future");
     }
     Ok(())
 }
@@ -198,7 +187,7 @@ fn issued_at(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn not_before(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.nbf.is_some_and(|nbf| nbf > latest(facts)) {
-        return refuse("it is not valid yet");
+        return refuse(Reason::NotYetValid, "it is not valid yet");
     }
     Ok(())
 }
@@ -209,7 +198,7 @@ fn not_before(facts: &Facts<'_>) -> Result<(), Stop> {
 fn lifetime(facts: &Facts<'_>) -> Result<(), Stop> {
     let lives_s = facts.claims.exp.saturating_sub(facts.claims.iat);
     if lives_s > facts.policy.max_lifetime_s {
-        return refuse("it is valid for too long");
+        return refuse(Reason::Lifetime, "it is valid for too long");
     }
     Ok(())
 }
@@ -218,7 +207,10 @@ fn lifetime(facts: &Facts<'_>) -> Result<(), Stop> {
 fn token_use(facts: &Facts<'_>) -> Result<(), Stop> {
     let required = facts.required.required_use;
     if facts.claims.token_use != required {
-        return refuse(format_args!("its use is not {}", required.as_str()));
+        return refuse(
+            Reason::Use,
+            format_args!("its use is not {}", required.as_str()),
+        );
     }
     Ok(())
 }
@@ -339,7 +331,7 @@ fn optional_shape(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn scope_not_empty(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.scope.as_deref() == Some("") {
-        return refuse("the claim scope is empty");
+        return refuse(Reason::Malformed, "the claim scope is empty");
     }
     Ok(())
 }
@@ -349,7 +341,10 @@ fn targets(facts: &Facts<'_>) -> Result<(), Stop> {
     let targets = facts.claims.target.as_ref().map_err(malformed)?;
     let required = &facts.required.required_targets;
     match required.iter().find(|target| !targets.contains(target)) {
-        Some(target) => refuse(format_args!("it lacks the required target {target}")),
+        Some(target) => refuse(
+            Reason::Target,
+            format_args!("it lacks the required target {target}"),
+        ),
         None => Ok(()),
     }
 }
@@ -357,7 +352,7 @@ fn targets(facts: &Facts<'_>) -> Result<(), Stop> {
 #[inline(always)]
 fn expiry(facts: &Facts<'_>) -> Result<(), Stop> {
     if facts.claims.exp <= facts.with.now {
-        return refuse("it has expired");
+        return refuse(Reason::Expired, "it has expired");
     }
     Ok(())
 }
@@ -367,7 +362,9 @@ fn revocation_state(facts: &Facts<'_>) -> Result<(), Stop> {
     match facts.with.revocation.availability_of(facts.anchors) {
         Availability::Ready => Ok(()),
         Availability::Pending => Err(Stop::NeedsRevocations),
-        Availability::Unavailable(why) => Err(Refusal::unavailable(why).into()),
+        Availability::Unavailable(why) => Err(Refusal::unavailable(why)
+            .because(Reason::Revocations)
+            .into()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! kind of revocation state does. The vectors test the single rows.
 
 mod gateway;
+mod reasons;
 mod zones;
 
 use std::cell::Cell;

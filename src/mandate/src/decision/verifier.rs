@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::checks::{self, Facts, Stop};
+use super::checks::{self, Facts};
 use super::context::{Context, TokenPolicy};
 use super::credential::Token;
 pub use super::credential::{Credential, Screened};
+use super::stop::Stop;
 use crate::config::Configuration;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
@@ -121,7 +122,7 @@ impl Verifier {
         // Checked before the digest is computed, so that a token that is too long costs
         // nothing.
         if token.len() > self.policy.max_token_bytes {
-            return Err(Refusal::invalid_token(InvalidJws::TooLong));
+            return Err(Refusal::from(InvalidJws::TooLong));
         }
         if let Some(mandate) = cache.get(token) {
             return Ok(Screened::Credential(Credential {
@@ -131,7 +132,7 @@ impl Verifier {
                 token: Token::Known(Cow::Borrowed(token), Rc::clone(mandate)),
             }));
         }
-        let unverified = self.read(token).map_err(Refusal::invalid_token)?;
+        let unverified = self.read(token).map_err(Refusal::from)?;
         let zone = self.zone_named(matched.resource, &unverified)?;
         Ok(Screened::Credential(Credential {
             matched,
@@ -179,7 +180,7 @@ impl Verifier {
         token: &UnverifiedMandate,
     ) -> Result<Option<ZoneIndex>, Refusal> {
         let id = token.zone_id();
-        let id = id.map_err(|why| Refusal::invalid_token(InvalidClaims::Json(why)))?;
+        let id = id.map_err(|why| InvalidMandate::Claims(InvalidClaims::Json(why)))?;
         Ok(self.chosen_zone(resource, id.as_deref()))
     }
 
@@ -324,14 +325,14 @@ impl Verifier {
         signatures: &dyn SignatureVerifier,
         cache: &mut MandateCache,
     ) -> Result<Rc<Mandate>, Verdict> {
-        let refuse =
-            |why: &dyn std::fmt::Display| Verdict::Refused(Refusal::invalid_token(why), None);
         let again;
         let token = match &credential.token {
             Token::Known(_, mandate) if mandate.key_is_in(keys) => return Ok(Rc::clone(mandate)),
             // Its key has gone, or its `kid` has another key now, which must judge it.
             Token::Known(token, _) => {
-                again = self.read(token).map_err(|why| refuse(&why))?;
+                again = self
+                    .read(token)
+                    .map_err(|why| Verdict::Refused(why.into(), None))?;
                 &again
             }
             Token::New(token) => match cache.get(token.as_bytes()) {
@@ -347,13 +348,13 @@ impl Verifier {
                 Ok(mandate)
             }
             Err(InvalidMandate::UnknownKey) => Err(Verdict::NeedsKeySet(Missing::Key)),
-            Err(why) => Err(refuse(&why)),
+            Err(why) => Err(Verdict::Refused(why.into(), None)),
         }
     }
 
     /// The refusal of a token whose key is in no fetched key set.
     pub fn unknown_key() -> Refusal {
-        Refusal::invalid_token(InvalidMandate::UnknownKey)
+        InvalidMandate::UnknownKey.into()
     }
 
     /// The zones in force.

@@ -5,10 +5,12 @@
 mod code;
 mod gateway;
 mod http;
+mod reason;
 mod refusal;
 
 pub use code::ErrorCode;
 pub use http::{Reply, ReplyFormat};
+pub use reason::Reason;
 pub use refusal::{Refusal, Relayed};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::code::ErrorCode;
+use super::reason::Reason;
 
 /// What the STS answered to an exchange, as far as clients get it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct Refusal {
     code: ErrorCode,
     description: Cow<'static, str>,
     hint: &'static str,
+    reason: Option<Reason>,
     /// Few refusals have any, and all are moved from hand to hand.
     details: Option<Box<Details>>,
 }
@@ -47,7 +49,16 @@ impl Refusal {
             code,
             description: description.into(),
             hint: code.hint(),
+            reason: None,
             details: None,
+        }
+    }
+
+    /// The same refusal with what its code leaves open.
+    pub fn because(self, reason: Reason) -> Self {
+        Refusal {
+            reason: Some(reason),
+            ..self
         }
     }
 
@@ -60,16 +71,17 @@ impl Refusal {
         Refusal::new(ErrorCode::MissingToken, "Missing bearer token")
     }
 
-    pub(crate) fn invalid_token(why: impl std::fmt::Display) -> Self {
+    pub(crate) fn invalid_token(reason: Reason, why: impl std::fmt::Display) -> Self {
         Refusal::new(
             ErrorCode::InvalidToken,
             format!("Token validation failed: {why}"),
         )
+        .because(reason)
     }
 
     /// The key set or the revocation state that the decision needs is missing.
     pub fn unavailable(what: &'static str) -> Self {
-        Refusal::new(ErrorCode::StsUnavailable, what)
+        Refusal::new(ErrorCode::StsUnavailable, what).because(Reason::Edge)
     }
 
     pub(crate) fn insufficient_scope(missing: &str, required: &[String]) -> Self {
@@ -133,6 +145,12 @@ impl Refusal {
     /// The contract's code.
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// Why, for the operator: one of [`Reason`], or the code if that says it all.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+            .map_or_else(|| self.code.as_str(), Reason::as_str)
     }
 
     /// What was wrong.

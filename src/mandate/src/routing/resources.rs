@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::reply::{ErrorCode, Refusal};
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::authority::{HostName, RequestHost};
 use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
@@ -89,9 +89,9 @@ impl fmt::Display for InvalidChoice {
 
 impl From<InvalidChoice> for Refusal {
     fn from(why: InvalidChoice) -> Self {
-        Refusal::new(ErrorCode::InvalidRequest, why.to_string()).with_hint(
-            "Send X-Caracal-Resource once, with the identifier of a resource that this host serves.",
-        )
+        Refusal::new(ErrorCode::InvalidRequest, why.to_string())
+            .because(Reason::Resource)
+            .with_hint("Send X-Caracal-Resource once, with the identifier of a resource that this host serves.")
     }
 }
 
@@ -263,9 +263,9 @@ impl Resources {
         let Some(rules) = self.get(resource).map(|one| &one.rules) else {
             return Err(Refusal::unavailable("There is no such resource"));
         };
-        let rule = rules
-            .find(request.target)
-            .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why.to_string()))?;
+        let rule = rules.find(request.target).map_err(|why| {
+            Refusal::new(ErrorCode::InvalidRequest, why.to_string()).because(Reason::Ambiguous)
+        })?;
         let method = rules.method(rule, request.method)?;
         Ok(RouteMatch {
             resource,

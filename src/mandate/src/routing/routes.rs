@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::reply::{ErrorCode, Refusal};
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::routing::path::{InvalidPath, RequestPath, Work};
 use crate::token::claims::TokenUse;
 
@@ -79,6 +79,7 @@ impl fmt::Display for InvalidMethod {
 impl From<InvalidMethod> for Refusal {
     fn from(why: InvalidMethod) -> Self {
         Refusal::new(ErrorCode::InvalidRequest, why.to_string())
+            .because(Reason::Ambiguous)
             .with_hint("Send the method in upper case.")
     }
 }

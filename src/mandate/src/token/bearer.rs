@@ -1,7 +1,7 @@
 //! The bearer token of a request (RFC 6750): contract, row 2.
 
 use crate::bytes;
-use crate::reply::Refusal;
+use crate::reply::{Reason, Refusal};
 
 /// The token of the only `Authorization: Bearer` in a request.
 ///
@@ -22,6 +22,7 @@ pub fn bearer_token<'a>(values: &[&'a [u8]]) -> Result<&'a [u8], Refusal> {
     }
     if !more.is_empty() || bytes::contains(rest, b',') {
         return Err(Refusal::invalid_token(
+            Reason::SeveralCredentials,
             "more than one Authorization credential",
         ));
     }

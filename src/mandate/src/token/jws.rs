@@ -11,6 +11,7 @@ use memchr::memchr_iter;
 
 use crate::json::{self, InvalidJson, Number, Value};
 use crate::jwks::algorithm::Algorithm;
+use crate::reply::{Reason, Refusal};
 
 /// The limits for the unsigned part of a token.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +67,16 @@ impl fmt::Display for InvalidJws {
             InvalidJws::Critical => f.write_str("the token has a critical header extension"),
             InvalidJws::UnencodedPayload => f.write_str("the token's payload is not encoded (b64)"),
         }
+    }
+}
+
+impl From<InvalidJws> for Refusal {
+    fn from(why: InvalidJws) -> Self {
+        let reason = match why {
+            InvalidJws::Algorithm => Reason::Algorithm,
+            _ => Reason::Malformed,
+        };
+        Refusal::invalid_token(reason, why)
     }
 }
 

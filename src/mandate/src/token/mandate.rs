@@ -7,6 +7,7 @@ use super::anchor::{AnchorId, anchors};
 use super::fingerprint::Fingerprint;
 use crate::jwks::key_set::{KeySet, Thumbprint};
 use crate::jwks::signature::SignatureVerifier;
+use crate::reply::{Reason, Refusal};
 use crate::token::claims::{Claims, InvalidClaims};
 use crate::token::jws::UnverifiedMandate;
 
@@ -68,6 +69,18 @@ impl fmt::Display for InvalidMandate {
             InvalidMandate::Signature => f.write_str("the signature does not verify"),
             InvalidMandate::Claims(why) => why.fmt(f),
         }
+    }
+}
+
+impl From<InvalidMandate> for Refusal {
+    fn from(why: InvalidMandate) -> Self {
+        let reason = match why {
+            InvalidMandate::UnknownKey => Reason::UnknownKey,
+            InvalidMandate::KeyAlgorithm => Reason::Algorithm,
+            InvalidMandate::Signature => Reason::Signature,
+            InvalidMandate::Claims(_) => Reason::Malformed,
+        };
+        Refusal::invalid_token(reason, why)
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Decided {
     pub(crate) status: Status,
     /// The code of a refusal.
     pub(crate) reason: Option<&'static str>,
+    /// The reason of a refusal.
+    pub(crate) diagnostic: Option<&'static str>,
     pub(crate) zone: Rc<str>,
     /// The proxy's name for the companion.
     pub(crate) companion: Rc<str>,

@@ -14,8 +14,8 @@ use caracal_mandate::request::RequestView;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::wasi;
-use crate::vm::authorizer::{no_clock, unavailable};
 use crate::vm::exchange::PendingExchange;
+use crate::vm::missing;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
 use crate::vm::request_info::{RequestInfo, ResolvedRequest, StreamPhase};
@@ -57,7 +57,7 @@ impl Plugin {
         now_ms: u64,
     ) -> Result<(), Verdict> {
         let Some(exchanges) = &mut self.exchanges else {
-            return Err(unavailable("The edge exchanges no mandates"));
+            return Err(missing::unavailable("The edge exchanges no mandates"));
         };
         let lost = exchanges.forget_lost(request, now_ms);
         let begun = exchanges.begin(stream, request, mandate, phase, current, now_ms);
@@ -188,7 +188,7 @@ impl Plugin {
             return CalloutEnd::Decided(resolved);
         };
         let (stream, mandate) = (resolved.stream, Rc::clone(mandate));
-        let now_ms = wasi::monotonic_ms().ok_or_else(no_clock);
+        let now_ms = wasi::monotonic_ms().ok_or_else(missing::no_clock);
         let begun = now_ms.and_then(|now_ms| {
             let phase = Rc::clone(&resolved.phase);
             self.begin_exchange(stream, &resolved.request, mandate, &phase, stream, now_ms)

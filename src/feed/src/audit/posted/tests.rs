@@ -68,6 +68,9 @@ fn a_wrong_event_costs_itself_alone() {
         event(json!({"evaluation_status": "anomaly"})),
         event(json!({"request_id": "a b"})),
         event(json!({"request_id": "x".repeat(129)})),
+        event(json!({"diagnostic": ""})),
+        event(json!({"diagnostic": "Not a name"})),
+        event(json!({"diagnostic": "d".repeat(65)})),
         event(json!({"metadata": null})),
         event(json!({"metadata": {"method": 1}})),
         event(json!({"metadata": {"gateway_status": "200"}})),
@@ -90,6 +93,16 @@ fn a_wrong_event_costs_itself_alone() {
             read.why
         );
     }
+}
+
+#[test]
+fn a_diagnostic_is_more_precise_than_the_code() {
+    let both = one(event(
+        json!({"decision": "deny", "diagnostic": "expired", "metadata": {"reason": "invalid_token"}}),
+    ));
+    let made = both.unwrap();
+    assert_eq!(made["diagnostics_json"], json!([{"reason": "expired"}]));
+    assert_eq!(made["metadata_json"]["reason"], "invalid_token");
 }
 
 /// A newer filter knows more than this companion.

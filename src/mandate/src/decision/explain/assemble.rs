@@ -2,10 +2,11 @@
 
 use super::check::is_of_token;
 use super::{Check, Outcome, TokenCheck, TokenFindings, Trace, Traced};
-use crate::decision::checks::{self, Facts, MandateCheck, Stop};
+use crate::decision::checks::{self, Facts, MandateCheck};
 use crate::decision::context::Context;
+use crate::decision::stop::Stop;
 use crate::decision::verifier::{Verifier, listed_end_to_end, named_client};
-use crate::reply::{ErrorCode, Refusal};
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::only_reading;
 use crate::routing::routes::RuleId;
@@ -117,7 +118,12 @@ impl Verifier {
             (Some((Check::Token(TokenCheck::Zone), _)), None) => {
                 Traced::Refused(checks::other_zone())
             }
-            (Some((_, why)), None) => Traced::Refused(Refusal::invalid_token(why)),
+            (Some((Check::Token(check), why)), None) => {
+                Traced::Refused(Refusal::invalid_token(check.reason(), why))
+            }
+            (Some((Check::Mandate(_), why)), None) => {
+                Traced::Refused(Refusal::invalid_token(Reason::Malformed, why))
+            }
             (None, _) => stopped.unwrap_or(Traced::Admitted),
         });
         Trace {

@@ -1,6 +1,7 @@
 //! The names of all checks.
 
 use crate::decision::checks::MandateCheck;
+use crate::reply::Reason;
 use crate::token::claims::InvalidClaims;
 use crate::token::jws::InvalidJws;
 use crate::token::mandate::InvalidMandate;
@@ -93,6 +94,17 @@ impl TokenCheck {
             TokenCheck::Credential | TokenCheck::ClientId | TokenCheck::Connection => 2,
             TokenCheck::Zone => 4,
             _ => 3,
+        }
+    }
+
+    /// What a refusal by it says to the operator.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            TokenCheck::Algorithm | TokenCheck::KeyAlgorithm => Reason::Algorithm,
+            TokenCheck::Credential => Reason::SeveralCredentials,
+            TokenCheck::Key => Reason::UnknownKey,
+            TokenCheck::Signature => Reason::Signature,
+            _ => Reason::Malformed,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::decision::checks;
 use crate::decision::context::Context;
 use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
 use crate::jwks::algorithm::Algorithm;
-use crate::reply::{ErrorCode, Refusal};
+use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::{InvalidPath, RequestPath};
 use crate::routing::resources::{ResourceId, RouteMatch};
@@ -265,7 +265,7 @@ impl Verifier {
 
 /// The answer of an edge that could not fetch a key set.
 fn no_key_set() -> Refusal {
-    Refusal::unavailable("The zone's key set cannot be fetched")
+    Refusal::unavailable("The zone's key set cannot be fetched").because(Reason::KeySet)
 }
 
 impl Rules {
