@@ -19,7 +19,7 @@ const fn meaning(command: &'static str, yes: &'static str, no: Option<&'static s
     Meaning { command, yes, no }
 }
 
-const MEANINGS: [Meaning; 11] = [
+const MEANINGS: [Meaning; 12] = [
     meaning("feed", "told to stop", None),
     meaning(
         "revoke",
@@ -39,6 +39,7 @@ const MEANINGS: [Meaning; 11] = [
         "the edge admits the request",
         Some("the edge refuses it"),
     ),
+    meaning("tail", "told to stop, or all is shown", None),
     meaning("demo", "all as expected", Some("something differs")),
     meaning("up", "told to stop", None),
     meaning("completions", "printed", None),

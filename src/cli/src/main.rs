@@ -29,6 +29,7 @@ mod sts;
 mod terminal;
 mod timestamps;
 mod tls;
+mod trail;
 mod warning;
 
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     Check(check::Arguments),
     /// Explains a decision: the verdict, what failed, and what to change.
     Explain(Box<explain::Arguments>),
+    /// Follows decisions as they are made: a table on a terminal, JSON lines in a pipe.
+    Tail(trail::tail::Arguments),
     /// Starts STS, upstream and Envoy, sends good and bad requests, and prints a table of
     /// what was sent, what was expected, and what came back.
     Demo(stack::Arguments),
@@ -97,6 +100,7 @@ async fn main() -> ExitCode {
         Command::Mint(arguments) => mint::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(*arguments).await,
+        Command::Tail(arguments) => trail::tail::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Up(arguments) => stack::run(arguments).await,
         Command::Completions(arguments) => Ok(shell::completions(&arguments, program())),

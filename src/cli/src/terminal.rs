@@ -52,6 +52,21 @@ pub(crate) fn prose(text: &str, tone: Tone) {
     }
 }
 
+/// A line of a table, on standard output: coloured, and never broken.
+pub(crate) fn row(text: &str, tone: Tone) {
+    clear_progress();
+    let style = tone.style();
+    let _ = writeln!(
+        AutoStream::auto(std::io::stdout()),
+        "{style}{text}{style:#}"
+    );
+}
+
+/// Whether the result goes to a terminal.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// What went wrong or deserves attention, on standard error.
 pub(crate) fn problem(text: &str) {
     clear_progress();

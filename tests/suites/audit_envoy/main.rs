@@ -1,6 +1,7 @@
 //! Audit events from a real Envoy with two workers to the product's stream in a real Redis.
 
 mod reconfigured;
+mod trail;
 
 #[path = "../live_streams_envoy/upstream.rs"]
 #[allow(dead_code, unreachable_pub, reason = "another suite's file")]

@@ -33,23 +33,34 @@ use self::request::RequestArguments;
 use self::subject::Subject;
 use crate::configured::{self, read_file};
 use crate::secret::secret;
+use crate::trail::recorded;
+use crate::trail::source::SourceArguments;
 use crate::{exit_status, terminal, timestamps};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The filter's configuration: a JSON object, or an Envoy, Kong, nginx or APISIX
     /// file that it stands in; `-` reads standard input.
-    config: PathBuf,
+    #[arg(required_unless_present = "request_id")]
+    config: Option<PathBuf>,
     /// Which filter, where the file has several.
     #[arg(long)]
     filter: Option<String>,
+    /// Instead of a request: the id of one that was decided. Its audit events are explained,
+    /// from Redis or from a companion.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["path", "request", "headers", "host", "resource", "token_file", "claims", "key_set", "revoked", "epoch", "at", "all"])]
+    request_id: Option<String>,
+    #[command(flatten)]
+    recorded: SourceArguments,
     #[command(flatten)]
     request: RequestArguments,
     /// The zone's key set: a file, a URL, or an STS's address. Without it: where the edge
     /// gets it from.
     #[arg(long, value_name = "FILE|URL")]
     key_set: Option<String>,
-    /// A companion to ask what is revoked, with the token in CARACAL_FEED_TOKEN.
+    /// A companion to ask what is revoked, with the token in CARACAL_FEED_TOKEN. With
+    /// --request-id: the companion whose last decisions are looked through, instead of Redis
+    /// [default without Redis: http://127.0.0.1:7700].
     #[arg(long, value_name = "URL", conflicts_with_all = ["revoked", "epoch"])]
     feed: Option<String>,
     /// A revoked session or delegation edge; may be given often.
@@ -70,16 +81,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let source = configured::read_one(&arguments.config, arguments.filter.as_deref())?;
-    let configuration = match source.configuration() {
-        Ok(configuration) => configuration,
-        Err(errors) => {
-            for error in &errors {
-                terminal::problem(&format!("{}: {error}", arguments.config.display()));
-            }
-            bail!("with this configuration the filter does not start");
-        }
-    };
+    let configuration = arguments.configuration()?;
+    if let Some(id) = &arguments.request_id {
+        let (source, feed) = (&arguments.recorded, arguments.feed.as_deref());
+        let known = configuration.as_ref();
+        return recorded::explain(id, source, feed, known, arguments.json).await;
+    }
+    let configuration = configuration.context("the configuration is missing")?;
     let case = Case {
         verifier: Verifier::from(&configuration),
         at: match &arguments.at {
@@ -139,6 +147,22 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
+    /// None without a file.
+    fn configuration(&self) -> Result<Option<Configuration>> {
+        let Some(file) = &self.config else {
+            return Ok(None);
+        };
+        let source = configured::read_one(file, self.filter.as_deref())?;
+        let errors = match source.configuration() {
+            Ok(configuration) => return Ok(Some(configuration)),
+            Err(errors) => errors,
+        };
+        for error in &errors {
+            terminal::problem(&format!("{}: {error}", file.display()));
+        }
+        bail!("with this configuration the filter does not start");
+    }
+
     fn revocations(&self, configuration: &Configuration) -> Result<Revocations> {
         let given = !self.revoked.is_empty() || self.epoch.is_some();
         if let Revocation::Disabled(_) = configuration.revocation {

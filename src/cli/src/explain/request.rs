@@ -16,7 +16,7 @@ pub(crate) const CLIENT_ID_HEADER: &str = "x-caracal-client-id";
 #[derive(Args)]
 pub(crate) struct RequestArguments {
     /// The request's path, with or without a query.
-    #[arg(long, required_unless_present = "request")]
+    #[arg(long, required_unless_present_any = ["request", "request_id"])]
     path: Option<String>,
     /// The request's method.
     #[arg(long, default_value = "GET")]

@@ -7,6 +7,7 @@ use redis::{RedisError, RedisResult};
 
 use super::count::Counts;
 use super::queue::{Batch, Head};
+use super::reader::STREAM;
 use crate::Companion;
 use crate::redis::command::Command;
 use crate::redis::health::{Limited, describe};
@@ -14,9 +15,6 @@ use crate::redis::script::ADD_AUDIT;
 use crate::redis::store::Store;
 use crate::redis::target::Target;
 
-/// The product's stream. It is never trimmed from here: what its consumer has not read would
-/// be lost.
-const STREAM: &str = "caracal.audit.events";
 /// How often a connection without work is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Waits between attempts.

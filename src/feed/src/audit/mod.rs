@@ -2,7 +2,7 @@
 //!
 //! `http` is the API. `posted` reads what a filter sends, `product` makes the product's event
 //! of it. `writer` has it on disk before the answer, `queue` is the disk and `record` the form
-//! there, `drain` delivers. `known` remembers ids, `recent` the last events, `count` counts.
+//! there, `drain` delivers. `known` remembers ids, `recent` the last events, `count` counts. `reader` reads what is in the stream.
 //!
 //! Events are made once. From then on nothing changes a byte of them.
 
@@ -14,6 +14,7 @@ mod known;
 mod posted;
 mod product;
 mod queue;
+pub mod reader;
 mod recent;
 mod record;
 mod replay;

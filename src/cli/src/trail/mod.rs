@@ -1,0 +1,9 @@
+//! Decisions that were recorded: the audit events in Redis, or the last ones of a companion.
+//! `decision` reads one, `source` finds and follows them, `tail` shows them as they come, and
+//! `recorded` explains those of one request.
+
+mod cause;
+mod decision;
+pub(crate) mod recorded;
+pub(crate) mod source;
+pub(crate) mod tail;
