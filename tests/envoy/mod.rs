@@ -302,6 +302,12 @@ impl Envoy {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// All of them, also those that have counted nothing.
+    pub fn every_metric(&self) -> String {
+        let stats = self.ask("/stats/prometheus?filter=caracal_");
+        String::from_utf8_lossy(&stats.body).into_owned()
+    }
+
     /// The configuration that everybody who reaches the admin port can read.
     pub fn config_dump(&self) -> String {
         String::from_utf8(self.ask("/config_dump").body).unwrap()

@@ -64,6 +64,13 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Every reason.
+    pub const ALL: [Refused; 3] = [
+        Refused::InvalidSignature,
+        Refused::MissingRevocationAnchor,
+        Refused::InvalidDelegationEpoch,
+    ];
+
     /// The reason as dead letters and metrics give it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -68,7 +68,7 @@ impl Metrics {
             "Requests of /v1 without the companion's token",
         )?;
         registry.register(Box::new(unauthorized.clone()))?;
-        Ok(Arc::new(Metrics {
+        let metrics = Metrics {
             events: counter(
                 "caracal_feed_events_total",
                 "Messages applied to this companion's state",
@@ -137,7 +137,31 @@ impl Metrics {
             exchange: Counts::new(&registry)?,
             audit: AuditCounts::new(&registry)?,
             registry,
-        }))
+        };
+        metrics.begin();
+        Ok(Arc::new(metrics))
+    }
+
+    /// Begins each series at 0. Prometheus sees no rise from nothing to 1, so that an alert on
+    /// the first message that was missed would not fire.
+    fn begin(&self) {
+        for stream in Stream::ALL {
+            for counter in [
+                &self.events,
+                &self.acknowledged,
+                &self.missed,
+                &self.skipped,
+            ] {
+                counter.with_label_values(&[stream.key()]).inc_by(0);
+            }
+            for why in Refused::ALL {
+                for counter in [&self.refused, &self.dead_letters] {
+                    counter
+                        .with_label_values(&[stream.key(), why.as_str()])
+                        .inc_by(0);
+                }
+            }
+        }
     }
 
     pub(crate) fn applied(&self, stream: Stream) {
