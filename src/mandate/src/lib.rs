@@ -13,6 +13,7 @@
 //!   of verified ones.
 //! - [`revocation`]: what is revoked, and how the VMs of a proxy share it.
 //! - [`routing`]: which resource a request is for, and what its path and method require.
+//! - [`metadata`]: what clients may know of a resource without a mandate.
 //! - [`config`]: the filter's configuration.
 //! - [`forwarding`]: what the upstream gets of a verified mandate.
 //! - [`audit`]: what the companion is told about each decision.
@@ -32,6 +33,7 @@ pub mod forwarding;
 pub mod header_names;
 pub mod json;
 pub mod jwks;
+pub mod metadata;
 pub mod reply;
 pub mod request;
 pub mod revocation;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Screened;
+use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::token::bearer::bearer_token;
 use caracal_mandate::token::fingerprint::Fingerprint;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -79,7 +80,13 @@ impl HttpFilter {
         if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
             return outcome::refuse(plugin, &request, &refusal, None);
         }
-        match plugin.authorizer.screen(&view) {
+        if let Some(document) = plugin.authorizer.document(&view)
+            && request.format == ReplyFormat::Http
+        {
+            let document = document.reply();
+            return outcome::answer_document(plugin, &document);
+        }
+        match plugin.authorizer.screen(&view, &mut request.matched) {
             Err(refusal) => {
                 request.fingerprint = bearer_token(view.authorization)
                     .ok()
@@ -92,7 +99,6 @@ impl HttpFilter {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
-                request.matched = Some(credential.matched());
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
                     Authorization::Decided(verdict) => {

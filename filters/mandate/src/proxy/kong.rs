@@ -91,6 +91,7 @@ impl ProxyAdapter for Kong {
     /// In Kong the details become the reason phrase of HTTP/1.1.
     fn reply_details(http_status: u16, _code: &str) -> String {
         let phrase = match http_status {
+            200 => "OK",
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",

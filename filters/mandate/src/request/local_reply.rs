@@ -1,7 +1,7 @@
 //! Replies that the filter sends instead of the upstream. After a reply, nothing may be
 //! done to the request in the same callback: a second reply would hang the client.
 
-use caracal_mandate::reply::{Refusal, Reply, ReplyFormat};
+use caracal_mandate::reply::{Challenge, Refusal, Reply, ReplyFormat};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::proxy::Proxy;
@@ -12,7 +12,14 @@ use crate::vm::request_info::{RequestInfo, StreamPhase};
 /// Replies with a refusal. There is no proxy if there is no configuration. `false` if the
 /// proxy takes no reply: a request that waits then hangs until the proxy's own timeout, which
 /// is better than to let it go on.
-pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) -> bool {
+///
+/// `challenge` is what the challenge says besides, and the scopes of the operation.
+pub(crate) fn send(
+    request: &RequestInfo,
+    refusal: &Refusal,
+    challenge: Option<(&Challenge, &[String])>,
+    proxy: Option<Proxy>,
+) -> bool {
     let code = refusal.code().as_str();
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
     let hex = hex.as_ref().map_or(&[][..], |hex| hex);
@@ -29,25 +36,41 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
         "]",
     ];
     hostcalls::log(LogLevel::Debug, &line.concat());
-    let reply = match &request.gateway {
+    let mut reply = match &request.gateway {
         None => Reply::new(refusal, request.format),
         Some(gateway) => Reply::of_gateway(refusal, request.format, &gateway.request_id),
     };
+    if let Some((challenge, scopes)) = challenge {
+        reply.say_in_challenge(refusal, challenge, scopes);
+    }
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
     let details = match proxy {
         Some(proxy) => proxy.reply_details(reply.status, code),
         None => default_reply_details(code),
     };
+    send_reply(&reply, &details, grpc_status)
+}
+
+/// Answers with a public document.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_document(document: &Reply, proxy: Proxy) {
+    let details = proxy.reply_details(document.status, "metadata");
+    send_reply(document, &details, None);
+}
+
+/// `false` if the proxy takes no reply.
+fn send_reply(reply: &Reply, details: &str, grpc_status: Option<u8>) -> bool {
     let sent = hostcalls::send_local_response(
         reply.status,
-        &details,
+        details,
         &reply.headers,
         &reply.body,
         grpc_status,
     )
     // Try again with a reply that no proxy can object to: APISIX forwards a request whose
     // own callout has ended if it gets no reply.
-    .or_else(|_| hostcalls::send_local_response(503, &details, &[], b"refused", grpc_status));
+    .or_else(|_| hostcalls::send_local_response(503, details, &[], b"refused", grpc_status));
     if let Err(Status(status)) = sent {
         hostcalls::log(
             LogLevel::Error,
@@ -59,7 +82,12 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
 
 /// Refuses a request because there is no configuration.
 pub(crate) fn send_unavailable(why: &'static str) -> StreamPhase {
-    send(&RequestInfo::UNKNOWN, &Refusal::unavailable(why), None);
+    send(
+        &RequestInfo::UNKNOWN,
+        &Refusal::unavailable(why),
+        None,
+        None,
+    );
     StreamPhase::Replied
 }
 
@@ -73,6 +101,6 @@ pub(crate) fn send_lost(why: &'static str) -> StreamPhase {
         let description = [why, "; the mandate may be used up"].concat();
         refusal = Refusal::new(refusal.code(), description).used_up();
     }
-    send(&RequestInfo::UNKNOWN, &refusal, None);
+    send(&RequestInfo::UNKNOWN, &refusal, None, None);
     StreamPhase::Replied
 }

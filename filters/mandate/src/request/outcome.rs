@@ -8,7 +8,7 @@ use caracal_mandate::Mandate;
 use caracal_mandate::decision::authority::Ended;
 use caracal_mandate::decision::verifier::Verdict;
 use caracal_mandate::exchange::rewrite::Rewrite;
-use caracal_mandate::reply::Refusal;
+use caracal_mandate::reply::{Refusal, Reply};
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::request::audit;
@@ -94,6 +94,16 @@ pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
     StreamPhase::Continued
 }
 
+/// Answers a request for a public document. That is no decision: there is no event of it,
+/// and nothing in the filter state. The request goes nowhere.
+#[cold]
+#[inline(never)]
+pub(crate) fn answer_document(plugin: &mut Plugin, document: &Reply) -> StreamPhase {
+    plugin.authorizer.metrics.document();
+    local_reply::send_document(document, plugin.proxy);
+    StreamPhase::Replied
+}
+
 /// Replies to a refused request.
 pub(crate) fn refuse(
     plugin: &mut Plugin,
@@ -104,7 +114,8 @@ pub(crate) fn refuse(
     record(plugin, "refused", Some(refusal), request, mandate);
     audit::refused(plugin, request, refusal, mandate);
     plugin.authorizer.metrics.refused(refusal);
-    local_reply::send(request, refusal, Some(plugin.proxy));
+    let challenge = plugin.authorizer.challenge(request.matched);
+    local_reply::send(request, refusal, challenge, Some(plugin.proxy));
     StreamPhase::Replied
 }
 
@@ -121,7 +132,8 @@ pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) -> bool {
     record(plugin, "admitted", Some(refusal), &live.request, mandate);
     let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
     records::cut(one.stream, is_revoked);
-    let is_sent = local_reply::send(&live.request, refusal, Some(plugin.proxy));
+    let challenge = plugin.authorizer.challenge(live.request.matched);
+    let is_sent = local_reply::send(&live.request, refusal, challenge, Some(plugin.proxy));
     if is_sent {
         plugin.authorizer.metrics.stream_cut(one.reason);
     }

@@ -13,7 +13,8 @@ use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::refresh::{FetchMark, FetchOutlook};
-use caracal_mandate::reply::Refusal;
+use caracal_mandate::metadata::Document;
+use caracal_mandate::reply::{Challenge, Refusal};
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{Disabled, RevocationView};
 use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
@@ -102,8 +103,22 @@ impl Authorizer {
     }
 
     /// Decides as far as that is possible without keys and revocations.
-    pub(crate) fn screen<'t>(&self, request: &RequestView<'t>) -> Result<Screened<'t>, Refusal> {
-        self.verifier.screen(request, &self.known_mandates)
+    pub(crate) fn screen<'t>(
+        &self,
+        request: &RequestView<'t>,
+        at: &mut Option<RouteMatch>,
+    ) -> Result<Screened<'t>, Refusal> {
+        self.verifier.screen_at(request, &self.known_mandates, at)
+    }
+
+    /// See [`Verifier::document`].
+    pub(crate) fn document(&self, request: &RequestView<'_>) -> Option<&Document> {
+        self.verifier.document(request)
+    }
+
+    /// See [`Verifier::challenge`].
+    pub(crate) fn challenge(&self, matched: Option<RouteMatch>) -> Option<(&Challenge, &[String])> {
+        self.verifier.challenge(matched)
     }
 
     /// The companion's answers for a zone, if requests ask it.

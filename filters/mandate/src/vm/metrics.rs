@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
 enum RequestCounter {
     Admitted,
     Excluded,
+    Document,
     Refused(ErrorCode),
     /// A refusal, by [`Refusal::reason`].
     Reason(&'static str),
@@ -55,6 +56,7 @@ impl RequestCounter {
         match self {
             RequestCounter::Admitted => decision("admitted", "none"),
             RequestCounter::Excluded => decision("excluded", "none"),
+            RequestCounter::Document => DOCUMENTS.to_owned(),
             RequestCounter::Refused(code) => decision("refused", code.as_str()),
             RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
             RequestCounter::Cache { hit } => {
@@ -102,6 +104,11 @@ impl Metrics {
 
     pub(crate) fn excluded(&mut self) {
         self.count_request(RequestCounter::Excluded);
+    }
+
+    /// A public document was answered.
+    pub(crate) fn document(&mut self) {
+        self.count_request(RequestCounter::Document);
     }
 
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
@@ -242,6 +249,7 @@ const RESULT: &str = ".result=";
 const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
 const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
 const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
+const DOCUMENTS: &str = "caracal_metadata_answers_total";
 const AUDIT_SENT: &str = "caracal_audit_sent_total";
 const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
 const PAUSED: &str = "caracal_paused_requests";
@@ -300,6 +308,10 @@ fn names(
         (HEADERS_NOT_SENT, ""),
     ] {
         count(&[name, result].concat());
+    }
+    let mut own = configuration.resources.values();
+    if configuration.metadata.is_some() || own.any(|one| one.metadata.is_some()) {
+        count(DOCUMENTS);
     }
     if configuration.streams.is_some() {
         for reason in Ended::ALL {

@@ -20,7 +20,7 @@ impl Configuration {
     pub fn in_force(&self) -> Resources {
         if let Some(audience) = &self.audience {
             let rules = rules(&self.requirements, &self.routes, &self.exclude);
-            return Resources::unnamed(audience, rules);
+            return Resources::unnamed(audience, rules, self.challenge_of(None));
         }
         let is_gateway = self.mode == Mode::Gateway;
         let mut outside = self.requirements.clone();
@@ -40,6 +40,7 @@ impl Configuration {
                 upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
                 rules: rules(&base, &own.routes, &own.exclude),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
+                challenge: self.challenge_of(Some(own)),
                 zones: own
                     .zones
                     .as_ref()

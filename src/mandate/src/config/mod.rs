@@ -3,8 +3,8 @@
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
 //! generated from them. `rules` is the part about resources and routes, `forward` the part
-//! about headers to the upstream, `gateway` the part about Gateway mode, and `zones` the part
-//! about zones. `bounds` has
+//! about headers to the upstream, `gateway` the part about Gateway mode, `metadata` the part
+//! about challenges and public metadata, and `zones` the part about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
 //! the model into the rules in force. `digest` names a document in the log.
@@ -12,15 +12,18 @@
 mod audit;
 mod bounds;
 mod compile;
+mod compile_metadata;
 mod digest;
 mod forward;
 mod gateway;
+mod metadata;
 mod model;
 mod parse;
 mod parse_audit;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;
+mod parse_metadata;
 mod parse_rules;
 mod parse_zones;
 mod reader;
@@ -35,6 +38,7 @@ pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
 pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
 pub use gateway::{Gateway, Mode};
+pub use metadata::{ChallengeSettings, MetadataSettings};
 pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};
 pub use reader::ConfigError;
 pub use rules::{Overrides, Resource, RouteOverrides};

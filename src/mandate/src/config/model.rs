@@ -9,6 +9,7 @@ use super::audit::Audit;
 use super::bounds::*;
 use super::forward::Forward;
 use super::gateway::{Gateway, Mode};
+use super::metadata::{ChallengeSettings, MetadataSettings};
 #[cfg(feature = "schema")]
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
@@ -67,6 +68,14 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1, "maxProperties" = MAX_RESOURCES)))]
     pub resources: BTreeMap<String, Resource>,
+    /// What `WWW-Authenticate` says besides the error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeSettings>,
+    /// What clients may know of the protected resource without a mandate (RFC 9728). The
+    /// filter answers it at the well-known path, and names it in each challenge. Where
+    /// there are `resources`, each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataSettings>,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: ProxyKind,

@@ -10,7 +10,9 @@ use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation}
 use super::parse_forward::forwarded;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
-use super::{parse_audit, parse_gateway, parse_host, parse_rules, parse_zones, values};
+use super::{
+    parse_audit, parse_gateway, parse_host, parse_metadata, parse_rules, parse_zones, values,
+};
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
 use crate::jwks::algorithm::Algorithm;
@@ -49,6 +51,9 @@ impl Configuration {
         let members = json::parse_object_with(document, Duplicates::Keep)
             .map_err(|why| whole(format!("the configuration {why}; expected a JSON object")))?;
         let configuration = read(Object::new(&members, &errors), environment);
+        if let Some(configuration) = &configuration {
+            parse_metadata::check(configuration, &errors);
+        }
         match (configuration, errors.into_vec()) {
             (Some(configuration), errors) if errors.is_empty() => Ok(configuration),
             (_, errors) if errors.is_empty() => {
@@ -70,7 +75,8 @@ fn read(
     let issuer = parse_zones::issuer(&object, environment, allow_insecure_issuer);
     let zones = parse_zones::zones(&object, host, allow_insecure_issuer, environment);
     let mode = parse_gateway::mode(&object, host);
-    let protected = parse_rules::protected(&object, mode);
+    let challenge = parse_metadata::challenge(&object);
+    let protected = parse_rules::protected(&object, mode, challenge.as_ref());
     let jwks = parse_zones::jwks_of_all(&object, host, allow_insecure_issuer);
     let revocation = revocation(&object, host, environment);
     let gateway = parse_gateway::gateway(&object, mode, host, revocation.as_ref());
@@ -125,6 +131,8 @@ fn read(
         routes: protected.routes,
         exclude: protected.exclude,
         resources: protected.resources,
+        challenge,
+        metadata: protected.metadata,
         host: named?,
         mode,
         gateway,

@@ -4,21 +4,28 @@ use std::collections::BTreeMap;
 
 use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
 use super::gateway::Mode;
+use super::metadata::ChallengeSettings;
 use super::reader::{At, Object, quoted};
 use super::rules::{
     MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Protected, Resource,
     RouteOverrides,
 };
-use super::{parse_gateway, values};
+use super::{parse_gateway, parse_metadata, values};
 use crate::routing::authority::HostName;
 use crate::token::claims::TokenUse;
 
 /// Reads the resources. `None` if `resources` cannot be read.
-pub(super) fn protected(object: &Object<'_, '_, '_>, mode: Mode) -> Option<Protected> {
+///
+/// `challenge` is what the top level says of challenges.
+pub(super) fn protected(
+    object: &Object<'_, '_, '_>,
+    mode: Mode,
+    challenge: Option<&ChallengeSettings>,
+) -> Option<Protected> {
     let Some(at) = object.get("resources") else {
-        return (!object.has("resources")).then(|| without_names(object));
+        return (!object.has("resources")).then(|| without_names(object, challenge));
     };
-    for name in ["audience", "routes", "exclude"] {
+    for name in ["audience", "routes", "exclude", "metadata"] {
         if object.get(name).is_some() {
             object.fail::<()>(name, "must not be beside resources: each has its own");
         }
@@ -34,7 +41,7 @@ pub(super) fn protected(object: &Object<'_, '_, '_>, mode: Mode) -> Option<Prote
     })
 }
 
-fn without_names(object: &Object<'_, '_, '_>) -> Protected {
+fn without_names(object: &Object<'_, '_, '_>, challenge: Option<&ChallengeSettings>) -> Protected {
     let audience = object.require(
         "audience",
         "the identifier of the protected resource, as in a mandate's aud (or resources, if there are several)",
@@ -46,6 +53,7 @@ fn without_names(object: &Object<'_, '_, '_>) -> Protected {
         audience,
         routes: routes.unwrap_or_default(),
         exclude: exclude.unwrap_or_default(),
+        metadata: parse_metadata::metadata(object, challenge),
         resources: BTreeMap::new(),
     };
     all_routes(object, "routes", [&protected.routes]);
@@ -129,6 +137,8 @@ fn resource<'v>(
 ) -> Resource {
     let upstream_url = parse_gateway::upstream_url(object, mode);
     let audience = object.get("audience");
+    let challenge = parse_metadata::challenge(object);
+    let metadata = parse_metadata::metadata(object, challenge.as_ref());
     Resource {
         audience: audience.and_then(|at| at.text().map(str::to_owned)),
         requirements: overrides(object),
@@ -143,6 +153,8 @@ fn resource<'v>(
         hosts: object.get("hosts").and_then(|at| own_hosts(&at, id, hosts)),
         zones: object.get("zones").and_then(|at| own_zones(&at)),
         upstream_url,
+        challenge,
+        metadata,
     }
 }
 

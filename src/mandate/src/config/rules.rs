@@ -7,6 +7,7 @@ use serde::Serialize;
 
 #[cfg(feature = "schema")]
 use super::bounds::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
+use super::metadata::{ChallengeSettings, MetadataSettings};
 use crate::header_names::MAX_VALUE_BYTES;
 use crate::routing::routes::Requirements;
 use crate::token::claims::TokenUse;
@@ -105,6 +106,14 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
     pub upstream_url: Option<String>,
+    /// What the challenges of this resource say. A member that is not there is that of the
+    /// top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeSettings>,
+    /// What clients may know of this resource without a mandate (RFC 9728). The filter
+    /// answers it at the well-known path, and names it in each challenge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataSettings>,
 }
 
 /// The protected resources: one without a name, or several with names.
@@ -113,6 +122,7 @@ pub(super) struct Protected {
     pub(super) audience: Option<String>,
     pub(super) routes: BTreeMap<String, RouteOverrides>,
     pub(super) exclude: Vec<String>,
+    pub(super) metadata: Option<MetadataSettings>,
     pub(super) resources: BTreeMap<String, Resource>,
 }
 

@@ -35,7 +35,7 @@ pub fn schema() -> serde_json::Value {
 /// `resources` excludes the keys that describe a single resource.
 fn one_or_several(schema: &mut serde_json::Value) {
     let has = |name: &str| serde_json::json!({ "required": [name] });
-    let one = ["audience", "routes", "exclude"].map(has);
+    let one = ["audience", "routes", "exclude", "metadata"].map(has);
     let choice = serde_json::json!({
         "if": has("resources"), "then": { "not": { "anyOf": one } }, "else": has("audience"),
     });

@@ -33,6 +33,38 @@ pub(super) fn issuer(text: &str, allow_insecure: bool) -> Result<(), String> {
     }
 }
 
+/// Checks a URL that is told to clients: https, and http only for a loopback host. Only
+/// characters of RFC 3986 are in it, so it fits in a quoted string as it is.
+///
+/// # Errors A text that says what was expected.
+pub(super) fn public_url(text: &str, may_have_fragment: bool) -> Result<(), String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
+    if !text.bytes().all(fits) {
+        return Err("has a character that no URL may have".to_owned());
+    }
+    let (url, fragment) = match text.split_once('#') {
+        Some((url, fragment)) => (url, Some(fragment)),
+        None => (text, None),
+    };
+    if fragment.is_some_and(|part| !may_have_fragment || part.contains('#')) {
+        return Err("must not have a fragment".to_owned());
+    }
+    let uri: Uri = url.parse().map_err(|_| "is not a URL".to_owned())?;
+    let host = uri.host().filter(|host| !host.is_empty());
+    let (Some(scheme), Some(host), Some(authority)) = (uri.scheme_str(), host, uri.authority())
+    else {
+        return Err("must be an absolute URL such as https://api.example.com/mcp".to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err("must not contain user information".to_owned());
+    }
+    match scheme {
+        "https" => Ok(()),
+        "http" if is_loopback(host) => Ok(()),
+        _ => Err("must be https (http only for a loopback host)".to_owned()),
+    }
+}
+
 pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")

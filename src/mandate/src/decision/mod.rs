@@ -6,7 +6,9 @@ pub mod checks;
 pub mod context;
 mod credential;
 pub mod explain;
+mod public;
 mod stop;
+mod told;
 pub mod verifier;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::context::{Context, TokenPolicy};
 use super::credential::Token;
 pub use super::credential::{Credential, Screened};
 use super::stop::Stop;
+use super::told::Told;
 use crate::config::Configuration;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
@@ -24,7 +25,7 @@ use crate::token::claims::{Claims, InvalidClaims};
 use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::{InvalidJws, TokenLimits, UnverifiedMandate};
 use crate::token::mandate::{self, InvalidMandate, Mandate};
-use crate::zone::{ZoneIndex, Zones};
+use crate::zone::ZoneIndex;
 
 /// Why a decision has to wait for the key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,8 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Verifier {
     pub(crate) policy: TokenPolicy,
-    resources: Resources,
+    pub(super) resources: Resources,
+    pub(super) told: Told,
 }
 
 /// Gateway mode: who acts is said by the mandate alone (row G2).
@@ -86,27 +88,31 @@ pub fn listed_end_to_end() -> Refusal {
 
 impl From<&Configuration> for Verifier {
     fn from(configuration: &Configuration) -> Self {
+        let resources = configuration.in_force();
         Verifier {
             policy: TokenPolicy::from(configuration),
-            resources: configuration.in_force(),
+            told: Told::new(configuration, &resources),
+            resources,
         }
     }
 }
 
 impl Verifier {
     /// Makes the checks that need no dependency. A token that `cache` knows is not read
-    /// again: it was read under the same configuration.
+    /// again: the configuration is the same. `at` gets the route once it is known.
     ///
     /// # Errors 400 or 401, by rows 0, 2 and 3.
-    pub fn screen<'t>(
+    pub fn screen_at<'t>(
         &self,
         request: &RequestView<'t>,
         cache: &MandateCache,
+        at: &mut Option<RouteMatch>,
     ) -> Result<Screened<'t>, Refusal> {
         let matched = match self.resources.match_route(request) {
             Ok(matched) => matched,
             Err(refusal) => return Err(self.first_refusal(request, refusal)),
         };
+        *at = Some(matched);
         if let RuleId::Excluded(_) = matched.rule {
             return Ok(Screened::Excluded);
         }
@@ -355,16 +361,6 @@ impl Verifier {
     /// The refusal of a token whose key is in no fetched key set.
     pub fn unknown_key() -> Refusal {
         InvalidMandate::UnknownKey.into()
-    }
-
-    /// The zones in force.
-    pub fn zones(&self) -> &Zones {
-        &self.policy.zones
-    }
-
-    /// The resources in force.
-    pub fn resources(&self) -> &Resources {
-        &self.resources
     }
 
     fn judge(

@@ -2,8 +2,9 @@
 //! that its clients see no difference; they tell less than our codes, which logs and
 //! metrics keep.
 
+use super::challenge;
 use super::code::ErrorCode;
-use super::http::{Reply, ReplyFormat, challenge};
+use super::http::{Reply, ReplyFormat};
 use super::refusal::Refusal;
 
 impl ErrorCode {
@@ -65,7 +66,8 @@ impl Reply {
             Some(of_sts) => headers.push(("www-authenticate", of_sts)),
             None if status == 401 => {
                 let code = refusal.code().challenge().unwrap_or(Some("invalid_token"));
-                headers.push(("www-authenticate", challenge(code, refusal)));
+                let said = challenge::plain(code, refusal.scope());
+                headers.push(("www-authenticate", said));
             }
             None => {}
         }

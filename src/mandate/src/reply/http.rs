@@ -1,7 +1,8 @@
 //! What a client is sent, over HTTP and gRPC.
 
+use super::challenge::{self, Challenge};
 use super::code::ErrorCode;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, scope_of};
 
 /// The format of the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Reply {
         let code = refusal.code();
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         if let Some(error) = code.challenge() {
-            headers.push(("www-authenticate", challenge(error, refusal)));
+            headers.push(("www-authenticate", challenge::plain(error, refusal.scope())));
         }
         // To send a mandate again that is used up is a replay.
         if code == ErrorCode::StsUnavailable && !refusal.is_used_up() {
@@ -96,19 +97,33 @@ impl Body<'_> {
     }
 }
 
-pub(super) fn challenge(error: Option<&str>, refusal: &Refusal) -> String {
-    let mut value = String::with_capacity(128);
-    // RFC 6750 section 3: the scheme needs at least one parameter.
-    value.push_str("Bearer realm=\"caracal\"");
-    if let Some(error) = error {
-        value.push_str(", error=\"");
-        value.push_str(error);
-        value.push('"');
+impl Reply {
+    /// Names what is configured in the reply's challenge, if it has one. `scopes` are those
+    /// that the operation requires: a client that has no mandate yet needs them too.
+    ///
+    /// What the STS says of a step-up is passed on as it came: only the STS knows the
+    /// parameters of its own challenge.
+    #[cold]
+    pub fn say_in_challenge(&mut self, refusal: &Refusal, of: &Challenge, scopes: &[String]) {
+        let is_of_sts = refusal
+            .relayed()
+            .is_some_and(|relayed| relayed.www_authenticate.is_some());
+        let mut headers = self.headers.iter_mut();
+        let Some((_, said)) = headers.find(|(name, _)| *name == "www-authenticate") else {
+            return;
+        };
+        if is_of_sts {
+            return;
+        }
+        let error = refusal.code().challenge().unwrap_or(Some("invalid_token"));
+        let all;
+        let scope = match refusal.scope() {
+            Some(scope) => Some(scope),
+            None => {
+                all = scope_of(scopes);
+                all.as_deref()
+            }
+        };
+        *said = challenge::configured(error, scope, of);
     }
-    if let Some(scope) = refusal.scope() {
-        value.push_str(", scope=\"");
-        value.push_str(scope);
-        value.push('"');
-    }
-    value
 }

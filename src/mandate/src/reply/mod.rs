@@ -2,12 +2,14 @@
 //! and gRPC. In Gateway mode clients get the product Gateway's own names instead
 //! (`gateway`).
 
+mod challenge;
 mod code;
 mod gateway;
 mod http;
 mod reason;
 mod refusal;
 
+pub use challenge::Challenge;
 pub use code::ErrorCode;
 pub use http::{Reply, ReplyFormat};
 pub use reason::Reason;

@@ -89,16 +89,9 @@ impl Refusal {
             ErrorCode::InsufficientScope,
             format!("Missing required scope: {missing}"),
         );
-        // RFC 6750 section 3 allows only these characters. Others could end the quoted
-        // attribute.
-        let token = |s: &String| {
-            s.bytes()
-                .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-                && !s.is_empty()
-        };
-        if required.iter().all(token) {
+        if let Some(scope) = scope_of(required) {
             let details = Details {
-                scope: Some(required.join(" ")),
+                scope: Some(scope),
                 ..Details::default()
             };
             refusal.details = Some(Box::new(details));
@@ -171,4 +164,13 @@ impl Refusal {
     pub fn hint(&self) -> &'static str {
         self.hint
     }
+}
+
+/// Scopes for a challenge. None if one of them has a character that RFC 6750 section 3 does
+/// not allow: it could end the quoted string.
+pub(super) fn scope_of(required: &[String]) -> Option<String> {
+    let fits = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let is_token = |scope: &String| !scope.is_empty() && scope.bytes().all(fits);
+    let all_fit = !required.is_empty() && required.iter().all(is_token);
+    all_fit.then(|| required.join(" "))
 }

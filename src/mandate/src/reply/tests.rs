@@ -106,3 +106,88 @@ fn grpc_gets_words() {
     assert_eq!(reply.body, b"missing_token: Missing bearer token");
     assert_eq!(reply.grpc_status, 16);
 }
+
+#[test]
+fn what_is_configured_is_in_every_challenge_of_the_edge_s_own() {
+    let both = Challenge {
+        realm: Some("pay".to_owned()),
+        resource_metadata: Some("https://h/x".to_owned()),
+    };
+    let scopes = ["a".to_owned(), "b".to_owned()];
+    let said = |mut reply: Reply, refusal: &Refusal, of: &Challenge, scopes: &[String]| {
+        reply.say_in_challenge(refusal, of, scopes);
+        header(&reply, "www-authenticate").map(str::to_owned)
+    };
+    let plain = |refusal: &Refusal, of: &Challenge| {
+        let reply = Reply::new(refusal, ReplyFormat::Http);
+        said(reply, refusal, of, &scopes)
+    };
+    let missing = Refusal::missing_token();
+    assert_eq!(
+        plain(&missing, &both).unwrap(),
+        "Bearer realm=\"pay\", scope=\"a b\", resource_metadata=\"https://h/x\""
+    );
+    let lacking = Refusal::insufficient_scope("b", &["b".into(), "c".into()]);
+    assert_eq!(
+        plain(&lacking, &both).unwrap(),
+        "Bearer realm=\"pay\", error=\"insufficient_scope\", scope=\"b c\", resource_metadata=\"https://h/x\""
+    );
+    let url = Challenge {
+        realm: None,
+        ..both.clone()
+    };
+    let realm = Challenge {
+        resource_metadata: None,
+        ..both.clone()
+    };
+    for code in ErrorCode::ALL {
+        let refusal = Refusal::new(code, "x");
+        let has_one = code.http_status() == 401 || code == ErrorCode::InsufficientScope;
+        for (of, begins, ends) in [
+            (
+                &both,
+                "Bearer realm=\"pay\"",
+                ", resource_metadata=\"https://h/x\"",
+            ),
+            (
+                &url,
+                "Bearer realm=\"caracal\"",
+                ", resource_metadata=\"https://h/x\"",
+            ),
+            (&realm, "Bearer realm=\"pay\"", "scope=\"a b\""),
+        ] {
+            let plain = plain(&refusal, of);
+            assert_eq!(plain.is_some(), has_one, "{code:?}");
+            if let Some(plain) = plain {
+                assert!(
+                    plain.starts_with(begins) && plain.ends_with(ends),
+                    "{plain}"
+                );
+            }
+            let reply = Reply::of_gateway(&refusal, ReplyFormat::Http, "1");
+            let of_gateway = said(reply, &refusal, of, &scopes);
+            assert_eq!(of_gateway.is_some(), code.of_gateway().0 == 401, "{code:?}");
+            if let Some(said) = of_gateway {
+                assert!(said.starts_with(begins) && said.ends_with(ends), "{said}");
+            }
+        }
+    }
+    // What could end the quoted string is left out, and so is an empty list.
+    for scopes in [&["a\"b".to_owned()][..], &[]] {
+        let reply = Reply::new(&missing, ReplyFormat::Http);
+        let said = said(reply, &missing, &realm, scopes);
+        assert_eq!(said.unwrap(), "Bearer realm=\"pay\"");
+    }
+    // The words of the STS stay as they are.
+    let step_up = Refusal::new(ErrorCode::ExchangeRefused, "x").relaying(Relayed {
+        status: 401,
+        error: "interaction_required".to_owned(),
+        www_authenticate: Some("Bearer error=\"interaction_required\"".to_owned()),
+        ..Relayed::default()
+    });
+    let reply = Reply::of_gateway(&step_up, ReplyFormat::Http, "1");
+    assert_eq!(
+        said(reply, &step_up, &both, &scopes).unwrap(),
+        "Bearer error=\"interaction_required\""
+    );
+}

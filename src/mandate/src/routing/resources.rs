@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::reply::{ErrorCode, Reason, Refusal};
+use crate::reply::{Challenge, ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::authority::{HostName, RequestHost};
 use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
@@ -27,6 +27,8 @@ pub struct Resource {
     pub zones: ZoneSet,
     /// Gateway mode: what the STS must name as its upstream.
     pub upstream_url: Option<UpstreamUrl>,
+    /// What its challenges say besides, if anything is configured.
+    pub challenge: Option<Challenge>,
 }
 
 /// An index into [`Resources::all`].
@@ -109,7 +111,7 @@ pub struct Resources {
 
 impl Resources {
     /// The one resource of a configuration that does not name resources.
-    pub fn unnamed(audience: &str, rules: Rules) -> Self {
+    pub fn unnamed(audience: &str, rules: Rules, challenge: Option<Challenge>) -> Self {
         let one = Resource {
             id: audience.to_owned(),
             audience: audience.to_owned(),
@@ -117,6 +119,7 @@ impl Resources {
             hosts: Vec::new(),
             zones: ZoneSet::ALL,
             upstream_url: None,
+            challenge,
         };
         Resources {
             all: vec![one],
@@ -149,6 +152,11 @@ impl Resources {
     /// Every resource, by identifier.
     pub fn all(&self) -> &[Resource] {
         &self.all
+    }
+
+    /// Every resource's place, in the order of [`Resources::all`].
+    pub fn ids(&self) -> impl Iterator<Item = ResourceId> {
+        (0..self.all.len()).map(ResourceId)
     }
 
     /// Whether the configuration names resources. Otherwise there is one, and what a
@@ -230,6 +238,13 @@ impl Resources {
     /// Whether a request names one resource, and none that is protected here.
     pub fn is_unknown(&self, names: &[&[u8]]) -> bool {
         matches!(names, [name] if self.by_name(name) == Err(InvalidChoice::Unknown))
+    }
+
+    /// The resource to which a host belongs; `None` for a host that is nobody's.
+    ///
+    /// # Errors The host cannot be read, or is almost a resource's.
+    pub fn owner(&self, authority: Option<&[u8]>) -> Result<Option<ResourceId>, InvalidChoice> {
+        Ok(self.by_host(authority)?.map(ResourceId))
     }
 
     fn by_host(&self, authority: Option<&[u8]>) -> Result<Option<usize>, InvalidChoice> {

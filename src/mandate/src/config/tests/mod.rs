@@ -1,6 +1,7 @@
 //! What a configuration is read as.
 
 mod gateway;
+mod metadata;
 mod proxies;
 mod resources;
 mod values;

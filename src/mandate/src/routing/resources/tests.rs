@@ -6,6 +6,7 @@ use super::*;
 fn resources(all: &[(&str, &[&str])]) -> Resources {
     let resource = |(id, hosts): &(&str, &[&str])| Resource {
         upstream_url: None,
+        challenge: None,
         zones: ZoneSet::ALL,
         id: (*id).to_owned(),
         audience: format!("audience of {id}"),
@@ -75,7 +76,7 @@ fn one_resource_needs_no_choice_and_takes_no_other() {
 
 #[test]
 fn without_names_what_a_request_says_counts_for_nothing() {
-    let one = Resources::unnamed("a", Rules::default());
+    let one = Resources::unnamed("a", Rules::default(), None);
     for names in [&[][..], &["b"], &["a", "b"], &[""]] {
         assert_eq!(chosen(&one, "not a host", names), Ok("a"));
     }
