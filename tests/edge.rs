@@ -80,6 +80,7 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// With a listener for each of `paths`, or one that does nothing to paths.
     pub fn start(changes: Value, paths: &[Paths]) -> Self {
         let key = Key::new("k1", 1);
         let keys = key_set(&[&key]);
@@ -90,7 +91,8 @@ impl Recording {
             record.lock().unwrap().push(request.clone());
             Reply::new(200, "reached")
         });
-        let envoy = Setup::new([configuration(changes)])
+        let configurations = vec![configuration(changes); paths.len().max(1)];
+        let envoy = Setup::new(configurations)
             .cluster("sts", sts.address())
             .cluster("upstream", upstream.address())
             .paths(paths.iter().copied())

@@ -269,7 +269,10 @@ impl Client {
         };
         let size = response.header("content-length").map(str::parse::<usize>);
         // A HEAD's answer and one without a length have no body here.
-        if let (Some(Ok(size)), false) = (size, bytes.starts_with(b"HEAD ")) {
+        if bytes.starts_with(b"HEAD ") {
+            return Ok(response);
+        }
+        if let Some(Ok(size)) = size {
             response.body = vec![0; size];
             self.connection.read_exact(&mut response.body)?;
         }
