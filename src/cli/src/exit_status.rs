@@ -36,7 +36,7 @@ const MEANINGS: [Meaning; 12] = [
     ),
     meaning(
         "explain",
-        "the edge admits the request",
+        "the edge admits or answers it",
         Some("the edge refuses it"),
     ),
     meaning("tail", "told to stop, or all is shown", None),

@@ -45,7 +45,10 @@ pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>)
         })
     });
     let is_excluded = refused.is_none() && required.is_none();
+    let document = verifier.document(request);
+    let document = document.and_then(|one| serde_json::from_slice::<Value>(one.body()).ok());
     json!({
+        "document": document,
         "resource": resource.filter(|_| resources.are_named()).map(|one| &one.id),
         "audience": required.map(|(resource, _)| &resource.audience),
         "rule": location.rule.and_then(|rule| in_words(rule, method)),
@@ -58,6 +61,11 @@ pub(crate) fn in_words(said: &Value) -> Vec<String> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let part = |name: &str| text(said.get(name));
     let mut lines = Vec::new();
+    if let Some(document) = said.get("document").filter(|one| !one.is_null()) {
+        lines.push("answered  by the filter, without a mandate: metadata of a resource".to_owned());
+        lines.push(format!("document  {document}"));
+        return lines;
+    }
     if let Some(id) = said.get("resource").and_then(Value::as_str) {
         lines.push(format!("resource  {id}"));
     }

@@ -158,6 +158,7 @@ fn the_rule_of_one_request_is_shown() {
     let file = folder.join("filter.json");
     let edge = configuration(json!({
         "exclude": ["/healthz"], "required_scopes": ["a"],
+        "challenge": {"realm": "h"}, "metadata": {"resource": "https://h.test/mcp"},
         "routes": {"/pay": {"required_scopes": ["b"], "methods": {"POST": {"required_scopes": ["c"]}}}},
     }));
     fs::write(&file, edge.to_string()).unwrap();
@@ -188,6 +189,25 @@ fn the_rule_of_one_request_is_shown() {
     assert!(words.contains("400 invalid_request"), "{words}");
     let (_, said) = show(&["--path", "/pay", "--method", "post"]);
     assert_eq!(said["refused"]["status"], 400);
+    let at = "/.well-known/oauth-protected-resource/mcp";
+    let (words, said) = show(&["--path", at]);
+    assert_eq!(said["document"]["resource"], "https://h.test/mcp");
+    assert!(
+        words.contains("answered  by the filter, without a mandate"),
+        "{words}"
+    );
+    let (words, said) = show(&["--path", at, "--method", "POST"]);
+    assert!(
+        said["document"].is_null() && words.contains("requires  "),
+        "{words}"
+    );
+    let (words, _) = show(&[]);
+    for line in [
+        "metadata  https://h.test/.well-known/oauth-protected-resource/mcp, answered without a mandate",
+        "challenge realm \"h\", the scopes of the operation, https://h.test/.well-known/oauth-protected-resource/mcp",
+    ] {
+        assert!(words.contains(line), "{words}");
+    }
 }
 
 /// Every file for a proxy in this repository holds a configuration that is taken.

@@ -166,6 +166,15 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
         ),
         (nginx.replace(scopes, ""), "nothing_required", "line "),
         (
+            configuration(json!({"audience": null, "required_scopes": ["a"], "resources": {
+                "a": {"hosts": ["a.test"], "metadata": {"resource": "https://a.test:8443/mcp"}},
+                "b": {"hosts": ["b.test"], "metadata": {"resource": "https://B.test/mcp"}},
+            }}))
+            .to_string(),
+            "metadata_host",
+            "resource \"a\"",
+        ),
+        (
             configuration(json!({"required_scopes": ["a"], "exclude": ["/v1", "/v1.0"]}))
                 .to_string(),
             "shadowed_prefix",

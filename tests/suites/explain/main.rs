@@ -2,6 +2,7 @@
 //! broken mandates, whose text has to be enough to mend them.
 
 mod broken;
+mod documents;
 mod gateway;
 // What this suite does not use of it, `gateway_in_process` does.
 #[allow(dead_code)]

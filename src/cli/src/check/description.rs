@@ -1,11 +1,15 @@
 //! What a configuration puts in force.
 
 use anyhow::Result;
-use caracal_mandate::config::{AuditDecisions, Configuration, Mode, ProxyKind, Revocation, Secret};
+use caracal_mandate::config::{
+    AuditDecisions, Configuration, MetadataSettings, Mode, ProxyKind, Revocation, Secret,
+};
+use caracal_mandate::metadata::ResourceUrl;
 use caracal_mandate::routing::resources::Resource;
 use serde_json::{Value, json};
 
 use crate::request_rule;
+use crate::terminal::shown;
 
 /// A prefix as it is written: without it, everything.
 fn prefix(cut: &str) -> &str {
@@ -147,9 +151,40 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
                 lines.push(format!("          of zones {}", zones.join(", ")));
             }
         }
+        let own = configuration.resources.get(&resource.id);
+        lines.extend(told(
+            resource,
+            own.map_or(&configuration.metadata, |own| &own.metadata),
+        ));
         lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }
     Ok(lines)
+}
+
+/// What clients are told without a mandate.
+fn told(resource: &Resource, metadata: &Option<MetadataSettings>) -> Vec<String> {
+    let url = metadata.as_ref();
+    let url = url.and_then(|metadata| ResourceUrl::parse(&metadata.resource));
+    let document = url.map(|url| {
+        format!(
+            "metadata  {}, answered without a mandate",
+            url.document_url()
+        )
+    });
+    let challenge = resource.challenge.as_ref().map(|challenge| {
+        let realm = challenge.realm.as_deref().unwrap_or("caracal");
+        match &challenge.resource_metadata {
+            Some(url) => format!(
+                "challenge realm {}, the scopes of the operation, {url}",
+                shown(realm)
+            ),
+            None => format!(
+                "challenge realm {}, the scopes of the operation",
+                shown(realm)
+            ),
+        }
+    });
+    document.into_iter().chain(challenge).collect()
 }
 
 fn with_token(token: Option<&Secret>) -> &'static str {

@@ -4,6 +4,7 @@
 mod advice;
 mod case;
 mod dependencies;
+mod document;
 mod expectation;
 mod found;
 mod gateway;
@@ -100,6 +101,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             None => None,
         },
     };
+    if let Some(answered) = document::of(&case) {
+        answered.print(arguments.json);
+        return Ok(exit_status::answer(true));
+    }
     let mut keys = None;
     let mut revocations = arguments.revocations(&configuration)?;
     let mut trace = case.trace(None, &revocations);

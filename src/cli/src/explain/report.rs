@@ -80,7 +80,7 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         let content_type = subject.request.all("content-type");
         let format = ReplyFormat::for_content_type(content_type.first().copied());
-        let (reply, error, client_error) = match &subject.trace.verdict {
+        let (mut reply, error, client_error) = match &subject.trace.verdict {
             Traced::Refused(refusal) if subject.is_gateway() => {
                 let (reply, error) = gateway::reply(refusal, format, subject);
                 (Some(reply), Some(refusal.code().as_str()), Some(error))
@@ -91,6 +91,11 @@ impl<'s, 'a> Report<'s, 'a> {
             }
             _ => (None, None, None),
         };
+        if let (Some(reply), Traced::Refused(refusal), Some((challenge, scopes))) =
+            (&mut reply, &subject.trace.verdict, subject.challenge)
+        {
+            reply.say_in_challenge(refusal, challenge, scopes);
+        }
         let mut conditions = Vec::new();
         let admitted = subject.trace.verdict == Traced::Admitted;
         if subject.claims_only && subject.trace.verdict != Traced::Excluded {
@@ -147,14 +152,7 @@ impl<'s, 'a> Report<'s, 'a> {
             .into_iter()
             .map(|(path, rule)| json!({"path": path, "rule": rule}))
             .collect();
-        let reply = self.reply.as_ref().map(|reply| {
-            let headers = reply.headers.iter();
-            let headers: Vec<Value> = headers.map(|(name, value)| json!([name, value])).collect();
-            json!({
-                "status": reply.status, "grpc_status": reply.grpc_status, "headers": headers,
-                "body": String::from_utf8_lossy(&reply.body),
-            })
-        });
+        let reply = self.reply.as_ref().map(json_of);
         json!({
             "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
             "client_error": self.client_error, "reply": reply, "at": subject.at,
@@ -287,7 +285,17 @@ fn unchecked_revocation(subject: &Subject<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// A reply, with every header.
+pub(super) fn json_of(reply: &Reply) -> Value {
+    let headers = reply.headers.iter();
+    let headers: Vec<Value> = headers.map(|(name, value)| json!([name, value])).collect();
+    json!({
+        "status": reply.status, "grpc_status": reply.grpc_status, "headers": headers,
+        "body": String::from_utf8_lossy(&reply.body),
+    })
+}
+
 /// The query is not judged, and may contain a credential.
-fn without_query(target: &[u8]) -> &[u8] {
+pub(super) fn without_query(target: &[u8]) -> &[u8] {
     target.split(|b| *b == b'?').next().unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_mandate::config::{AcceptedZone, Configuration, Mode};
 use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace};
+use caracal_mandate::reply::Challenge;
 use caracal_mandate::routing::resources::{Resource, Resources};
 use caracal_mandate::routing::routes::Requirements;
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) audience: Option<String>,
     /// What the request's rule requires; none if nothing is verified.
     pub(crate) required: Option<&'a Requirements>,
+    /// What a challenge says besides, and the scopes of the operation.
+    pub(crate) challenge: Option<(&'a Challenge, &'a [String])>,
     /// None until a check needed them.
     pub(crate) keys: Option<&'a Keys>,
     pub(crate) revocations: &'a Revocations,
@@ -73,6 +76,7 @@ impl<'a> Subject<'a> {
             resource: trace.location.resource.and_then(|id| resources.get(id)),
             audience,
             required: required.map(|(_, required)| required),
+            challenge: case.verifier.challenge(trace.location.matched),
             keys,
             revocations,
             at: case.at,

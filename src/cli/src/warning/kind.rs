@@ -78,6 +78,10 @@ kinds! {
         "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
         "every mandate for this audience may do everything there",
         "set required_scopes, or another requirement";
+    METADATA_HOST: "metadata_host",
+        "the host of a resource's `metadata.resource` is none of its `hosts`",
+        "clients look for the document at that host, where it is not answered unless something before the proxy changes the host",
+        "add the host to hosts, or write the host that clients use in metadata.resource";
     SHADOWED_PREFIX: "shadowed_prefix",
         "every path under a prefix can also be read as one under a shorter prefix, as `/v1.0` beside `/v1`",
         "some frameworks read its paths as ones under the shorter prefix, and what can be read in two ways is answered 400",

@@ -2,6 +2,7 @@
 //! a proxy takes it. `check` shows it, and `check --strict` fails on it.
 
 mod kind;
+mod metadata;
 mod requirements;
 mod shadowed;
 
@@ -12,6 +13,7 @@ pub(crate) use kind::*;
 /// What a configuration alone shows. `place` is where it stands.
 pub(crate) fn of_configuration(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let mut all = requirements::empty(configuration, place);
+    all.extend(metadata::elsewhere(configuration, place));
     all.extend(shadowed::prefixes(configuration, place));
     all
 }

@@ -1,0 +1,82 @@
+//! A request for a resource's public metadata, which the filter answers itself.
+
+use caracal_mandate::reply::{Reply, ReplyFormat};
+use serde_json::{Value, json};
+
+use super::case::Case;
+use super::report::{json_of, without_query};
+use super::shown_values::plain;
+use crate::terminal::{self, Tone, prose, shown, shown_bytes};
+
+/// The document that a request gets.
+pub(super) struct Answered {
+    resource: String,
+    reply: Reply,
+    case: Described,
+}
+
+/// The request, as it is shown.
+struct Described {
+    method: Vec<u8>,
+    path: Vec<u8>,
+    at: u64,
+}
+
+/// `None` for a request that is judged.
+pub(super) fn of(case: &Case) -> Option<Answered> {
+    let (resource, authorization) = (
+        case.request.all("x-caracal-resource"),
+        case.request.all("authorization"),
+    );
+    let content_type = case.request.all("content-type");
+    if ReplyFormat::for_content_type(content_type.first().copied()) == ReplyFormat::Grpc {
+        return None;
+    }
+    let document = case
+        .verifier
+        .document(&case.request.view(&resource, &authorization))?;
+    let resource = case.verifier.resources().get(document.resource)?;
+    Some(Answered {
+        resource: resource.id.clone(),
+        reply: document.reply(),
+        case: Described {
+            method: case.request.method.clone(),
+            path: without_query(&case.request.target).to_vec(),
+            at: case.at,
+        },
+    })
+}
+
+impl Answered {
+    pub(super) fn print(&self, is_json: bool) {
+        if is_json {
+            terminal::line(&self.json().to_string());
+            return;
+        }
+        prose(
+            &format!(
+                "The edge answers it itself: {}, the public metadata of {} (RFC 9728). Nothing is judged.",
+                self.reply.status,
+                shown(&self.resource)
+            ),
+            Tone::Good,
+        );
+        for (name, value) in &self.reply.headers {
+            prose(&format!("  {name}: {value}"), Tone::Plain);
+        }
+        if self.case.method != b"HEAD" {
+            prose(&format!("  {}", plain(&self.reply.body)), Tone::Plain);
+        }
+    }
+
+    /// The members are those of every explanation.
+    fn json(&self) -> Value {
+        json!({
+            "verdict": "answered", "conditions": [], "error": null, "client_error": null,
+            "reply": json_of(&self.reply), "at": self.case.at,
+            "method": shown_bytes(&self.case.method), "path": shown_bytes(&self.case.path),
+            "resource": self.resource, "rule": null, "requires": null, "readings": [],
+            "subject_fingerprint": null, "checks": [], "change": [],
+        })
+    }
+}
