@@ -53,16 +53,41 @@ fn a_request_for_a_document_is_answered_without_asking_anybody() {
     }
 }
 
+fn challenge(said: &Value) -> &str {
+    let headers = said["reply"]["headers"].as_array().unwrap();
+    let named = headers.iter().find(|one| one[0] == "www-authenticate");
+    named.unwrap()[1].as_str().unwrap()
+}
+
 #[test]
 fn a_refusal_shows_the_whole_challenge() {
     let folder = Folder::new("challenge");
     let configuration = configured(&folder);
     let done = call(&[&configuration, "--path", "/payouts/1", "--json"], b"");
     let said: Value = serde_json::from_slice(&done.stdout).unwrap();
-    let headers = said["reply"]["headers"].as_array().unwrap();
-    let named = headers.iter().find(|one| one[0] == "www-authenticate");
     assert_eq!(
-        named.unwrap()[1],
+        challenge(&said),
         "Bearer realm=\"files\", scope=\"billing:payout\", resource_metadata=\"https://edge.test/.well-known/oauth-protected-resource/mcp\""
+    );
+}
+
+/// Gateway mode looks for the token before the request has to name its resource. The only
+/// resource is known by then, as in the suite `metadata_in_process`.
+#[test]
+fn a_request_that_names_no_resource_is_challenged_for_the_only_one() {
+    let folder = Folder::new("unnamed");
+    let settings = configuration(json!({
+        "audience": null, "mode": "gateway", "gateway": {"upstream": "feed"},
+        "resources": {"a": {
+            "upstream_url": "https://api.test/", "required_scopes": ["a:use"],
+            "metadata": {"resource": "https://edge.test/a"},
+        }},
+    }));
+    let file = folder.file("filter.json", settings.to_string());
+    let done = call(&[&file, "--path", "/x", "--json"], b"");
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        challenge(&said),
+        "Bearer realm=\"caracal\", scope=\"a:use\", resource_metadata=\"https://edge.test/.well-known/oauth-protected-resource/a\""
     );
 }

@@ -6,7 +6,10 @@ use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::explain::Trace;
 use caracal_mandate::decision::verifier::Verifier;
 use caracal_mandate::jwks::signature::PureRust;
+use caracal_mandate::reply::Refusal;
+use caracal_mandate::routing::resources::RouteMatch;
 use caracal_mandate::token::bearer::bearer_token;
+use caracal_mandate::token::cache::MandateCache;
 use serde_json::Value;
 
 use super::dependencies::{Keys, Revocations};
@@ -45,6 +48,22 @@ impl Case {
             None => self.part(1),
         };
         payload.filter(Value::is_object)
+    }
+
+    /// The route by which the edge challenges. It is known before all that [`Trace`] tells
+    /// of a route has passed.
+    pub(crate) fn route(&self) -> Option<RouteMatch> {
+        let (resource, authorization) = (
+            self.request.all("x-caracal-resource"),
+            self.request.all("authorization"),
+        );
+        let view = self.request.view(&resource, &authorization);
+        let mut at = None;
+        // The verdict is the trace's.
+        let _: Result<_, Refusal> = self
+            .verifier
+            .screen_at(&view, &MandateCache::new(0), &mut at);
+        at
     }
 
     pub(crate) fn trace(&self, keys: Option<&Keys>, revocations: &Revocations) -> Trace {

@@ -76,7 +76,7 @@ impl<'a> Subject<'a> {
             resource: trace.location.resource.and_then(|id| resources.get(id)),
             audience,
             required: required.map(|(_, required)| required),
-            challenge: case.verifier.challenge(trace.location.matched),
+            challenge: case.verifier.challenge(case.route()),
             keys,
             revocations,
             at: case.at,

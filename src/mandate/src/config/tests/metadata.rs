@@ -236,3 +236,29 @@ fn two_documents_never_answer_one_request() {
         ["metadata"]
     );
 }
+
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_has_the_same_shapes() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let is_valid = |members: &str| {
+        let document = format!("{{{HEAD},{members}}}");
+        validator.is_valid(&serde_json::from_str(&document).unwrap())
+    };
+    for good in [
+        r#""audience":"a","challenge":{"realm":"r"},"metadata":{"resource":"https://h"}"#,
+        r#""challenge":{"realm":"r"},"resources":{"a":{"challenge":{"resource_metadata":"https://h"},"metadata":{"resource":"https://h","scopes_supported":["a"]}}}"#,
+    ] {
+        assert!(is_valid(good), "{good}");
+    }
+    for bad in [
+        r#""audience":"a","challenge":{}"#,
+        r#""audience":"a","challenge":{"x":1}"#,
+        r#""audience":"a","metadata":{}"#,
+        r#""audience":"a","metadata":{"resource":"https://h","x":1}"#,
+        r#""audience":"a","metadata":{"resource":"https://h","authorization_servers":[]}"#,
+        r#""resources":{"a":{}},"metadata":{"resource":"https://h"}"#,
+    ] {
+        assert!(!is_valid(bad), "{bad}");
+    }
+}
