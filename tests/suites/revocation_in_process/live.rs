@@ -3,6 +3,7 @@
 use super::*;
 
 mod faults;
+mod told;
 
 use caracal_tests::host::Level;
 

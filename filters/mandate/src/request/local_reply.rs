@@ -1,6 +1,7 @@
 //! Replies that the filter sends instead of the upstream. After a reply, nothing may be
 //! done to the request in the same callback: a second reply would hang the client.
 
+use caracal_mandate::header_names::REVOKED_TRAILER;
 use caracal_mandate::reply::{Refusal, Reply, ReplyFormat};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -13,6 +14,30 @@ use crate::vm::request_info::{RequestInfo, StreamPhase};
 /// proxy takes no reply: a request that waits then hangs until the proxy's own timeout, which
 /// is better than to let it go on.
 pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy>) -> bool {
+    send_with(request, refusal, proxy, None)
+}
+
+/// Ends a request whose authority has ended. Its headers are the trailers of a gRPC client,
+/// which is told there that it was revoked.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_end(
+    request: &RequestInfo,
+    refusal: &Refusal,
+    is_revoked: bool,
+    proxy: Proxy,
+) -> bool {
+    let is_told = is_revoked && request.format == ReplyFormat::Grpc;
+    let trailer = is_told.then_some(REVOKED_TRAILER);
+    send_with(request, refusal, Some(proxy), trailer)
+}
+
+fn send_with(
+    request: &RequestInfo,
+    refusal: &Refusal,
+    proxy: Option<Proxy>,
+    trailer: Option<&'static str>,
+) -> bool {
     let code = refusal.code().as_str();
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
     let hex = hex.as_ref().map_or(&[][..], |hex| hex);
@@ -29,10 +54,13 @@ pub(crate) fn send(request: &RequestInfo, refusal: &Refusal, proxy: Option<Proxy
         "]",
     ];
     hostcalls::log(LogLevel::Debug, &line.concat());
-    let reply = match &request.gateway {
+    let mut reply = match &request.gateway {
         None => Reply::new(refusal, request.format),
         Some(gateway) => Reply::of_gateway(refusal, request.format, &gateway.request_id),
     };
+    if let Some(trailer) = trailer {
+        reply.headers.push((trailer, "true".to_owned()));
+    }
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
     let details = match proxy {
         Some(proxy) => proxy.reply_details(reply.status, code),

@@ -14,12 +14,17 @@ use caracal_mandate::routing::resources::RouteMatch;
 
 use crate::vm::authorizer::Authorizer;
 use crate::vm::authorizer::under_way::AuthorityStamp;
+use crate::vm::framed_streams;
 use crate::vm::request_info::{GatewayRequest, RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
 const SLICE: usize = 256;
 /// Most requests that one tick ends. Envoy may end each within the end of the one before.
 const MOST_CUTS: usize = 16;
+/// Longest time for a stream that talks to be told why it ends.
+const PARTING_MS: u64 = 500;
+/// Most streams that are being told. Others are ended at once.
+const MAX_PARTING: usize = 1_024;
 /// The pause before requests are judged again that could not be judged.
 const AGAIN_MS: u64 = 1_000;
 
@@ -30,6 +35,8 @@ pub(crate) struct LiveStream {
     matched: RouteMatch,
     pub(crate) request: RequestInfo,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
+    /// That its authority has ended is noted and counted.
+    pub(crate) is_counted: bool,
 }
 
 /// A request whose authority has ended.
@@ -109,6 +116,8 @@ pub(crate) struct LiveStreams {
     /// Unix time in seconds at which the next mandate expires.
     next_expiry_s: u64,
     not_before_ms: u64,
+    /// Streams that are being told why they end, until when.
+    parting: Vec<(u64, CutStream)>,
 }
 
 impl LiveStreams {
@@ -127,6 +136,7 @@ impl LiveStreams {
             again: false,
             next_expiry_s: u64::MAX,
             not_before_ms: 0,
+            parting: Vec::new(),
         })
     }
 
@@ -150,10 +160,14 @@ impl LiveStreams {
             matched,
             request: without_exchange(request),
             phase: Rc::clone(phase),
+            is_counted: false,
         });
         let is_watched = insert(stream, one, self.max);
         if is_watched {
             self.next_expiry_s = self.next_expiry_s.min(mandate.claims().exp);
+            if let Some(framing) = request.framing {
+                framed_streams::insert(stream, framing);
+            }
         }
         is_watched
     }
@@ -166,6 +180,30 @@ impl LiveStreams {
         self.judge_later(now_ms);
     }
 
+    /// Whether one more stream can be told why it ends.
+    pub(crate) fn can_part(&self) -> bool {
+        self.parting.len() < MAX_PARTING
+    }
+
+    /// A stream is being told why it ends, and is ended soon.
+    #[cold]
+    pub(crate) fn parts(&mut self, one: CutStream, now_ms: u64) {
+        self.parting.push((now_ms.saturating_add(PARTING_MS), one));
+    }
+
+    /// Takes out streams that were told, or that were silent for too long.
+    #[cold]
+    fn parted(&mut self, now_ms: u64) -> Vec<CutStream> {
+        let mut left = MOST_CUTS;
+        let parted = self.parting.extract_if(.., |(until_ms, one)| {
+            let is_due = now_ms >= *until_ms || !framed_streams::is_to_be_told(one.stream);
+            let is_taken = is_due && left > 0;
+            left = left.saturating_sub(usize::from(is_taken));
+            is_taken
+        });
+        parted.map(|(_, one)| one).collect()
+    }
+
     /// Takes out requests whose authority has ended. A round judges each request once, a
     /// part of them in each tick. It begins when something has changed or a mandate has
     /// expired. A change during a round begins another one after it, and not this one anew:
@@ -173,7 +211,11 @@ impl LiveStreams {
     #[cold]
     #[inline(never)]
     pub(crate) fn ended(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Vec<CutStream> {
-        let mut cut = Vec::new();
+        framed_streams::on_tick(now_ms);
+        let mut cut = match self.parting.is_empty() {
+            true => Vec::new(),
+            false => self.parted(now_ms),
+        };
         let Some(now_s) = authorizer.unix_time_s(now_ms) else {
             return cut;
         };

@@ -11,6 +11,7 @@ pub(crate) mod authorizer;
 pub(crate) mod callouts;
 pub(crate) mod dependency_log;
 pub(crate) mod exchange;
+pub(crate) mod framed_streams;
 pub(crate) mod key_set;
 pub(crate) mod key_set_store;
 pub(crate) mod key_sets;

@@ -23,7 +23,11 @@ fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
             bytes.extend((size as u64).to_be_bytes());
         }
     }
-    bytes.extend(mask.unwrap_or_default().iter().take(if mask.is_some() { 4 } else { 0 }));
+    bytes.extend(
+        mask.unwrap_or_default()
+            .iter()
+            .take(if mask.is_some() { 4 } else { 0 }),
+    );
     bytes.extend(payload);
     bytes
 }
@@ -137,7 +141,10 @@ fn what_is_no_frame_is_followed_no_further() {
     ];
     for (frames, bytes) in cases {
         let frames = whole(frames, &bytes);
-        assert!(!frames.is_at_boundary() && !frames.is_followed(), "{bytes:?}");
+        assert!(
+            !frames.is_at_boundary() && !frames.is_followed(),
+            "{bytes:?}"
+        );
     }
     let mut lost = server();
     lost.lose();
