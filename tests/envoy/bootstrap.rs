@@ -121,6 +121,8 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
         "access_log": [access_log(folder)],
         "route_config": {"virtual_hosts": virtual_hosts},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
+        // As envoy.yaml has it.
+        "delayed_close_timeout": "0.1s",
         // WebSockets over HTTP/2.
         "http2_protocol_options": {"allow_connect": true},
         "http_filters": [
