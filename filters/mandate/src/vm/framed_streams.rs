@@ -8,10 +8,11 @@
 //! without the configuration, as in `live_streams`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 
 use caracal_mandate::framing::{Frames, Framing, close_upstream, farewell};
 use caracal_mandate::reply::Refusal;
+
+use crate::vm::registry::Registry;
 
 /// A stream talks if bytes of it were shown within this time.
 const TALKS_MS: u64 = 1_000;
@@ -24,7 +25,8 @@ pub(crate) struct FramedStream {
     is_confirmed: bool,
     pub(crate) to_client: Frames,
     pub(crate) to_upstream: Option<Frames>,
-    talked_ms: u64,
+    /// When bytes of it were last shown.
+    talked_ms: Option<u64>,
     parting: Option<Parting>,
 }
 
@@ -38,7 +40,7 @@ thread_local! {
     static ANY: Cell<bool> = const { Cell::new(false) };
     /// The time of the last tick, in milliseconds.
     static NOW_MS: Cell<u64> = const { Cell::new(0) };
-    static FRAMED: RefCell<BTreeMap<u32, Box<FramedStream>>> = RefCell::default();
+    static FRAMED: RefCell<Registry<Box<FramedStream>>> = RefCell::default();
 }
 
 /// Whether there are any. What a stream without frames costs is this question.
@@ -56,7 +58,7 @@ pub(crate) fn insert(stream: u32, framing: Framing) {
             is_confirmed: false,
             to_client: Frames::to_client(framing),
             to_upstream: Frames::to_upstream(framing),
-            talked_ms: NOW_MS.get(),
+            talked_ms: None,
             parting: None,
         };
         all.insert(stream, Box::new(one));
@@ -67,16 +69,16 @@ pub(crate) fn insert(stream: u32, framing: Framing) {
 pub(crate) fn forget(stream: u32) {
     if any() {
         change(|all| {
-            all.remove(&stream);
+            all.remove(stream);
         });
     }
 }
 
-fn change(act: impl FnOnce(&mut BTreeMap<u32, Box<FramedStream>>)) {
+fn change(act: impl FnOnce(&mut Registry<Box<FramedStream>>)) {
     FRAMED.with(|all| {
         if let Ok(mut all) = all.try_borrow_mut() {
             act(&mut all);
-            ANY.set(!all.is_empty());
+            ANY.set(all.len() > 0);
         }
     });
 }
@@ -87,7 +89,7 @@ fn change(act: impl FnOnce(&mut BTreeMap<u32, Box<FramedStream>>)) {
 pub(crate) fn with<R>(stream: u32, act: impl FnOnce(&mut FramedStream) -> R) -> Option<R> {
     FRAMED.with(|all| {
         let mut all = all.try_borrow_mut().ok()?;
-        all.get_mut(&stream).map(|one| act(one))
+        all.get_mut(stream).map(|one| act(one))
     })
 }
 
@@ -101,10 +103,11 @@ pub(crate) fn on_tick(now_ms: u64) {
 #[cold]
 pub(crate) fn part(stream: u32, refusal: &Refusal, is_revoked: bool) -> bool {
     let parts = with(stream, |one| {
-        let silent_ms = NOW_MS.get().saturating_sub(one.talked_ms);
+        let now_ms = NOW_MS.get();
+        let talked_ms = one.talked_ms;
         let can_part = one.is_confirmed
             && one.parting.is_none()
-            && silent_ms <= TALKS_MS
+            && talked_ms.is_some_and(|then_ms| now_ms.saturating_sub(then_ms) <= TALKS_MS)
             && one.to_client.is_at_boundary();
         if can_part {
             let upstream = one.to_upstream.as_ref();
@@ -146,7 +149,7 @@ impl FramedStream {
 
     /// Bytes of it were shown.
     pub(crate) fn talks(&mut self) {
-        self.talked_ms = NOW_MS.get();
+        self.talked_ms = Some(NOW_MS.get());
     }
 
     /// What its client gets in the place of the next bytes; `None` if it does not part.

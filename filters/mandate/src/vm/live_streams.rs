@@ -3,8 +3,6 @@
 //! configuration, because the proxy may tell it while a callback uses that.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -15,10 +13,13 @@ use caracal_mandate::routing::resources::RouteMatch;
 use crate::vm::authorizer::Authorizer;
 use crate::vm::authorizer::under_way::AuthorityStamp;
 use crate::vm::framed_streams;
+use crate::vm::registry::Registry;
 use crate::vm::request_info::{GatewayRequest, RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
 const SLICE: usize = 256;
+/// Most places that one tick looks at, where requests have ended.
+const MOST_SLOTS: usize = 4_096;
 /// Most requests that one tick ends. Envoy may end each within the end of the one before.
 const MOST_CUTS: usize = 16;
 /// Longest time for a stream that talks to be told why it ends.
@@ -49,7 +50,7 @@ pub(crate) struct CutStream {
 thread_local! {
     /// A request of this VM could not be ended.
     static ANY_AGAIN: Cell<bool> = const { Cell::new(false) };
-    static LIVE: RefCell<BTreeMap<u32, Box<LiveStream>>> = RefCell::default();
+    static LIVE: RefCell<Registry<Box<LiveStream>>> = RefCell::default();
 }
 
 /// `false` if there is no room.
@@ -70,7 +71,7 @@ fn insert(stream: u32, one: Box<LiveStream>, max: usize) -> bool {
 pub(crate) fn forget(stream: u32) {
     LIVE.with(|live| {
         if let Ok(mut live) = live.try_borrow_mut() {
-            live.remove(&stream);
+            live.remove(stream);
         }
     });
 }
@@ -108,8 +109,8 @@ pub(crate) struct LiveStreams {
     root: u32,
     /// What the last complete round judged by.
     stamp: Option<AuthorityStamp>,
-    /// The last request that was judged in this round; none between rounds.
-    position: Option<u32>,
+    /// The next place whose request is judged in this round.
+    position: usize,
     in_round: bool,
     /// Something has changed during this round.
     again: bool,
@@ -131,7 +132,7 @@ impl LiveStreams {
             max: usize::try_from(configuration.limits.max_streams).unwrap_or(usize::MAX),
             root,
             stamp: None,
-            position: None,
+            position: 0,
             in_round: false,
             again: false,
             next_expiry_s: u64::MAX,
@@ -234,13 +235,14 @@ impl LiveStreams {
             return cut;
         };
         let expires = self.settings.end_when_expired;
-        let mut is_last = slice.len() < SLICE;
-        for (stream, mandate, matched) in slice {
+        let mut is_last = slice.is_last;
+        let mut next = slice.next;
+        for (slot, stream, mandate, matched) in slice.streams {
             if cut.len() >= MOST_CUTS {
                 is_last = false;
+                next = slot;
                 break;
             }
-            self.position = Some(stream);
             let exp = mandate.claims().exp;
             if expires && exp > now_s {
                 self.next_expiry_s = self.next_expiry_s.min(exp);
@@ -258,7 +260,7 @@ impl LiveStreams {
             if reason != Ended::Expired && !self.settings.end_when_revoked {
                 continue;
             }
-            let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(&stream));
+            let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(stream));
             if let Some(live) = taken {
                 cut.push(CutStream {
                     stream,
@@ -267,6 +269,7 @@ impl LiveStreams {
                 });
             }
         }
+        self.position = next;
         if is_last {
             self.in_round = false;
             if std::mem::take(&mut self.again) {
@@ -278,7 +281,7 @@ impl LiveStreams {
 
     fn begin_round(&mut self) {
         self.in_round = true;
-        self.position = None;
+        self.position = 0;
         self.next_expiry_s = u64::MAX;
     }
 
@@ -289,14 +292,35 @@ impl LiveStreams {
     }
 
     /// The next requests of this round.
-    fn slice(&self) -> Option<Vec<(u32, Rc<Mandate>, RouteMatch)>> {
-        let from = self.position.map_or(Bound::Unbounded, Bound::Excluded);
+    fn slice(&self) -> Option<Slice> {
         LIVE.with(|live| {
             let live = live.try_borrow().ok()?;
-            let rest = live.range((from, Bound::Unbounded));
-            let ours = rest.filter(|(_, one)| one.root == self.root).take(SLICE);
-            let next = ours.map(|(stream, one)| (*stream, Rc::clone(&one.mandate), one.matched));
-            Some(next.collect())
+            let part = live.part(self.position, MOST_SLOTS);
+            let mut slice = Slice {
+                is_last: part.len() < MOST_SLOTS,
+                next: self.position.saturating_add(part.len()),
+                streams: Vec::new(),
+            };
+            for (slot, one) in part {
+                let Some((stream, one)) = one.filter(|(_, one)| one.root == self.root) else {
+                    continue;
+                };
+                if slice.streams.len() >= SLICE {
+                    (slice.is_last, slice.next) = (false, slot);
+                    break;
+                }
+                let next = (slot, stream, Rc::clone(&one.mandate), one.matched);
+                slice.streams.push(next);
+            }
+            Some(slice)
         })
     }
+}
+
+/// Some requests of a round.
+struct Slice {
+    streams: Vec<(usize, u32, Rc<Mandate>, RouteMatch)>,
+    /// The place after them.
+    next: usize,
+    is_last: bool,
 }

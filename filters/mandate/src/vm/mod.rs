@@ -22,6 +22,7 @@ pub(crate) mod pending_callouts;
 pub(crate) mod pending_fetch;
 pub(crate) mod places;
 pub(crate) mod plugin;
+pub(crate) mod registry;
 pub(crate) mod request_callouts;
 pub(crate) mod request_info;
 pub(crate) mod revocation;
