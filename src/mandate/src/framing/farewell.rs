@@ -1,11 +1,8 @@
 //! The last frame of a stream whose authority has ended.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::Framing;
+use super::{Framing, text};
 use crate::header_names::REVOKED_TRAILER;
-use crate::reply::{Refusal, Reply, ReplyFormat};
+use crate::reply::Refusal;
 
 /// A Close frame that is whole.
 const CLOSE: u8 = 0x88;
@@ -21,7 +18,7 @@ pub fn farewell(framing: Framing, refusal: &Refusal, is_revoked: bool) -> Vec<u8
     match framing {
         Framing::WebSocket => close(refusal, false),
         Framing::GrpcWeb => trailers(refusal, is_revoked),
-        Framing::GrpcWebText => STANDARD.encode(trailers(refusal, is_revoked)).into_bytes(),
+        Framing::GrpcWebText => text::encode(&trailers(refusal, is_revoked)),
     }
 }
 
@@ -48,9 +45,10 @@ fn close(refusal: &Refusal, is_masked: bool) -> Vec<u8> {
 
 /// The frame of gRPC-Web's trailers: flag, length, and header lines.
 fn trailers(refusal: &Refusal, is_revoked: bool) -> Vec<u8> {
-    let reply = Reply::new(refusal, ReplyFormat::Grpc);
-    let mut text = format!("grpc-status: {}\r\ngrpc-message: ", reply.grpc_status);
-    for byte in reply.body {
+    let code = refusal.code();
+    let message = format!("{}: {}", code.as_str(), refusal.description());
+    let mut text = format!("grpc-status: {}\r\ngrpc-message: ", code.grpc_status());
+    for byte in message.into_bytes() {
         match byte {
             b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
             _ => text.push_str(&format!("%{byte:02X}")),

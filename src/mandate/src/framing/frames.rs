@@ -1,9 +1,6 @@
 //! Follows the frames of one direction of a stream, from its first byte.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::Framing;
+use super::{Framing, text};
 
 /// The longest beginning of a frame: 2 bytes, a length of 8, and a mask of 4.
 const MAX_HEAD: usize = 14;
@@ -122,10 +119,9 @@ impl Frames {
                 continue;
             }
             size = 0;
-            let mut decoded = [0; 3];
-            match STANDARD.decode_slice(group, &mut decoded) {
-                Ok(count) => self.read_binary(decoded.get(..count).unwrap_or_default()),
-                Err(_) => self.lose(),
+            match text::decode(group) {
+                Some(decoded) => self.read_binary(&decoded),
+                None => self.lose(),
             }
         }
         self.group = Some((group, size));

@@ -4,6 +4,7 @@
 
 mod farewell;
 mod frames;
+mod text;
 
 pub use farewell::{close_upstream, farewell};
 pub use frames::Frames;
