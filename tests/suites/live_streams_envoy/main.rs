@@ -301,3 +301,31 @@ fn of_many_streams_on_one_connection_only_the_revoked_are_reset() {
         }
     }
 }
+
+/// Over HTTP/2 too the last that comes is a Close frame with 1008, and then the reset.
+#[test]
+fn a_websocket_over_http2_that_talks_gets_a_close_frame() {
+    let scene = Scene::new(json!({}));
+    let bearer = format!("Bearer {}", scene.token("s1", 900));
+    let mut connection = Http2::connect(scene.envoy.listener(0));
+    let socket = connection.socket("/socket", &[("authorization", bearer.as_str())]);
+    assert_eq!(socket.began(), 200);
+    let frame = b"\x81\x05hello";
+    let end = std::thread::scope(|scope| {
+        let talks = scope.spawn(|| {
+            while scene.upstream.open() > 0 && scene.upstream.send(frame) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        socket.until("hello");
+        scene.revoke("s1");
+        let end = socket.end();
+        talks.join().unwrap();
+        end
+    });
+    let (how, _, _, got) = end;
+    assert_eq!(how, End::Reset(2));
+    let close = b"\x88\x11\x03\xf0session_revoked";
+    let before = got.strip_suffix(close).expect("a Close frame");
+    assert!(before.chunks(frame.len()).all(|one| one == frame));
+}
