@@ -61,11 +61,15 @@ pub(crate) fn on_request_body(stream: u32, size: usize) -> bool {
     })
 }
 
+/// What takes the place of the next bytes of one direction, if it parts, and its frames, if
+/// they are followed.
+type Way<'f> = (Option<Vec<u8>>, Option<&'f mut Frames>);
+
 fn pass(
     stream: u32,
     size: usize,
     buffer: BufferType,
-    way: fn(&mut FramedStream) -> (Option<Vec<u8>>, Option<&mut Frames>),
+    way: fn(&mut FramedStream) -> Way<'_>,
 ) -> bool {
     let passed = framed_streams::with(stream, |one| {
         // The proxy also shows nothing at all, when a WebSocket begins.
