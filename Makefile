@@ -94,10 +94,11 @@ profile: tools ## where the filter's work goes, in instructions for each functio
 	$(TRIM) run/profiled/$(TARGET)/filter/caracal_filter.wasm run/profiled/caracal_filter.wasm --keep-names
 	CARACAL_PROFILED_WASM="$(CURDIR)/run/profiled/caracal_filter.wasm" $(CARGO) test --locked -q -p caracal-tests --bench profile
 
-bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
+bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, open streams, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
+	$(CARGO) bench --locked -p caracal-tests --bench streams
 	$(CARGO) bench --locked -p caracal-tests --bench burst
 	$(CARGO) bench --locked -p caracal-tests --bench exchange
 	$(CARGO) bench --locked -p caracal-tests --bench flood

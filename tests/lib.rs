@@ -10,6 +10,7 @@ pub mod envoy;
 pub mod host;
 pub mod hostile;
 pub mod hosts;
+pub mod http2;
 pub mod mint;
 pub mod processes;
 pub mod redis_topology;

@@ -12,6 +12,8 @@ const UPSTREAM_TLS: &str =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const GRPC_WEB: &str = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb";
 const ACCESS_LOG: &str =
     "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 
@@ -87,6 +89,12 @@ fn cluster(setup: &Setup, name: &str, address: SocketAddr) -> Value {
             "http_health_check": {"path": "/healthz"},
         }]);
     }
+    if setup.http2.iter().any(|known| known == name) {
+        cluster["typed_extension_protocol_options"] = json!({HTTP_OPTIONS: {
+            "@type": format!("type.googleapis.com/{HTTP_OPTIONS}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }});
+    }
     if let Some((_, ca)) = setup.trusted.iter().find(|(trusted, _)| trusted == name) {
         cluster["transport_socket"] = json!({"name": "tls", "typed_config": {
             "@type": UPSTREAM_TLS,
@@ -113,11 +121,21 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
         "access_log": [access_log(folder)],
         "route_config": {"virtual_hosts": virtual_hosts},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
+        // As envoy.yaml has it.
+        "delayed_close_timeout": "0.1s",
+        // WebSockets over HTTP/2.
+        "http2_protocol_options": {"allow_connect": true},
         "http_filters": [
             {"name": "caracal", "typed_config": filter(setup, number, configuration)},
             {"name": "router", "typed_config": {"@type": ROUTER}},
         ],
     });
+    if setup.grpc_web
+        && let Some(filters) = manager["http_filters"].as_array_mut()
+    {
+        let grpc_web = json!({"name": "grpc_web", "typed_config": {"@type": GRPC_WEB}});
+        filters.insert(1, grpc_web);
+    }
     if setup.use_remote_address {
         manager["use_remote_address"] = json!(true);
         manager["preserve_external_request_id"] = json!(true);

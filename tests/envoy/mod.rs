@@ -33,6 +33,10 @@ pub struct Setup {
     /// Clusters, by name, that exist only after a health check. Until then Envoy accepts
     /// no call to them.
     pub warming: Vec<String>,
+    /// Clusters, by name, that are called over HTTP/2 without TLS.
+    pub http2: Vec<String>,
+    /// Envoy turns gRPC-Web into gRPC behind the filter.
+    pub grpc_web: bool,
     /// The VM's environment.
     pub environment: Vec<(String, String)>,
     /// The process's environment that the VM may read (`host_env_keys`).
@@ -74,6 +78,17 @@ impl Setup {
     pub fn warming(mut self, name: &str, address: SocketAddr) -> Self {
         self.warming.push(name.to_owned());
         self.cluster(name, address)
+    }
+
+    /// A cluster that is called over HTTP/2.
+    pub fn http2_cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.http2.push(name.to_owned());
+        self.cluster(name, address)
+    }
+
+    pub fn grpc_web(mut self) -> Self {
+        self.grpc_web = true;
+        self
     }
 
     pub fn paths(mut self, paths: impl IntoIterator<Item = Paths>) -> Self {

@@ -7,5 +7,8 @@ pub const MAX_VALUE_BYTES: usize = 1024;
 /// once it has been verified.
 pub const RESOURCE_HEADER: &str = "x-caracal-resource";
 
+/// The trailer that tells a client that the authority of its request was revoked.
+pub const REVOKED_TRAILER: &str = "x-caracal-revoked";
+
 /// The namespace of headers that only the filter may set.
 pub(crate) const RESERVED_PREFIX: &[u8] = b"x-caracal-";

@@ -8,6 +8,7 @@
 //! - [`bytes`], [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`],
 //!   [`zone`]: comparisons of long byte strings; strict JSON; the edge's own headers; error codes and replies to the client; what is read of a
 //!   request; why a call failed; the zones that are accepted.
+//! - [`framing`]: WebSocket frames and gRPC-Web messages, and the last one of a stream.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
 //! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache
 //!   of verified ones.
@@ -30,6 +31,7 @@ pub mod decision;
 pub mod exchange;
 pub mod fetch_failure;
 pub mod forwarding;
+pub mod framing;
 pub mod header_names;
 pub mod json;
 pub mod jwks;

@@ -2,7 +2,8 @@
 """Runs the oracle: `run.py generate` writes the vectors, `run.py check` compares them,
 `run.py redis ...` drives the published Redis connector (redis_connector.py), `run.py serve ...`
 serves the connector over HTTP (serve.py), `run.py sdk ...` calls the published SDK
-(tests/suites/sdk/client.py).
+(tests/suites/sdk/client.py), `run.py streams` runs clients of streams
+(tests/suites/stream_clients/clients.py).
 
 Needs only the standard library of any Python from 3.9 on. The published connector itself
 needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
@@ -24,6 +25,7 @@ PROJECT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 SERVER_REQUIREMENTS = os.path.join(HERE, "server-requirements.txt")
 SDK = os.path.join(PROJECT, "tests", "suites", "sdk")
+STREAMS = os.path.join(PROJECT, "tests", "suites", "stream_clients")
 NEWEST = (3, 14)  # requirements.txt holds wheels for CPython 3.12 to 3.14
 OLDEST = (3, 12)
 
@@ -85,8 +87,8 @@ def environment(*requirements):
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve", "sdk"):
-        print("usage: run.py generate | check | redis ... | serve ... | sdk ...", file=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve", "sdk", "streams"):
+        print("usage: run.py generate | check | redis ... | serve ... | sdk ... | streams", file=sys.stderr)
         return 2
     script, arguments = "generate.py", sys.argv[1:]
     if sys.argv[1] == "redis":
@@ -97,6 +99,10 @@ def main():
     if sys.argv[1] == "sdk":
         options = ["-E", "-s", "-B", os.path.join(SDK, "client.py")] + sys.argv[2:]
         python = environment(os.path.join(SDK, "requirements.txt"))
+        os.execv(python, [python] + options)
+    if sys.argv[1] == "streams":
+        options = ["-E", "-s", "-B", os.path.join(STREAMS, "clients.py")]
+        python = environment(os.path.join(STREAMS, "requirements.txt"))
         os.execv(python, [python] + options)
     if sys.argv[1] == "serve":
         # In place of this process: who started it stops the server by the same process id.

@@ -30,6 +30,7 @@ const CORE: [&str; 18] = [
     "bytes",
     "header_names",
     "reply",
+    "framing",
     "request",
     "fetch_failure",
     "shared_record",

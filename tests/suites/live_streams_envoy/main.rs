@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use caracal_tests::edge::Around;
 use caracal_tests::envoy::{Envoy, Setup};
+use caracal_tests::http2::{End, Http2, Opened};
 use caracal_tests::mint::{configuration, now};
 use caracal_tests::processes::{Companion, Redis, until};
 use caracal_tests::servers::Client;
@@ -250,4 +251,81 @@ fn a_place_is_free_when_its_request_has_ended() {
     until("they are free again", SOON, || {
         (0..8).all(|_| scene.status("s1") == 200)
     });
+}
+
+/// Streams of several sessions on the same connections of HTTP/2: only those of the revoked one
+/// are reset, and what the others wait for still arrives.
+#[test]
+fn of_many_streams_on_one_connection_only_the_revoked_are_reset() {
+    const CONNECTIONS: usize = 4;
+    const STREAMS: usize = 60;
+    let scene = Scene::new(json!({}));
+    let sids = ["s1", "s2", "s3"];
+    let bearers = sids.map(|sid| format!("Bearer {}", scene.token(sid, 900)));
+    let mut connections: Vec<Http2> = (0..CONNECTIONS)
+        .map(|_| Http2::connect(scene.envoy.listener(0)))
+        .collect();
+    let mut open: Vec<(usize, Opened)> = Vec::new();
+    for connection in &mut connections {
+        for number in 0..STREAMS {
+            let of = number % sids.len();
+            let headers = [("authorization", bearers[of].as_str())];
+            let stream = connection.open("GET", "/events", &headers, false);
+            stream.until("data: 1");
+            open.push((of, stream));
+        }
+    }
+    scene.revoke("s2");
+    let (revoked, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|(of, _)| *of == 1);
+    for (_, stream) in revoked {
+        let (end, _, _, got) = stream.end();
+        assert_eq!(end, End::Reset(2), "INTERNAL_ERROR, and never complete");
+        assert_eq!(got, b"");
+    }
+    let count = CONNECTIONS * STREAMS / sids.len();
+    let metric = "caracal_streams_cut_total.reason=session_revoked";
+    until("all are counted", SOON, || {
+        scene.envoy.metric(metric) == count as u64
+    });
+    scene.upstream.say("data: 2\n\n");
+    for (_, stream) in &others {
+        stream.until("data: 2");
+    }
+    assert_eq!(others.len(), 2 * count);
+    // The connections serve on.
+    for connection in &mut connections {
+        for (bearer, status) in bearers.iter().zip([200, 401, 200]) {
+            let headers = [("authorization", bearer.as_str())];
+            let stream = connection.open("GET", "/once", &headers, false);
+            assert_eq!(stream.began(), status);
+        }
+    }
+}
+
+/// Over HTTP/2 too the last that comes is a Close frame with 1008, and then the reset.
+#[test]
+fn a_websocket_over_http2_that_talks_gets_a_close_frame() {
+    let scene = Scene::new(json!({}));
+    let bearer = format!("Bearer {}", scene.token("s1", 900));
+    let mut connection = Http2::connect(scene.envoy.listener(0));
+    let socket = connection.socket("/socket", &[("authorization", bearer.as_str())]);
+    assert_eq!(socket.began(), 200);
+    let frame = b"\x81\x05hello";
+    let end = std::thread::scope(|scope| {
+        let talks = scope.spawn(|| {
+            while scene.upstream.open() > 0 && scene.upstream.send(frame) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        socket.until("hello");
+        scene.revoke("s1");
+        let end = socket.end();
+        talks.join().unwrap();
+        end
+    });
+    let (how, _, _, got) = end;
+    assert_eq!(how, End::Reset(2));
+    let close = b"\x88\x11\x03\xf0session_revoked";
+    let before = got.strip_suffix(close).expect("a Close frame");
+    assert!(before.chunks(frame.len()).all(|one| one == frame));
 }

@@ -45,6 +45,13 @@ impl Upstream {
         String::from_utf8_lossy(&self.seen.lock().unwrap().got).into_owned()
     }
 
+    /// Sends bytes to all that are open. `false` if none takes them.
+    pub fn send(&self, bytes: &[u8]) -> bool {
+        let mut all = self.seen.lock().unwrap();
+        let sent = all.open.iter_mut().map(|one| one.write_all(bytes).is_ok());
+        sent.fold(false, |any, one| any | one)
+    }
+
     /// Sends one more chunk to all that are open.
     pub fn say(&self, text: &str) {
         for mut connection in &self.seen.lock().unwrap().open {

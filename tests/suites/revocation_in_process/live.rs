@@ -3,6 +3,7 @@
 use super::*;
 
 mod faults;
+mod told;
 
 use caracal_tests::host::Level;
 
@@ -215,6 +216,55 @@ fn an_outage_of_the_companion_ends_no_stream_and_hides_no_revocation() {
     proxy.assert_clean();
 }
 
+/// What a request with a known mandate costs, to the end of its response: work and host calls.
+fn known_request(proxy: &mut Proxy) -> (u64, u64) {
+    let mut last = (0, 0);
+    for _ in 0..3 {
+        proxy.advance(Duration::from_millis(1));
+        let stream = send(proxy, 0, json!({"sid": "known"}));
+        proxy.respond(stream, 200, [("content-type", "text/plain")]);
+        let cost = proxy.cost(stream);
+        last = (cost.fuel, cost.host_calls.values().sum());
+    }
+    last
+}
+
+/// The places of requests that have ended are taken by others, which are judged like all.
+#[test]
+fn requests_in_the_places_of_others_are_judged_too() {
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    let mut open: Vec<(String, Stream)> = Vec::new();
+    for round in 0..3 {
+        while open.len() < 600 {
+            let sid = format!("s{}", open.len() % 7 + round);
+            let stream = event_stream(&mut proxy, 0, json!({"sid": sid}));
+            open.push((sid, stream));
+        }
+        proxy.advance(TICK);
+        // Of each session some end by themselves.
+        let mut number = 0;
+        open.retain(|(_, stream)| {
+            number += 1;
+            if number % 5 == 0 {
+                proxy.respond_body(*stream, "", true);
+            }
+            number % 5 != 0
+        });
+        let revoked = format!("s{round}");
+        world.revoke(&revoked);
+        proxy.advance(Duration::from_secs(2));
+        let (gone, left): (Vec<_>, Vec<_>) = open.into_iter().partition(|(sid, _)| *sid == revoked);
+        assert!(gone.len() > 10 && left.len() > 100);
+        for (_, stream) in gone {
+            is_cut(&proxy, stream, "caracal_session_revoked");
+        }
+        assert!(left.iter().all(|(_, stream)| !proxy.is_finished(*stream)));
+        open = left;
+    }
+    proxy.assert_clean();
+}
+
 /// The dearest case: one session has very many streams, among as many others. Each tick ends
 /// a few, because a proxy may end each within the end of the one before.
 #[test]
@@ -222,6 +272,7 @@ fn five_thousand_streams_end_within_seconds() {
     const MANY: usize = 5_000;
     let world = World::new(ENVOY);
     let mut proxy = start(&world, json!({}));
+    let alone = known_request(&mut proxy);
     let mut streams = Vec::new();
     for _ in 0..MANY {
         for sid in ["s1", "s2"] {
@@ -229,6 +280,10 @@ fn five_thousand_streams_end_within_seconds() {
         }
     }
     proxy.advance(TICK);
+    // Another request costs the same beside them.
+    let (work, host_calls) = known_request(&mut proxy);
+    assert!(work * 100 <= alone.0 * 102, "{work} {}", alone.0);
+    assert_eq!(host_calls, alone.1);
     world.revoke("s1");
     proxy.advance(Duration::from_secs(5));
     let replied = |stream: &&Stream| matches!(proxy.outcome(**stream), Outcome::Replied(_));

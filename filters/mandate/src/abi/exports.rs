@@ -2,9 +2,9 @@
 //! in the wasm file.
 //!
 //! One callback delivers the responses of callouts. The SDK's own version traps on a
-//! token that it does not know, and on failed calls. Another one shows the response to a
-//! request, which only Gateway mode looks at. The other callbacks return at once. Hosts
-//! require them, and the SDK's versions look up the context first, which costs more than
+//! token that it does not know, and on failed calls. Others show the response to a request
+//! and its body, which is looked at only in Gateway mode and where it has frames. The other
+//! callbacks return at once. Hosts require them, and the SDK's versions look up the context first, which costs more than
 //! all of these together.
 //!
 //! Kong's module calls each of them without checking that it exists, and its worker dies
@@ -75,15 +75,28 @@ macro_rules! export_log {
 }
 pub(crate) use export_log;
 
+/// Exports the callback for a part of a response's body, which asks a function of another
+/// room whether it goes on: the request's number, the size of what is there, whether it is
+/// the last.
+macro_rules! export_response_body {
+    ($receiver:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn caracal_on_response_body(context: u32, size: usize, end: u32) -> u32 {
+            match $receiver(context, size, end != 0) {
+                true => $crate::abi::exports::CONTINUE,
+                false => $crate::abi::exports::PAUSE,
+            }
+        }
+    };
+}
+pub(crate) use export_response_body;
+
 /// The ABI's `Continue`.
 pub(crate) const CONTINUE: u32 = 0;
+/// The ABI's `Pause`.
+pub(crate) const PAUSE: u32 = 1;
 /// The ABI's "true": there is nothing left to wait for.
 const DONE: u32 = 1;
-
-#[unsafe(no_mangle)]
-extern "C" fn caracal_on_response_body(_context: u32, _size: usize, _end: u32) -> u32 {
-    CONTINUE
-}
 
 #[unsafe(no_mangle)]
 extern "C" fn caracal_on_done(_context: u32) -> u32 {

@@ -42,6 +42,8 @@ pub(crate) enum MapType {
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum BufferType {
+    RequestBody = 0,
+    ResponseBody = 1,
     CallResponseBody = 4,
     PluginConfiguration = 7,
 }
@@ -99,15 +101,34 @@ pub(crate) fn set_tick_period(period: Duration) -> Result<(), Status> {
 
 /// Reads at most `max` bytes of a buffer. A buffer that does not exist has none.
 pub(crate) fn get_buffer(buffer: BufferType, max: usize) -> Result<Vec<u8>, Status> {
+    get_buffer_part(buffer, 0, max)
+}
+
+/// The same from an offset on.
+pub(crate) fn get_buffer_part(
+    buffer: BufferType,
+    start: usize,
+    max: usize,
+) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both out-pointers are live.
-    let result =
-        unsafe { raw::proxy_get_buffer_bytes(buffer as u32, 0, max, &raw mut data, &raw mut size) };
+    let result = unsafe {
+        raw::proxy_get_buffer_bytes(buffer as u32, start, max, &raw mut data, &raw mut size)
+    };
     match status(result) {
         Ok(()) => Ok(take_allocation(data, size)),
         Err(Status::NOT_FOUND) => Ok(Vec::new()),
         Err(failed) => Err(failed),
     }
+}
+
+/// Puts bytes in the place of a buffer that has `size` bytes, all of them. Envoy can replace
+/// no part.
+pub(crate) fn replace_buffer(buffer: BufferType, size: usize, bytes: &[u8]) -> Result<(), Status> {
+    // SAFETY: the pointer and length are of a live slice.
+    status(unsafe {
+        raw::proxy_set_buffer_bytes(buffer as u32, 0, size, bytes.as_ptr(), bytes.len())
+    })
 }
 
 /// Reads all headers, in order, with their values as they came.

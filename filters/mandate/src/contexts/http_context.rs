@@ -12,6 +12,7 @@ use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::request::audit;
+use crate::request::frames;
 use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
@@ -19,6 +20,7 @@ use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
 use crate::vm::admitted;
 use crate::vm::audit::records;
+use crate::vm::framed_streams;
 use crate::vm::live_streams;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
@@ -68,6 +70,7 @@ impl HttpFilter {
         let mut view = head.view();
         let mut request = RequestInfo {
             format: head.reply_format(proxy.capabilities()),
+            framing: plugin.live.as_ref().and_then(|_| head.framing()),
             audit: audit::facts(plugin, Some(&headers), self.id),
             ..RequestInfo::UNKNOWN
         };
@@ -120,7 +123,10 @@ impl HttpFilter {
     fn action(&self) -> Action {
         match self.phase.get() {
             StreamPhase::Continued => Action::Continue,
-            StreamPhase::New | StreamPhase::Paused | StreamPhase::Replied => Action::Pause,
+            StreamPhase::New
+            | StreamPhase::Paused
+            | StreamPhase::Parting
+            | StreamPhase::Replied => Action::Pause,
         }
     }
 }
@@ -134,7 +140,14 @@ impl HttpContext for HttpFilter {
         self.action()
     }
 
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
+        if framed_streams::any() {
+            let passes = frames::on_request_body(self.id, size);
+            // Nothing of the client is left in what passes now.
+            if passes && !is_last && self.phase.get() == StreamPhase::Parting {
+                return Action::Continue;
+            }
+        }
         self.action()
     }
 
@@ -160,9 +173,10 @@ impl Drop for HttpFilter {
     fn drop(&mut self) {
         admitted::remove(self.id);
         records::forget(self.id);
+        framed_streams::forget(self.id);
         match self.phase.get() {
             StreamPhase::Paused => {}
-            StreamPhase::Continued => return live_streams::forget(self.id),
+            StreamPhase::Continued | StreamPhase::Parting => return live_streams::forget(self.id),
             StreamPhase::Replied => return live_streams::forget_replied(self.id),
             StreamPhase::New => return,
         }

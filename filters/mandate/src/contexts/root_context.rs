@@ -17,7 +17,7 @@ use crate::contexts::http_context::HttpFilter;
 use crate::proxy::Proxy;
 use crate::proxy::adapter::WhenMissing;
 use crate::request::local_reply;
-use crate::request::outcome::{self, Subject};
+use crate::request::outcome::{self, Cut, Subject};
 use crate::vm::admitted;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
@@ -202,15 +202,17 @@ impl RootState {
         if cut.is_empty() {
             return;
         }
-        for one in cut {
-            let is_ended = match hostcalls::set_effective_context(one.stream) {
-                Ok(()) => outcome::cut(plugin, &one),
+        for mut one in cut {
+            let how = match hostcalls::set_effective_context(one.stream) {
+                Ok(()) => outcome::cut(plugin, &mut one),
                 // Its context is gone.
-                Err(Status::BAD_ARGUMENT) => true,
-                Err(_) => false,
+                Err(Status::BAD_ARGUMENT) => Cut::Ended,
+                Err(_) => Cut::Failed,
             };
-            if !is_ended && let Some(live) = &mut plugin.live {
-                live.watch_again(one, now_ms);
+            match (how, &mut plugin.live) {
+                (Cut::Parts, Some(live)) => live.parts(one, now_ms),
+                (Cut::Failed, Some(live)) => live.watch_again(one, now_ms),
+                (Cut::Ended, _) | (_, None) => {}
             }
         }
         let _ = hostcalls::set_effective_context(self.id);

@@ -1,5 +1,6 @@
 //! The headers by which a request is judged.
 
+use caracal_mandate::framing::Framing;
 use caracal_mandate::header_names::RESOURCE_HEADER;
 use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::request::RequestView;
@@ -13,6 +14,7 @@ pub(crate) struct RequestHead<'h> {
     target: Option<&'h [u8]>,
     authority: Option<&'h [u8]>,
     content_type: Option<&'h [u8]>,
+    upgrade: Option<&'h [u8]>,
     resource: Vec<&'h [u8]>,
     authorization: Vec<&'h [u8]>,
 }
@@ -30,6 +32,7 @@ impl<'h> RequestHead<'h> {
                 4 if from_host_header && name.eq_ignore_ascii_case(b"host") => &mut head.authority,
                 5 if name == b":path" => &mut head.target,
                 7 if name == b":method" => &mut head.method,
+                7 if name.eq_ignore_ascii_case(b"upgrade") => &mut head.upgrade,
                 10 if !from_host_header && name == b":authority" => &mut head.authority,
                 12 if name.eq_ignore_ascii_case(b"content-type") => &mut head.content_type,
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
@@ -57,6 +60,11 @@ impl<'h> RequestHead<'h> {
             lists_end_to_end: false,
             authorization: &self.authorization,
         }
+    }
+
+    /// How the request's bytes are framed, if they are.
+    pub(crate) fn framing(&self) -> Option<Framing> {
+        Framing::of_request(self.upgrade, self.content_type)
     }
 
     /// The format in which the client expects a reply.

@@ -1,6 +1,7 @@
 //! Replies that the filter sends instead of the upstream. After a reply, nothing may be
 //! done to the request in the same callback: a second reply would hang the client.
 
+use caracal_mandate::header_names::REVOKED_TRAILER;
 use caracal_mandate::reply::{Challenge, Refusal, Reply, ReplyFormat};
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
@@ -19,6 +20,32 @@ pub(crate) fn send(
     refusal: &Refusal,
     challenge: Option<(&Challenge, &[String])>,
     proxy: Option<Proxy>,
+) -> bool {
+    send_with(request, refusal, challenge, proxy, None)
+}
+
+/// Ends a request whose authority has ended. Its headers are the trailers of a gRPC client,
+/// which is told there that it was revoked.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_end(
+    request: &RequestInfo,
+    refusal: &Refusal,
+    challenge: Option<(&Challenge, &[String])>,
+    is_revoked: bool,
+    proxy: Proxy,
+) -> bool {
+    let is_told = is_revoked && request.format == ReplyFormat::Grpc;
+    let trailer = is_told.then_some(REVOKED_TRAILER);
+    send_with(request, refusal, challenge, Some(proxy), trailer)
+}
+
+fn send_with(
+    request: &RequestInfo,
+    refusal: &Refusal,
+    challenge: Option<(&Challenge, &[String])>,
+    proxy: Option<Proxy>,
+    trailer: Option<&'static str>,
 ) -> bool {
     let code = refusal.code().as_str();
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
@@ -42,6 +69,9 @@ pub(crate) fn send(
     };
     if let Some((challenge, scopes)) = challenge {
         reply.say_in_challenge(refusal, challenge, scopes);
+    }
+    if let Some(trailer) = trailer {
+        reply.headers.push((trailer, "true".to_owned()));
     }
     let grpc_status = (request.format == ReplyFormat::Grpc).then_some(reply.grpc_status);
     let details = match proxy {

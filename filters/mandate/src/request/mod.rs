@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod filter_state;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod head;
 pub(crate) mod local_reply;

@@ -16,7 +16,8 @@ use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
 use crate::request::upstream;
 use crate::vm::audit::records;
-use crate::vm::live_streams::{self, CutStream};
+use crate::vm::framed_streams;
+use crate::vm::live_streams::{self, CutStream, LiveStreams};
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
@@ -79,6 +80,7 @@ fn let_go_on(
     }
     upstream::admit(plugin, of.request, mandate, rewrite).map_err(|_| {
         live_streams::forget(of.stream);
+        framed_streams::forget(of.stream);
         "The edge could not set the principal's headers"
     })
 }
@@ -119,25 +121,48 @@ pub(crate) fn refuse(
     StreamPhase::Replied
 }
 
+/// What has become of a request whose authority has ended.
+pub(crate) enum Cut {
+    Ended,
+    /// Its client is being told. Until then none of its bytes pass.
+    Parts,
+    /// The proxy did not take the reply: the response goes on.
+    Failed,
+}
+
 /// Ends an admitted request whose authority has ended. If its response has begun, the proxy
 /// breaks it off; otherwise the client gets the refusal. Further bytes of its body are held.
-/// `false` if the proxy did not take the reply: the response goes on.
+/// A stream that can still be told why it ends is told first.
 #[cold]
 #[inline(never)]
-pub(crate) fn cut(plugin: &mut Plugin, one: &CutStream) -> bool {
-    let live = &one.live;
-    let refusal = &one.reason.refusal();
-    live.phase.set(StreamPhase::Replied);
+pub(crate) fn cut(plugin: &mut Plugin, one: &mut CutStream) -> Cut {
+    let CutStream {
+        stream,
+        live,
+        reason,
+    } = one;
+    let refusal = &reason.refusal();
     let mandate = Some(&live.mandate);
     record(plugin, "admitted", Some(refusal), &live.request, mandate);
-    let is_revoked = matches!(one.reason, Ended::Revoked | Ended::DelegationStale);
-    records::cut(one.stream, is_revoked);
-    let challenge = plugin.authorizer.challenge(live.request.matched);
-    let is_sent = local_reply::send(&live.request, refusal, challenge, Some(plugin.proxy));
-    if is_sent {
-        plugin.authorizer.metrics.stream_cut(one.reason);
+    let is_revoked = matches!(reason, Ended::Revoked | Ended::DelegationStale);
+    records::cut(*stream, is_revoked);
+    let has_room = plugin.live.as_ref().is_some_and(LiveStreams::can_part);
+    let how = if has_room && framed_streams::part(*stream, refusal, is_revoked) {
+        live.phase.set(StreamPhase::Parting);
+        Cut::Parts
+    } else {
+        live.phase.set(StreamPhase::Replied);
+        let proxy = plugin.proxy;
+        let challenge = plugin.authorizer.challenge(live.request.matched);
+        match local_reply::send_end(&live.request, refusal, challenge, is_revoked, proxy) {
+            true => Cut::Ended,
+            false => Cut::Failed,
+        }
+    };
+    if !matches!(how, Cut::Failed) && !std::mem::replace(&mut live.is_counted, true) {
+        plugin.authorizer.metrics.stream_cut(*reason);
     }
-    is_sent
+    how
 }
 
 /// Lets a request go on that waited.

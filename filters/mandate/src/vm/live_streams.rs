@@ -3,8 +3,6 @@
 //! configuration, because the proxy may tell it while a callback uses that.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -14,12 +12,20 @@ use caracal_mandate::routing::resources::RouteMatch;
 
 use crate::vm::authorizer::Authorizer;
 use crate::vm::authorizer::under_way::AuthorityStamp;
+use crate::vm::framed_streams;
+use crate::vm::registry::Registry;
 use crate::vm::request_info::{GatewayRequest, RequestInfo, StreamPhase};
 
 /// Most requests that one tick judges again. 50 000 take two seconds.
 const SLICE: usize = 256;
+/// Most places that one tick looks at, where requests have ended.
+const MOST_SLOTS: usize = 4_096;
 /// Most requests that one tick ends. Envoy may end each within the end of the one before.
 const MOST_CUTS: usize = 16;
+/// Longest time for a stream that talks to be told why it ends.
+const PARTING_MS: u64 = 500;
+/// Most streams that are being told. Others are ended at once.
+const MAX_PARTING: usize = 1_024;
 /// The pause before requests are judged again that could not be judged.
 const AGAIN_MS: u64 = 1_000;
 
@@ -30,6 +36,8 @@ pub(crate) struct LiveStream {
     matched: RouteMatch,
     pub(crate) request: RequestInfo,
     pub(crate) phase: Rc<Cell<StreamPhase>>,
+    /// That its authority has ended is noted and counted.
+    pub(crate) is_counted: bool,
 }
 
 /// A request whose authority has ended.
@@ -42,7 +50,7 @@ pub(crate) struct CutStream {
 thread_local! {
     /// A request of this VM could not be ended.
     static ANY_AGAIN: Cell<bool> = const { Cell::new(false) };
-    static LIVE: RefCell<BTreeMap<u32, Box<LiveStream>>> = RefCell::default();
+    static LIVE: RefCell<Registry<Box<LiveStream>>> = RefCell::default();
 }
 
 /// `false` if there is no room.
@@ -63,7 +71,7 @@ fn insert(stream: u32, one: Box<LiveStream>, max: usize) -> bool {
 pub(crate) fn forget(stream: u32) {
     LIVE.with(|live| {
         if let Ok(mut live) = live.try_borrow_mut() {
-            live.remove(&stream);
+            live.remove(stream);
         }
     });
 }
@@ -101,14 +109,16 @@ pub(crate) struct LiveStreams {
     root: u32,
     /// What the last complete round judged by.
     stamp: Option<AuthorityStamp>,
-    /// The last request that was judged in this round; none between rounds.
-    position: Option<u32>,
+    /// The next place whose request is judged in this round.
+    position: usize,
     in_round: bool,
     /// Something has changed during this round.
     again: bool,
     /// Unix time in seconds at which the next mandate expires.
     next_expiry_s: u64,
     not_before_ms: u64,
+    /// Streams that are being told why they end, until when.
+    parting: Vec<(u64, CutStream)>,
 }
 
 impl LiveStreams {
@@ -122,11 +132,12 @@ impl LiveStreams {
             max: usize::try_from(configuration.limits.max_streams).unwrap_or(usize::MAX),
             root,
             stamp: None,
-            position: None,
+            position: 0,
             in_round: false,
             again: false,
             next_expiry_s: u64::MAX,
             not_before_ms: 0,
+            parting: Vec::new(),
         })
     }
 
@@ -150,10 +161,14 @@ impl LiveStreams {
             matched,
             request: without_exchange(request),
             phase: Rc::clone(phase),
+            is_counted: false,
         });
         let is_watched = insert(stream, one, self.max);
         if is_watched {
             self.next_expiry_s = self.next_expiry_s.min(mandate.claims().exp);
+            if let Some(framing) = request.framing {
+                framed_streams::insert(stream, framing);
+            }
         }
         is_watched
     }
@@ -166,6 +181,30 @@ impl LiveStreams {
         self.judge_later(now_ms);
     }
 
+    /// Whether one more stream can be told why it ends.
+    pub(crate) fn can_part(&self) -> bool {
+        self.parting.len() < MAX_PARTING
+    }
+
+    /// A stream is being told why it ends, and is ended soon.
+    #[cold]
+    pub(crate) fn parts(&mut self, one: CutStream, now_ms: u64) {
+        self.parting.push((now_ms.saturating_add(PARTING_MS), one));
+    }
+
+    /// Takes out streams that were told, or that were silent for too long.
+    #[cold]
+    fn parted(&mut self, now_ms: u64) -> Vec<CutStream> {
+        let mut left = MOST_CUTS;
+        let parted = self.parting.extract_if(.., |(until_ms, one)| {
+            let is_due = now_ms >= *until_ms || !framed_streams::is_to_be_told(one.stream);
+            let is_taken = is_due && left > 0;
+            left = left.saturating_sub(usize::from(is_taken));
+            is_taken
+        });
+        parted.map(|(_, one)| one).collect()
+    }
+
     /// Takes out requests whose authority has ended. A round judges each request once, a
     /// part of them in each tick. It begins when something has changed or a mandate has
     /// expired. A change during a round begins another one after it, and not this one anew:
@@ -173,7 +212,11 @@ impl LiveStreams {
     #[cold]
     #[inline(never)]
     pub(crate) fn ended(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Vec<CutStream> {
-        let mut cut = Vec::new();
+        framed_streams::on_tick(now_ms);
+        let mut cut = match self.parting.is_empty() {
+            true => Vec::new(),
+            false => self.parted(now_ms),
+        };
         let Some(now_s) = authorizer.unix_time_s(now_ms) else {
             return cut;
         };
@@ -192,13 +235,14 @@ impl LiveStreams {
             return cut;
         };
         let expires = self.settings.end_when_expired;
-        let mut is_last = slice.len() < SLICE;
-        for (stream, mandate, matched) in slice {
+        let mut is_last = slice.is_last;
+        let mut next = slice.next;
+        for (slot, stream, mandate, matched) in slice.streams {
             if cut.len() >= MOST_CUTS {
                 is_last = false;
+                next = slot;
                 break;
             }
-            self.position = Some(stream);
             let exp = mandate.claims().exp;
             if expires && exp > now_s {
                 self.next_expiry_s = self.next_expiry_s.min(exp);
@@ -216,7 +260,7 @@ impl LiveStreams {
             if reason != Ended::Expired && !self.settings.end_when_revoked {
                 continue;
             }
-            let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(&stream));
+            let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(stream));
             if let Some(live) = taken {
                 cut.push(CutStream {
                     stream,
@@ -225,6 +269,7 @@ impl LiveStreams {
                 });
             }
         }
+        self.position = next;
         if is_last {
             self.in_round = false;
             if std::mem::take(&mut self.again) {
@@ -236,7 +281,7 @@ impl LiveStreams {
 
     fn begin_round(&mut self) {
         self.in_round = true;
-        self.position = None;
+        self.position = 0;
         self.next_expiry_s = u64::MAX;
     }
 
@@ -247,14 +292,35 @@ impl LiveStreams {
     }
 
     /// The next requests of this round.
-    fn slice(&self) -> Option<Vec<(u32, Rc<Mandate>, RouteMatch)>> {
-        let from = self.position.map_or(Bound::Unbounded, Bound::Excluded);
+    fn slice(&self) -> Option<Slice> {
         LIVE.with(|live| {
             let live = live.try_borrow().ok()?;
-            let rest = live.range((from, Bound::Unbounded));
-            let ours = rest.filter(|(_, one)| one.root == self.root).take(SLICE);
-            let next = ours.map(|(stream, one)| (*stream, Rc::clone(&one.mandate), one.matched));
-            Some(next.collect())
+            let part = live.part(self.position, MOST_SLOTS);
+            let mut slice = Slice {
+                is_last: part.len() < MOST_SLOTS,
+                next: self.position.saturating_add(part.len()),
+                streams: Vec::new(),
+            };
+            for (slot, one) in part {
+                let Some((stream, one)) = one.filter(|(_, one)| one.root == self.root) else {
+                    continue;
+                };
+                if slice.streams.len() >= SLICE {
+                    (slice.is_last, slice.next) = (false, slot);
+                    break;
+                }
+                let next = (slot, stream, Rc::clone(&one.mandate), one.matched);
+                slice.streams.push(next);
+            }
+            Some(slice)
         })
     }
+}
+
+/// Some requests of a round.
+struct Slice {
+    streams: Vec<(usize, u32, Rc<Mandate>, RouteMatch)>,
+    /// The place after them.
+    next: usize,
+    is_last: bool,
 }

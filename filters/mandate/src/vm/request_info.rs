@@ -6,6 +6,7 @@ use std::rc::Rc;
 use caracal_mandate::decision::verifier::Verdict;
 use caracal_mandate::exchange::question::ExchangeRequest;
 use caracal_mandate::exchange::rewrite::Rewrite;
+use caracal_mandate::framing::Framing;
 use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
 use caracal_mandate::token::fingerprint::Fingerprint;
@@ -17,6 +18,8 @@ use crate::vm::audit::records::AuditFacts;
 #[derive(Clone)]
 pub(crate) struct RequestInfo {
     pub(crate) format: ReplyFormat,
+    /// How its bytes are framed while it is under way, if that matters.
+    pub(crate) framing: Option<Framing>,
     /// Fingerprint of the bearer token, verified or not, for logs.
     pub(crate) fingerprint: Option<Fingerprint>,
     /// The resource that the request is for, once it is known.
@@ -52,6 +55,7 @@ impl RequestInfo {
     /// A request about which nothing is known.
     pub(crate) const UNKNOWN: RequestInfo = RequestInfo {
         format: ReplyFormat::Http,
+        framing: None,
         fingerprint: None,
         resource: None,
         matched: None,
@@ -69,6 +73,8 @@ pub(crate) enum StreamPhase {
     New,
     Paused,
     Continued,
+    /// It was let go on, and its authority has ended: its client is being told.
+    Parting,
     Replied,
 }
 
