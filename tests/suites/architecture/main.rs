@@ -25,7 +25,7 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 17] = [
+const CORE: [&str; 18] = [
     "json",
     "bytes",
     "header_names",
@@ -39,6 +39,7 @@ const CORE: [&str; 17] = [
     "revocation",
     "routing",
     "config",
+    "baggage",
     "forwarding",
     "audit",
     "exchange",

@@ -15,6 +15,7 @@ pub(crate) struct RequestHead<'h> {
     content_type: Option<&'h [u8]>,
     resource: Vec<&'h [u8]>,
     authorization: Vec<&'h [u8]>,
+    baggage: Vec<&'h [u8]>,
 }
 
 impl<'h> RequestHead<'h> {
@@ -30,6 +31,10 @@ impl<'h> RequestHead<'h> {
                 4 if from_host_header && name.eq_ignore_ascii_case(b"host") => &mut head.authority,
                 5 if name == b":path" => &mut head.target,
                 7 if name == b":method" => &mut head.method,
+                7 if name.eq_ignore_ascii_case(b"baggage") => {
+                    head.baggage.push(value);
+                    continue;
+                }
                 10 if !from_host_header && name == b":authority" => &mut head.authority,
                 12 if name.eq_ignore_ascii_case(b"content-type") => &mut head.content_type,
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
@@ -57,6 +62,11 @@ impl<'h> RequestHead<'h> {
             lists_end_to_end: false,
             authorization: &self.authorization,
         }
+    }
+
+    /// Every line of `baggage`.
+    pub(crate) fn baggage(&self) -> &[&'h [u8]] {
+        &self.baggage
     }
 
     /// The format in which the client expects a reply.

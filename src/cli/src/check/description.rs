@@ -1,7 +1,10 @@
 //! What a configuration puts in force.
 
 use anyhow::Result;
-use caracal_mandate::config::{AuditDecisions, Configuration, Mode, ProxyKind, Revocation, Secret};
+use caracal_mandate::config::{
+    AuditDecisions, Baggage, Configuration, Forward, Mode, ProxyKind, Revocation, Secret,
+    Unsendable,
+};
 use caracal_mandate::routing::resources::Resource;
 use serde_json::{Value, json};
 
@@ -117,6 +120,7 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             );
         }
     }
+    lines.extend(context(&configuration.forward));
     if let Some(audit) = &configuration.audit {
         let which = match audit.decisions {
             AuditDecisions::All => "each decision",
@@ -150,6 +154,25 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
         lines.extend(in_force_of(resource)?.iter().map(rule_text));
     }
     Ok(lines)
+}
+
+/// What the upstream is told beside single claims, as far as it is not the usual.
+fn context(forward: &Forward) -> Vec<String> {
+    let baggage = match forward.baggage {
+        Baggage::Remove => None,
+        Baggage::Keep => Some("baggage   with the caller's caracal.* members, which nobody signed"),
+        Baggage::Verified => Some("baggage   with caracal.* members that the mandate verifies"),
+    };
+    let claims = forward.claims.as_ref();
+    let omits = forward.unsendable == Unsendable::Omit;
+    [
+        baggage.map(str::to_owned),
+        claims.map(|name| format!("claims    all of them, in the header {name}")),
+        omits.then(|| "omitted   claims that cannot be sent in a header".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn with_token(token: Option<&Secret>) -> &'static str {

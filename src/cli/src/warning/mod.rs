@@ -1,6 +1,7 @@
 //! What a proxy's file or a configuration does against the documentation's advice although
 //! a proxy takes it. `check` shows it, and `check --strict` fails on it.
 
+mod forwarded;
 mod kind;
 mod requirements;
 mod shadowed;
@@ -12,6 +13,7 @@ pub(crate) use kind::*;
 /// What a configuration alone shows. `place` is where it stands.
 pub(crate) fn of_configuration(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let mut all = requirements::empty(configuration, place);
+    all.extend(forwarded::context(configuration, place));
     all.extend(shadowed::prefixes(configuration, place));
     all
 }

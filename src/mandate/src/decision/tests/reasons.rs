@@ -57,6 +57,10 @@ fn each_cause_of_an_invalid_token_has_its_reason() {
         (mandate(json!({"use": "session"})), Reason::Use),
         (mandate(json!({"hop_count": "1"})), Reason::Malformed),
         (mandate(json!({"target": ["u"]})), Reason::Target),
+        (
+            mandate(json!({"target": ["t"], "sub": "é"})),
+            Reason::Unsendable,
+        ),
     ] {
         let refusal = judged(&token, &keys, json!({"max_lifetime_s": 3600}));
         assert_eq!(refusal.code(), ErrorCode::InvalidToken, "{reason:?}");
