@@ -31,7 +31,10 @@ fn request(kind: Kind, input: &[u8]) -> Vec<u8> {
     let mut bytes = b"GET ".to_vec();
     let (target, lines): (&[u8], Vec<u8>) = match kind {
         Kind::Path => (input, Vec::new()),
-        Kind::Baggage => (b"/payouts/1", [b"baggage: ", input, b"\r\n"].concat()),
+        Kind::Baggage => {
+            let bearer = format!("authorization: Bearer {}\r\nbaggage: ", hostile::unsigned());
+            (b"/payouts/1", [bearer.as_bytes(), input, b"\r\n"].concat())
+        }
         Kind::TokenHeader => {
             let token = format!("{}.e30.AAAA", BASE64.encode(input));
             (

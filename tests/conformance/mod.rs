@@ -132,7 +132,8 @@ pub fn load() -> Vec<(String, File)> {
 }
 
 /// A vector's configuration with what vectors leave to the runner: where the key
-/// set comes from, and who knows what is revoked.
+/// set comes from, who knows what is revoked, and that a claim which is no header value is
+/// left out. The oracle hands claims over in its process, where nothing has to be one.
 pub fn complete(config: &Value, cluster: &str, revocation: Option<&Revocation>) -> Vec<u8> {
     let mut config = config.clone();
     config["jwks"]["upstream"] = json!(cluster);
@@ -140,6 +141,7 @@ pub fn complete(config: &Value, cluster: &str, revocation: Option<&Revocation>) 
         Some(_) => json!({"upstream": "feed"}),
         None => json!("disabled"),
     };
+    config["forward"]["unsendable"] = json!("omit");
     config.to_string().into_bytes()
 }
 

@@ -1,12 +1,19 @@
 //! Headers that attack, in a real Envoy: what the upstream sees of them, and the logs.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use caracal_tests::edge::Recording;
 use caracal_tests::mint::now;
 use caracal_tests::servers::request;
 use serde_json::{Value, json};
 
 fn edge() -> Recording {
-    let changes = json!({"exclude": ["/open"], "limits": {"max_token_bytes": 65_536}});
+    forwarding(json!({}))
+}
+
+fn forwarding(forward: Value) -> Recording {
+    let limits = json!({"max_token_bytes": 65_536});
+    let changes = json!({"exclude": ["/open"], "limits": limits, "forward": forward});
     Recording::start(changes, &[])
 }
 
@@ -190,7 +197,9 @@ fn an_upgrade_does_not_name_our_headers_away() {
 /// Claims are signed, and still somebody's chosen texts.
 #[test]
 fn claims_become_no_headers_and_no_log_lines() {
-    let edge = edge();
+    let omitting = forwarding(json!({"unsendable": "omit"}));
+    let refusing = edge();
+    let edge = &omitting;
     let hostile = [
         "a\r\nx-injected: 1",
         "a\nx-injected: 1",
@@ -223,21 +232,34 @@ fn claims_become_no_headers_and_no_log_lines() {
     let mut sent = 0;
     for text in hostile {
         for claim in claims {
-            let good = with_claims(&edge, json!({claim: text}));
-            let (status, error) = send(&edge, &request("GET", "/", &[("authorization", &good)]));
+            let good = with_claims(edge, json!({claim: text}));
+            let (status, error) = send(edge, &request("GET", "/", &[("authorization", &good)]));
             assert_eq!((status, error.as_str()), (200, ""), "{claim} {text:?}");
             sent += 1;
+            // By default a claim that is to be sent and cannot be refuses the mandate.
+            let good = with_claims(&refusing, json!({claim: text}));
+            let answer = send(&refusing, &request("GET", "/", &[("authorization", &good)]));
+            let is_sent = !["root_sid", "source_session_id", "target_session_id"].contains(&claim);
+            match is_sent {
+                true => assert_eq!(
+                    answer,
+                    (401, "invalid_token".to_owned()),
+                    "{claim} {text:?}"
+                ),
+                false => assert_eq!(answer, (200, String::new()), "{claim} {text:?}"),
+            }
         }
     }
     let quotes = "a\"b\\c'd{}[]%{}";
     let good = with_claims(
-        &edge,
+        edge,
         json!({"sub": quotes, "jti": quotes, "client_id": quotes}),
     );
     assert_eq!(
-        send(&edge, &request("GET", "/", &[("authorization", &good)])).0,
+        send(edge, &request("GET", "/", &[("authorization", &good)])).0,
         200
     );
+    assert!(!refusing.envoy.log().contains("smuggled"));
     let reached = edge.reached();
     assert_eq!(
         reached.len(),
@@ -296,4 +318,76 @@ fn trailers_bring_no_names_of_ours() {
             .iter()
             .all(|r| r.headers.iter().all(|(_, value)| value != "forged"))
     );
+}
+
+/// What two readers make of `baggage`: the upstream's, and Caracal's SDK with everything
+/// decoded.
+fn caracal_members(values: &[&str]) -> Vec<String> {
+    let all = values.join(",");
+    let members = all.split(',').map(|one| one.trim().to_owned());
+    let is_ours = |one: &String| one.to_ascii_lowercase().contains("caracal");
+    members.filter(is_ours).collect()
+}
+
+#[test]
+fn the_upstream_gets_the_context_that_is_configured_and_no_other() {
+    let claims =
+        json!({"agent_session_id": "as-1", "delegation_edge_id": "edge-1", "hop_count": 1});
+    let ours = "caracal.agent_session=as-1,caracal.delegation_edge=edge-1,caracal.hop=1,caracal.session=sid-1";
+    let forged: [&[&str]; 6] = [
+        &["a=1,caracal.session=forged,b=2"],
+        &["a=1", "Caracal.session=forged", "b=2"],
+        &["a=1", "\tCARACAL.hop = 9 ;p, b=2"],
+        &["a=1,caracal%2Esession=forged"],
+        &["caracal.session=forged,\"q,caracal.hop=9\""],
+        &["a=1, b=2"],
+    ];
+    let left = [
+        Some("a=1,b=2"),
+        Some("a=1,b=2"),
+        Some("a=1,b=2"),
+        None,
+        None,
+        Some("a=1, b=2"),
+    ];
+    let removing = forwarding(json!({}));
+    let writing = forwarding(json!({
+        "authorization": false, "baggage": "verified", "claims": "x-principal",
+    }));
+    let keeping = forwarding(json!({"baggage": "keep"}));
+    for (lines, left) in forged.iter().zip(left) {
+        for edge in [&removing, &writing, &keeping] {
+            let good = with_claims(edge, claims.clone());
+            let mut headers = vec![("authorization", good.as_str()), ("x-principal", "forged")];
+            headers.extend(lines.iter().map(|line| ("baggage", *line)));
+            // Once verified now, once remembered, and once where nothing is judged.
+            for path in ["/", "/", "/open"] {
+                assert_eq!(send(edge, &request("GET", path, &headers)).0, 200);
+            }
+        }
+        for got in &removing.reached()[..2] {
+            assert_eq!(got.all("baggage"), Vec::from_iter(left), "{lines:?}");
+            assert!(caracal_members(&got.all("baggage")).is_empty());
+        }
+        let written = writing.reached();
+        for got in &written[..2] {
+            let foreign = left.map(|left| left.replace(", ", ",") + ",");
+            let expected = foreign.unwrap_or_default() + ours;
+            assert_eq!(got.all("baggage"), [expected], "{lines:?}");
+            assert!(got.all("authorization").is_empty());
+            let values = got.all("x-principal");
+            assert_eq!(values.len(), 1);
+            let read: Value = serde_json::from_slice(&BASE64.decode(values[0]).unwrap()).unwrap();
+            assert_eq!(read["delegation_edge_id"], "edge-1");
+        }
+        // An excluded path has its own credential and baggage, and no name of ours.
+        let open = &written[2];
+        let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        assert_eq!(open.all("baggage"), trimmed);
+        assert_eq!(open.all("authorization").len(), 1);
+        assert!(open.all("x-principal").is_empty());
+        for got in keeping.reached() {
+            assert_eq!(got.all("baggage"), trimmed);
+        }
+    }
 }

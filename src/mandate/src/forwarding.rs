@@ -4,9 +4,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::config::{Forward, Gate, PrincipalClaim};
-use crate::header_names::{MAX_VALUE_BYTES, RESERVED_PREFIX};
+use crate::baggage;
+use crate::config::{Baggage, Forward, Gate, PrincipalClaim, Unsendable};
+use crate::header_names::{MAX_CLAIMS_BYTES, MAX_VALUE_BYTES, RESERVED_PREFIX};
 use crate::token::claims::{Claims, Shape};
+use crate::token::jws::UnverifiedMandate;
+use crate::token::mandate::{Mandate, Sent};
+
+/// The word for all claims in one header.
+const PAYLOAD: &str = "payload";
+/// The word for the members of `baggage`.
+const BAGGAGE: &str = "baggage";
 
 /// How the headers of a request are changed.
 #[derive(Debug, Clone)]
@@ -15,13 +23,19 @@ pub struct Forwarding {
     /// The reserved names that do not have the reserved prefix, folded.
     reserved: Vec<Vec<u8>>,
     keeps_mandate: bool,
+    baggage: Baggage,
+    /// The header with all claims.
+    claims: Option<String>,
+    /// A mandate of which something cannot be sent is refused.
+    refuses: bool,
     variables: Vec<(String, PrincipalClaim)>,
     gate: Option<Gate>,
 }
 
 impl From<&Forward> for Forwarding {
     fn from(forward: &Forward) -> Self {
-        let names = forward.headers.keys().map(|name| folded(name.as_bytes()));
+        let names = forward.headers.keys().chain(&forward.claims);
+        let names = names.map(|name| folded(name.as_bytes()));
         Forwarding {
             reserved: names
                 .map(Iterator::collect::<Vec<u8>>)
@@ -29,6 +43,9 @@ impl From<&Forward> for Forwarding {
                 .collect(),
             headers: listed(&forward.headers),
             keeps_mandate: forward.authorization,
+            baggage: forward.baggage,
+            claims: forward.claims.clone(),
+            refuses: forward.unsendable == Unsendable::Refuse,
             variables: listed(&forward.variables),
             gate: forward.gate.clone(),
         }
@@ -44,6 +61,17 @@ fn listed(claims: &BTreeMap<String, PrincipalClaim>) -> Vec<(String, PrincipalCl
 
 /// A principal header: its name, and its value, or none if the value cannot be sent.
 pub type PrincipalHeader<'a> = (&'a str, Option<Cow<'a, str>>);
+
+/// A variable's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VariableValue<'a> {
+    /// The claim.
+    Claim(Cow<'a, str>),
+    /// The mandate does not have the claim.
+    Absent,
+    /// The claim cannot be sent.
+    Unsendable,
+}
 
 /// A name in the form to which upstreams may fold it.
 pub(crate) fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
@@ -70,9 +98,77 @@ impl Forwarding {
                 .any(|own| own.len() == name.len() && folded(name).eq(own.iter().copied()))
     }
 
-    /// Whether the upstream gets the mandate, and `caracal.*` baggage with it.
+    /// Whether the upstream must get a header of this name, which therefore must not be one
+    /// of the client's connection.
+    pub fn must_arrive(&self, name: &[u8]) -> bool {
+        let writes_baggage = self.baggage == Baggage::Verified;
+        self.is_reserved(name) || writes_baggage && name.eq_ignore_ascii_case(b"baggage")
+    }
+
+    /// Whether the upstream gets the mandate.
     pub fn keeps_mandate(&self) -> bool {
         self.keeps_mandate
+    }
+
+    /// What becomes of `caracal.*` members of `baggage`.
+    pub fn baggage(&self) -> Baggage {
+        self.baggage
+    }
+
+    /// What is left of the lines of `baggage` of a request that is judged. `None` if nothing
+    /// has to change; an empty value if nothing is left.
+    pub fn left_of_baggage(&self, lines: &[&[u8]]) -> Option<Vec<u8>> {
+        match self.baggage {
+            _ if lines.is_empty() => None,
+            Baggage::Keep => None,
+            Baggage::Remove => baggage::without_ours(lines),
+            Baggage::Verified => baggage::foreign_members(lines),
+        }
+    }
+
+    /// What is sent of a mandate whose signature has verified.
+    pub(crate) fn sent(&self, claims: &Claims, token: &UnverifiedMandate) -> Sent {
+        let whole = self.claims.as_ref().map(|_| token.encoded_payload());
+        let payload = whole.filter(|payload| payload.len() <= MAX_CLAIMS_BYTES);
+        Sent {
+            unsendable: self.unsendable(claims, whole.map_or(0, <[u8]>::len)),
+            payload: payload.map(Box::from),
+        }
+    }
+
+    /// What is to be sent and cannot be, if that refuses the mandate: the name of a claim, or
+    /// a word for several. `payload_bytes` is the length of the encoded payload.
+    pub fn unsendable(&self, claims: &Claims, payload_bytes: usize) -> Option<&'static str> {
+        if !self.refuses {
+            return None;
+        }
+        let is_bad =
+            |claim: PrincipalClaim| value(claims, claim).is_some_and(|value| !is_sendable(&value));
+        let mut all = self.headers.iter().chain(&self.variables);
+        if let Some((_, claim)) = all.find(|(_, claim)| is_bad(*claim)) {
+            return Some(claim.as_str());
+        }
+        if self.claims.is_some() && payload_bytes > MAX_CLAIMS_BYTES {
+            return Some(PAYLOAD);
+        }
+        if self.baggage == Baggage::Verified && baggage::verified_members(claims).is_none() {
+            return Some(BAGGAGE);
+        }
+        None
+    }
+
+    /// What refuses a mandate if it cannot be sent, in the words of [`Forwarding::unsendable`].
+    pub fn must_be_sendable(&self) -> Vec<&'static str> {
+        if !self.refuses {
+            return Vec::new();
+        }
+        let claims = self.headers.iter().chain(&self.variables);
+        let mut all: Vec<&str> = claims.map(|(_, claim)| claim.as_str()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.extend(self.claims.as_ref().map(|_| PAYLOAD));
+        all.extend((self.baggage == Baggage::Verified).then_some(BAGGAGE));
+        all
     }
 
     /// The headers for a principal. A header is left out if its claim is absent. If its
@@ -83,18 +179,29 @@ impl Forwarding {
     ) -> impl Iterator<Item = PrincipalHeader<'a>> {
         self.headers.iter().filter_map(|(name, claim)| {
             let value = value(claims, *claim)?;
-            Some((name.as_str(), is_sendable(&value).then_some(value)))
+            // Where that refuses a mandate, the last check has found all values to be good.
+            let is_good = self.refuses || is_sendable(&value);
+            Some((name.as_str(), is_good.then_some(value)))
         })
     }
 
-    /// The variables for a principal. Each has its claim's value, or none if the claim is
-    /// absent or its value cannot be sent.
+    /// The header with all claims, if there is one; with `None` if they are over its bound.
+    pub fn all_claims<'a>(&'a self, mandate: &'a Mandate) -> Option<(&'a str, Option<&'a [u8]>)> {
+        let name = self.claims.as_deref()?;
+        Some((name, mandate.sent().payload.as_deref()))
+    }
+
+    /// The variables for a principal, each with its value.
     pub fn variables<'a>(
         &'a self,
         claims: &'a Claims,
-    ) -> impl Iterator<Item = PrincipalHeader<'a>> {
+    ) -> impl Iterator<Item = (&'a str, VariableValue<'a>)> {
         self.variables.iter().map(|(name, claim)| {
-            let value = value(claims, *claim).filter(|value| is_sendable(value));
+            let value = match value(claims, *claim) {
+                None => VariableValue::Absent,
+                Some(value) if is_sendable(&value) => VariableValue::Claim(value),
+                Some(_) => VariableValue::Unsendable,
+            };
             (name.as_str(), value)
         })
     }
@@ -146,26 +253,6 @@ pub fn is_sendable(value: &str) -> bool {
         && edge(value.bytes().next())
         && edge(value.bytes().last())
         && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
-}
-
-/// A `baggage` value (W3C Baggage) without its `caracal.*` entries. `None` if there is
-/// nothing to remove; an empty value if nothing is left.
-pub fn without_caracal_baggage(value: &[u8]) -> Option<Vec<u8>> {
-    let is_ours = |entry: &[u8]| {
-        entry
-            .trim_ascii()
-            .get(..8)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"caracal."))
-    };
-    let mut kept = Vec::new();
-    let mut is_changed = false;
-    for entry in value.split(|b| *b == b',') {
-        match is_ours(entry) {
-            true => is_changed = true,
-            false => kept.push(entry),
-        }
-    }
-    is_changed.then(|| kept.join(&b','))
 }
 
 #[cfg(test)]
@@ -227,19 +314,5 @@ mod tests {
         ] {
             assert!(!is_sendable(bad), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn only_caracal_baggage_is_dropped() {
-        let clean = |value: &str| {
-            without_caracal_baggage(value.as_bytes()).map(|v| String::from_utf8(v).unwrap())
-        };
-        assert_eq!(clean("a=1,b=2;p"), None);
-        assert_eq!(clean("xcaracal.a=1"), None);
-        assert_eq!(clean("caracal.zone=z"), Some(String::new()));
-        assert_eq!(
-            clean("a=1, Caracal.zone=z;p=1 ,b=2"),
-            Some("a=1,b=2".to_owned())
-        );
     }
 }

@@ -3,6 +3,10 @@
 /// Longest value of a principal header, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1024;
 
+/// Longest value of the header with all claims, in bytes. Servers take a header line of
+/// 8 KiB, and often not more.
+pub const MAX_CLAIMS_BYTES: usize = 8_192;
+
 /// The resource that the request is for. The client names it, and the upstream gets it
 /// once it has been verified.
 pub const RESOURCE_HEADER: &str = "x-caracal-resource";

@@ -16,7 +16,7 @@
 //! - [`routing`]: which resource a request is for, and what its path and method require.
 //! - [`metadata`]: what clients may know of a resource without a mandate.
 //! - [`config`]: the filter's configuration.
-//! - [`forwarding`]: what the upstream gets of a verified mandate.
+//! - [`forwarding`], [`baggage`]: what the upstream gets of a verified mandate.
 //! - [`audit`]: what the companion is told about each decision.
 //! - [`exchange`]: Gateway mode's question to the companion, its answer, and the request to
 //!   the upstream.
@@ -25,6 +25,7 @@
 //! Comments cite the contract, docs/reference/contract.md, by its rows and sections.
 
 pub mod audit;
+pub mod baggage;
 pub mod bytes;
 pub mod config;
 pub mod decision;

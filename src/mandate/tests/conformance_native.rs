@@ -150,7 +150,7 @@ fn rows(code: ErrorCode) -> &'static [u8] {
     match code {
         ErrorCode::InvalidRequest => &[0],
         ErrorCode::MissingToken => &[2],
-        ErrorCode::InvalidToken => &[2, 3, 6, 10, 11, 12],
+        ErrorCode::InvalidToken => &[2, 3, 6, 10, 11, 12, 14],
         ErrorCode::InvalidZone => &[4],
         ErrorCode::InsufficientScope => &[5],
         ErrorCode::SessionRequired => &[7],

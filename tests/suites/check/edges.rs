@@ -118,6 +118,8 @@ pub(crate) fn mandates(keys: &Keys) -> Vec<Mandate> {
         }),
     );
     let ways = [
+        json!({"delegation_edge_id": "edge-é"}),
+        json!({"jti": "é", "delegation_edge_id": " edge"}),
         json!({"scope": "a b"}),
         json!({"scope": "a c"}),
         json!({"scope": "b"}),

@@ -73,6 +73,22 @@ pub(crate) fn pairs() -> Vec<Pair> {
             &["for audience \"resource://other\" that are not for \"resource://billing-api\""],
         ),
         pair(
+            "what cannot be sent is left out",
+            json!({}),
+            json!({"forward": {"unsendable": "omit"}}),
+            &[
+                "also mandates of which one of",
+                "\"delegation_edge_id\"",
+                "cannot be sent in a header",
+            ],
+        ),
+        pair(
+            "a claim less is sent",
+            json!({"forward": {"headers": {"x-a": "delegation_edge_id", "x-b": "jti"}}}),
+            json!({"forward": {"headers": {"x-b": "jti"}}}),
+            &["also mandates of which \"delegation_edge_id\" cannot be sent in a header"],
+        ),
+        pair(
             "session and delegation",
             json!({"require_session": true, "require_delegation": true}),
             json!({"require_session": false, "require_delegation": false}),

@@ -162,6 +162,19 @@ fn extra_holds(extra: &Value, mandate: Option<&Mandate>, world: World) -> bool {
             (extra["from_s"].as_u64().unwrap()..=to).contains(&lives)
         }
         "token_bytes" => within("from", "to", mandate.token.len() as u64),
+        "unsendable" => {
+            let claims = extra["claims"].as_array().unwrap();
+            let is_sent = |text: &str| {
+                let edge = |b: Option<u8>| b.is_some_and(|b| (0x21..0x7f).contains(&b));
+                let ends = [text.bytes().next(), text.bytes().last()];
+                let fits = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+                text.len() <= 1_024 && fits && ends.into_iter().all(edge)
+            };
+            claims.iter().any(|name| {
+                let text = text(name.as_str().unwrap());
+                !text.is_empty() && !is_sent(text)
+            })
+        }
         "revoked" => {
             let stale = claim("delegation_graph_epoch").and_then(Value::as_u64);
             (world.revoked && text("sid") == "sid-1")

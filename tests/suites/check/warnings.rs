@@ -165,6 +165,17 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "",
         ),
         (nginx.replace(scopes, ""), "nothing_required", "line "),
+        (forwarding(json!({"baggage": "keep"})), "baggage_kept", ""),
+        (
+            forwarding(json!({"baggage": "verified"})),
+            "baggage_excluded",
+            "",
+        ),
+        (
+            forwarding(json!({"unsendable": "omit"})),
+            "claims_omitted",
+            "",
+        ),
         (
             configuration(json!({"audience": null, "required_scopes": ["a"], "resources": {
                 "a": {"hosts": ["a.test"], "metadata": {"resource": "https://a.test:8443/mcp"}},
@@ -181,6 +192,11 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "prefix \"/v1.0\"",
         ),
     ]
+}
+
+fn forwarding(forward: Value) -> String {
+    let all = json!({"required_scopes": ["a"], "exclude": ["/h"], "forward": forward});
+    configuration(all).to_string()
 }
 
 #[test]

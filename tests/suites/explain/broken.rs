@@ -91,6 +91,21 @@ pub(crate) fn broken() -> Vec<Broken> {
             ],
         ),
         of(
+            "an edge that is no header value",
+            good(json!({"delegation_edge_id": "edge-é"})),
+            "401 invalid_token",
+            [
+                "forwarding",
+                "what is forwarded can be sent in headers",
+                "not its delegation_edge_id",
+            ],
+            &[
+                "visible ASCII",
+                "no longer forwards it",
+                "forward.unsendable",
+            ],
+        ),
+        of(
             "unknown kid",
             Key::new("k9", 1).mandate(NOW, json!({})),
             "401 invalid_token",

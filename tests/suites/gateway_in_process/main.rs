@@ -3,6 +3,7 @@
 
 mod apisix;
 mod checklist;
+mod context;
 mod edge;
 mod faults;
 mod lost;

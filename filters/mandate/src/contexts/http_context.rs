@@ -42,7 +42,7 @@ impl HttpFilter {
         }
     }
 
-    /// Judges the request, or lets it wait. Reserved headers are hidden before anything
+    /// Judges the request, or lets it wait. What must not go on is hidden before anything
     /// is decided.
     fn on_headers(&self) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
@@ -102,6 +102,11 @@ impl HttpFilter {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
+                let forwarding = &plugin.forwarding;
+                let hidden = sanitizer::hide_credentials(proxy, &headers, &head, forwarding);
+                if let Err(refusal) = hidden {
+                    return outcome::refuse(plugin, &request, &refusal, None);
+                }
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
                     Authorization::Decided(verdict) => {

@@ -17,6 +17,7 @@ pub(crate) struct RequestHead<'h> {
     upgrade: Option<&'h [u8]>,
     resource: Vec<&'h [u8]>,
     authorization: Vec<&'h [u8]>,
+    baggage: Vec<&'h [u8]>,
 }
 
 impl<'h> RequestHead<'h> {
@@ -33,6 +34,10 @@ impl<'h> RequestHead<'h> {
                 5 if name == b":path" => &mut head.target,
                 7 if name == b":method" => &mut head.method,
                 7 if name.eq_ignore_ascii_case(b"upgrade") => &mut head.upgrade,
+                7 if name.eq_ignore_ascii_case(b"baggage") => {
+                    head.baggage.push(value);
+                    continue;
+                }
                 10 if !from_host_header && name == b":authority" => &mut head.authority,
                 12 if name.eq_ignore_ascii_case(b"content-type") => &mut head.content_type,
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
@@ -65,6 +70,11 @@ impl<'h> RequestHead<'h> {
     /// How the request's bytes are framed, if they are.
     pub(crate) fn framing(&self) -> Option<Framing> {
         Framing::of_request(self.upgrade, self.content_type)
+    }
+
+    /// Every line of `baggage`.
+    pub(crate) fn baggage(&self) -> &[&'h [u8]] {
+        &self.baggage
     }
 
     /// The format in which the client expects a reply.

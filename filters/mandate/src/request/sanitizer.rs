@@ -1,19 +1,22 @@
-//! Hides from the upstream what it must not see: headers that only the filter may set,
-//! and the mandate if it is not to be forwarded. This happens before anything is decided,
-//! so it holds for every decision, also for a late one.
+//! Hides from the upstream what it must not see: headers that only the filter may set, of
+//! every request; and the mandate and the caller's baggage, if they are not to be forwarded,
+//! of requests that are judged. All of it happens before anything is decided, so it holds
+//! for every decision, also for a late one.
 
+use caracal_mandate::config::Baggage;
 use caracal_mandate::decision::verifier::listed_end_to_end;
-use caracal_mandate::forwarding::{Forwarding, without_caracal_baggage};
+use caracal_mandate::forwarding::Forwarding;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::Proxy;
 use crate::proxy::adapter::RequestHeaders;
+use crate::request::head::RequestHead;
 
-/// Hides what the upstream must not see.
+/// Hides the headers that only the filter may set.
 ///
-/// A request is refused if its `Connection` header lists a reserved header. The next hop,
+/// A request is refused if its `Connection` header lists a header that the filter sets. The next hop,
 /// or nginx itself, would then remove the verified header, because it would belong to
 /// this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
 /// upgrade.
@@ -27,7 +30,7 @@ pub(crate) fn sanitize(
     let mut listed = headers
         .all("connection")
         .flat_map(|value| value.split(|b| *b == b','));
-    if listed.any(|name| forwarding.is_reserved(name.trim_ascii())) {
+    if listed.any(|name| forwarding.must_arrive(name.trim_ascii())) {
         return Err(listed_end_to_end());
     }
     let reserved = reserved_names(&headers.map, forwarding);
@@ -35,27 +38,32 @@ pub(crate) fn sanitize(
     for name in reserved {
         proxy.hide_header(headers, name, &[])?;
     }
-    if forwarding.keeps_mandate() {
-        return Ok(());
-    }
-    let is_bearer = |value: &[u8]| {
-        value
-            .trim_ascii_start()
-            .get(..6)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
-    };
-    if headers.all("authorization").any(is_bearer) {
+    Ok(())
+}
+
+/// Hides the mandate and the caller's `caracal.*` baggage as configured. Not of an excluded
+/// request, which keeps its own: what is in them is the service's business there, and what
+/// is hidden of one kind of credential would have to be hidden of each.
+///
+/// # Errors The reply to a request in which something cannot be hidden.
+pub(crate) fn hide_credentials(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    head: &RequestHead<'_>,
+    forwarding: &Forwarding,
+) -> Result<(), Refusal> {
+    if !forwarding.keeps_mandate() {
+        // A request that is judged has exactly one, with the scheme Bearer (row 2).
         proxy.hide_header(headers, b"authorization", &[])?;
     }
-    let baggage: Vec<&[u8]> = headers.all("baggage").collect();
-    match without_caracal_baggage(&baggage.join(&b',')) {
+    match forwarding.left_of_baggage(head.baggage()) {
         None => Ok(()),
         Some(rest) => proxy.hide_header(headers, b"baggage", &rest),
     }
 }
 
 /// Removes reserved names from a request's trailers: some upstreams treat them as
-/// headers.
+/// headers. For the same reason `baggage` is removed, unless the caller's goes on.
 ///
 /// In Gateway mode all of them are removed: one could take the place of the credential or
 /// of the client's address.
@@ -69,6 +77,10 @@ pub(crate) fn sanitize_trailers(forwarding: &Forwarding, is_gateway: bool) -> Re
     }
     for name in reserved_names(&trailers, forwarding) {
         hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
+    }
+    let is_baggage = |(name, _): (&[u8], &[u8])| name.eq_ignore_ascii_case(b"baggage");
+    if forwarding.baggage() != Baggage::Keep && trailers.iter().any(is_baggage) {
+        hostcalls::remove_map_value(MapType::RequestTrailers, b"baggage")?;
     }
     Ok(())
 }

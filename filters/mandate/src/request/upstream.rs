@@ -1,11 +1,16 @@
 //! What the upstream gets of an admitted request: headers with the principal, variables
 //! of the proxy, and the gate that lets the request through.
 
+use std::borrow::Cow;
+
 use caracal_mandate::Mandate;
+use caracal_mandate::baggage::{verified_members, with_verified};
+use caracal_mandate::config::Baggage;
 use caracal_mandate::exchange::rewrite::{Rewrite, is_same_header};
+use caracal_mandate::forwarding::VariableValue;
 use caracal_mandate::header_names::RESOURCE_HEADER;
 
-use crate::abi::hostcalls::{self, LogLevel, Status};
+use crate::abi::hostcalls::{self, LogLevel, MapType, Status};
 use crate::request::gateway;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
@@ -26,7 +31,15 @@ pub(crate) fn admit(
     }
     set_principal_headers(plugin, request, mandate, rewrite)?;
     for (name, value) in plugin.forwarding.variables(mandate.claims()) {
-        set_variable(plugin, name, value.as_deref().unwrap_or_default())?;
+        let value = match value {
+            VariableValue::Claim(value) => value,
+            VariableValue::Absent => Cow::default(),
+            VariableValue::Unsendable => {
+                plugin.authorizer.metrics.header_not_sent();
+                Cow::default()
+            }
+        };
+        set_variable(plugin, name, &value)?;
     }
     open_gate(plugin)
 }
@@ -87,5 +100,28 @@ fn set_principal_headers(
             None => plugin.authorizer.metrics.header_not_sent(),
         }
     }
-    Ok(())
+    match plugin.forwarding.all_claims(mandate) {
+        None => {}
+        Some((name, _)) if is_credential(name) => return Err(Status::BAD_ARGUMENT),
+        Some((name, Some(claims))) => proxy.set_header(name.as_bytes(), claims)?,
+        Some((_, None)) => plugin.authorizer.metrics.header_not_sent(),
+    }
+    match plugin.forwarding.baggage() {
+        Baggage::Verified => write_baggage(plugin, mandate),
+        Baggage::Keep | Baggage::Remove => Ok(()),
+    }
+}
+
+/// Writes the verified members of `baggage` behind those of the caller that are left.
+#[cold]
+#[inline(never)]
+fn write_baggage(plugin: &mut Plugin, mandate: &Mandate) -> Result<(), Status> {
+    let Some(verified) = verified_members(mandate.claims()) else {
+        plugin.authorizer.metrics.header_not_sent();
+        return Ok(());
+    };
+    // What is left of the caller's is one line, or none.
+    let foreign = hostcalls::get_map_value(MapType::RequestHeaders, "baggage")?;
+    let all = with_verified(&foreign.unwrap_or_default(), &verified);
+    hostcalls::replace_request_header(b"baggage", &all)
 }

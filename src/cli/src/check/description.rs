@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use caracal_mandate::config::{
-    AuditDecisions, Configuration, MetadataSettings, Mode, ProxyKind, Revocation, Secret,
+    AuditDecisions, Baggage, Configuration, Forward, MetadataSettings, Mode, ProxyKind, Revocation,
+    Secret, Unsendable,
 };
 use caracal_mandate::metadata::ResourceUrl;
 use caracal_mandate::routing::resources::Resource;
@@ -121,6 +122,7 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             );
         }
     }
+    lines.extend(context(&configuration.forward));
     if let Some(audit) = &configuration.audit {
         let which = match audit.decisions {
             AuditDecisions::All => "each decision",
@@ -185,6 +187,25 @@ fn told(resource: &Resource, metadata: &Option<MetadataSettings>) -> Vec<String>
         }
     });
     document.into_iter().chain(challenge).collect()
+}
+
+/// What the upstream is told beside single claims, as far as it is not the usual.
+fn context(forward: &Forward) -> Vec<String> {
+    let baggage = match forward.baggage {
+        Baggage::Remove => None,
+        Baggage::Keep => Some("baggage   with the caller's caracal.* members, which nobody signed"),
+        Baggage::Verified => Some("baggage   with caracal.* members that the mandate verifies"),
+    };
+    let claims = forward.claims.as_ref();
+    let omits = forward.unsendable == Unsendable::Omit;
+    [
+        baggage.map(str::to_owned),
+        claims.map(|name| format!("claims    all of them, in the header {name}")),
+        omits.then(|| "omitted   claims that cannot be sent in a header".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn with_token(token: Option<&Secret>) -> &'static str {

@@ -43,6 +43,9 @@ pub(crate) enum Extra {
     },
     /// A mandate from this zone.
     Zone { zone: String },
+    /// A mandate of which one of these cannot be sent to the upstream: a claim, the whole
+    /// `payload`, or `baggage`.
+    Unsendable { claims: Vec<String> },
     /// Every mandate of the other mode.
     Mode { mode: Mode },
     /// Gateway mode: a mandate that is valid for so many seconds more.
@@ -136,6 +139,11 @@ impl fmt::Display for Extra {
             Extra::Issuer { issuer, zone } => {
                 write!(f, "also mandates of issuer {}{}", shown(issuer), of_zone(zone))
             }
+            Extra::Unsendable { claims } => write!(
+                f,
+                "also mandates of which {} cannot be sent in a header",
+                one_of(claims)
+            ),
             Extra::Zone { zone } => write!(f, "also mandates of zone {}", shown(zone)),
             Extra::Mode { mode: Mode::Gateway } => {
                 f.write_str("mandates for the Gateway, which are exchanged, in place of resource mandates")

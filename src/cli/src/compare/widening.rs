@@ -6,6 +6,7 @@
 //! least one of the old ones. One [`Extra`] is one such condition.
 
 use caracal_mandate::config::{Configuration, Feed, Revocation};
+use caracal_mandate::forwarding::Forwarding;
 use caracal_mandate::routing::routes::Requirements;
 
 use super::extra::{Extra, raised};
@@ -85,6 +86,14 @@ pub(crate) fn of_configurations(old: &Configuration, new: &Configuration) -> Vec
     }
     if let Some((from, to)) = raised(limits.0.max_token_bytes, limits.1.max_token_bytes) {
         all.push(Extra::TokenBytes { from, to });
+    }
+    let sendable = |one: &Configuration| -> Vec<String> {
+        let forwarding = Forwarding::from(&one.forward);
+        let words = forwarding.must_be_sendable().into_iter();
+        words.map(str::to_owned).collect()
+    };
+    if let Some(claims) = dropped(&sendable(old), &sendable(new)) {
+        all.push(Extra::Unsendable { claims });
     }
     match (&old.revocation, &new.revocation) {
         (Revocation::Feed(_), Revocation::Disabled(_)) => all.push(Extra::Revoked),

@@ -226,6 +226,7 @@ fn of_mandate(check: MandateCheck, claims: &Claims, subject: &Subject<'_>) -> St
             found::revoked(claims, subject)
         ),
         MandateCheck::DelegationEpoch => "The caller gets a new mandate: the zone's delegations changed after this one was issued. If a new one is refused too, the delegation_graph_epoch that the STS issues lags behind the stream that the companion reads.".to_owned(),
+        MandateCheck::Forwarding => "A claim in a header is visible ASCII with inner spaces, of at most 1,024 bytes; all claims in one header, or in baggage, have at most 8,192 bytes. Whoever chose the name or the id in that claim chooses another, and the caller gets a new mandate. Or the operator no longer forwards it (forward.headers, forward.variables, forward.claims, forward.baggage). With forward.unsendable \"omit\" it is left out: the service then takes the mandate for one without it.".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! are shown only here and in the advice, only if a check compares them, and only through
 //! [`shown`].
 
+use caracal_mandate::config::Unsendable;
 use caracal_mandate::decision::checks::MandateCheck;
 use caracal_mandate::decision::explain::{Check, TokenCheck};
 use caracal_mandate::routing::routes::Requirements;
@@ -309,5 +310,9 @@ fn expected(check: MandateCheck, required: &Requirements, subject: &Subject<'_>)
             }
             _ => "delegation_graph_epoch absent, or at least the zone's epoch".to_owned(),
         },
+        MandateCheck::Forwarding => {
+            let refuses = configuration.forward.unsendable == Unsendable::Refuse;
+            needed(refuses, "what is forwarded can be sent in headers")
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a mandate has of what a check compares.
 
+use caracal_mandate::config::Unsendable;
 use caracal_mandate::decision::checks::MandateCheck;
+use caracal_mandate::forwarding::Forwarding;
 use caracal_mandate::token::claims::{Claims, Shape};
 
 use super::dependencies::Revocations;
@@ -105,6 +107,19 @@ pub(super) fn found(check: MandateCheck, claims: &Claims, subject: &Subject<'_>)
             _ => nothing(),
         },
         MandateCheck::DelegationEpoch => number(&claims.delegation_graph_epoch),
+        MandateCheck::Forwarding
+            if subject.configuration.forward.unsendable == Unsendable::Omit =>
+        {
+            nothing()
+        }
+        MandateCheck::Forwarding => {
+            let forwarding = Forwarding::from(&subject.configuration.forward);
+            let bytes = subject.trace.payload_bytes;
+            match forwarding.unsendable(claims, bytes) {
+                Some(what) => format!("not its {what}"),
+                None => "it can".to_owned(),
+            }
+        }
     }
 }
 

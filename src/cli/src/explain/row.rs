@@ -129,6 +129,7 @@ fn name(check: Check) -> &'static str {
             MandateCheck::RevocationState => "revocation state",
             MandateCheck::Revocation => "revocation",
             MandateCheck::DelegationEpoch => "delegation epoch",
+            MandateCheck::Forwarding => "forwarding",
         },
     }
 }

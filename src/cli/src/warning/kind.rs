@@ -82,6 +82,18 @@ kinds! {
         "the host of a resource's `metadata.resource` is none of its `hosts`",
         "clients look for the document at that host, where it is not answered unless something before the proxy changes the host",
         "add the host to hosts, or write the host that clients use in metadata.resource";
+    BAGGAGE_KEPT: "baggage_kept",
+        "`forward.baggage` is `keep`",
+        "the caller's `caracal.*` members go on, which nobody has signed: a service that believes them, as Caracal's SDK does with `trusted_propagation`, believes the caller",
+        "forward.baggage: remove (the default), or verified";
+    BAGGAGE_EXCLUDED: "baggage_excluded",
+        "`forward.baggage` is `verified` and there are excluded paths",
+        "an excluded path keeps the caller's `baggage`, so a service that believes `caracal.*` members on all its paths believes the caller there",
+        "let the service believe them on verified paths only, or leave exclude out";
+    CLAIMS_OMITTED: "claims_omitted",
+        "`forward.unsendable` is `omit` and claims are forwarded",
+        "a service takes a mandate whose session or delegation cannot be sent in a header for one without it",
+        "forward.unsendable: refuse (the default)";
     SHADOWED_PREFIX: "shadowed_prefix",
         "every path under a prefix can also be read as one under a shorter prefix, as `/v1.0` beside `/v1`",
         "some frameworks read its paths as ones under the shorter prefix, and what can be read in two ways is answered 400",

@@ -1,6 +1,7 @@
 //! What a proxy's file or a configuration does against the documentation's advice although
 //! a proxy takes it. `check` shows it, and `check --strict` fails on it.
 
+mod forwarded;
 mod kind;
 mod metadata;
 mod requirements;
@@ -14,6 +15,7 @@ pub(crate) use kind::*;
 pub(crate) fn of_configuration(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let mut all = requirements::empty(configuration, place);
     all.extend(metadata::elsewhere(configuration, place));
+    all.extend(forwarded::context(configuration, place));
     all.extend(shadowed::prefixes(configuration, place));
     all
 }

@@ -13,14 +13,28 @@ use super::gateway::Mode;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Forward {
-    /// Whether the upstream gets the mandate. If false, `caracal.*` entries of `baggage`
-    /// are dropped too.
+    /// Whether the upstream gets the mandate. An excluded path keeps its `Authorization` in
+    /// any case.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub authorization: bool,
     /// Header name to the claim it carries. Replaces the default list. These headers are
     /// removed from every incoming request.
     #[cfg_attr(feature = "schema", schemars(default = "default_forward_headers"))]
     pub headers: BTreeMap<String, PrincipalClaim>,
+    /// What becomes of the caller's `caracal.*` members of `baggage`, which nobody has
+    /// signed. An excluded path keeps its `baggage` in any case.
+    #[cfg_attr(feature = "schema", schemars(default = "default_baggage"))]
+    pub baggage: Baggage,
+    /// The name of a header with all claims of the mandate: its payload as it was signed,
+    /// which is JSON in base64url without padding, at most 8,192 bytes. Removed from every
+    /// incoming request. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_STRING)))]
+    pub claims: Option<String>,
+    /// What happens if something that is to be forwarded cannot be: a claim that is not
+    /// visible ASCII of at most 1,024 bytes, or too many claims for their header.
+    #[cfg_attr(feature = "schema", schemars(default = "default_unsendable"))]
+    pub unsendable: Unsendable,
     /// nginx variable, without its `$`, to the claim it carries (Kong only). Declare each
     /// variable: `set $name "";`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -29,6 +43,46 @@ pub struct Forward {
     /// The variable that is the gate to the upstream (Kong and APISIX).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
+}
+
+/// What becomes of the caller's `caracal.*` members of `baggage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Baggage {
+    /// They are removed.
+    Remove,
+    /// They go on. An upstream that believes them believes the caller. Not in Gateway mode.
+    Keep,
+    /// They are removed, and members with the mandate's claims are written in their place.
+    Verified,
+}
+
+impl Baggage {
+    /// Every choice, by its name in a configuration.
+    pub const ALL: [(&'static str, Baggage); 3] = [
+        ("remove", Baggage::Remove),
+        ("keep", Baggage::Keep),
+        ("verified", Baggage::Verified),
+    ];
+}
+
+/// What happens if something that is to be forwarded cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Unsendable {
+    /// The mandate is refused with 401 `invalid_token`.
+    Refuse,
+    /// It is left out and counted. The upstream cannot tell it from a claim that the
+    /// mandate does not have.
+    Omit,
+}
+
+impl Unsendable {
+    /// Every choice, by its name in a configuration.
+    pub const ALL: [(&'static str, Unsendable); 2] =
+        [("refuse", Unsendable::Refuse), ("omit", Unsendable::Omit)];
 }
 
 /// An nginx variable that the filter sets only for an admitted or excluded request. On
@@ -70,6 +124,9 @@ impl Default for Forward {
         Forward {
             authorization: true,
             headers: DEFAULT_FORWARD_HEADERS.iter().map(header).collect(),
+            baggage: Baggage::Remove,
+            claims: None,
+            unsendable: Unsendable::Refuse,
             variables: BTreeMap::new(),
             gate: None,
         }
@@ -121,6 +178,13 @@ impl PrincipalClaim {
             PrincipalClaim::DelegationGraphEpoch,
         ),
     ];
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        let mut all = PrincipalClaim::ALL.iter();
+        let found = all.find(|(_, claim)| *claim == self);
+        found.map_or("", |(name, _)| name)
+    }
 }
 
 /// Headers to the upstream unless `forward.headers` replaces them.
@@ -146,4 +210,14 @@ fn default_true() -> bool {
 #[cfg(feature = "schema")]
 fn default_forward_headers() -> BTreeMap<String, PrincipalClaim> {
     Forward::default().headers
+}
+
+#[cfg(feature = "schema")]
+fn default_baggage() -> Baggage {
+    Baggage::Remove
+}
+
+#[cfg(feature = "schema")]
+fn default_unsendable() -> Unsendable {
+    Unsendable::Refuse
 }

@@ -36,7 +36,7 @@ mod zones;
 
 pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
-pub use forward::{DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim};
+pub use forward::{Baggage, DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim, Unsendable};
 pub use gateway::{Gateway, Mode};
 pub use metadata::{ChallengeSettings, MetadataSettings};
 pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};

@@ -7,7 +7,7 @@ use super::bounds::{
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
-use super::parse_forward::forwarded;
+use super::parse_forward::{context, forwarded};
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
 use super::{
@@ -112,6 +112,12 @@ fn read(
     if object.has("resources") && forward.headers.keys().any(is_ours) {
         object.fail::<()>(
             &format!("forward.headers[{RESOURCE_HEADER:?}]"),
+            "is the header that tells the upstream which resource was verified",
+        );
+    }
+    if object.has("resources") && forward.claims.iter().any(is_ours) {
+        object.fail::<()>(
+            "forward.claims",
             "is the header that tells the upstream which resource was verified",
         );
     }
@@ -246,11 +252,15 @@ fn forward(at: &At<'_, '_, '_>, host: ProxyKind, mode: Mode) -> Option<Forward> 
         None => default.headers,
         Some(at) => forwarded(&at, values::forward_header).unwrap_or_default(),
     };
+    let context = context(&object, mode, &headers);
     let (variables, gate) = parse_host::forward(&object, host);
     object.finish();
     Some(Forward {
         authorization,
         headers,
+        baggage: context.baggage,
+        claims: context.claims,
+        unsendable: context.unsendable,
         variables,
         gate,
     })

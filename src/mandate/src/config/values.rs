@@ -150,8 +150,10 @@ pub(super) fn method(text: &str) -> Result<(), String> {
 }
 
 /// Headers that the proxy itself acts on. A principal header must not have such a name.
-const FORBIDDEN_HEADERS: [&str; 16] = [
+const FORBIDDEN_HEADERS: [&str; 17] = [
     "authorization",
+    // `forward.baggage` says what becomes of it.
+    "baggage",
     "host",
     "content-length",
     "content-type",

@@ -1,31 +1,17 @@
-//! The checks of a mandate whose signature has verified: rows 3 (the signed part) to 13
+//! The checks of a mandate whose signature has verified: rows 3 (the signed part) to 14
 //! of the contract, each with a name. There is one list of them. A decision runs it until
 //! the first failure, and an explanation shows all of them.
 
-use super::context::{Context, TokenPolicy};
+mod gateway;
+
+pub(super) use gateway::{expiring, lasts};
+use gateway::{own_target, remaining};
+
+pub(crate) use super::facts::Facts;
+use super::facts::malformed;
 use super::stop::Stop;
 use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::revocation::{AnchorId, Availability};
-use crate::routing::routes::Requirements;
-use crate::token::claims::{Claims, InvalidClaim};
-use crate::zone::Zone;
-
-/// What the checks look at.
-#[derive(Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    pub(crate) policy: &'a TokenPolicy,
-    /// The zone whose key set verified the mandate.
-    pub(crate) zone: &'a Zone,
-    /// Gateway mode: how long the mandate must still be valid, in seconds.
-    pub(crate) least_s: Option<u64>,
-    pub(crate) claims: &'a Claims,
-    pub(crate) anchors: &'a [AnchorId],
-    pub(crate) audience: &'a str,
-    /// The resource's identifier.
-    pub(crate) resource: &'a str,
-    pub(crate) required: &'a Requirements,
-    pub(crate) with: Context<'a>,
-}
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])* $row:literal $name:ident = $judge:ident,)*) => {
@@ -110,14 +96,13 @@ checks! {
     12 Revocation = revocation,
     /// The zone's delegation epoch is not above the mandate's.
     13 DelegationEpoch = delegation_epoch,
+    /// What `forward` sends of the mandate can be sent, unless `forward.unsendable` is
+    /// `omit`. It comes last: a mandate that is refused for another reason keeps that reason.
+    14 Forwarding = forwarding,
 }
 
 fn refuse(reason: Reason, why: impl std::fmt::Display) -> Result<(), Stop> {
     Err(Refusal::invalid_token(reason, why).into())
-}
-
-fn malformed(why: &InvalidClaim) -> Stop {
-    Refusal::invalid_token(Reason::Malformed, why).into()
 }
 
 // Each check is inlined in the decision, because a call would cost more than the
@@ -126,28 +111,6 @@ fn malformed(why: &InvalidClaim) -> Stop {
 /// The latest allowed `iat` and `nbf`.
 fn latest(facts: &Facts<'_>) -> u64 {
     facts.with.now.saturating_add(facts.policy.clock_skew_s)
-}
-
-/// The STS takes its time, and the product's Gateway refuses what ends meanwhile.
-#[inline(always)]
-fn remaining(facts: &Facts<'_>) -> Result<(), Stop> {
-    match facts.least_s {
-        Some(least_s) if !lasts(facts.claims.exp, facts.with.now, least_s) => {
-            Err(expiring().into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a mandate is valid for so many seconds more.
-pub(super) fn lasts(exp: u64, now: u64, least_s: u64) -> bool {
-    exp >= now.saturating_add(least_s)
-}
-
-/// The refusal of a mandate that ends too soon to be exchanged.
-pub(super) fn expiring() -> Refusal {
-    let what = "The mandate ends too soon to be exchanged";
-    Refusal::new(ErrorCode::CredentialExpiring, what)
 }
 
 #[inline(always)]
@@ -227,20 +190,6 @@ fn zone(facts: &Facts<'_>) -> Result<(), Stop> {
 #[cold]
 pub(super) fn other_zone() -> Refusal {
     Refusal::new(ErrorCode::InvalidZone, "The mandate is from another zone")
-}
-
-/// The STS refuses another target too, but would do so when the mandate is used up.
-#[inline(always)]
-fn own_target(facts: &Facts<'_>) -> Result<(), Stop> {
-    if facts.policy.min_remaining_s.is_none() {
-        return Ok(());
-    }
-    let targets = facts.claims.target.as_ref().map_err(malformed)?;
-    if targets.iter().any(|one| one == facts.resource) {
-        return Ok(());
-    }
-    let what = "The mandate is for another resource";
-    Err(Refusal::new(ErrorCode::AccessDenied, what).into())
 }
 
 #[inline(always)]
@@ -388,6 +337,17 @@ fn delegation_epoch(facts: &Facts<'_>) -> Result<(), Stop> {
         )
         .into()),
         _ => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn forwarding(facts: &Facts<'_>) -> Result<(), Stop> {
+    match facts.unsendable {
+        None => Ok(()),
+        Some(what) => refuse(
+            Reason::Unsendable,
+            format_args!("its {what} cannot be sent to the service in a header"),
+        ),
     }
 }
 

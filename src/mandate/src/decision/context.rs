@@ -1,6 +1,7 @@
 //! What a decision depends on, besides the request and its token.
 
 use crate::config::Configuration;
+use crate::forwarding::Forwarding;
 use crate::jwks::algorithm::Algorithm;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
@@ -31,6 +32,8 @@ pub(crate) struct TokenPolicy {
     pub(crate) max_token_bytes: usize,
     /// Gateway mode: how long a mandate must still be valid, in seconds.
     pub(crate) min_remaining_s: Option<u64>,
+    /// What the upstream gets of a mandate.
+    pub(crate) forwarding: Forwarding,
 }
 
 impl From<&Configuration> for TokenPolicy {
@@ -45,6 +48,7 @@ impl From<&Configuration> for TokenPolicy {
                 .gateway
                 .as_ref()
                 .map(|one| one.min_remaining_s),
+            forwarding: Forwarding::from(&configuration.forward),
         }
     }
 }

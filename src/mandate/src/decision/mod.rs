@@ -6,6 +6,7 @@ pub mod checks;
 pub mod context;
 mod credential;
 pub mod explain;
+mod facts;
 mod public;
 mod stop;
 mod told;

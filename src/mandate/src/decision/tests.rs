@@ -1,6 +1,7 @@
 //! Decisions on real tokens, over time: what is remembered, for how long, and what each
 //! kind of revocation state does. The vectors test the single rows.
 
+mod forwarding;
 mod gateway;
 mod reasons;
 mod zones;

@@ -349,7 +349,8 @@ impl Verifier {
         };
         match mandate::verify(token, credential.fingerprint, keys, signatures) {
             Ok(mandate) => {
-                let mandate = Rc::new(mandate);
+                let sent = self.policy.forwarding.sent(mandate.claims(), token);
+                let mandate = Rc::new(mandate.with_sent(sent));
                 cache.insert(token.as_bytes(), &mandate);
                 Ok(mandate)
             }
@@ -384,6 +385,7 @@ impl Verifier {
             least_s,
             claims: mandate.claims(),
             anchors: mandate.anchors(),
+            unsendable: mandate.sent().unsendable,
             audience: self.policy.audience_of(zone, resource),
             resource: &resource.id,
             required,

@@ -30,6 +30,8 @@ pub enum Reason {
     Use,
     /// It lacks a required target.
     Target,
+    /// A claim that is to be forwarded cannot be sent in a header.
+    Unsendable,
     /// The path, the method or the host cannot be judged.
     Ambiguous,
     /// No resource can be chosen.
@@ -46,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::Malformed,
         Reason::SeveralCredentials,
         Reason::Algorithm,
@@ -59,6 +61,7 @@ impl Reason {
         Reason::Lifetime,
         Reason::Use,
         Reason::Target,
+        Reason::Unsendable,
         Reason::Ambiguous,
         Reason::Resource,
         Reason::KeySet,
@@ -82,6 +85,7 @@ impl Reason {
             Reason::Lifetime => "lifetime",
             Reason::Use => "use",
             Reason::Target => "target",
+            Reason::Unsendable => "unsendable",
             Reason::Ambiguous => "ambiguous",
             Reason::Resource => "resource",
             Reason::KeySet => "key_set",

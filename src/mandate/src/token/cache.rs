@@ -69,6 +69,16 @@ struct Known {
     mandate: Rc<Mandate>,
 }
 
+impl Known {
+    /// Bytes of the token that are kept, once or twice.
+    fn bytes(&self) -> usize {
+        let payload = self.mandate.sent().payload.as_deref();
+        self.open
+            .len()
+            .saturating_add(payload.map_or(0, <[u8]>::len))
+    }
+}
+
 /// Bytes of token that are kept per mandate. A larger token takes the room of several.
 const BYTES_EACH: usize = 1_024;
 
@@ -107,9 +117,9 @@ impl MandateCache {
             open: open.into(),
             mandate: Rc::clone(mandate),
         };
-        self.bytes = self.bytes.saturating_add(open.len());
+        self.bytes = self.bytes.saturating_add(known.bytes());
         match self.known.insert(hidden, known) {
-            Some(before) => self.bytes = self.bytes.saturating_sub(before.open.len()),
+            Some(before) => self.bytes = self.bytes.saturating_sub(before.bytes()),
             None => self.oldest_first.push_back(hidden),
         }
         let most = self.capacity.saturating_mul(BYTES_EACH);
@@ -118,7 +128,7 @@ impl MandateCache {
                 break;
             };
             if let Some(gone) = self.known.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(gone.open.len());
+                self.bytes = self.bytes.saturating_sub(gone.bytes());
             }
         }
     }

@@ -174,6 +174,12 @@ impl UnverifiedMandate {
         })
     }
 
+    /// The payload as it came, base64url without padding.
+    pub(crate) fn encoded_payload(&self) -> &[u8] {
+        let mut parts = self.signing_input().split(|b| *b == b'.');
+        parts.nth(1).unwrap_or_default()
+    }
+
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
     }

@@ -21,6 +21,18 @@ pub struct Mandate {
     thumbprint: Thumbprint,
     fingerprint: Fingerprint,
     anchors: Vec<AnchorId>,
+    sent: Sent,
+}
+
+/// What a configuration sends to the upstream of a mandate, as far as it is found out once,
+/// when the mandate is verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// What is to be sent and cannot be, and so refuses the mandate: a claim, or a word for
+    /// several.
+    pub(crate) unsendable: Option<&'static str>,
+    /// The payload as it was signed, if it is sent: JSON as base64url without padding.
+    pub(crate) payload: Option<Box<[u8]>>,
 }
 
 impl Mandate {
@@ -38,6 +50,16 @@ impl Mandate {
     /// `delegation_edge_id`, as far as the mandate has them.
     pub fn anchors(&self) -> &[AnchorId] {
         &self.anchors
+    }
+
+    /// What is sent of it.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// The same mandate with what is sent of it.
+    pub(crate) fn with_sent(self, sent: Sent) -> Self {
+        Mandate { sent, ..self }
     }
 
     /// Whether exactly the key that verified it is still in the key set.
@@ -111,5 +133,6 @@ pub(crate) fn verify(
         kid: token.kid().to_owned(),
         thumbprint: *key.thumbprint(),
         fingerprint,
+        sent: Sent::default(),
     })
 }

@@ -121,6 +121,12 @@ fn what_it_needs_and_what_has_no_place_in_it() {
         ),
         (
             gateway(&format!(
+                r#"{COMPANION},"forward":{{"baggage":"keep"}},"resources":{{"r":{good}}}"#
+            )),
+            "forward.baggage",
+        ),
+        (
+            gateway(&format!(
                 r#"{COMPANION},"host":"kong","jwks":{{"upstream":"a:1"}},"resources":{{"r":{good}}}"#
             )),
             "mode",

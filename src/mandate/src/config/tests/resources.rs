@@ -131,6 +131,11 @@ const BAD: &[(&str, &str, bool)] = &[
         "forward.headers[\"x-caracal-resource\"]",
         false,
     ),
+    (
+        r#""resources":{"a":{}},"forward":{"claims":"x-caracal-resource"}"#,
+        "forward.claims",
+        false,
+    ),
 ];
 
 #[test]

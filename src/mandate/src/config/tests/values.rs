@@ -18,6 +18,9 @@ const GOOD: &[&str] = &[
     r#""limits":{"max_lifetime_s":86400}"#,
     r#""forward":{"authorization":false,"headers":{"x-user":"sub","x-scope":"scope"}}"#,
     r#""forward":{"headers":{}}"#,
+    r#""forward":{"baggage":"keep","claims":"x-caracal-claims","unsendable":"omit"}"#,
+    r#""forward":{"baggage":"verified","unsendable":"refuse"}"#,
+    r#""forward":{"baggage":"remove"}"#,
     r#""audit":{"upstream":"x"}"#,
     r#""audit":{"upstream":"x","token":"t","decisions":"denied"}"#,
     r#""streams":{"end_when_revoked":false}"#,
@@ -26,6 +29,35 @@ const GOOD: &[&str] = &[
 /// Additions that are refused, the path of the error, and whether the schema refuses them
 /// too.
 const BAD: &[(&str, &str, bool)] = &[
+    (r#""forward":{"baggage":"drop"}"#, "forward.baggage", true),
+    (r#""forward":{"baggage":true}"#, "forward.baggage", true),
+    (
+        r#""forward":{"unsendable":"keep"}"#,
+        "forward.unsendable",
+        true,
+    ),
+    (r#""forward":{"claims":""}"#, "forward.claims", true),
+    (r#""forward":{"claims":"baggage"}"#, "forward.claims", false),
+    (
+        r#""forward":{"claims":"authorization"}"#,
+        "forward.claims",
+        false,
+    ),
+    (
+        r#""forward":{"claims":"x-caracal-sub"}"#,
+        "forward.claims",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"x-a":"sub"},"claims":"x.a"}"#,
+        "forward.claims",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"baggage":"sub"}}"#,
+        "forward.headers[\"baggage\"]",
+        false,
+    ),
     (r#""required_scope":["a"]"#, "required_scope", true),
     (r#""required_scopes":"a""#, "required_scopes", true),
     (r#""required_scopes":[""]"#, "required_scopes[0]", false),

@@ -1,7 +1,10 @@
 use super::*;
 use crate::config::Configuration;
+use crate::decision::context::{Context, TokenPolicy};
 use crate::jwks::signature::PureRust;
 use crate::revocation::Disabled;
+use crate::routing::routes::Requirements;
+use crate::token::claims::Claims;
 
 /// The answer for a mandate's life under these `limits`.
 fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
@@ -20,6 +23,7 @@ fn lives(limits: &str, iat: u64, exp: u64) -> Option<String> {
         least_s: policy.min_remaining_s,
         claims: &claims,
         anchors: &[],
+        unsendable: None,
         audience: "a",
         resource: "a",
         required: &Requirements::default(),

@@ -54,6 +54,11 @@ impl Verifier {
         let mut checks: Vec<(Check, Outcome)> = Vec::new();
         let mut stopped = None;
         let anchors = seen.claims.as_ref().map(anchors);
+        let unsendable = seen.claims.as_ref().and_then(|claims| {
+            self.policy
+                .forwarding
+                .unsendable(claims, seen.payload_bytes)
+        });
         let zone = match (&seen.claims, location.resource) {
             (Some(claims), Some(resource)) => self.zone_of(resource, claims),
             _ => None,
@@ -88,6 +93,7 @@ impl Verifier {
                                 least_s: self.policy.min_remaining_s,
                                 claims,
                                 anchors,
+                                unsendable,
                                 audience: self.policy.audience_of(zone, resource),
                                 resource: &resource.id,
                                 required,
@@ -132,6 +138,7 @@ impl Verifier {
             location,
             fingerprint: seen.fingerprint,
             claims: seen.claims,
+            payload_bytes: seen.payload_bytes,
         }
     }
 }

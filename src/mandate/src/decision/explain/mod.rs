@@ -75,6 +75,8 @@ pub struct Trace {
     /// The claims. Only if [`TokenCheck::Signature`] passed are they what the zone
     /// signed.
     pub claims: Option<Claims>,
+    /// Length of the token's payload in base64url.
+    pub payload_bytes: usize,
 }
 
 /// The resource and rule of a request, as far as they can be found.
@@ -99,6 +101,8 @@ struct TokenFindings {
     failed: Option<(TokenCheck, String)>,
     fingerprint: Option<Fingerprint>,
     claims: Option<Claims>,
+    /// Length of the payload as a token has it, in base64url.
+    payload_bytes: usize,
 }
 
 impl Verifier {
@@ -194,7 +198,10 @@ impl Verifier {
         payload: &[u8],
         with: Context<'_>,
     ) -> Trace {
-        let mut seen = TokenFindings::default();
+        let mut seen = TokenFindings {
+            payload_bytes: base64::encoded_len(payload.len(), false).unwrap_or(usize::MAX),
+            ..TokenFindings::default()
+        };
         match Claims::parse(payload) {
             Ok(claims) => {
                 let resource = self.locate(request).resource;
@@ -259,6 +266,7 @@ impl Verifier {
             seen.failed = failed;
         }
         seen.claims = Claims::parse(read.payload()).ok();
+        seen.payload_bytes = read.encoded_payload().len();
         seen
     }
 }

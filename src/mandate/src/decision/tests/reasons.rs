@@ -38,7 +38,11 @@ fn each_cause_of_an_invalid_token_has_its_reason() {
     let keys = keys(&[&key]);
     let mandate = |changes| key.mandate(NOW, changes);
     let good = mandate(json!({"target": ["t"]}));
-    let forged = format!("{}AAAA", good.strip_suffix(good.get(good.len() - 4..).unwrap()).unwrap());
+    let forged = format!(
+        "{}AAAA",
+        good.strip_suffix(good.get(good.len() - 4..).unwrap())
+            .unwrap()
+    );
     for (token, reason) in [
         ("no token".to_owned(), Reason::Malformed),
         (format!("{good},{good}"), Reason::SeveralCredentials),
@@ -57,6 +61,10 @@ fn each_cause_of_an_invalid_token_has_its_reason() {
         (mandate(json!({"use": "session"})), Reason::Use),
         (mandate(json!({"hop_count": "1"})), Reason::Malformed),
         (mandate(json!({"target": ["u"]})), Reason::Target),
+        (
+            mandate(json!({"target": ["t"], "sub": "é"})),
+            Reason::Unsendable,
+        ),
     ] {
         let refusal = judged(&token, &keys, json!({"max_lifetime_s": 3600}));
         assert_eq!(refusal.code(), ErrorCode::InvalidToken, "{reason:?}");

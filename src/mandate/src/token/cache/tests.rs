@@ -10,7 +10,7 @@ use crate::jwks::signature::PureRust;
 use crate::mint::{Key, key_set};
 use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::{TokenLimits, UnverifiedMandate};
-use crate::token::mandate;
+use crate::token::mandate::{self, Sent};
 
 fn mandate() -> Rc<Mandate> {
     let key = Key::new("k1", 1);
@@ -100,4 +100,24 @@ fn tokens_fall_into_places_of_their_own() {
     let mut hasher = FromDigest::default();
     hasher.write(&[0xf0, 1, 2, 3, 4, 5, 6, 7, 0xff]);
     assert_eq!(hasher.finish(), 0x0102_0304_0506_070f);
+}
+
+#[test]
+fn a_payload_that_is_kept_takes_room_too() {
+    let sent = Sent {
+        payload: Some(vec![b'a'; BYTES_EACH].into()),
+        ..Sent::default()
+    };
+    let large = Rc::new(Mandate::clone(&mandate()).with_sent(sent));
+    let mut cache = MandateCache::new(4);
+    for n in 0..4 {
+        cache.insert(&token(n, BYTES_EACH), &large);
+    }
+    // Each takes the room of two, and gives it back.
+    assert_eq!(cache.len(), 2);
+    for n in 4..8 {
+        cache.insert(&token(n, BYTES_EACH / 2), &mandate());
+    }
+    assert_eq!(cache.len(), 4);
+    assert!(cache.bytes <= 4 * BYTES_EACH);
 }
