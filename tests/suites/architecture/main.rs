@@ -25,12 +25,13 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 19] = [
+const CORE: [&str; 20] = [
     "json",
     "bytes",
     "header_names",
     "reply",
     "framing",
+    "mcp",
     "request",
     "fetch_failure",
     "shared_record",

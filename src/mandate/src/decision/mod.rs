@@ -6,6 +6,8 @@ pub mod checks;
 pub mod context;
 mod credential;
 pub mod explain;
+mod gateway;
+mod mcp;
 mod public;
 mod stop;
 mod told;

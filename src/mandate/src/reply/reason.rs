@@ -34,6 +34,8 @@ pub enum Reason {
     Ambiguous,
     /// No resource can be chosen.
     Resource,
+    /// MCP: it cannot be known which operation the request is.
+    Message,
     /// There is no key set that can be used.
     KeySet,
     /// The revocation state is missing or too old.
@@ -46,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::Malformed,
         Reason::SeveralCredentials,
         Reason::Algorithm,
@@ -61,6 +63,7 @@ impl Reason {
         Reason::Target,
         Reason::Ambiguous,
         Reason::Resource,
+        Reason::Message,
         Reason::KeySet,
         Reason::Revocations,
         Reason::Waiting,
@@ -84,6 +87,7 @@ impl Reason {
             Reason::Target => "target",
             Reason::Ambiguous => "ambiguous",
             Reason::Resource => "resource",
+            Reason::Message => "message",
             Reason::KeySet => "key_set",
             Reason::Revocations => "revocations",
             Reason::Waiting => "waiting",

@@ -38,7 +38,11 @@ fn each_cause_of_an_invalid_token_has_its_reason() {
     let keys = keys(&[&key]);
     let mandate = |changes| key.mandate(NOW, changes);
     let good = mandate(json!({"target": ["t"]}));
-    let forged = format!("{}AAAA", good.strip_suffix(good.get(good.len() - 4..).unwrap()).unwrap());
+    let forged = format!(
+        "{}AAAA",
+        good.strip_suffix(good.get(good.len() - 4..).unwrap())
+            .unwrap()
+    );
     for (token, reason) in [
         ("no token".to_owned(), Reason::Malformed),
         (format!("{good},{good}"), Reason::SeveralCredentials),
@@ -79,6 +83,7 @@ fn a_code_that_says_it_all_is_the_reason() {
 #[test]
 fn no_reason_has_the_name_of_a_code() {
     let codes = ErrorCode::ALL.iter().chain(&ErrorCode::GATEWAY);
+    let codes = codes.chain(&ErrorCode::MCP);
     let mut names: Vec<&str> = codes.map(|code| code.as_str()).collect();
     names.extend(Reason::ALL.iter().map(|reason| reason.as_str()));
     let count = names.len();
