@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Some targets build the same file with different features, so they must not run together.
 .NOTPARALLEL:
-.PHONY: help build demo up down test check book bench profile fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis promtool nginx wasm hooks noop wrk cli tools fuzzers ci suites oracle mutants-part
+.PHONY: help build demo up down test check book bench profile fuzz corpus soak chaos deny lint schema clean worst mutants envoy redis promtool nginx node wasm hooks noop wrk cli tools fuzzers ci suites oracle mutants-part
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -56,7 +56,7 @@ down: ## stop what `make up` started
 # with its own features.
 PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 
-PHASES := hooks wasm cli envoy redis nginx promtool suites
+PHASES := hooks wasm cli envoy redis nginx promtool node suites
 
 # The suites run a caracal-edge that is built as they are: nearly all that it is made of is
 # there already, and sums and assertions are checked. A release takes five minutes of
@@ -237,6 +237,13 @@ promtool:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
 	else echo 'promtool is missing: install it (Debian: prometheus)'; exit 1; fi
+
+# For the suite mcp_clients.
+node:
+	@command -v node >/dev/null && command -v npm >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; \
+	else echo 'node or npm is missing: install them (Debian: nodejs, npm)'; exit 1; fi
 
 wrk:
 	@command -v wrk >/dev/null && exit 0; \

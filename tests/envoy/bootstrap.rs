@@ -159,7 +159,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
     let from_host: Vec<&String> = setup.host_environment.iter().map(|(n, _)| n).collect();
-    json!({
+    let mut filter = json!({
         "@type": WASM,
         "config": {
             "name": format!("caracal-{number}"),
@@ -175,7 +175,11 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
                 "environment_variables": {"key_values": environment, "host_env_keys": from_host},
             },
         },
-    })
+    });
+    if setup.shows_body {
+        filter["config"]["allow_on_headers_stop_iteration"] = json!(true);
+    }
+    filter
 }
 
 fn access_log(folder: &Path) -> Value {

@@ -59,6 +59,9 @@ pub struct Setup {
     pub clock: Option<PathBuf>,
     /// The filter's file, instead of the usual one.
     pub wasm: Option<PathBuf>,
+    /// While a filter holds a request's headers, Envoy shows it the body
+    /// (`allow_on_headers_stop_iteration`).
+    pub shows_body: bool,
 }
 
 impl Setup {
@@ -119,6 +122,11 @@ impl Setup {
 
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = Some(clock.file.clone());
+        self
+    }
+
+    pub fn shows_body(mut self) -> Self {
+        self.shows_body = true;
         self
     }
 

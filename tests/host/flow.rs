@@ -184,8 +184,15 @@ impl Proxy {
             return;
         }
         if action == PAUSE {
-            s.half(way).held = Held::Headers;
-            return self.paused(stream, way.on_headers());
+            let shows_body = way == Way::Request && self.plan.shows_body;
+            let half = self.state(stream).half(way);
+            half.headers_held = shows_body;
+            half.held = match shows_body {
+                true => Held::Body,
+                false => Held::Headers,
+            };
+            self.paused(stream, way.on_headers());
+            return self.pump(stream, way);
         }
         if !self.goes_on(stream, way.on_headers()) {
             return;
@@ -244,6 +251,9 @@ impl Proxy {
 
     /// The part of the body that the filter has seen goes on.
     pub(crate) fn pass_body(&mut self, stream: usize, way: Way) {
+        if std::mem::take(&mut self.state(stream).half(way).headers_held) {
+            self.pass_headers(stream, way);
+        }
         let s = self.state(stream);
         let half = s.half(way);
         half.body_open = false;

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     /// Requests that nginx sends beside each request, before the filter's refusal, and
     /// whether each uses the gate.
     pub(crate) subrequests: Vec<bool>,
+    /// While the filter holds a request's headers it is shown the body.
+    pub(crate) shows_body: bool,
     /// What the listeners get with the next reload.
     pub(crate) reloaded: Vec<(usize, Vec<u8>)>,
 }
@@ -75,6 +77,7 @@ impl Builder {
                 bypassed: false,
                 gate: None,
                 subrequests: Vec::new(),
+                shows_body: false,
                 reloaded: Vec::new(),
             },
             world,
@@ -92,6 +95,13 @@ impl Builder {
             all.push(json.to_vec());
         }
         self.plan.listeners.push(place);
+        self
+    }
+
+    /// While the filter holds a request's headers it is shown the body too
+    /// (`allow_on_headers_stop_iteration`).
+    pub fn shows_body(mut self) -> Self {
+        self.plan.shows_body = true;
         self
     }
 

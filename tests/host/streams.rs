@@ -60,6 +60,8 @@ pub(crate) struct Half {
     pub(crate) trailers_open: bool,
     pub(crate) body_open: bool,
     pub(crate) held: Held,
+    /// The headers are held too, and the body is shown all the same.
+    pub(crate) headers_held: bool,
     /// What the filter has not seen yet.
     pub(crate) queue: VecDeque<Piece>,
     /// The part of the body that it has seen and that has not gone on.

@@ -69,6 +69,7 @@ impl Edge {
             authorization: &[value.as_bytes()],
             names_client: false,
             lists_end_to_end: false,
+            mcp: None,
         };
         let screened = self.verifier.screen(&request, &self.cache);
         let Ok(Screened::Credential(credential)) = screened else {

@@ -63,6 +63,7 @@ fn answer(configuration: &Configuration, row: &BTreeMap<String, String>) -> Stri
     let view = RequestView {
         names_client: false,
         lists_end_to_end: false,
+        mcp: None,
         method: Some(method.as_bytes()),
         target: Some(path.as_bytes()),
         authority: Some(host.as_bytes()),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use caracal_mandate::config::Configuration;
+use caracal_mandate::mcp::headers::McpHeaders;
 use caracal_mandate::request::RequestView;
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use crate::compare::{Comparison, render};
 use crate::config_errors::{ConfigError, SCHEMA};
 use crate::configured::{self, Found, Source};
 use crate::exit_status;
+use crate::mcp_options::McpArguments;
 use crate::request_rule;
 use crate::terminal::{self, shown};
 use crate::warning::{self, Warning};
@@ -42,9 +44,11 @@ pub(crate) struct Arguments {
     /// A request's path: prints the rule in force for it.
     #[arg(long)]
     path: Option<String>,
-    /// The request's method.
-    #[arg(long, requires = "path", default_value = "GET")]
-    method: String,
+    /// The request's method. Default: GET, or POST for a message of MCP.
+    #[arg(long, requires = "path")]
+    method: Option<String>,
+    #[command(flatten)]
+    mcp: McpArguments,
     /// The request's host.
     #[arg(long, requires = "path")]
     host: Option<String>,
@@ -223,14 +227,24 @@ fn result(configuration: &Configuration, source: &Source, arguments: &Arguments)
 /// The rule in force for the request that is named.
 fn rule_of(configuration: &Configuration, arguments: &Arguments) -> Value {
     let names: Vec<&[u8]> = arguments.resource.iter().map(String::as_bytes).collect();
+    let message = arguments.mcp.message();
+    let headers = message.iter().flat_map(|message| &message.headers);
+    let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_slice()));
+    let mut mcp = McpHeaders::of(headers, None);
+    if let Some(message) = &message {
+        mcp = mcp.with_body(&message.body);
+    }
+    let default = if message.is_some() { "POST" } else { "GET" };
+    let method = arguments.method.as_deref().unwrap_or(default);
     let request = RequestView {
-        method: Some(arguments.method.as_bytes()),
+        method: Some(method.as_bytes()),
         target: arguments.path.as_deref().map(str::as_bytes),
         authority: arguments.host.as_deref().map(str::as_bytes),
         resource: &names,
         authorization: &[],
         names_client: false,
         lists_end_to_end: false,
+        mcp: Some(&mcp),
     };
     request_rule::in_force(configuration, &request)
 }

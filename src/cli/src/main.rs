@@ -16,6 +16,7 @@ mod gateway_options;
 mod guard;
 mod json_position;
 mod loopback;
+mod mcp_options;
 mod proxy_file;
 mod redis_options;
 mod request_rule;

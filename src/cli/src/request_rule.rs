@@ -2,7 +2,9 @@
 //! requirements.
 
 use caracal_mandate::config::Configuration;
+use caracal_mandate::decision::explain::TokenCheck;
 use caracal_mandate::decision::verifier::Verifier;
+use caracal_mandate::mcp::rule::unlisted as unlisted_tool;
 use caracal_mandate::request::RequestView;
 use serde_json::{Map, Value, json};
 
@@ -38,7 +40,11 @@ pub(crate) fn in_force(configuration: &Configuration, request: &RequestView<'_>)
     let required = location
         .matched
         .and_then(|matched| resources.required(matched));
-    let refused = location.refused.map(|(_, refusal)| {
+    let unlisted = location
+        .matched
+        .and_then(|matched| resources.required_of_unlisted(matched));
+    let denied = unlisted.map(|_| (TokenCheck::Mcp, unlisted_tool()));
+    let refused = location.refused.or(denied).map(|(_, refusal)| {
         json!({
             "status": refusal.code().http_status(), "error": refusal.code().as_str(),
             "error_description": refusal.description(),

@@ -1,5 +1,6 @@
 //! Describes the rule of a request.
 
+use caracal_mandate::mcp::rule::{McpRule, Operation};
 use caracal_mandate::routing::routes::{MethodId, RuleId, Rules};
 
 use crate::terminal::shown;
@@ -20,14 +21,32 @@ pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId
                 "" => "/",
                 prefix => prefix,
             };
-            let method = match method {
-                Some(MethodId::Listed(m)) => route.methods.get(m),
-                _ => None,
+            let what = match method {
+                Some(MethodId::Listed(m)) => route.methods.get(m).map(|(name, _)| name.clone()),
+                Some(MethodId::Mcp(operation)) => {
+                    let mcp = route.mcp.as_ref();
+                    mcp.map(|mcp| operation_in_words(&mcp.rule, operation))
+                }
+                Some(MethodId::Any) | None => None,
             };
-            match method {
-                Some((name, _)) => format!("{name} of the route {}", shown(prefix)),
+            match what {
+                Some(what) => format!("{what} of the route {}", shown(prefix)),
                 None => format!("the route {}", shown(prefix)),
             }
         }
+    }
+}
+
+/// An operation of MCP by its name.
+pub(crate) fn operation_in_words(rule: &McpRule, operation: Operation) -> String {
+    let named = |names: Option<&[String]>, n: usize| {
+        let name = names.and_then(|names| names.get(n));
+        shown(name.map_or("", String::as_str))
+    };
+    match operation {
+        Operation::Tool(n) => format!("the tool {}", named(rule.tools(), n)),
+        Operation::Method(n) => format!("the MCP method {}", named(Some(rule.methods()), n)),
+        Operation::UnlistedTool => "a tool that is not listed".to_owned(),
+        Operation::Unread => "a message that was not read".to_owned(),
     }
 }

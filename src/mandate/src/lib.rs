@@ -5,9 +5,10 @@
 //!
 //! Each room has one subject. A room uses only rooms earlier in this list, and none later:
 //!
-//! - [`bytes`], [`json`], [`header_names`], [`reply`], [`request`], [`fetch_failure`],
-//!   [`zone`]: comparisons of long byte strings; strict JSON; the edge's own headers; error codes and replies to the client; what is read of a
-//!   request; why a call failed; the zones that are accepted.
+//! - [`bytes`], [`json`], [`header_names`], [`reply`], [`mcp`], [`request`],
+//!   [`fetch_failure`], [`zone`]: comparisons of long byte strings; strict JSON; the edge's
+//!   own headers; error codes and replies to the client; which operation of MCP a request
+//!   is; what is read of a request; why a call failed; the zones that are accepted.
 //! - [`framing`]: WebSocket frames and gRPC-Web messages, and the last one of a stream.
 //! - [`jwks`]: keys, key sets and signatures, and when a key set is fetched.
 //! - [`token`]: from the `Authorization` header to a verified [`Mandate`], and the cache
@@ -36,6 +37,7 @@ pub mod framing;
 pub mod header_names;
 pub mod json;
 pub mod jwks;
+pub mod mcp;
 pub mod metadata;
 pub mod reply;
 pub mod request;

@@ -1,5 +1,7 @@
 //! The parts of a request that are read before its mandate.
 
+use crate::mcp::headers::McpHeaders;
+
 /// The parts of a request that are read before its mandate, as they were received, before
 /// reserved headers are removed. The client controls all of them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,4 +20,6 @@ pub struct RequestView<'t> {
     pub lists_end_to_end: bool,
     /// The value of every `Authorization` header.
     pub authorization: &'t [&'t [u8]],
+    /// What MCP's rules look at; only read where a route has such rules.
+    pub mcp: Option<&'t McpHeaders<'t>>,
 }

@@ -58,6 +58,7 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
         authorization: &authorization,
         names_client: false,
         lists_end_to_end: false,
+        mcp: None,
     };
     let answer = &file.key_sets[&case.key_set];
     let keys = KeySet::parse(&answer.body(), &configuration.algorithms).ok();
@@ -111,7 +112,7 @@ fn contradiction(trace: &Trace, verdict: &Traced) -> Option<String> {
         .checks
         .iter()
         .map(|(check, _)| *check)
-        .eq(Check::all(false, false))
+        .eq(Check::all(false, false, false))
     {
         return Some("not every check is explained".to_owned());
     }

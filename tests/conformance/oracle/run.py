@@ -3,13 +3,15 @@
 `run.py redis ...` drives the published Redis connector (redis_connector.py), `run.py serve ...`
 serves the connector over HTTP (serve.py), `run.py sdk ...` calls the published SDK
 (tests/suites/sdk/client.py), `run.py streams` runs clients of streams
-(tests/suites/stream_clients/clients.py).
+(tests/suites/stream_clients/clients.py), `run.py mcp NAME` runs a script of
+tests/suites/mcp_clients with the published MCP package of its language.
 
 Needs only the standard library of any Python from 3.9 on. The published connector itself
 needs Python 3.12, so this script looks for one, makes a virtual environment with exactly the
 packages of requirements.txt, and starts generate.py in it.
 
-Exit status: 0 done, 1 the vectors differ or a case contradicts the oracle, 3 no Python >= 3.12.
+Exit status: 0 done, 1 the vectors differ or a case contradicts the oracle, 3 no Python >= 3.12
+or no Node.js.
 """
 
 import fcntl
@@ -26,6 +28,7 @@ REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 SERVER_REQUIREMENTS = os.path.join(HERE, "server-requirements.txt")
 SDK = os.path.join(PROJECT, "tests", "suites", "sdk")
 STREAMS = os.path.join(PROJECT, "tests", "suites", "stream_clients")
+MCP = os.path.join(PROJECT, "tests", "suites", "mcp_clients")
 NEWEST = (3, 14)  # requirements.txt holds wheels for CPython 3.12 to 3.14
 OLDEST = (3, 12)
 
@@ -86,10 +89,54 @@ def environment(*requirements):
     return inside
 
 
+def node_script(name):
+    """A script of the MCP suite where Node.js finds the packages of its package-lock.json."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        print("oracle: no Node.js and npm found (Debian: nodejs, npm)", file=sys.stderr)
+        sys.exit(3)
+    files = [os.path.join(MCP, name) for name in ("package.json", "package-lock.json")]
+    digest = hashlib.sha256(b"".join(open(file, "rb").read() for file in files))
+    place = os.path.join(PROJECT, ".tools", "oracle", "node-" + digest.hexdigest()[:16])
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    lock = open(os.path.join(os.path.dirname(place), "lock"), "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not os.path.exists(os.path.join(place, "ready")):
+        print("oracle: making %s" % os.path.relpath(place, PROJECT), file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+        os.makedirs(place)
+        for file in files:
+            shutil.copy(file, place)
+        subprocess.run(
+            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
+            cwd=place, check=True, stdout=sys.stderr,
+        )
+        with open(os.path.join(place, "ready"), "w") as file:
+            file.write("ok\n")
+    source = open(os.path.join(MCP, name), "rb").read()
+    stem, extension = os.path.splitext(name)
+    script = os.path.join(
+        place, "%s-%s%s" % (stem, hashlib.sha256(source).hexdigest()[:16], extension))
+    if not os.path.exists(script):
+        with open(script + ".new", "wb") as file:
+            file.write(source)
+        os.rename(script + ".new", script)
+    lock.close()
+    return script
+
+
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("generate", "check", "redis", "serve", "sdk", "streams"):
-        print("usage: run.py generate | check | redis ... | serve ... | sdk ... | streams", file=sys.stderr)
+    known = ("generate", "check", "redis", "serve", "sdk", "streams", "mcp")
+    if len(sys.argv) < 2 or sys.argv[1] not in known:
+        print("usage: run.py generate | check | redis ... | serve ... | sdk ... | streams | mcp NAME",
+              file=sys.stderr)
         return 2
+    if sys.argv[1] == "mcp":
+        name = os.path.basename(sys.argv[2])
+        if name.endswith(".mjs"):
+            os.execvp("node", ["node", node_script(name)])
+        python = environment(os.path.join(MCP, "requirements.txt"))
+        os.execv(python, [python, "-E", "-s", "-B", os.path.join(MCP, name)])
     script, arguments = "generate.py", sys.argv[1:]
     if sys.argv[1] == "redis":
         script, arguments = "redis_connector.py", sys.argv[2:]

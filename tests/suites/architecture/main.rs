@@ -31,6 +31,7 @@ const CORE: [&str; 20] = [
     "header_names",
     "reply",
     "framing",
+    "mcp",
     "request",
     "fetch_failure",
     "shared_record",

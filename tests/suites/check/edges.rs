@@ -222,6 +222,7 @@ impl Edge {
         let view = RequestView {
             names_client: false,
             lists_end_to_end: false,
+            mcp: None,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),
@@ -258,6 +259,7 @@ impl Edge {
         let location = self.verifier.locate(&RequestView {
             names_client: false,
             lists_end_to_end: false,
+            mcp: None,
             method: Some(asked.method.as_bytes()),
             target: Some(asked.path.as_bytes()),
             authority: asked.host.as_deref().map(str::as_bytes),

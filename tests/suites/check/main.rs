@@ -6,6 +6,7 @@ mod edges;
 mod forms;
 mod gateway;
 mod grid;
+mod mcp;
 mod pairs;
 mod said;
 mod unguarded;

@@ -122,6 +122,14 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "listener \"edge\", filter chain 1, filter \"caracal\", resource \"resource://billing-api\"",
         ),
         (
+            envoy(
+                "\"require_delegation\": true",
+                "\"require_delegation\": true, \"mcp\": {\"tools\": {}, \"body\": true}",
+            ),
+            "body_not_shown",
+            "listener \"edge\", filter chain 1, filter \"caracal\"",
+        ),
+        (
             gateway_mode.replace("domains: [\"crm.internal\"]", "domains: [\"x.internal\"]"),
             "upstream_without_domain",
             "listener \"edge\", filter chain 1, filter \"caracal\", resource \"resource://crm-api\"",

@@ -9,6 +9,7 @@ mod gateway;
 #[path = "../gateway_in_process/edge.rs"]
 mod in_process;
 mod looked_at;
+mod mcp;
 mod origin;
 mod vectors;
 mod zones;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Screened;
+use caracal_mandate::mcp::headers::McpHeaders;
 use caracal_mandate::reply::ReplyFormat;
 use caracal_mandate::token::bearer::bearer_token;
 use caracal_mandate::token::fingerprint::Fingerprint;
@@ -16,6 +17,7 @@ use crate::request::frames;
 use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
+use crate::request::message;
 use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
 use crate::vm::admitted;
@@ -44,7 +46,7 @@ impl HttpFilter {
 
     /// Judges the request, or lets it wait. What must not go on is hidden before anything
     /// is decided.
-    fn on_headers(&self) -> StreamPhase {
+    fn on_headers(&self, ends: bool) -> StreamPhase {
         let Ok(mut plugin) = self.plugin.try_borrow_mut() else {
             return local_reply::send_unavailable("Re-entrant call at the edge");
         };
@@ -74,11 +76,19 @@ impl HttpFilter {
             audit: audit::facts(plugin, Some(&headers), self.id),
             ..RequestInfo::UNKNOWN
         };
-        if plugin.is_gateway() {
-            let kept = gateway::read(&headers, view.authority, self.id);
-            view.names_client = kept.names_client;
-            view.lists_end_to_end = kept.lists_end_to_end;
-            request.gateway = Some(Rc::new(kept));
+        let of_mcp;
+        if plugin.reads_more {
+            of_mcp = McpHeaders::of(
+                headers.map.iter(),
+                proxy.capabilities().tells_end.then_some(ends),
+            );
+            view.mcp = Some(&of_mcp);
+            if plugin.is_gateway() {
+                let kept = gateway::read(&headers, view.authority, self.id);
+                view.names_client = kept.names_client;
+                view.lists_end_to_end = kept.lists_end_to_end;
+                request.gateway = Some(Rc::new(kept));
+            }
         }
         if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
             return outcome::refuse(plugin, &request, &refusal, None);
@@ -108,6 +118,18 @@ impl HttpFilter {
                     return outcome::refuse(plugin, &request, &refusal, None);
                 }
                 plugin.keep_for_exchange(&mut request, &view, &credential);
+                if plugin.reads_more
+                    && let Some(mirrored) = plugin.authorizer.mirrored(&view, &credential)
+                {
+                    return message::begin(
+                        plugin,
+                        self.id,
+                        &self.phase,
+                        request,
+                        credential,
+                        mirrored,
+                    );
+                }
                 match plugin.authorize(self.id, &request, credential, &self.phase) {
                     Authorization::Decided(verdict) => {
                         let of = Subject {
@@ -123,12 +145,26 @@ impl HttpFilter {
         }
     }
 
+    /// Reads more of a message. If that is not possible, it is read no more, and the request
+    /// does not go on.
+    #[cold]
+    #[inline(never)]
+    fn read(&self, more: impl FnOnce(&mut Plugin) -> StreamPhase) {
+        let phase = match self.plugin.try_borrow_mut() {
+            Ok(mut plugin) => plugin.as_mut().map(more),
+            Err(_) => None,
+        };
+        let lost = || local_reply::send_unavailable("The edge is not configured");
+        self.phase.set(phase.unwrap_or_else(lost));
+    }
+
     /// What a callback returns. A request that waits or was refused must not go on
     /// because a body arrives.
     fn action(&self) -> Action {
         match self.phase.get() {
             StreamPhase::Continued => Action::Continue,
             StreamPhase::New
+            | StreamPhase::Reading
             | StreamPhase::Paused
             | StreamPhase::Parting
             | StreamPhase::Replied => Action::Pause,
@@ -139,13 +175,16 @@ impl HttpFilter {
 impl Context for HttpFilter {}
 
 impl HttpContext for HttpFilter {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let phase = self.on_headers();
+    fn on_http_request_headers(&mut self, _: usize, ends: bool) -> Action {
+        let phase = self.on_headers(ends);
         self.phase.set(phase);
         self.action()
     }
 
     fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
+        if self.phase.get() == StreamPhase::Reading {
+            self.read(|plugin| message::on_part(plugin, self.id, size, is_last));
+        }
         if framed_streams::any() {
             let passes = frames::on_request_body(self.id, size);
             // Nothing of the client is left in what passes now.
@@ -159,7 +198,9 @@ impl HttpContext for HttpFilter {
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         let stripped = self.plugin.try_borrow().is_ok_and(|plugin| {
             plugin.as_ref().is_some_and(|plugin| {
-                sanitizer::sanitize_trailers(&plugin.forwarding, plugin.is_gateway()).is_ok()
+                let has_mcp = plugin.authorizer.has_mcp();
+                sanitizer::sanitize_trailers(&plugin.forwarding, plugin.is_gateway(), has_mcp)
+                    .is_ok()
             })
         });
         if !stripped {
@@ -168,6 +209,9 @@ impl HttpContext for HttpFilter {
                 "caracal: reserved names could not be removed from trailers: the request is held",
             );
             return Action::Pause;
+        }
+        if self.phase.get() == StreamPhase::Reading {
+            self.read(|plugin| message::on_trailers(plugin, self.id));
         }
         self.action()
     }
@@ -180,7 +224,7 @@ impl Drop for HttpFilter {
         records::forget(self.id);
         framed_streams::forget(self.id);
         match self.phase.get() {
-            StreamPhase::Paused => {}
+            StreamPhase::Paused | StreamPhase::Reading => {}
             StreamPhase::Continued | StreamPhase::Parting => return live_streams::forget(self.id),
             StreamPhase::Replied => return live_streams::forget_replied(self.id),
             StreamPhase::New => return,

@@ -21,6 +21,9 @@ pub(crate) struct Capabilities {
     pub(crate) verifies_signatures: bool,
     pub(crate) metrics: MetricSupport,
     pub(crate) authority: Authority,
+    /// The proxy tells with the headers whether a body follows. Only such a proxy shows the
+    /// body before the request goes on.
+    pub(crate) tells_end: bool,
     /// Replies to gRPC requests can have a grpc-status. Otherwise gRPC clients derive one
     /// from the HTTP status.
     pub(crate) grpc_replies: bool,

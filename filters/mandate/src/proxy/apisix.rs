@@ -25,6 +25,7 @@ impl ProxyAdapter for Apisix {
         verifies_signatures: false,
         metrics: MetricSupport::None,
         authority: Authority::HostHeader,
+        tells_end: false,
         grpc_replies: false,
         // Until the retry every request without keys gets 503, so the retry is soon.
         fetch_retry_ms: 20,

@@ -35,6 +35,7 @@ impl ProxyAdapter for Envoy {
         verifies_signatures: true,
         metrics: MetricSupport::All,
         authority: Authority::Pseudo,
+        tells_end: true,
         grpc_replies: true,
         fetch_retry_ms: 1_000,
     };

@@ -31,6 +31,7 @@ impl ProxyAdapter for Kong {
         verifies_signatures: false,
         metrics: MetricSupport::NoGaugeDeltas,
         authority: Authority::HostHeader,
+        tells_end: false,
         grpc_replies: false,
         fetch_retry_ms: 1_000,
     };

@@ -64,6 +64,7 @@ impl<'h> RequestHead<'h> {
             names_client: false,
             lists_end_to_end: false,
             authorization: &self.authorization,
+            mcp: None,
         }
     }
 

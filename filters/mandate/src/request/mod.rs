@@ -10,6 +10,7 @@ pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod head;
 pub(crate) mod local_reply;
+pub(crate) mod message;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod sanitizer;

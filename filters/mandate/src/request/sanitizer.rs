@@ -6,6 +6,7 @@
 use caracal_mandate::config::Baggage;
 use caracal_mandate::decision::verifier::listed_end_to_end;
 use caracal_mandate::forwarding::Forwarding;
+use caracal_mandate::mcp::headers::is_mirrored;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::header_map::HeaderMap;
@@ -67,13 +68,24 @@ pub(crate) fn hide_credentials(
 ///
 /// In Gateway mode all of them are removed: one could take the place of the credential or
 /// of the client's address.
-pub(crate) fn sanitize_trailers(forwarding: &Forwarding, is_gateway: bool) -> Result<(), Status> {
+///
+/// Where a route has rules of MCP, its names are removed too: they were judged as headers.
+pub(crate) fn sanitize_trailers(
+    forwarding: &Forwarding,
+    is_gateway: bool,
+    has_mcp: bool,
+) -> Result<(), Status> {
     let trailers = hostcalls::get_map(MapType::RequestTrailers)?;
     if is_gateway {
         for (name, _) in trailers.iter() {
             hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
         }
         return Ok(());
+    }
+    if has_mcp {
+        for (name, _) in trailers.iter().filter(|(name, _)| is_mirrored(name)) {
+            hostcalls::remove_map_value(MapType::RequestTrailers, name)?;
+        }
     }
     for name in reserved_names(&trailers, forwarding) {
         hostcalls::remove_map_value(MapType::RequestTrailers, name)?;

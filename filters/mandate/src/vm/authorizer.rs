@@ -2,6 +2,7 @@
 //! and the time. It does not wait and makes no callouts. If something is missing, the
 //! verdict says so.
 
+mod mcp;
 pub(crate) mod under_way;
 
 use std::cell::{Cell, RefCell};

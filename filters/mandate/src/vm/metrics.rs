@@ -291,7 +291,11 @@ fn names(
         Some(_) => &ErrorCode::GATEWAY,
         None => &[],
     };
-    for code in ErrorCode::ALL.iter().chain(of_gateway) {
+    let of_mcp: &[ErrorCode] = match configuration.has_mcp() {
+        true => &ErrorCode::MCP,
+        false => &[],
+    };
+    for code in ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp) {
         count(&RequestCounter::Refused(*code).name());
         count(&RequestCounter::Reason(code.as_str()).name());
     }

@@ -16,6 +16,7 @@ pub(crate) mod key_set;
 pub(crate) mod key_set_store;
 pub(crate) mod key_sets;
 pub(crate) mod live_streams;
+pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod missing;
 pub(crate) mod pending_callouts;

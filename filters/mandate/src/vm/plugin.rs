@@ -24,6 +24,7 @@ use crate::vm::audit::{AuditLog, MAX_ANSWER_BYTES as MAX_AUDIT_ANSWER_BYTES};
 use crate::vm::authorizer::Authorizer;
 use crate::vm::exchange::Exchanges;
 use crate::vm::live_streams::{CutStream, LiveStreams};
+use crate::vm::messages::Messages;
 use crate::vm::missing;
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
@@ -45,6 +46,11 @@ pub(crate) struct Plugin {
     pub(crate) variable_missing: Cell<bool>,
     pub(crate) authorizer: Authorizer,
     waiting: WaitingRequests,
+    /// The requests whose messages of MCP are being read.
+    pub(crate) messages: Messages,
+    /// A request has more that is looked at than the least: it is in Gateway mode, or a
+    /// route has rules of MCP.
+    pub(crate) reads_more: bool,
     callouts: RequestCallouts,
     /// Gateway mode: the requests that wait for their exchange.
     exchanges: Option<Exchanges>,
@@ -79,8 +85,10 @@ impl Plugin {
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
             filter_state: configuration.filter_state,
             variable_missing: Cell::new(false),
+            reads_more: configuration.gateway.is_some() || authorizer.has_mcp(),
             authorizer,
             waiting: WaitingRequests::new(limits, zones),
+            messages: Messages::new(limits),
             callouts: RequestCallouts::new(limits, zones, root),
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
             live: LiveStreams::new(configuration, root),
@@ -144,6 +152,9 @@ impl Plugin {
 
     /// A stream has ended while its request waited.
     pub(crate) fn on_stream_closed(&mut self, stream: u32) {
+        if self.messages.take(stream).is_some() {
+            return;
+        }
         self.callouts.cancel(&self.authorizer, stream);
         let exchanged = self
             .exchanges
@@ -165,6 +176,7 @@ impl Plugin {
         for (pending, refusal) in expired.unwrap_or_default() {
             resolved.push(self.on_exchanged(pending, Err(refusal), now_ms));
         }
+        resolved.extend(self.messages.expired(now_ms));
         let (wanted, unknown_kids) = self.waiting.wanted();
         self.authorizer
             .fetch_key_sets_if_due(wanted, unknown_kids, now_ms);

@@ -71,6 +71,8 @@ impl RequestInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamPhase {
     New,
+    /// Its message of MCP is being read.
+    Reading,
     Paused,
     Continued,
     /// It was let go on, and its authority has ended: its client is being told.

@@ -7,6 +7,7 @@ use caracal_mandate::config::{
 };
 use caracal_mandate::metadata::ResourceUrl;
 use caracal_mandate::routing::resources::Resource;
+use caracal_mandate::routing::routes::RouteMcp;
 use serde_json::{Value, json};
 
 use crate::request_rule;
@@ -49,10 +50,31 @@ fn in_force_of(resource: &Resource) -> Result<Vec<Value>> {
             let requires = serde_json::to_value(requirements)?;
             lines.push(json!({"prefix": prefix, "method": method, "requires": requires}));
         }
+        if let Some(mcp) = &route.mcp {
+            lines.extend(mcp_in_force(prefix, mcp)?);
+        }
     }
     if !routes.iter().any(|route| route.prefix.is_empty()) {
         let requires = serde_json::to_value(rules.default_requirements())?;
         lines.push(json!({"prefix": "/", "requires": requires}));
+    }
+    Ok(lines)
+}
+
+/// What each operation of MCP demands under a prefix.
+fn mcp_in_force(prefix: &str, mcp: &RouteMcp) -> Result<Vec<Value>> {
+    let rule = &mcp.rule;
+    let mut lines = vec![json!({"prefix": prefix, "mcp": {
+        "reads": if rule.max_body().is_some() { "messages" } else { "headers" },
+        "origins": rule.origins(), "tools": rule.tools(),
+    }, "requires": serde_json::to_value(&mcp.unlisted)?})];
+    for (method, requires) in rule.methods().iter().zip(&mcp.methods) {
+        let requires = serde_json::to_value(requires)?;
+        lines.push(json!({"prefix": prefix, "mcp_method": method, "requires": requires}));
+    }
+    for (tool, requires) in rule.tools().into_iter().flatten().zip(&mcp.tools) {
+        let requires = serde_json::to_value(requires)?;
+        lines.push(json!({"prefix": prefix, "mcp_tool": tool, "requires": requires}));
     }
     Ok(lines)
 }
@@ -222,8 +244,30 @@ fn rule_text(rule: &Value) -> String {
         return format!("{prefix}: excluded, passes without a mandate");
     };
     let requires = request_rule::requires_text(requires);
+    if let Some(mcp) = rule.get("mcp") {
+        return mcp_text(prefix, mcp, &requires);
+    }
+    for (name, what) in [("mcp_tool", "tool"), ("mcp_method", "method of MCP")] {
+        if let Some(operation) = rule.get(name).and_then(Value::as_str) {
+            return format!("{prefix}, {what} {}: {requires}", shown(operation));
+        }
+    }
     match text("method") {
         "" => format!("{prefix}: {requires}"),
         method => format!("{method} {prefix}: {requires}"),
     }
+}
+
+fn mcp_text(prefix: &str, mcp: &Value, requires: &str) -> String {
+    let of = |name: &str| mcp.get(name).and_then(Value::as_array);
+    let origins = match of("origins") {
+        None => "any origin".to_owned(),
+        Some(origins) => format!("{} origins", origins.len()),
+    };
+    let tools = match of("tools") {
+        None => format!("every tool may be called: {requires}"),
+        Some(tools) => format!("only {} tools may be called", tools.len()),
+    };
+    let reads = mcp.get("reads").and_then(Value::as_str).unwrap_or_default();
+    format!("{prefix}, MCP by its {reads}, from {origins}, {tools}")
 }

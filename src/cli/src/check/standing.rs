@@ -8,7 +8,7 @@ use caracal_mandate::routing::upstream_url::UpstreamUrl;
 use crate::configured::Source;
 use crate::terminal::shown;
 use crate::warning::{
-    HOSTS_WITHOUT_DOMAIN, UNKNOWN_CLUSTER, UPSTREAM_WITHOUT_DOMAIN, Warning, inside,
+    BODY_NOT_SHOWN, HOSTS_WITHOUT_DOMAIN, UNKNOWN_CLUSTER, UPSTREAM_WITHOUT_DOMAIN, Warning, inside,
 };
 
 /// `clusters` are those of the file, where it lists them all.
@@ -20,6 +20,9 @@ pub(super) fn warnings(
     let mut all = Vec::new();
     if let Some(clusters) = clusters {
         all.extend(unknown_clusters(configuration, &source.place, clusters));
+    }
+    if source.shows_body == Some(false) && configuration.reads_bodies() {
+        all.push(Warning::new(&BODY_NOT_SHOWN, &source.place));
     }
     if let Some(domains) = &source.domains {
         all.extend(without_domain(configuration, &source.place, domains));

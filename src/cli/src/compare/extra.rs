@@ -19,6 +19,17 @@ pub(crate) enum Extra {
     AnyRequest,
     /// Any mandate that the new configuration admits: the old one refused all.
     AnyMandate,
+    /// The same, for one operation of MCP.
+    Operation {
+        operation: String,
+        extra: Box<Extra>,
+    },
+    /// Requests to an MCP server whose headers, or whose message, were refused.
+    OtherMessages,
+    /// Requests with one of these as `Origin`.
+    Origins { origins: Vec<String> },
+    /// Requests with any `Origin`.
+    AnyOrigin,
     /// A mandate that lacks at least one of these scopes.
     WithoutScopes { scopes: Vec<String> },
     /// A mandate that lacks at least one of these targets.
@@ -84,6 +95,13 @@ pub(crate) enum Extra {
     },
 }
 
+impl Extra {
+    /// Whether it is about zones alone, whatever is asked for.
+    pub(super) fn is_of_zone(&self) -> bool {
+        matches!(self, Extra::Zone { .. })
+    }
+}
+
 /// The numbers that the new bound additionally admits.
 pub(super) fn raised(old: u64, new: u64) -> Option<(u64, u64)> {
     (new > old).then(|| (old.saturating_add(1), new))
@@ -113,6 +131,12 @@ impl fmt::Display for Extra {
             Extra::AnyMandate => {
                 f.write_str("also every mandate that is accepted there now: all were refused")
             }
+            Extra::Operation { operation, extra } => write!(f, "{operation}: {extra}"),
+            Extra::OtherMessages => f.write_str(
+                "also requests that do not say in the older way which operation of MCP they are",
+            ),
+            Extra::Origins { origins } => write!(f, "also requests from {}", list(origins)),
+            Extra::AnyOrigin => f.write_str("also requests from every other origin"),
             Extra::WithoutScopes { scopes } => {
                 write!(f, "also mandates without scope {}", one_of(scopes))
             }

@@ -9,6 +9,7 @@
 
 mod extra;
 mod gateway;
+mod mcp;
 pub(crate) mod render;
 mod resource_selectors;
 pub(crate) mod widening;
@@ -130,6 +131,10 @@ impl<'a> Answer<'a> {
             return Answer::Unverified;
         }
         let rules = &resource.rules;
+        // Such a request is refused where messages are read.
+        if method != "POST" && method.eq_ignore_ascii_case("POST") && rules.mcp(rule).is_some() {
+            return Answer::Never;
+        }
         let method = rules.method(rule, Some(method.as_bytes())).ok();
         match method.and_then(|method| rules.requirements(rule, method)) {
             Some(required) => Answer::Verified(&resource.audience, required),
@@ -177,8 +182,28 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>, zones: &[String])
     for region in &regions {
         let before = old.and_then(|_| find(&old_rules, region));
         let now = find(&new_rules, region);
+        let posts = [(old, before), (Some(new), now)].map(|(resource, rule)| {
+            let resource = resource?;
+            mcp::Post::of(&resource.audience, &resource.rules, rule?)
+        });
         let answers = |method: &str| {
-            Answer::of(Some(new), now, method).beyond(Answer::of(old, before, method), zones)
+            let (was, is) = (
+                Answer::of(old, before, method),
+                Answer::of(Some(new), now, method),
+            );
+            let mut extra = is.beyond(was, zones);
+            if let [Some(was), Some(is)] = &posts
+                && (was.has_mcp() || is.has_mcp())
+            {
+                match method {
+                    "POST" => {
+                        extra.retain(Extra::is_of_zone);
+                        extra.extend(mcp::beyond(was, is));
+                    }
+                    _ => extra.extend(mcp::origins(was, is)),
+                }
+            }
+            extra
         };
         for (methods, extra) in by_extra(&methods, answers) {
             // Regions with the same result are one class with several prefixes.
@@ -303,7 +328,11 @@ fn regions(old: &Rules, new: &Rules) -> Vec<Region> {
 fn methods(old: &Rules, new: &Rules) -> Vec<(Method, String)> {
     let routes = old.routes().iter().chain(new.routes());
     let mut names: Vec<String> = routes
-        .flat_map(|route| route.methods.iter().map(|(name, _)| name.clone()))
+        .flat_map(|route| {
+            let post = route.mcp.is_some().then(|| "POST".to_owned());
+            let listed = route.methods.iter().map(|(name, _)| name.clone());
+            listed.chain(post)
+        })
         .collect();
     names.sort_unstable();
     names.dedup();

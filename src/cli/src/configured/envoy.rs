@@ -38,6 +38,7 @@ pub(super) fn filter(here: &Here<'_, '_>) -> Option<Source> {
     Some(Source {
         scope: scope.map(str::to_owned),
         environment: Some(environment(wasm.config)),
+        shows_body: Some(wasm.shows_body()),
         warnings: warnings.into_iter().collect(),
         domains: Manager::around(here).and_then(|manager| manager.domains()),
         place,

@@ -28,6 +28,9 @@ pub(crate) struct Source {
     pub(crate) warnings: Vec<Warning>,
     /// The domains that its listener has virtual hosts for, where the file says it.
     pub(crate) domains: Option<Vec<String>>,
+    /// Whether Envoy shows the filter a request's body before the request goes on, where
+    /// the file says it.
+    pub(crate) shows_body: Option<bool>,
 }
 
 impl Source {
@@ -42,6 +45,7 @@ impl Source {
             proxy: None,
             warnings: Vec::new(),
             domains: None,
+            shows_body: None,
         }
     }
 

@@ -10,6 +10,7 @@ use caracal_mandate::token::claims::{Claims, TokenUse};
 use super::dependencies::Revocations;
 use super::expectation;
 use super::found;
+use super::mcp;
 use super::shown_values::{json_in_words, list, min_remaining_s};
 use super::subject::Subject;
 use super::{required_claims, token_origin, zone};
@@ -23,6 +24,7 @@ const MAX_SKEW_S: u64 = 300;
 pub(crate) fn of(check: Check, why: &str, subject: &Subject<'_>) -> String {
     match check {
         Check::Token(check) => of_token(check, why, subject),
+        Check::Tool => mcp::tool_advice(subject),
         Check::Mandate(check) => match subject.trace.claims.as_ref() {
             Some(claims) => of_mandate(check, claims, subject),
             None => why.to_owned(),
@@ -43,6 +45,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Method => format!(
             "The caller sends the method in upper case. {why}: methods are case-sensitive, and the route lists this one."
         ),
+        TokenCheck::Origin | TokenCheck::Mcp => mcp::advice(check, why, subject),
         TokenCheck::Credential => match subject.request.all("authorization").len() {
             0 => "The caller gets a mandate from the STS and sends it as the header Authorization: Bearer <mandate>. If it does send one, something before the edge removes the header.".to_owned(),
             1 => "The caller sends exactly one credential: the word Bearer, a space and the mandate, and nothing else in the header Authorization. A comma comes from two headers that were joined.".to_owned(),

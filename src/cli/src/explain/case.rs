@@ -57,7 +57,8 @@ impl Case {
             self.request.all("x-caracal-resource"),
             self.request.all("authorization"),
         );
-        let view = self.request.view(&resource, &authorization);
+        let mcp = self.request.mcp();
+        let view = self.request.view(&resource, &authorization, &mcp);
         let mut at = None;
         // The verdict is the trace's.
         let _: Result<_, Refusal> = self
@@ -71,7 +72,8 @@ impl Case {
             self.request.all("x-caracal-resource"),
             self.request.all("authorization"),
         );
-        let view = self.request.view(&resource, &authorization);
+        let mcp = self.request.mcp();
+        let view = self.request.view(&resource, &authorization, &mcp);
         let with = Context {
             keys: keys.and_then(|keys| keys.set.as_ref().ok()),
             revocation: revocations,

@@ -32,9 +32,11 @@ pub(super) fn of(case: &Case) -> Option<Answered> {
     if ReplyFormat::for_content_type(content_type.first().copied()) == ReplyFormat::Grpc {
         return None;
     }
-    let document = case
-        .verifier
-        .document(&case.request.view(&resource, &authorization))?;
+    let document = case.verifier.document(&case.request.view(
+        &resource,
+        &authorization,
+        &case.request.mcp(),
+    ))?;
     let resource = case.verifier.resources().get(document.resource)?;
     Some(Answered {
         resource: resource.id.clone(),

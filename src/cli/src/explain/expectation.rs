@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::dependencies::Revocations;
 use super::found::found;
+use super::mcp;
 use super::request::CLIENT_ID_HEADER;
 use super::required_claims;
 use super::shown_values::{json_in_words, list, min_remaining_s, nothing};
@@ -29,6 +30,7 @@ impl Compared {
         let (expected, found) = match check {
             Check::Token(check) => of_token(check, subject),
             Check::Mandate(check) => of_mandate(check, subject),
+            Check::Tool => mcp::tool_compared(subject),
         };
         Compared { expected, found }
     }
@@ -58,6 +60,7 @@ fn of_token(check: TokenCheck, subject: &Subject<'_>) -> (String, String) {
             "a method that is listed in upper case, or not at all".to_owned(),
             shown_bytes(&subject.request.method),
         ),
+        TokenCheck::Origin | TokenCheck::Mcp => mcp::compared(check, subject),
         TokenCheck::Credential => (
             "one Authorization: Bearer <mandate>".to_owned(),
             credential(subject),

@@ -8,6 +8,7 @@ mod document;
 mod expectation;
 mod found;
 mod gateway;
+mod mcp;
 mod report;
 mod request;
 mod required_claims;

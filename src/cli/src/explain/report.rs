@@ -11,7 +11,7 @@ use super::expectation::Compared;
 use super::row::Row;
 use super::shown_values::plain;
 use super::subject::Subject;
-use super::{advice, gateway, token_origin};
+use super::{advice, gateway, mcp, token_origin};
 use crate::terminal::{Tone, prose, shown_bytes};
 use crate::timestamps;
 
@@ -108,6 +108,9 @@ impl<'s, 'a> Report<'s, 'a> {
         }
         if admitted && matches!(subject.revocations, Revocations::Disabled) {
             conditions.push("whether revoked or not: the configuration disables revocation");
+        }
+        if admitted {
+            conditions.extend(mcp::unread(subject));
         }
         if admitted && subject.is_gateway() {
             conditions.push(gateway::NOT_EXPLAINED);

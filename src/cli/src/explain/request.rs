@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use caracal_mandate::exchange::rewrite::lists_end_to_end;
 use caracal_mandate::header_names::RESOURCE_HEADER;
+use caracal_mandate::mcp::headers::McpHeaders;
 use caracal_mandate::request::RequestView;
 use clap::Args;
 
 use crate::configured::read_file;
+use crate::mcp_options::McpArguments;
 
 /// In Gateway mode it must not be there.
 pub(crate) const CLIENT_ID_HEADER: &str = "x-caracal-client-id";
@@ -18,9 +20,11 @@ pub(crate) struct RequestArguments {
     /// The request's path, with or without a query.
     #[arg(long, required_unless_present_any = ["request", "request_id"])]
     path: Option<String>,
-    /// The request's method.
-    #[arg(long, default_value = "GET")]
-    method: String,
+    /// The request's method. Default: GET, or POST for a message of MCP.
+    #[arg(long)]
+    method: Option<String>,
+    #[command(flatten)]
+    mcp: McpArguments,
     /// The request's host.
     #[arg(long)]
     host: Option<String>,
@@ -36,8 +40,8 @@ pub(crate) struct RequestArguments {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Instead of those: the head of a recorded HTTP/1.1 request, `-` for standard
-    /// input. `curl -v` prints one, its `> ` before each line may stay.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "host", "resource", "headers", "token_file", "claims"])]
+    /// input. A message of MCP may follow it. `curl -v` prints one, its `> ` before each line may stay.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "method", "host", "resource", "headers", "token_file", "claims", "mcp_method", "mcp_tool", "mcp_version"])]
     request: Option<PathBuf>,
     /// Instead of a token: its claims as a JSON document, or `-` for standard input. Then
     /// no signature is checked.
@@ -50,6 +54,8 @@ pub(crate) struct Request {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
     headers: Vec<(String, Vec<u8>)>,
+    /// The whole body, if it is known.
+    body: Option<Vec<u8>>,
 }
 
 impl RequestArguments {
@@ -81,10 +87,18 @@ impl RequestArguments {
             let token = token(file)?;
             headers.push(("authorization".to_owned(), token));
         }
+        let message = self.mcp.message();
+        let default = if message.is_some() { "POST" } else { "GET" };
+        let mut body = None;
+        if let Some(message) = message {
+            headers.extend(message.headers);
+            body = Some(message.body);
+        }
         Ok(Request {
-            method: self.method.clone().into_bytes(),
+            method: self.method.as_deref().unwrap_or(default).into(),
             target: self.path.clone().unwrap_or_default().into_bytes(),
             headers,
+            body,
         })
     }
 }
@@ -145,6 +159,7 @@ impl Request {
             method: method.to_vec(),
             target: target.to_vec(),
             headers,
+            body: body_after_head(bytes),
         })
     }
 
@@ -155,11 +170,28 @@ impl Request {
         named.map(|(_, value)| value.as_slice()).collect()
     }
 
+    /// The whole body, if it is known.
+    pub(crate) fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    /// What MCP's rules look at. Whether a body follows is known by the headers alone.
+    pub(crate) fn mcp(&self) -> McpHeaders<'_> {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        let headers = McpHeaders::of(headers, None);
+        match &self.body {
+            Some(body) => headers.with_body(body),
+            None => headers,
+        }
+    }
+
     /// The parts that the core reads.
     pub(crate) fn view<'t>(
         &'t self,
         resource: &'t [&'t [u8]],
         authorization: &'t [&'t [u8]],
+        mcp: &'t McpHeaders<'t>,
     ) -> RequestView<'t> {
         RequestView {
             method: Some(&self.method),
@@ -172,8 +204,22 @@ impl Request {
                 .iter()
                 .any(|value| !value.trim_ascii().is_empty()),
             lists_end_to_end: self.all("connection").into_iter().any(lists_end_to_end),
+            mcp: Some(mcp),
         }
     }
+}
+
+/// What follows the head of a recorded request: its body. `curl -v` prints none.
+fn body_after_head(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.starts_with(b"> ") {
+        return None;
+    }
+    let ends = [&b"\r\n\r\n"[..], b"\n\n"].into_iter().filter_map(|end| {
+        let at = bytes.windows(end.len()).position(|part| part == end)?;
+        Some(at.saturating_add(end.len()))
+    });
+    let body = bytes.get(ends.min()?..)?;
+    (!body.is_empty()).then(|| body.to_vec())
 }
 
 #[cfg(test)]
@@ -190,8 +236,13 @@ mod tests {
             assert_eq!(request.method, b"GET");
             assert_eq!(request.target, b"/a b?c");
             assert_eq!(request.all("authorization"), [b"Bearer t"]);
-            assert_eq!(request.view(&[], &[]).authority, Some(&b"x"[..]));
+            assert_eq!(
+                request.view(&[], &[], &request.mcp()).authority,
+                Some(&b"x"[..])
+            );
             assert!(request.all("body").is_empty());
+            let body = bytes.ends_with(b"1").then_some(&b"body: 1"[..]);
+            assert_eq!(request.body(), body);
         }
         for bytes in [&b""[..], b"GET /", b"GET / HTTP/1.1\r\nno header\r\n\r\n"] {
             assert!(Request::recorded(bytes).is_err());

@@ -86,6 +86,8 @@ fn name(check: Check) -> &'static str {
             TokenCheck::Path => "path",
             TokenCheck::Excluded => "exclude",
             TokenCheck::Method => "method",
+            TokenCheck::Origin => "origin",
+            TokenCheck::Mcp => "mcp message",
             TokenCheck::Credential => "credential",
             TokenCheck::ClientId => "client id",
             TokenCheck::Connection => "connection",
@@ -105,6 +107,7 @@ fn name(check: Check) -> &'static str {
             TokenCheck::Payload => "payload",
             TokenCheck::RequiredClaims => "claims",
         },
+        Check::Tool => "tool",
         Check::Mandate(check) => match check {
             MandateCheck::Remaining => "time left",
             MandateCheck::OwnTarget => "own target",

@@ -59,10 +59,10 @@ impl<'a> Subject<'a> {
         let payload = case.payload();
         let zone = zone::of(configuration, payload.as_ref());
         let zone = zone.context("the configuration has no zone")?;
-        let required = trace
-            .location
-            .matched
-            .and_then(|matched| resources.required(matched));
+        let required = trace.location.matched.and_then(|matched| {
+            let of_unlisted = || resources.required_of_unlisted(matched);
+            resources.required(matched).or_else(of_unlisted)
+        });
         let audience = required.map(|(resource, _)| match configuration.mode {
             Mode::Connector => resource.audience.clone(),
             Mode::Gateway => zone.zone.issuer.clone(),

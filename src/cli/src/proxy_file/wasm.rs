@@ -45,6 +45,11 @@ impl<'t> Wasm<'t> {
         })
     }
 
+    /// Whether Envoy shows it a request's body while it holds the headers.
+    pub(crate) fn shows_body(&self) -> bool {
+        member(self.config, "allow_on_headers_stop_iteration") == Some(&Value::Bool(true))
+    }
+
     /// Whether requests pass when it cannot run.
     pub(crate) fn fails_open(&self) -> bool {
         is_enum(member(self.config, "failure_policy"), "FAIL_OPEN", 3)

@@ -74,6 +74,10 @@ kinds! {
         "Gateway mode in APISIX: a guarded route also has `proxy-mirror`, `proxy-cache`, or a logger that has no `log_format`, one with `$http_authorization` or `$upstream_uri`, or `meta_format: origin`",
         "the request that the upstream gets is copied with its credential, or its response is given to other callers",
         "leave proxy-mirror and proxy-cache out, and give the logger a log_format without headers of the request";
+    BODY_NOT_SHOWN: "body_not_shown",
+        "a route's `mcp.body` is true, and the filter's `config` in Envoy has no `allow_on_headers_stop_iteration: true`",
+        "Envoy then shows the filter no message, and each POST to the MCP server gets 408",
+        "allow_on_headers_stop_iteration: true, beside configuration";
     NOTHING_REQUIRED: "nothing_required",
         "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
         "every mandate for this audience may do everything there",

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use super::gateway::Mode;
 use super::model::Configuration;
-use super::rules::{Resource, RouteOverrides};
+use super::rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 use super::zones::{AcceptedZone, ZoneSettings};
+use crate::mcp::TOOLS_CALL;
+use crate::mcp::rule::McpRule;
 use crate::routing::authority::HostName;
 use crate::routing::resources::{self, Resources};
-use crate::routing::routes::{self, Requirements, Rules};
+use crate::routing::routes::{self, Requirements, RouteMcp, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::token::claims::TokenUse;
 use crate::zone::{Zone, ZoneSet, Zones};
@@ -18,8 +20,9 @@ impl Configuration {
     /// The resources in force, each with its rules. The configuration names them, or
     /// there is one resource, the `audience`.
     pub fn in_force(&self) -> Resources {
+        let max_body = usize::try_from(self.limits.max_body_bytes).unwrap_or(0);
         if let Some(audience) = &self.audience {
-            let rules = rules(&self.requirements, &self.routes, &self.exclude);
+            let rules = rules(&self.requirements, &self.routes, &self.exclude, max_body);
             return Resources::unnamed(audience, rules, self.challenge_of(None));
         }
         let is_gateway = self.mode == Mode::Gateway;
@@ -38,7 +41,7 @@ impl Configuration {
                 id: id.clone(),
                 audience: audience.to_owned(),
                 upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
-                rules: rules(&base, &own.routes, &own.exclude),
+                rules: rules(&base, &own.routes, &own.exclude, max_body),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
                 challenge: self.challenge_of(Some(own)),
                 zones: own
@@ -52,6 +55,22 @@ impl Configuration {
 }
 
 impl Configuration {
+    /// Whether any route has rules of MCP.
+    pub fn has_mcp(&self) -> bool {
+        self.all_mcp().next().is_some()
+    }
+
+    /// Whether messages of MCP are read.
+    pub fn reads_bodies(&self) -> bool {
+        self.all_mcp().any(|mcp| mcp.body)
+    }
+
+    fn all_mcp(&self) -> impl Iterator<Item = &Mcp> {
+        let own = self.resources.values().map(|one| &one.routes);
+        let all = own.chain([&self.routes]).flat_map(BTreeMap::values);
+        all.filter_map(|route| route.mcp.as_ref())
+    }
+
     /// The zones in force, in the order of [`Configuration::zones_in_force`].
     pub fn accepted_zones(&self) -> Vec<AcceptedZone> {
         let of_top = |id: &String| AcceptedZone {
@@ -109,9 +128,11 @@ fn rules(
     base: &Requirements,
     routes: &BTreeMap<String, RouteOverrides>,
     exclude: &[String],
+    max_body: usize,
 ) -> Rules {
     let route = |(prefix, own): (&String, &RouteOverrides)| {
         let requirements = own.requirements.over(base);
+        let mcp = own.mcp.as_ref();
         let methods = own.methods.iter();
         routes::Route {
             prefix: prefix.clone(),
@@ -119,7 +140,35 @@ fn rules(
                 .map(|(name, own)| (name.clone(), own.over(&requirements)))
                 .collect(),
             requirements,
+            mcp: mcp.map(|mcp| Box::new(route_mcp(mcp, &own.for_post(base), max_body))),
         }
     };
     Rules::new(base.clone(), routes.iter().map(route).collect(), exclude)
+}
+
+/// What a route says about MCP, with all that each operation requires. That no operation
+/// needs another `use` than the route was checked when the configuration was read.
+fn route_mcp(own: &Mcp, post: &Requirements, max_body: usize) -> RouteMcp {
+    let besides = |own: &Overrides, base: &Requirements| {
+        own.besides(base).unwrap_or_else(|OtherUse| base.clone())
+    };
+    let of_call = own.methods.get(TOOLS_CALL);
+    let unlisted = of_call.map_or_else(|| post.clone(), |own| besides(own, post));
+    let names = |all: &BTreeMap<String, Overrides>| all.keys().cloned().collect();
+    let tools = own.tools.as_ref();
+    RouteMcp {
+        rule: McpRule::new(
+            tools.map(names),
+            names(&own.methods),
+            own.origins.clone(),
+            own.body.then_some(max_body),
+        ),
+        methods: own.methods.values().map(|own| besides(own, post)).collect(),
+        tools: tools
+            .iter()
+            .flat_map(|tools| tools.values())
+            .map(|own| besides(own, &unlisted))
+            .collect(),
+        unlisted,
+    }
 }

@@ -23,7 +23,9 @@ mod parse_audit;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;
+mod parse_mcp;
 mod parse_metadata;
+mod parse_requirements;
 mod parse_rules;
 mod parse_zones;
 mod reader;
@@ -41,7 +43,7 @@ pub use gateway::{Gateway, Mode};
 pub use metadata::{ChallengeSettings, MetadataSettings};
 pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};
 pub use reader::ConfigError;
-pub use rules::{Overrides, Resource, RouteOverrides};
+pub use rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 pub use secret::Secret;
 pub use zones::{AcceptedZone, Jwks, JwksTarget, ZoneSettings};
 

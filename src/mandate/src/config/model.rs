@@ -209,8 +209,8 @@ pub struct Limits {
     /// Longest token accepted, in bytes.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_token_bytes", range(min = MAX_TOKEN_BYTES.min, max = MAX_TOKEN_BYTES.max)))]
     pub max_token_bytes: u64,
-    /// Most requests that wait for the key set in one worker; the next gets 503. Not on
-    /// Kong, where no request waits.
+    /// Most requests that wait for the key set in one worker, and most whose message of MCP
+    /// is being read; the next gets 503. Not on Kong, where no request waits.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_paused", range(min = MAX_PAUSED.min, max = MAX_PAUSED.max)))]
     pub max_paused: u64,
     /// Longest wait for the key set, in milliseconds; then 503. Envoy only.
@@ -227,6 +227,12 @@ pub struct Limits {
     /// only.
     #[cfg_attr(feature = "schema", schemars(default = "default_max_streams", range(min = MAX_STREAMS.min, max = MAX_STREAMS.max)))]
     pub max_streams: u64,
+    /// Longest message of MCP that is read, in bytes; a longer one gets 413. Envoy only.
+    #[cfg_attr(feature = "schema", schemars(default = "default_max_body_bytes", range(min = MAX_BODY_BYTES.min, max = MAX_BODY_BYTES.max)))]
+    pub max_body_bytes: u64,
+    /// Longest wait for such a message, in milliseconds; then 408. Envoy only.
+    #[cfg_attr(feature = "schema", schemars(default = "default_body_timeout", range(min = BODY_TIMEOUT_MS.min, max = BODY_TIMEOUT_MS.max)))]
+    pub body_timeout_ms: u64,
     /// Longest life of a mandate (`exp - iat`), in seconds. A mandate with a longer life
     /// is refused. Revoked anchors are then held for this time and twice `clock_skew_s`.
     /// Default: no limit.
@@ -244,6 +250,8 @@ impl Default for Limits {
             max_cached_mandates: MAX_CACHED_MANDATES.default,
             max_anchors: MAX_ANCHORS.default,
             max_streams: MAX_STREAMS.default,
+            max_body_bytes: MAX_BODY_BYTES.default,
+            body_timeout_ms: BODY_TIMEOUT_MS.default,
             max_lifetime_s: None,
         }
     }
@@ -268,6 +276,8 @@ defaults! {
     default_max_cached_mandates: u64 = MAX_CACHED_MANDATES.default;
     default_max_anchors: u64 = MAX_ANCHORS.default;
     default_max_streams: u64 = MAX_STREAMS.default;
+    default_max_body_bytes: u64 = MAX_BODY_BYTES.default;
+    default_body_timeout: u64 = BODY_TIMEOUT_MS.default;
     default_max_staleness: u64 = MAX_STALENESS_S.default;
     default_poll_interval: u64 = POLL_INTERVAL_MS.default;
     default_true: bool = true;

@@ -1,17 +1,20 @@
 //! Reads a JSON document into a [`Configuration`].
 
 use super::bounds::{
-    CLOCK_SKEW_S, MAX_ANCHORS, MAX_CACHED_MANDATES, MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S,
-    MAX_STREAMS, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS, POLL_INTERVAL_MS,
+    BODY_TIMEOUT_MS, CLOCK_SKEW_S, MAX_ANCHORS, MAX_BODY_BYTES, MAX_CACHED_MANDATES,
+    MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_STREAMS, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
+    POLL_INTERVAL_MS,
 };
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
 use super::parse_forward::{context, forwarded};
+use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
 use super::{
-    parse_audit, parse_gateway, parse_host, parse_metadata, parse_rules, parse_zones, values,
+    parse_audit, parse_gateway, parse_host, parse_mcp, parse_metadata, parse_rules, parse_zones,
+    values,
 };
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
@@ -88,7 +91,7 @@ fn read(
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);
     }
-    let requirements = parse_rules::overrides(&object).over(&Requirements::default());
+    let requirements = overrides(&object).over(&Requirements::default());
     let algorithms = match object.get("algorithms") {
         None => Some(vec![Algorithm::Es256]),
         Some(at) => algorithms(&at),
@@ -103,6 +106,9 @@ fn read(
             "limits.max_paused",
             "no request could wait for its exchange; at least 1",
         );
+    }
+    if let Some(protected) = &protected {
+        parse_mcp::check(&object, protected, &requirements, (host, limits.max_paused));
     }
     let forward = object
         .get("forward")
@@ -231,6 +237,8 @@ fn limits(at: &At<'_, '_, '_>, host: ProxyKind) -> Option<Limits> {
         max_cached_mandates: object.integer("max_cached_mandates", &MAX_CACHED_MANDATES),
         max_anchors: object.integer("max_anchors", &MAX_ANCHORS),
         max_streams: object.integer("max_streams", &MAX_STREAMS),
+        max_body_bytes: object.integer("max_body_bytes", &MAX_BODY_BYTES),
+        body_timeout_ms: object.integer("body_timeout_ms", &BODY_TIMEOUT_MS),
         max_lifetime_s: object
             .get("max_lifetime_s")
             .and_then(|at| at.integer(&MAX_LIFETIME_S)),

@@ -1,5 +1,7 @@
 //! Reads what a configuration says of Gateway mode.
 
+use std::collections::BTreeMap;
+
 use super::bounds::{EXCHANGE_TIMEOUT_MS, MIN_REMAINING_S};
 use super::gateway::{Gateway, Mode};
 use super::model::{ProxyKind, Revocation};
@@ -103,10 +105,15 @@ pub(super) fn check(object: &Object<'_, '_, '_>, protected: &Protected, host: Pr
     }
     for (id, resource) in &protected.resources {
         let own = std::iter::once(&resource.requirements);
-        let routes = resource
-            .routes
-            .values()
-            .flat_map(|route| std::iter::once(&route.requirements).chain(route.methods.values()));
+        let routes = resource.routes.values().flat_map(|route| {
+            let mcp = route.mcp.iter();
+            let of_mcp = mcp.flat_map(|mcp| {
+                let tools = mcp.tools.iter().flat_map(BTreeMap::values);
+                tools.chain(mcp.methods.values())
+            });
+            let own = std::iter::once(&route.requirements).chain(route.methods.values());
+            own.chain(of_mcp)
+        });
         if own.chain(routes).any(|one| one.required_use.is_some()) {
             object.fail::<()>(&format!("resources[{}].required_use", quoted(id)), USE);
         }

@@ -93,6 +93,11 @@ pub(super) fn limits(object: &Object<'_, '_, '_>, host: ProxyKind, max_paused: u
         let what = "only Envoy lets a filter end a request under way; remove the key";
         object.fail::<()>("max_streams", what);
     }
+    for name in ["max_body_bytes", "body_timeout_ms"] {
+        if host.is_nginx() && object.has(name) {
+            object.fail::<()>(name, "only Envoy shows a filter the body; remove the key");
+        }
+    }
     if host == ProxyKind::Apisix && max_paused == 0 {
         object.fail::<()>("max_paused", "must be at least 1 on apisix");
     }

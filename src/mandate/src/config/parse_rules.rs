@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::bounds::{MAX_HOP_COUNT, MAX_ROUTES};
+use super::bounds::MAX_ROUTES;
 use super::gateway::Mode;
 use super::metadata::ChallengeSettings;
+use super::parse_requirements::overrides;
 use super::reader::{At, Object, quoted};
 use super::rules::{
     MAX_HOSTS, MAX_IDENTIFIER, MAX_METHODS, MAX_RESOURCES, Overrides, Protected, Resource,
     RouteOverrides,
 };
-use super::{parse_gateway, parse_metadata, values};
+use super::{parse_gateway, parse_mcp, parse_metadata, values};
 use crate::routing::authority::HostName;
-use crate::token::claims::TokenUse;
 
 /// Reads the resources. `None` if `resources` cannot be read.
 ///
@@ -69,6 +69,10 @@ fn all_routes<'r>(
     at_most(object, name, "routes", routes.len());
     let methods = routes.iter().map(|route| route.methods.len());
     at_most(object, name, "methods", methods.sum());
+    let tools = routes
+        .iter()
+        .filter_map(|route| route.mcp.as_ref()?.tools.as_ref());
+    at_most(object, name, "tools", tools.map(BTreeMap::len).sum());
 }
 
 fn at_most(object: &Object<'_, '_, '_>, name: &str, what: &str, found: usize) {
@@ -194,48 +198,6 @@ fn own_hosts<'v>(
     Some(hosts)
 }
 
-/// The requirements in an object.
-pub(super) fn overrides(object: &Object<'_, '_, '_>) -> Overrides {
-    let strings = |name| object.get(name).and_then(|at: At<'_, '_, '_>| at.strings());
-    Overrides {
-        required_scopes: object.get("required_scopes").and_then(|at| scopes(&at)),
-        required_targets: strings("required_targets"),
-        required_use: object.get("required_use").and_then(|at| {
-            let text = at.text()?;
-            let named = TokenUse::from_name(text).filter(|one| *one != TokenUse::Gateway);
-            named.or_else(|| {
-                at.fail(format!(
-                    "expected \"resource\" or \"session\", found {}",
-                    quoted(text)
-                ))
-            })
-        }),
-        require_session: object
-            .get_either("require_session", "require_agent")
-            .and_then(|at| at.boolean()),
-        require_delegation: object.get("require_delegation").and_then(|at| at.boolean()),
-        require_chain_contains: strings("require_chain_contains"),
-        max_hop_count: object
-            .get("max_hop_count")
-            .and_then(|at| at.integer(&MAX_HOP_COUNT)),
-    }
-}
-
-fn scopes(at: &At<'_, '_, '_>) -> Option<Vec<String>> {
-    let scopes = at.strings()?;
-    let mut fine = true;
-    for (n, scope) in scopes.iter().enumerate() {
-        if let Err(problem) = values::scope(scope) {
-            at.errors.add(
-                format!("{}[{n}]", at.path),
-                format!("{} {problem}", quoted(scope)),
-            );
-            fine = false;
-        }
-    }
-    fine.then_some(scopes)
-}
-
 fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
     let mut routes = BTreeMap::new();
     let mut prefixes = Prefixes::default();
@@ -246,6 +208,7 @@ fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
         };
         let requirements = overrides(&object);
         let methods = object.get("methods").and_then(|at| methods(&at));
+        let mcp = object.get("mcp").and_then(|at| parse_mcp::mcp(&at));
         object.finish();
         let methods = methods.unwrap_or_default();
         routes.insert(
@@ -253,6 +216,7 @@ fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
             RouteOverrides {
                 requirements,
                 methods,
+                mcp,
             },
         );
     }

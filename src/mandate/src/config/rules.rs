@@ -20,6 +20,12 @@ pub(super) const MAX_RESOURCES: usize = 64;
 pub(super) const MAX_HOSTS: usize = 64;
 /// Most methods of one route.
 pub(super) const MAX_METHODS: usize = 16;
+/// Most methods of MCP of one route.
+pub(super) const MAX_MCP_METHODS: usize = 64;
+/// Most origins of one route.
+pub(super) const MAX_ORIGINS: usize = 64;
+/// Longest name of a tool or of a method of MCP, in bytes.
+pub(super) const MAX_MCP_NAME: usize = 256;
 /// Longest identifier of a resource, in bytes: it is sent as a header.
 pub(super) const MAX_IDENTIFIER: usize = MAX_VALUE_BYTES;
 
@@ -69,6 +75,37 @@ pub struct RouteOverrides {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_METHODS)))]
     pub methods: BTreeMap<String, Overrides>,
+    /// The route leads to an MCP server: what its operations need besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Mcp>,
+}
+
+/// What operations of MCP need, in addition to what the route needs for POST, and where
+/// requests may come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Mcp {
+    /// Name of a tool to what calling it needs besides. A tool that is not listed may not
+    /// be called. Default: every tool may be called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("maxProperties" = MAX_ROUTES)))]
+    pub tools: Option<BTreeMap<String, Overrides>>,
+    /// Method of MCP, such as `resources/read`, to what it needs besides. A method that is
+    /// not listed needs what the route needs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_MCP_METHODS)))]
+    pub methods: BTreeMap<String, Overrides>,
+    /// The values of `Origin` that are allowed, such as `https://app.example.com`. A
+    /// request with another one gets 403; one without passes. Default: the origin does not
+    /// matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_ORIGINS)))]
+    pub origins: Option<Vec<String>>,
+    /// Whether the JSON-RPC message itself is read, for versions of MCP whose headers do
+    /// not say what it is. Envoy only, with `allow_on_headers_stop_iteration`.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub body: bool,
 }
 
 /// A protected resource. Requirements that it does not name are those of the top level.
@@ -144,7 +181,51 @@ impl Overrides {
             max_hop_count: self.max_hop_count.unwrap_or(base.max_hop_count),
         }
     }
+
+    /// All that is required when these are required besides `base`.
+    ///
+    /// # Errors Another `use` is required than in `base`: no mandate has both.
+    pub fn besides(&self, base: &Requirements) -> Result<Requirements, OtherUse> {
+        if self
+            .required_use
+            .is_some_and(|own| own != base.required_use)
+        {
+            return Err(OtherUse);
+        }
+        let all = |base: &[String], own: &Option<Vec<String>>| {
+            let mut all = base.to_vec();
+            for one in own.iter().flatten() {
+                if !all.contains(one) {
+                    all.push(one.clone());
+                }
+            }
+            all
+        };
+        let hops = self.max_hop_count.unwrap_or(base.max_hop_count);
+        Ok(Requirements {
+            required_scopes: all(&base.required_scopes, &self.required_scopes),
+            required_targets: all(&base.required_targets, &self.required_targets),
+            required_use: base.required_use,
+            require_session: base.require_session || self.require_session == Some(true),
+            require_delegation: base.require_delegation || self.require_delegation == Some(true),
+            require_chain_contains: all(&base.require_chain_contains, &self.require_chain_contains),
+            max_hop_count: base.max_hop_count.min(hops),
+        })
+    }
 }
+
+impl RouteOverrides {
+    /// What the route requires for POST, where `base` is required outside.
+    pub(super) fn for_post(&self, base: &Requirements) -> Requirements {
+        let own = self.requirements.over(base);
+        let post = self.methods.get("POST");
+        post.map_or_else(|| own.clone(), |post| post.over(&own))
+    }
+}
+
+/// Two requirements name different `use`s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherUse;
 
 impl Resource {
     /// The audience of the resource with this identifier.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::mcp::rule::Operation;
 use crate::routing::resources::{ResourceId, RouteMatch};
+use crate::routing::routes::MethodId;
 use crate::token::fingerprint::Fingerprint;
 use crate::token::jws::UnverifiedMandate;
 use crate::token::mandate::Mandate;
@@ -54,6 +56,12 @@ impl Credential<'_> {
     /// Where the request stands in the configuration.
     pub fn matched(&self) -> RouteMatch {
         self.matched
+    }
+
+    /// Whether it is of a request to an MCP server whose message decides, and has not been
+    /// read. No decision admits it.
+    pub fn is_unread(&self) -> bool {
+        self.matched.method == MethodId::Mcp(Operation::Unread)
     }
 
     /// The token itself, to be exchanged. Never log it.

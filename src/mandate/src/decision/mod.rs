@@ -7,6 +7,8 @@ pub mod context;
 mod credential;
 pub mod explain;
 mod facts;
+mod gateway;
+mod mcp;
 mod public;
 mod stop;
 mod told;

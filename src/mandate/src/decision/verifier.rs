@@ -9,11 +9,14 @@ use super::checks::{self, Facts};
 use super::context::{Context, TokenPolicy};
 use super::credential::Token;
 pub use super::credential::{Credential, Screened};
+pub use super::gateway::listed_end_to_end;
+use super::gateway::said_of_headers;
 use super::stop::Stop;
 use super::told::Told;
 use crate::config::Configuration;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
+use crate::mcp::rule::unlisted;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::only_reading;
@@ -56,34 +59,8 @@ pub struct Verifier {
     pub(crate) policy: TokenPolicy,
     pub(super) resources: Resources,
     pub(super) told: Told,
-}
-
-/// Gateway mode: who acts is said by the mandate alone (row G2).
-pub(super) fn named_client() -> Refusal {
-    Refusal::new(
-        ErrorCode::InvalidRequest,
-        "X-Caracal-Client-ID is there; the client is the one of the mandate",
-    )
-    .with_hint("Leave X-Caracal-Client-ID out.")
-}
-
-/// What row G2 refuses of the headers besides, whichever resource they are for.
-fn said_of_headers(request: &RequestView<'_>) -> Option<Refusal> {
-    match (request.names_client, request.lists_end_to_end) {
-        (true, _) => Some(named_client()),
-        (false, true) => Some(listed_end_to_end()),
-        (false, false) => None,
-    }
-}
-
-/// A `Connection` that would take from the upstream what is not this hop's (row G2).
-#[cold]
-pub fn listed_end_to_end() -> Refusal {
-    Refusal::new(
-        ErrorCode::InvalidRequest,
-        "Connection lists a header that must not be removed on the way",
-    )
-    .with_hint("List only headers of this connection in Connection.")
+    /// Whether any route has rules of MCP.
+    pub(super) has_mcp: bool,
 }
 
 impl From<&Configuration> for Verifier {
@@ -92,6 +69,7 @@ impl From<&Configuration> for Verifier {
         Verifier {
             policy: TokenPolicy::from(configuration),
             told: Told::new(configuration, &resources),
+            has_mcp: resources.have_mcp(),
             resources,
         }
     }
@@ -108,11 +86,14 @@ impl Verifier {
         cache: &MandateCache,
         at: &mut Option<RouteMatch>,
     ) -> Result<Screened<'t>, Refusal> {
-        let matched = match self.resources.match_route(request) {
+        let mut matched = match self.resources.match_route(request) {
             Ok(matched) => matched,
             Err(refusal) => return Err(self.first_refusal(request, refusal)),
         };
         *at = Some(matched);
+        if self.has_mcp {
+            matched = self.match_mcp(request, matched, at)?;
+        }
         if let RuleId::Excluded(_) = matched.rule {
             return Ok(Screened::Excluded);
         }
@@ -193,7 +174,7 @@ impl Verifier {
     /// The refusal of a request that matches no route. In Gateway mode the path comes
     /// before the bearer, and the bearer before the resource (rows G0 and G2).
     #[cold]
-    fn first_refusal(&self, request: &RequestView<'_>, refusal: Refusal) -> Refusal {
+    pub(super) fn first_refusal(&self, request: &RequestView<'_>, refusal: Refusal) -> Refusal {
         if self.policy.min_remaining_s.is_none() {
             return refusal;
         }
@@ -373,7 +354,9 @@ impl Verifier {
         with: Context<'_>,
     ) -> Result<(), Stop> {
         // There is a credential only if the route verifies.
-        let Some((resource, required)) = self.resources.required(matched) else {
+        let listed = self.resources.required(matched);
+        let required = listed.or_else(|| self.resources.required_of_unlisted(matched));
+        let Some((resource, required)) = required else {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "The request has no rule").into());
         };
         let Some(zone) = self.policy.zones.get(zone) else {
@@ -390,6 +373,10 @@ impl Verifier {
             resource: &resource.id,
             required,
             with,
-        })
+        })?;
+        match listed {
+            Some(_) => Ok(()),
+            None => Err(unlisted().into()),
+        }
     }
 }

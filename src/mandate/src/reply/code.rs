@@ -41,6 +41,14 @@ pub enum ErrorCode {
     UpstreamMismatch,
     /// Gateway mode: the request to the upstream cannot be made (row G11).
     UpstreamRequest,
+    /// MCP: the request comes from an origin that is not allowed (row 0).
+    OriginDenied,
+    /// MCP: the tool is not listed (row 14).
+    ToolDenied,
+    /// MCP: the body is longer than what is read.
+    BodyTooLarge,
+    /// MCP: the body has not come in time.
+    BodyTimeout,
 }
 
 impl ErrorCode {
@@ -55,7 +63,15 @@ impl ErrorCode {
         ErrorCode::UpstreamRequest,
     ];
 
-    /// Every code of connector mode, for metrics and documentation.
+    /// The codes of routes of MCP alone.
+    pub const MCP: [ErrorCode; 4] = [
+        ErrorCode::OriginDenied,
+        ErrorCode::ToolDenied,
+        ErrorCode::BodyTooLarge,
+        ErrorCode::BodyTimeout,
+    ];
+
+    /// Every code of connector mode without MCP, for metrics and documentation.
     pub const ALL: [ErrorCode; 12] = [
         ErrorCode::InvalidRequest,
         ErrorCode::MissingToken,
@@ -105,7 +121,9 @@ impl ErrorCode {
     #[rustfmt::skip]
     fn row(self) -> (&'static str, u16, u8, &'static str) {
         const INVALID_ARGUMENT: u8 = 3;
+        const DEADLINE_EXCEEDED: u8 = 4;
         const PERMISSION_DENIED: u8 = 7;
+        const RESOURCE_EXHAUSTED: u8 = 8;
         const UNAVAILABLE: u8 = 14;
         const UNAUTHENTICATED: u8 = 16;
         match self {
@@ -147,6 +165,14 @@ impl ErrorCode {
                 "Compare the resource's upstream_url with what the STS has for it."),
             ErrorCode::UpstreamRequest => ("upstream_request", 400, INVALID_ARGUMENT,
                 "Send a query that can be parsed, with & between its parameters."),
+            ErrorCode::OriginDenied => ("origin_denied", 403, PERMISSION_DENIED,
+                "Add the origin to the route's mcp.origins, if its pages may call this server."),
+            ErrorCode::ToolDenied => ("tool_denied", 403, PERMISSION_DENIED,
+                "Call a tool that the route lists, or add the tool to the route's mcp.tools."),
+            ErrorCode::BodyTooLarge => ("body_too_large", 413, RESOURCE_EXHAUSTED,
+                "Send a shorter message, or raise limits.max_body_bytes deliberately."),
+            ErrorCode::BodyTimeout => ("body_timeout", 408, DEADLINE_EXCEEDED,
+                "Send the whole message at once; if it lasts, check allow_on_headers_stop_iteration."),
         }
     }
 }

@@ -31,7 +31,11 @@ impl ErrorCode {
             | ErrorCode::HopCountExceeded
             | ErrorCode::StsUnavailable
             | ErrorCode::AccessDenied
-            | ErrorCode::ExchangeRefused => (self.http_status(), self.as_str()),
+            | ErrorCode::ExchangeRefused
+            | ErrorCode::OriginDenied
+            | ErrorCode::ToolDenied
+            | ErrorCode::BodyTooLarge
+            | ErrorCode::BodyTimeout => (self.http_status(), self.as_str()),
         }
     }
 }

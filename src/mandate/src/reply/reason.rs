@@ -36,6 +36,8 @@ pub enum Reason {
     Ambiguous,
     /// No resource can be chosen.
     Resource,
+    /// MCP: it cannot be known which operation the request is.
+    Message,
     /// There is no key set that can be used.
     KeySet,
     /// The revocation state is missing or too old.
@@ -48,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::Malformed,
         Reason::SeveralCredentials,
         Reason::Algorithm,
@@ -64,6 +66,7 @@ impl Reason {
         Reason::Unsendable,
         Reason::Ambiguous,
         Reason::Resource,
+        Reason::Message,
         Reason::KeySet,
         Reason::Revocations,
         Reason::Waiting,
@@ -88,6 +91,7 @@ impl Reason {
             Reason::Unsendable => "unsendable",
             Reason::Ambiguous => "ambiguous",
             Reason::Resource => "resource",
+            Reason::Message => "message",
             Reason::KeySet => "key_set",
             Reason::Revocations => "revocations",
             Reason::Waiting => "waiting",

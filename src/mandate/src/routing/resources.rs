@@ -8,7 +8,7 @@ use std::fmt;
 use crate::reply::{Challenge, ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::authority::{HostName, RequestHost};
-use crate::routing::routes::{MethodId, Requirements, RuleId, Rules};
+use crate::routing::routes::{MethodId, Requirements, RouteMcp, RuleId, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::zone::ZoneSet;
 
@@ -295,6 +295,27 @@ impl Resources {
         let resource = self.get(matched.resource)?;
         let requirements = resource.rules.requirements(matched.rule, matched.method)?;
         Some((resource, requirements))
+    }
+
+    /// The same for a tool of MCP that is not listed, which is refused when all this is met.
+    #[cold]
+    #[inline(never)]
+    pub fn required_of_unlisted(&self, matched: RouteMatch) -> Option<(&Resource, &Requirements)> {
+        let resource = self.get(matched.resource)?;
+        let rules = &resource.rules;
+        let requirements = rules.requirements_of_unlisted(matched.rule, matched.method)?;
+        Some((resource, requirements))
+    }
+
+    /// What the rule of a request says about MCP.
+    pub fn mcp(&self, matched: RouteMatch) -> Option<&RouteMcp> {
+        self.get(matched.resource)?.rules.mcp(matched.rule)
+    }
+
+    /// Whether any route has rules of MCP.
+    pub fn have_mcp(&self) -> bool {
+        let mut routes = self.all.iter().flat_map(|one| one.rules.routes());
+        routes.any(|route| route.mcp.is_some())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::mcp::rule::{McpRule, Operation};
 use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::routing::path::{InvalidPath, RequestPath, Work};
 use crate::token::claims::TokenUse;
@@ -63,6 +64,8 @@ pub enum MethodId {
     Any,
     /// An index into [`Route::methods`].
     Listed(usize),
+    /// An operation of MCP.
+    Mcp(Operation),
 }
 
 /// The method differs from a listed one in upper and lower case only. Methods are
@@ -93,6 +96,22 @@ pub struct Route {
     pub requirements: Requirements,
     /// What the listed methods require instead, by name.
     pub methods: Vec<(String, Requirements)>,
+    /// What is said about MCP.
+    pub mcp: Option<Box<RouteMcp>>,
+}
+
+/// What a route says about MCP, with all that each operation requires: what the route
+/// requires for POST, and what is added for the operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteMcp {
+    /// Which operation a request is.
+    pub rule: McpRule,
+    /// By method, in the rule's order.
+    pub methods: Vec<Requirements>,
+    /// By tool, in the rule's order.
+    pub tools: Vec<Requirements>,
+    /// What is checked before a tool that is not listed is refused.
+    pub unlisted: Requirements,
 }
 
 /// The rules of one resource, longest prefix first.
@@ -320,7 +339,44 @@ impl Rules {
                 let methods = &self.routes.get(n)?.methods;
                 methods.get(m).map(|(_, requirements)| requirements)
             }
+            (RuleId::Route(n), MethodId::Mcp(operation)) => self.operation(n, operation),
             (RuleId::Default | RuleId::Excluded(_), _) => None,
+        }
+    }
+
+    /// What an operation of MCP requires. None for a tool that is not listed: no mandate is
+    /// enough for it.
+    #[cold]
+    #[inline(never)]
+    fn operation(&self, route: usize, operation: Operation) -> Option<&Requirements> {
+        let mcp = self.routes.get(route)?.mcp.as_ref()?;
+        match operation {
+            Operation::Method(n) => mcp.methods.get(n),
+            Operation::Tool(n) => mcp.tools.get(n),
+            Operation::UnlistedTool | Operation::Unread => None,
+        }
+    }
+
+    /// What a rule says about MCP.
+    pub fn mcp(&self, rule: RuleId) -> Option<&RouteMcp> {
+        match rule {
+            RuleId::Route(n) => self.routes.get(n)?.mcp.as_deref(),
+            RuleId::Default | RuleId::Excluded(_) => None,
+        }
+    }
+
+    /// What is checked before a tool that is not listed is refused; none for any other
+    /// operation.
+    #[cold]
+    #[inline(never)]
+    pub fn requirements_of_unlisted(
+        &self,
+        rule: RuleId,
+        method: MethodId,
+    ) -> Option<&Requirements> {
+        match method {
+            MethodId::Mcp(Operation::UnlistedTool) => Some(&self.mcp(rule)?.unlisted),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a configuration is read as.
 
 mod gateway;
+mod mcp;
 mod metadata;
 mod proxies;
 mod resources;

@@ -4,8 +4,10 @@ use super::check::is_of_token;
 use super::{Check, Outcome, TokenCheck, TokenFindings, Trace, Traced};
 use crate::decision::checks::{self, Facts, MandateCheck};
 use crate::decision::context::Context;
+use crate::decision::gateway::{listed_end_to_end, named_client};
 use crate::decision::stop::Stop;
-use crate::decision::verifier::{Verifier, listed_end_to_end, named_client};
+use crate::decision::verifier::Verifier;
+use crate::mcp::rule::unlisted;
 use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::only_reading;
@@ -31,6 +33,10 @@ impl Verifier {
         let required = location
             .matched
             .and_then(|matched| self.resources().required(matched));
+        let of_unlisted = location
+            .matched
+            .and_then(|matched| self.resources().required_of_unlisted(matched));
+        let required = required.or(of_unlisted);
         let is_excluded = matches!(location.rule, Some(RuleId::Excluded(_)));
         let refused = location
             .refused
@@ -47,7 +53,7 @@ impl Verifier {
             true => gateway_failure(request, verdict.as_ref(), before_token, of_token),
             false => before_token.or(of_token),
         };
-        let all = Check::all(is_gateway, self.zones().are_chosen());
+        let all = Check::all(is_gateway, self.zones().are_chosen(), self.has_mcp());
         let at = failed
             .as_ref()
             .and_then(|(decisive, _)| all.iter().position(|check| check == decisive));
@@ -77,11 +83,15 @@ impl Verifier {
                 (_, None, Some((_, why))) => Outcome::NotReached(Some(Err(why.clone()))),
                 (Check::Token(_), ..) if is_after => Outcome::NotReached(None),
                 // Paths and methods are those of a resource.
-                (Check::Token(TokenCheck::Excluded | TokenCheck::Method), ..)
-                    if location.resource.is_none() =>
-                {
-                    Outcome::NotReached(None)
-                }
+                (
+                    Check::Token(
+                        TokenCheck::Excluded
+                        | TokenCheck::Method
+                        | TokenCheck::Origin
+                        | TokenCheck::Mcp,
+                    ),
+                    ..,
+                ) if location.resource.is_none() => Outcome::NotReached(None),
                 (Check::Token(check), ..) if !with_token && is_of_token(check) => Outcome::NotMade,
                 (Check::Token(_), ..) => Outcome::Passed,
                 (Check::Mandate(check), ..) => {
@@ -105,11 +115,22 @@ impl Verifier {
                     let first = !is_after && stopped.is_none();
                     of_mandate(said, first, &mut stopped)
                 }
+                (Check::Tool, ..) => {
+                    let said = required.map(|_| match of_unlisted {
+                        Some(_) => Err(Stop::from(unlisted())),
+                        None => Ok(()),
+                    });
+                    let first = !is_after && stopped.is_none();
+                    of_mandate(said, first, &mut stopped)
+                }
             };
             checks.push((check, outcome));
         }
         let verdict = verdict.unwrap_or_else(|| match (failed, &location.refused) {
             (Some((Check::Token(TokenCheck::Excluded), _)), _) => Traced::Excluded,
+            (Some((Check::Token(TokenCheck::Origin), _)), Some((_, refusal))) => {
+                Traced::Refused(refusal.clone())
+            }
             (Some((Check::Token(TokenCheck::Path), why)), _) => {
                 Traced::Refused(Refusal::new(ErrorCode::InvalidRequest, why))
             }
@@ -127,7 +148,7 @@ impl Verifier {
             (Some((Check::Token(check), why)), None) => {
                 Traced::Refused(Refusal::invalid_token(check.reason(), why))
             }
-            (Some((Check::Mandate(_), why)), None) => {
+            (Some((Check::Mandate(_) | Check::Tool, why)), None) => {
                 Traced::Refused(Refusal::invalid_token(Reason::Malformed, why))
             }
             (None, _) => stopped.unwrap_or(Traced::Admitted),
@@ -179,10 +200,15 @@ fn gateway_failure(
     before_token: Option<Decisive>,
     of_token: Option<Decisive>,
 ) -> Option<Decisive> {
-    let excluded = Check::Token(TokenCheck::Excluded);
+    let is_first = |check: &Check| {
+        matches!(
+            check,
+            Check::Token(TokenCheck::Excluded | TokenCheck::Origin)
+        )
+    };
     if before_token
         .as_ref()
-        .is_some_and(|(check, _)| *check == excluded)
+        .is_some_and(|(check, _)| is_first(check))
     {
         return before_token;
     }

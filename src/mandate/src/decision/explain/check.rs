@@ -19,6 +19,10 @@ pub enum TokenCheck {
     Excluded,
     /// The method is in upper case if the rule lists it.
     Method,
+    /// MCP: the request comes from an origin that is allowed, or from none.
+    Origin,
+    /// MCP: it is known which operation the request is.
+    Mcp,
     /// There is one bearer token.
     Credential,
     /// Gateway mode: there is no `X-Caracal-Client-ID` (row G2).
@@ -65,6 +69,8 @@ impl TokenCheck {
         TokenCheck::Path,
         TokenCheck::Excluded,
         TokenCheck::Method,
+        TokenCheck::Origin,
+        TokenCheck::Mcp,
         TokenCheck::Credential,
         TokenCheck::ClientId,
         TokenCheck::Connection,
@@ -88,8 +94,11 @@ impl TokenCheck {
     /// The row of the contract ("Order of checks").
     pub fn row(self) -> u8 {
         match self {
-            TokenCheck::Resource | TokenCheck::Path | TokenCheck::Method => 0,
-
+            TokenCheck::Resource
+            | TokenCheck::Path
+            | TokenCheck::Method
+            | TokenCheck::Origin
+            | TokenCheck::Mcp => 0,
             TokenCheck::Excluded => 1,
             TokenCheck::Credential | TokenCheck::ClientId | TokenCheck::Connection => 2,
             TokenCheck::Zone => 4,
@@ -139,17 +148,22 @@ pub enum Check {
     Token(TokenCheck),
     /// A check of the verified mandate.
     Mandate(MandateCheck),
+    /// MCP: the tool is listed, where tools are listed.
+    Tool,
 }
 
 impl Check {
     /// Every check of a mode, in the order in which they are made. Gateway mode looks at
     /// the bearer before the resource, and at the time left before the signature, as the
-    /// product's Gateway does. `chooses_zone` says whether there are several zones.
-    pub fn all(is_gateway: bool, chooses_zone: bool) -> Vec<Check> {
+    /// product's Gateway does. `chooses_zone` says whether there are several zones, and
+    /// `has_mcp` whether a route has rules of MCP.
+    pub fn all(is_gateway: bool, chooses_zone: bool, has_mcp: bool) -> Vec<Check> {
         let token = TokenCheck::ALL.iter().copied().map(Check::Token);
         let all = token.chain(MandateCheck::ALL.iter().copied().map(Check::Mandate));
+        let all = all.chain([Check::Tool]);
         let mut all: Vec<Check> = all
             .filter(|check| is_gateway || !check.is_of_gateway())
+            .filter(|check| has_mcp || !check.is_of_mcp())
             .filter(|check| chooses_zone || *check != Check::Token(TokenCheck::Zone))
             .collect();
         if is_gateway {
@@ -158,28 +172,36 @@ impl Check {
         all
     }
 
+    fn is_of_mcp(self) -> bool {
+        matches!(
+            self,
+            Check::Token(TokenCheck::Origin | TokenCheck::Mcp) | Check::Tool
+        )
+    }
+
     fn is_of_gateway(self) -> bool {
         match self {
             Check::Token(check) => matches!(check, TokenCheck::ClientId | TokenCheck::Connection),
             Check::Mandate(check) => check.is_of_gateway(),
+            Check::Tool => false,
         }
     }
 
     fn gateway_order(self) -> u8 {
         match self {
             Check::Token(TokenCheck::Path) => 0,
-            Check::Token(TokenCheck::Excluded) => 1,
+            Check::Token(TokenCheck::Excluded | TokenCheck::Origin) => 1,
             Check::Token(TokenCheck::Credential) => 2,
             Check::Token(TokenCheck::ClientId) => 3,
             Check::Token(TokenCheck::Connection) => 4,
             // A route is matched, and with it the method, before a request has to name the
             // only resource.
-            Check::Token(TokenCheck::Method) => 5,
+            Check::Token(TokenCheck::Method | TokenCheck::Mcp) => 5,
             Check::Token(TokenCheck::Resource) => 6,
             Check::Token(check) if check < TokenCheck::Zone => 7,
             Check::Mandate(MandateCheck::Remaining) => 8,
             Check::Token(_) => 9,
-            Check::Mandate(_) => 10,
+            Check::Mandate(_) | Check::Tool => 10,
         }
     }
 
@@ -187,7 +209,9 @@ impl Check {
     pub fn gateway_row(self) -> &'static str {
         match self {
             Check::Token(check) => match check {
-                TokenCheck::Path | TokenCheck::Method => "G0",
+                TokenCheck::Path | TokenCheck::Method | TokenCheck::Origin | TokenCheck::Mcp => {
+                    "G0"
+                }
                 TokenCheck::Excluded => "G1",
                 TokenCheck::Credential
                 | TokenCheck::ClientId
@@ -196,6 +220,7 @@ impl Check {
                 | TokenCheck::Size => "G2",
                 _ => "G4",
             },
+            Check::Tool => "G7",
             Check::Mandate(MandateCheck::Remaining) => "G3",
             Check::Mandate(MandateCheck::OwnTarget) => "G5",
             Check::Mandate(check) => match check.row() {
@@ -211,6 +236,7 @@ impl Check {
         match self {
             Check::Token(check) => check.row(),
             Check::Mandate(check) => check.row(),
+            Check::Tool => 14,
         }
     }
 }
@@ -223,6 +249,8 @@ pub(super) fn is_of_token(check: TokenCheck) -> bool {
             | TokenCheck::Path
             | TokenCheck::Excluded
             | TokenCheck::Method
+            | TokenCheck::Origin
+            | TokenCheck::Mcp
             | TokenCheck::ClientId
             | TokenCheck::Connection
             | TokenCheck::Payload

@@ -11,11 +11,12 @@ use crate::decision::checks;
 use crate::decision::context::Context;
 use crate::decision::verifier::{Missing, Screened, Verdict, Verifier};
 use crate::jwks::algorithm::Algorithm;
+use crate::mcp::rule::Head;
 use crate::reply::{ErrorCode, Reason, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::{InvalidPath, RequestPath};
 use crate::routing::resources::{ResourceId, RouteMatch};
-use crate::routing::routes::{RuleId, Rules};
+use crate::routing::routes::{MethodId, RuleId, Rules};
 use crate::token::bearer::bearer_token;
 use crate::token::cache::MandateCache;
 use crate::token::claims::Claims;
@@ -153,12 +154,39 @@ impl Verifier {
             location.refused = refused(TokenCheck::Resource, Refusal::from(why));
             return location;
         }
-        location.matched = Some(RouteMatch {
+        let mut matched = RouteMatch {
             resource,
             rule,
             method,
-        });
+        };
+        match self.locate_operation(request, matched) {
+            Ok(Some(operation)) => matched.method = operation,
+            Ok(None) => {}
+            Err((check, refusal)) => {
+                location.refused = refused(check, refusal);
+                return location;
+            }
+        }
+        location.matched = Some(matched);
         location
+    }
+
+    /// The operation of MCP that has requirements of its own. Before it the origin.
+    fn locate_operation(
+        &self,
+        request: &RequestView<'_>,
+        matched: RouteMatch,
+    ) -> Result<Option<MethodId>, (TokenCheck, Refusal)> {
+        let of_mcp = |refusal| (TokenCheck::Mcp, refusal);
+        let Some((rule, headers)) = self.mcp_rule(request, matched).map_err(of_mcp)? else {
+            return Ok(None);
+        };
+        rule.check_origin(headers)
+            .map_err(|refusal| (TokenCheck::Origin, refusal))?;
+        match rule.read(request.method, headers).map_err(of_mcp)? {
+            Head::Known(Some(operation)) => Ok(Some(MethodId::Mcp(operation))),
+            Head::Known(None) | Head::Unread(_) => Ok(None),
+        }
     }
 
     /// Decides on a request with a token, and gives the result of each check.
@@ -168,6 +196,10 @@ impl Verifier {
             Err(refusal) => Traced::Refused(refusal),
             Ok(Screened::Excluded) => Traced::Excluded,
             Ok(Screened::Credential(credential)) => {
+                let credential = match credential.is_unread() {
+                    true => self.at_least(credential),
+                    false => credential,
+                };
                 match self.decide(&credential, with, &mut cache) {
                     Verdict::Admitted(_) => Traced::Admitted,
                     Verdict::Refused(refusal, _) => Traced::Refused(refusal),

@@ -7,6 +7,7 @@ fn rules(routes: &[&str], exclude: &[&str]) -> Rules {
             prefix: (*p).to_owned(),
             requirements: Requirements::default(),
             methods: Vec::new(),
+            mcp: None,
         })
         .collect();
     let exclude: Vec<String> = exclude.iter().map(|p| (*p).to_owned()).collect();
@@ -26,6 +27,7 @@ fn a_method_has_its_own_requirements_where_it_is_listed() {
             ("GET".to_owned(), of("read")),
             ("PUT".to_owned(), of("write")),
         ],
+        mcp: None,
     };
     let rules = Rules::new(of("default"), vec![route], &["/a/open".to_owned()]);
     let scope = |path: &str, method: Option<&str>| {
