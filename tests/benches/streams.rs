@@ -20,7 +20,7 @@ use caracal_tests::envoy::{Envoy, Setup};
 use caracal_tests::host::{Answer, Cost, Proxy, Request, Vm};
 use caracal_tests::hosts::ENVOY;
 use caracal_tests::http2::{Http2, Opened, silent_server};
-use caracal_tests::mint::{Key, configuration, key_set};
+use caracal_tests::mint::{Key, configuration, key_set, now};
 use caracal_tests::processes::{Companion, Redis, until};
 use caracal_tests::servers::get;
 use serde_json::json;
@@ -59,7 +59,8 @@ impl Scene {
             )
             .cluster("feed", companion.address)
             .virtual_hosts(json!([{"name": "all", "domains": ["*"], "routes": [
-                {"match": {"prefix": "/grpc"}, "route": {"cluster": "grpc", "timeout": "0s"}},
+                // Longer than they stand: Envoy itself ends idle streams after five minutes.
+                {"match": {"prefix": "/grpc"}, "route": {"cluster": "grpc", "timeout": "0s", "idle_timeout": "86400s"}},
                 {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}},
             ]}]))
             .start()
@@ -80,7 +81,8 @@ impl Scene {
     }
 
     fn bearer(&self, sid: &str) -> String {
-        format!("Bearer {}", self.around.of_session(sid))
+        let claims = json!({"sid": sid, "root_sid": sid, "exp": now() + 86_400});
+        format!("Bearer {}", self.around.mandate(claims))
     }
 }
 
@@ -278,6 +280,13 @@ fn request_cost(proxy: &mut Proxy, token: &str) -> Cost {
     cost
 }
 
+/// What this thread has taken of a processor.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let spent = text.split(' ').next().unwrap();
+    Duration::from_nanos(spent.parse().unwrap())
+}
+
 /// What ten thousand open streams cost: another request, a tick, and memory.
 fn many() -> bool {
     let (mut proxy, companion) = in_process();
@@ -312,18 +321,21 @@ fn many() -> bool {
     proxy.forget();
     let mut longest = Duration::ZERO;
     for _ in 0..300 {
-        let since = Instant::now();
+        let since = processor_time();
         proxy.advance(Duration::from_millis(10));
-        longest = longest.max(since.elapsed());
+        longest = longest.max(processor_time() - since);
     }
     let ticks = proxy.callbacks().iter();
     let dearest = ticks.max_by_key(|one| one.fuel).unwrap();
     let cut = proxy.metric_value("caracal_streams_cut_total.reason=session_revoked");
     println!(
-        "{cut} of them end: the dearest callback is {} with {} units of work; the longest tick, with all that the in-process proxy does for it, took {longest:.1?}",
+        "{cut} of them end: the dearest callback is {} with {} units of work; the longest tick, with all that the in-process proxy does for it, took {longest:.1?} of a processor",
         dearest.callback, dearest.fuel,
     );
-    more <= 2.0 && calls(&after) == calls(&before) && cut == MANY as u64 / 10
+    more <= 2.0
+        && longest < Duration::from_millis(10)
+        && calls(&after) == calls(&before)
+        && cut == MANY as u64 / 10
 }
 
 fn main() -> ExitCode {
@@ -331,7 +343,10 @@ fn main() -> ExitCode {
     let holds = [
         ("a stream ends within a second", latency(&scene)),
         ("no other stream ends", standing(&scene)),
-        ("open streams cost other requests at most 2 %", many()),
+        (
+            "open streams cost other requests at most 2 %, and no callback takes 10 ms",
+            many(),
+        ),
     ];
     let broken = holds.iter().filter(|(_, holds)| !holds);
     let broken: Vec<&str> = broken.map(|(what, _)| *what).collect();

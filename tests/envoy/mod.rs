@@ -89,11 +89,6 @@ impl Setup {
         self.cluster(name, address)
     }
 
-    pub fn grpc_web(mut self) -> Self {
-        self.grpc_web = true;
-        self
-    }
-
     pub fn paths(mut self, paths: impl IntoIterator<Item = Paths>) -> Self {
         self.paths = paths.into_iter().collect();
         self

@@ -96,21 +96,20 @@ fn clients_of_streams_learn_that_they_were_revoked() {
     let around = Around::default();
     let companion = Companion::of(&redis.url()).started();
     let revocation = json!({"upstream": "feed", "max_staleness_s": 5, "poll_interval_ms": 200});
-    let envoy = around
+    let mut setup = around
         .setup_of(Setup::new([configuration(
             json!({"revocation": revocation}),
         )]))
         .http2_cluster("grpc", port("grpc"))
         .cluster("socket", port("socket"))
         .cluster("feed", companion.address)
-        .grpc_web()
         .virtual_hosts(json!([{"name": "all", "domains": ["*"], "routes": [
             {"match": {"prefix": "/warm"}, "direct_response": {"status": 200}},
             {"match": {"prefix": "/socket"}, "route": {"cluster": "socket"}},
             {"match": {"prefix": "/"}, "route": {"cluster": "grpc", "timeout": "0s"}},
-        ]}]))
-        .start()
-        .unwrap_or_else(|log| panic!("{log}"));
+        ]}]));
+    setup.grpc_web = true;
+    let envoy = setup.start().unwrap_or_else(|log| panic!("{log}"));
     let edge = envoy.listener(0);
     let token = |sid: &str| around.mandate(json!({"sid": sid, "root_sid": sid}));
     until("the edge is warm", SOON, || {
