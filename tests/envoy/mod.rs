@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod clock;
+mod paths;
 
 use std::fs;
 use std::io::Write as _;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use clock::{Clock, clock_shim};
+pub use paths::Paths;
 
 use crate::servers::{self, Response};
 
@@ -134,46 +136,6 @@ impl Setup {
     /// log.
     pub fn start(&self) -> Result<Envoy, String> {
         Envoy::start(self)
-    }
-}
-
-/// The connection manager's options about paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paths {
-    pub normalize_path: bool,
-    pub merge_slashes: bool,
-    /// `path_with_escaped_slashes_action`
-    pub escaped_slashes: &'static str,
-}
-
-impl Paths {
-    /// As envoy.yaml has it.
-    pub const SHIPPED: Paths = Paths {
-        normalize_path: true,
-        merge_slashes: true,
-        escaped_slashes: "REJECT_REQUEST",
-    };
-
-    /// Every combination.
-    pub fn all() -> Vec<Paths> {
-        let mut all = Vec::new();
-        for normalize_path in [false, true] {
-            for merge_slashes in [false, true] {
-                for escaped_slashes in [
-                    "KEEP_UNCHANGED",
-                    "REJECT_REQUEST",
-                    "UNESCAPE_AND_REDIRECT",
-                    "UNESCAPE_AND_FORWARD",
-                ] {
-                    all.push(Paths {
-                        normalize_path,
-                        merge_slashes,
-                        escaped_slashes,
-                    });
-                }
-            }
-        }
-        all
     }
 }
 
