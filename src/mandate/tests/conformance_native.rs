@@ -23,7 +23,7 @@ use caracal_mandate::decision::explain::{Check, Outcome, TokenCheck, Trace, Trac
 use caracal_mandate::decision::verifier::{Missing, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::signature::PureRust;
-use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::reply::{ErrorCode, Reason, Refusal};
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use caracal_mandate::token::cache::MandateCache;
@@ -82,7 +82,8 @@ fn observe(file: &File, case: &Case, report: &mut Report) {
                 Verdict::Refused(refusal, _) => Traced::Refused(refusal),
                 // Another fetch brings the same answer, so this is the final verdict.
                 Verdict::NeedsKeySet(Missing::KeySet) => {
-                    Traced::Refused(Refusal::unavailable("The zone's key set cannot be fetched"))
+                    let refusal = Refusal::unavailable("The zone's key set cannot be fetched");
+                    Traced::Refused(refusal.because(Reason::KeySet))
                 }
                 Verdict::NeedsKeySet(Missing::Key) => Traced::Refused(Verifier::unknown_key()),
                 Verdict::NeedsRevocations(_) => unreachable!("the state is there"),
