@@ -256,6 +256,39 @@ fn what_is_compressed_has_no_messages() {
     assert_eq!(got(&proxy, stream), [0; 5]);
 }
 
+/// Trailers of another size than the promised bytes would break the connection's framing.
+#[test]
+fn nothing_is_put_into_a_response_of_a_promised_length() {
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    let message = [&[0, 0, 0, 0, 3], &b"one"[..]].concat();
+    for content_type in ["application/grpc-web+proto", "application/grpc-web-text"] {
+        let sid = content_type;
+        let call = request(json!({"sid": sid})).header("content-type", content_type);
+        let stream = proxy.request(0, call);
+        let headers = [("content-type", content_type), ("content-length", "80")];
+        proxy.respond_open(stream, 200, headers);
+        let part: &[u8] = match content_type.ends_with("text") {
+            true => b"AAAAAANvbmU=",
+            false => &message,
+        };
+        proxy.respond_body(stream, part, false);
+        revoke(&world, &mut proxy, sid);
+        assert!(!is_open(&proxy, stream), "{content_type}");
+        assert_eq!(got(&proxy, stream), part);
+    }
+    // Nor where it is not known whether a length is promised.
+    let call = request(json!({"sid": "s1"})).header("content-type", "application/grpc-web");
+    let stream = proxy.request(0, call);
+    proxy.on_host_call(|one| (one.name == "proxy_get_header_map_value").then_some(2));
+    proxy.respond_open(stream, 200, [("content-type", "application/grpc-web")]);
+    proxy.no_faults();
+    proxy.respond_body(stream, &message, false);
+    revoke(&world, &mut proxy, "s1");
+    assert_eq!(got(&proxy, stream), message);
+    proxy.assert_clean();
+}
+
 /// Host calls that fail let nothing of either side pass, and put nothing at an unsure place.
 #[test]
 fn a_failed_host_call_leaves_nothing_through() {
@@ -352,11 +385,44 @@ fn payload_is_not_read() {
         cost.host_calls
     );
     assert!(cost.fuel < 1_000, "{}", cost.fuel);
-    // The dearest part: empty frames without end.
     proxy.respond_body(stream, vec![0; 65_536 - 60_000], false);
-    proxy.forget();
-    proxy.respond_body(stream, [0x82, 0].repeat(32_768), false);
-    let cost = proxy.cost(stream);
-    assert!(cost.fuel < 10_000_000, "{}", cost.fuel);
-    assert_eq!(cost.host_calls["proxy_get_buffer_bytes"], 64);
+    assert_eq!(proxy.outcome(stream).status(), Some(101));
+    // It is followed to its end all the same.
+    revoke(&world, &mut proxy, "s1");
+    assert!(is_open(&proxy, stream));
+}
+
+/// Who sends nothing but beginnings of frames does not choose what the edge computes: such a
+/// stream is followed no further, and is cut without being told.
+#[test]
+fn a_part_of_many_frames_costs_little_and_later_ones_nothing() {
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    let socket_frames = [0x82, 0].repeat(32_768);
+    let messages = [0; 65_536].to_vec();
+    let base64 = vec![b'A'; 65_536];
+    // Messages of more than 64 KiB, and of 60 000 bytes.
+    let long = b"AAABAAEA".repeat(8_192);
+    let payload = [&b"AAAA6mAA"[..], &b"AAAA".repeat(16_382)].concat();
+    let parts = [socket_frames, messages, base64, long, payload];
+    for (number, part) in parts.into_iter().enumerate() {
+        let sid = format!("s{number}");
+        let stream = match number {
+            0 => socket(&mut proxy, &sid, 101),
+            1 => web(&mut proxy, &sid, "application/grpc-web"),
+            _ => web(&mut proxy, &sid, "application/grpc-web-text"),
+        };
+        proxy.forget();
+        proxy.respond_body(stream, &part, false);
+        let first = proxy.cost(stream);
+        assert!(first.fuel < 3_000_000, "{number}: {}", first.fuel);
+        proxy.forget();
+        proxy.respond_body(stream, &part, false);
+        let next = proxy.cost(stream);
+        assert_eq!(next.host_calls.values().sum::<u64>(), 0, "{number}");
+        assert!(next.fuel < 1_000, "{number}: {}", next.fuel);
+        revoke(&world, &mut proxy, &sid);
+        assert!(!is_open(&proxy, stream), "{number}");
+    }
+    proxy.assert_clean();
 }
