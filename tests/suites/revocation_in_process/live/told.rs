@@ -368,6 +368,75 @@ fn two_thousand_that_talk_end_within_seconds() {
     proxy.assert_clean();
 }
 
+/// Telling a stream ends none: those that talk and those that do not end at the full rate.
+#[test]
+fn streams_that_are_told_do_not_hold_up_the_ends_of_others() {
+    const EACH: usize = 320;
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    let mut streams = Vec::new();
+    for _ in 0..EACH {
+        streams.push(socket(&mut proxy, "s1", 101));
+        streams.push(socket(&mut proxy, "s1", 101));
+    }
+    let talking: Vec<Stream> = streams.iter().copied().step_by(2).collect();
+    let say = |proxy: &mut Proxy| {
+        for stream in &talking {
+            proxy.respond_body(*stream, frame(b"x"), false);
+        }
+    };
+    let open = |proxy: &Proxy| streams.iter().filter(|one| is_open(proxy, **one)).count();
+    say(&mut proxy);
+    revoke(&world, &mut proxy, "s1");
+    let mut ticks = 1;
+    while open(&proxy) > 0 {
+        say(&mut proxy);
+        let before = open(&proxy);
+        proxy.advance(Duration::from_millis(10));
+        assert!(before - open(&proxy) <= 16, "too many in one tick");
+        ticks += 1;
+        assert!(ticks < 100, "{} are left", open(&proxy));
+    }
+    // 16 in each, and two to begin and to end with.
+    assert!(ticks <= 2 * EACH / 16 + 2, "{ticks}");
+    assert!(
+        talking
+            .iter()
+            .all(|one| got(&proxy, *one).ends_with(&close()))
+    );
+    proxy.assert_clean();
+}
+
+/// A configuration that is replaced leaves nobody behind who was being told.
+#[test]
+fn a_new_configuration_ends_what_the_old_one_was_telling() {
+    let world = World::new(ENVOY);
+    let streams = json!({"end_when_revoked": true, "end_when_expired": true});
+    let changes = json!({"streams": streams});
+    let mut proxy = start(&world, changes);
+    let open = [(); 3].map(|()| socket(&mut proxy, "s1", 101));
+    for stream in open {
+        proxy.respond_body(stream, frame(b"one"), false);
+    }
+    revoke(&world, &mut proxy, "s1");
+    let [left, told, silent] = open;
+    proxy.cancel(left);
+    // The new one would not end them for what it knows.
+    let streams = json!({"end_when_revoked": false, "end_when_expired": true});
+    let next = ENVOY.configuration(json!({"streams": streams, "limits": {"max_streams": 3}}));
+    proxy.configure_again(0, next);
+    proxy.respond_body(told, frame(b"late"), false);
+    proxy.respond_body(told, frame(b"later"), false);
+    proxy.advance(Duration::from_secs(2));
+    assert_eq!(got(&proxy, told), [frame(b"one"), close()].concat());
+    assert_eq!(got(&proxy, silent), frame(b"one"));
+    assert_eq!(cuts(&proxy, "session_revoked"), 3, "each is counted once");
+    // Their places are free.
+    for _ in 0..3 {
+        event_stream(&mut proxy, 0, json!({"sid": "s2"}));
+    }
+}
+
 /// What a part of a body costs: nothing is read of payload.
 #[test]
 fn payload_is_not_read() {
