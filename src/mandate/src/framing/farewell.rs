@@ -1,6 +1,7 @@
 //! The last frame of a stream whose authority has ended.
 
-use super::{Framing, text};
+use super::kind::Framing;
+use super::text;
 use crate::header_names::REVOKED_TRAILER;
 use crate::reply::Refusal;
 

@@ -1,6 +1,7 @@
 //! Follows the frames of one direction of a stream, from its first byte.
 
-use super::{Framing, text};
+use super::kind::Framing;
+use super::text;
 
 /// The longest beginning of a frame: 2 bytes, a length of 8, and a mask of 4.
 const MAX_HEAD: usize = 14;
