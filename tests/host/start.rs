@@ -332,6 +332,20 @@ impl Proxy {
         Ok(())
     }
 
+    /// A worker's root context is configured once more, with other bytes, while its streams
+    /// go on.
+    #[track_caller]
+    pub fn configure_again(&mut self, worker: usize, json: impl AsRef<[u8]>) {
+        let vm = Vm::Worker(worker);
+        let root = self.data(vm).root_of(0).expect("it is configured");
+        let bytes = json.as_ref().to_vec();
+        let size = bytes.len() as u32;
+        self.data(vm).configuration = Some(bytes);
+        let configured = self.call(vm, "proxy_on_configure", &[root, size]);
+        self.data(vm).configuration = None;
+        assert_eq!(configured.or(1), Some(1), "{:?}", self.logs());
+    }
+
     pub(crate) fn data(&mut self, vm: Vm) -> &mut crate::host::vm::VmData {
         let instance = self.vms.get_mut(&vm).expect("the VM was made");
         instance.store.data_mut()

@@ -79,8 +79,9 @@ pub struct Document {
     has_hosts: bool,
     /// Path and query of the requests that it answers.
     target: String,
-    /// It answers at the well-known path without the resource's own path too.
-    is_at_root: bool,
+    /// The host and port at which it answers at the well-known path without the resource's
+    /// own path too. At another host it would be the document of another resource.
+    at_root: Option<HostName>,
     /// JSON.
     body: Vec<u8>,
 }
@@ -107,9 +108,10 @@ impl Document {
         }
     }
 
-    fn answers(&self, target: &[u8]) -> bool {
-        let at_root = self.is_at_root && target == WELL_KNOWN.as_bytes();
-        at_root || self.target.as_bytes() == target
+    fn answers(&self, authority: Option<&[u8]>, target: &[u8]) -> bool {
+        let is_its_host = |host: &HostName| authority.is_some_and(|asked| host.is(asked));
+        self.target.as_bytes() == target
+            || (target == WELL_KNOWN.as_bytes() && self.at_root.as_ref().is_some_and(is_its_host))
     }
 }
 
@@ -118,8 +120,8 @@ impl Document {
 pub struct Documents(Vec<Document>);
 
 impl Documents {
-    /// Adds a document. It is also found without the resource's own path where no other
-    /// resource is served at its hosts.
+    /// Adds a document. It is also found without the resource's own path at the host and port
+    /// of its URL, where no other resource is served at its hosts.
     pub fn add(
         &mut self,
         resources: &Resources,
@@ -135,7 +137,7 @@ impl Documents {
             resource,
             has_hosts,
             target: url.target(),
-            is_at_root: is_alone,
+            at_root: HostName::parse(url.authority()).filter(|_| is_alone),
             body,
         });
     }
@@ -178,7 +180,7 @@ impl Documents {
         self.0
             .iter()
             .filter(is_here)
-            .find(|one| one.answers(target))
+            .find(|one| one.answers(request.authority, target))
     }
 }
 

@@ -329,3 +329,30 @@ fn a_websocket_over_http2_that_talks_gets_a_close_frame() {
     let before = got.strip_suffix(close).expect("a Close frame");
     assert!(before.chunks(frame.len()).all(|one| one == frame));
 }
+
+/// Trailers of another size than the bytes in whose place they are would break the length
+/// that was promised: the connection only ends.
+#[test]
+fn nothing_is_put_into_a_response_of_a_promised_length() {
+    let scene = Scene::new(json!({}));
+    let head = "POST /web HTTP/1.1\r\ncontent-type: application/grpc-web\r\ncontent-length: 0";
+    let web = scene.open(head, "s1", "one");
+    let message = b"\0\0\0\0\x03two";
+    let all = std::thread::scope(|scope| {
+        // It talks until it ends, slowly enough for the length.
+        scope.spawn(|| {
+            for _ in 0..8 {
+                scene.upstream.send(message);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        scene.revoke("s1");
+        web.end()
+    });
+    assert!(all.contains("content-length: 80"), "{all}");
+    assert!(!all.contains("grpc-status"), "{all}");
+    let (_, body) = all.split_once("\r\n\r\n").unwrap();
+    assert!(body.len() < 80 && body.len() % 8 == 0, "{all}");
+    let line = &scene.logged("/web", 1)[0];
+    assert_eq!(line["details"], "caracal_session_revoked", "{line}");
+}

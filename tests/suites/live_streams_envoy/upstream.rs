@@ -86,6 +86,10 @@ fn serve(mut connection: TcpStream, seen: &Mutex<Seen>) {
         Some(b"/socket") => {
             b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
         }
+        // A message of three bytes, of 80 that are promised.
+        Some(b"/web") => {
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc-web\r\ncontent-length: 80\r\n\r\n\0\0\0\0\x03one"
+        }
         _ => b"",
     };
     connection.write_all(first).unwrap();

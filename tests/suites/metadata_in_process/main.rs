@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 const START: u64 = 1_767_225_600;
 const FIRST_TICK: Duration = Duration::from_millis(30);
 const PATH: &str = "/.well-known/oauth-protected-resource/mcp";
+const HOST: &str = "mcp.example.test";
 const ROOT: &str = "/.well-known/oauth-protected-resource";
 const URL: &str = "https://mcp.example.test/.well-known/oauth-protected-resource/mcp";
 const DOCUMENT: &str = r#"{"resource":"https://mcp.example.test/mcp","authorization_servers":["https://sts.example.test"],"scopes_supported":["files:read","files:write"],"bearer_methods_supported":["header"],"resource_name":"Files"}"#;
@@ -47,6 +48,15 @@ fn mandate(changes: Value) -> String {
     Key::new("k1", 1).mandate(START, changes)
 }
 
+/// A request to the host of the document's URL.
+fn at_its_host(on: On, method: &str, path: &str) -> Request {
+    let request = Request::new(method, path).authority(HOST);
+    match on == ENVOY {
+        true => request,
+        false => request.header("host", HOST),
+    }
+}
+
 #[track_caller]
 fn replied(on: On, proxy: &mut Proxy, request: &Request) -> Reply {
     on.ask(proxy, 0, request).replied()
@@ -78,12 +88,12 @@ fn a_document_needs_nothing() {
         let mut proxy = started(on, changes, |_| Answer::with(503, "away"));
         for path in [PATH, ROOT] {
             let before = proxy.callouts().len();
-            let stream = proxy.request(0, Request::get(path));
+            let stream = proxy.request(0, at_its_host(on, "GET", path));
             let reply = proxy.outcome(stream).replied();
             is_document(&reply, DOCUMENT);
             assert_eq!(reply.reason, if on == KONG { "OK" } else { "" });
             assert_eq!(proxy.callouts().len(), before);
-            let head = proxy.request(0, Request::new("HEAD", path));
+            let head = proxy.request(0, at_its_host(on, "HEAD", path));
             is_document(&proxy.outcome(head).replied(), "");
             if on == ENVOY {
                 assert_eq!(proxy.details(stream), "caracal_metadata");
@@ -127,6 +137,8 @@ fn what_is_almost_a_document_is_judged() {
             "/.WELL-KNOWN/oauth-protected-resource",
             "/.well-known/oauth-authorization-server",
             "/mcp",
+            // Only at its own host the document is at the root too.
+            ROOT,
         ] {
             for method in ["GET", "HEAD"] {
                 let reply = replied(on, &mut proxy, &Request::new(method, path));

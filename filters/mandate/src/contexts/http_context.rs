@@ -13,7 +13,7 @@ use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::request::audit;
-use crate::request::frames;
+use crate::request::frames::{self, Passing};
 use crate::request::gateway;
 use crate::request::head::RequestHead;
 use crate::request::local_reply;
@@ -186,10 +186,12 @@ impl HttpContext for HttpFilter {
             self.read(|plugin| message::on_part(plugin, self.id, size, is_last));
         }
         if framed_streams::any() {
-            let passes = frames::on_request_body(self.id, size);
-            // Nothing of the client is left in what passes now.
-            if passes && !is_last && self.phase.get() == StreamPhase::Parting {
-                return Action::Continue;
+            let passing = frames::on_request_body(self.id, size);
+            match (self.phase.get(), passing) {
+                // Nothing of the client is left in what passes now.
+                (StreamPhase::Parting, Passing::Yes) if !is_last => return Action::Continue,
+                (_, Passing::No) => return Action::Pause,
+                (_, Passing::Yes | Passing::NotFramed) => {}
             }
         }
         self.action()

@@ -17,7 +17,7 @@ use crate::request::local_reply;
 use crate::request::upstream;
 use crate::vm::audit::records;
 use crate::vm::framed_streams;
-use crate::vm::live_streams::{self, CutStream, LiveStreams};
+use crate::vm::live_streams::{self, CutStream};
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{RequestInfo, StreamPhase};
 
@@ -140,14 +140,14 @@ pub(crate) fn cut(plugin: &mut Plugin, one: &mut CutStream) -> Cut {
         stream,
         live,
         reason,
+        can_part,
     } = one;
     let refusal = &reason.refusal();
     let mandate = Some(&live.mandate);
     record(plugin, "admitted", Some(refusal), &live.request, mandate);
     let is_revoked = matches!(reason, Ended::Revoked | Ended::DelegationStale);
     records::cut(*stream, is_revoked);
-    let has_room = plugin.live.as_ref().is_some_and(LiveStreams::can_part);
-    let how = if has_room && framed_streams::part(*stream, refusal, is_revoked) {
+    let how = if *can_part && framed_streams::part(*stream, refusal, is_revoked) {
         live.phase.set(StreamPhase::Parting);
         Cut::Parts
     } else {

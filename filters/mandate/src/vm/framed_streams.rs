@@ -65,13 +65,22 @@ pub(crate) fn insert(stream: u32, framing: Framing) {
     });
 }
 
-/// Forgets a request that has ended, or has no frames.
+/// Forgets a request that has ended.
 pub(crate) fn forget(stream: u32) {
     if any() {
         change(|all| {
             all.remove(stream);
         });
     }
+}
+
+/// Forgets a request that has no frames. One that parts stays: without it its bytes would pass.
+pub(crate) fn forget_unframed(stream: u32) {
+    change(|all| {
+        if all.get_mut(stream).is_some_and(|one| one.parting.is_none()) {
+            all.remove(stream);
+        }
+    });
 }
 
 fn change(act: impl FnOnce(&mut Registry<Box<FramedStream>>)) {
@@ -83,13 +92,24 @@ fn change(act: impl FnOnce(&mut Registry<Box<FramedStream>>)) {
     });
 }
 
-/// Looks at a request; `None` if it is none of these.
+/// What a look at a request found.
+pub(crate) enum Looked<R> {
+    At(R),
+    /// It is none of these.
+    Nothing,
+    /// It is being looked at already.
+    Busy,
+}
+
+/// Looks at a request.
 #[cold]
 #[inline(never)]
-pub(crate) fn with<R>(stream: u32, act: impl FnOnce(&mut FramedStream) -> R) -> Option<R> {
-    FRAMED.with(|all| {
-        let mut all = all.try_borrow_mut().ok()?;
-        all.get_mut(stream).map(|one| act(one))
+pub(crate) fn with<R>(stream: u32, act: impl FnOnce(&mut FramedStream) -> R) -> Looked<R> {
+    FRAMED.with(|all| match all.try_borrow_mut() {
+        Ok(mut all) => all
+            .get_mut(stream)
+            .map_or(Looked::Nothing, |one| Looked::At(act(one))),
+        Err(_) => Looked::Busy,
     })
 }
 
@@ -98,17 +118,17 @@ pub(crate) fn on_tick(now_ms: u64) {
     NOW_MS.set(now_ms);
 }
 
-/// Lets a stream part if it talks and its client is at the end of a frame. `false` if it has
-/// to be ended at once.
+/// Whether a stream can part: it talks, and its client is at the end of a frame.
+#[cold]
+pub(crate) fn can_part(stream: u32) -> bool {
+    matches!(with(stream, |one| one.can_part()), Looked::At(true))
+}
+
+/// Lets a stream part if it can. `false` if it has to be ended at once.
 #[cold]
 pub(crate) fn part(stream: u32, refusal: &Refusal, is_revoked: bool) -> bool {
     let parts = with(stream, |one| {
-        let now_ms = NOW_MS.get();
-        let talked_ms = one.talked_ms;
-        let can_part = one.is_confirmed
-            && one.parting.is_none()
-            && talked_ms.is_some_and(|then_ms| now_ms.saturating_sub(then_ms) <= TALKS_MS)
-            && one.to_client.is_at_boundary();
+        let can_part = one.can_part();
         if can_part {
             let upstream = one.to_upstream.as_ref();
             one.parting = Some(Parting {
@@ -120,7 +140,13 @@ pub(crate) fn part(stream: u32, refusal: &Refusal, is_revoked: bool) -> bool {
         }
         can_part
     });
-    parts == Some(true)
+    matches!(parts, Looked::At(true))
+}
+
+/// Whether a stream parts, and is still there.
+#[cold]
+pub(crate) fn is_parting(stream: u32) -> bool {
+    matches!(with(stream, |one| one.parting.is_some()), Looked::At(true))
 }
 
 /// Whether a stream that parts has still to be told why.
@@ -130,12 +156,20 @@ pub(crate) fn is_to_be_told(stream: u32) -> bool {
             .as_ref()
             .is_some_and(|parting| parting.client.is_some())
     });
-    untold == Some(true)
+    matches!(untold, Looked::At(true))
 }
 
 impl FramedStream {
     pub(crate) fn framing(&self) -> Framing {
         self.framing
+    }
+
+    fn can_part(&self) -> bool {
+        let talks = |then_ms: u64| NOW_MS.get().saturating_sub(then_ms) <= TALKS_MS;
+        self.is_confirmed
+            && self.parting.is_none()
+            && self.talked_ms.is_some_and(talks)
+            && self.to_client.is_at_boundary()
     }
 
     /// The response has begun, and has these frames.

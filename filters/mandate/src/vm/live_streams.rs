@@ -22,6 +22,11 @@ const SLICE: usize = 256;
 const MOST_SLOTS: usize = 4_096;
 /// Most requests that one tick ends. Envoy may end each within the end of the one before.
 const MOST_CUTS: usize = 16;
+/// Most of these that were told before. Nothing of theirs passes, so the others do not wait
+/// for them: a session's talking streams must not hold up the end of its silent ones.
+const MOST_TOLD: usize = 8;
+/// Most streams that one tick begins to tell. That ends none.
+const MOST_PARTING: usize = 16;
 /// Longest time for a stream that talks to be told why it ends.
 const PARTING_MS: u64 = 500;
 /// Most streams that are being told. Others are ended at once.
@@ -38,6 +43,8 @@ pub(crate) struct LiveStream {
     pub(crate) phase: Rc<Cell<StreamPhase>>,
     /// That its authority has ended is noted and counted.
     pub(crate) is_counted: bool,
+    /// Why it ends, if its client is being told or was.
+    told: Option<Ended>,
 }
 
 /// A request whose authority has ended.
@@ -45,6 +52,8 @@ pub(crate) struct CutStream {
     pub(crate) stream: u32,
     pub(crate) live: Box<LiveStream>,
     pub(crate) reason: Ended,
+    /// Its client can be told why.
+    pub(crate) can_part: bool,
 }
 
 thread_local! {
@@ -162,6 +171,7 @@ impl LiveStreams {
             request: without_exchange(request),
             phase: Rc::clone(phase),
             is_counted: false,
+            told: None,
         });
         let is_watched = insert(stream, one, self.max);
         if is_watched {
@@ -181,28 +191,25 @@ impl LiveStreams {
         self.judge_later(now_ms);
     }
 
-    /// Whether one more stream can be told why it ends.
-    pub(crate) fn can_part(&self) -> bool {
-        self.parting.len() < MAX_PARTING
-    }
-
     /// A stream is being told why it ends, and is ended soon.
     #[cold]
-    pub(crate) fn parts(&mut self, one: CutStream, now_ms: u64) {
+    pub(crate) fn parts(&mut self, mut one: CutStream, now_ms: u64) {
+        one.live.told = Some(one.reason);
+        one.can_part = false;
         self.parting.push((now_ms.saturating_add(PARTING_MS), one));
     }
 
-    /// Takes out streams that were told, or that were silent for too long.
+    /// Takes out at most so many streams that were told, or that were silent for too long.
     #[cold]
-    fn parted(&mut self, now_ms: u64) -> Vec<CutStream> {
-        let mut left = MOST_CUTS;
-        let parted = self.parting.extract_if(.., |(until_ms, one)| {
+    fn told(&mut self, most: usize, now_ms: u64) -> Vec<CutStream> {
+        let mut left = most;
+        let told = self.parting.extract_if(.., |(until_ms, one)| {
             let is_due = now_ms >= *until_ms || !framed_streams::is_to_be_told(one.stream);
             let is_taken = is_due && left > 0;
             left = left.saturating_sub(usize::from(is_taken));
             is_taken
         });
-        parted.map(|(_, one)| one).collect()
+        told.map(|(_, one)| one).collect()
     }
 
     /// Takes out requests whose authority has ended. A round judges each request once, a
@@ -213,10 +220,28 @@ impl LiveStreams {
     #[inline(never)]
     pub(crate) fn ended(&mut self, authorizer: &mut Authorizer, now_ms: u64) -> Vec<CutStream> {
         framed_streams::on_tick(now_ms);
-        let mut cut = match self.parting.is_empty() {
-            true => Vec::new(),
-            false => self.parted(now_ms),
-        };
+        if self.parting.is_empty() {
+            return self.judged(authorizer, MOST_CUTS, now_ms);
+        }
+        let mut cut = self.told(MOST_TOLD, now_ms);
+        let left = MOST_CUTS.saturating_sub(cut.len());
+        let judged = self.judged(authorizer, left, now_ms);
+        let ends = judged.iter().filter(|one| !one.can_part).count();
+        cut.extend(judged);
+        cut.extend(self.told(left.saturating_sub(ends), now_ms));
+        cut
+    }
+
+    /// The next part of a round: at most so many requests that end, and others that part.
+    fn judged(
+        &mut self,
+        authorizer: &mut Authorizer,
+        mut cuts_left: usize,
+        now_ms: u64,
+    ) -> Vec<CutStream> {
+        let mut cut = Vec::new();
+        let room = MAX_PARTING.saturating_sub(self.parting.len());
+        let mut parting_left = MOST_PARTING.min(room);
         let Some(now_s) = authorizer.unix_time_s(now_ms) else {
             return cut;
         };
@@ -237,17 +262,17 @@ impl LiveStreams {
         let expires = self.settings.end_when_expired;
         let mut is_last = slice.is_last;
         let mut next = slice.next;
-        for (slot, stream, mandate, matched) in slice.streams {
-            if cut.len() >= MOST_CUTS {
-                is_last = false;
-                next = slot;
-                break;
-            }
-            let exp = mandate.claims().exp;
+        for (slot, stream, one) in slice.streams {
+            let exp = one.mandate.claims().exp;
             if expires && exp > now_s {
                 self.next_expiry_s = self.next_expiry_s.min(exp);
             }
-            let reason = match authorizer.authority(&mandate, matched, expires, now_ms) {
+            let authority = match one.told {
+                // It was being told by the configuration before this one.
+                Some(reason) => Authority::Ended(reason),
+                None => authorizer.authority(&one.mandate, one.matched, expires, now_ms),
+            };
+            let reason = match authority {
                 Authority::Stands => continue,
                 // What the edge lacks ends no request: whether its authority has ended is
                 // seen when the edge has it again.
@@ -257,15 +282,30 @@ impl LiveStreams {
                 }
                 Authority::Ended(reason) => reason,
             };
-            if reason != Ended::Expired && !self.settings.end_when_revoked {
+            let is_off = reason != Ended::Expired && !self.settings.end_when_revoked;
+            if is_off && one.told.is_none() {
                 continue;
             }
+            let can_part = room > 0 && framed_streams::can_part(stream);
+            let left = if can_part {
+                &mut parting_left
+            } else {
+                &mut cuts_left
+            };
+            // It is the first of the next tick.
+            let Some(less) = left.checked_sub(1) else {
+                is_last = false;
+                next = slot;
+                break;
+            };
             let taken = LIVE.with(|live| live.try_borrow_mut().ok()?.remove(stream));
             if let Some(live) = taken {
+                *left = less;
                 cut.push(CutStream {
                     stream,
                     live,
                     reason,
+                    can_part,
                 });
             }
         }
@@ -309,8 +349,12 @@ impl LiveStreams {
                     (slice.is_last, slice.next) = (false, slot);
                     break;
                 }
-                let next = (slot, stream, Rc::clone(&one.mandate), one.matched);
-                slice.streams.push(next);
+                let judged = Judged {
+                    mandate: Rc::clone(&one.mandate),
+                    matched: one.matched,
+                    told: one.told,
+                };
+                slice.streams.push((slot, stream, judged));
             }
             Some(slice)
         })
@@ -319,8 +363,26 @@ impl LiveStreams {
 
 /// Some requests of a round.
 struct Slice {
-    streams: Vec<(usize, u32, Rc<Mandate>, RouteMatch)>,
+    streams: Vec<(usize, u32, Judged)>,
     /// The place after them.
     next: usize,
     is_last: bool,
+}
+
+/// What of a request is judged.
+struct Judged {
+    mandate: Rc<Mandate>,
+    matched: RouteMatch,
+    told: Option<Ended>,
+}
+
+/// Streams that are being told when a configuration is replaced are ended by its successor.
+impl Drop for LiveStreams {
+    fn drop(&mut self) {
+        for (_, one) in self.parting.drain(..) {
+            if framed_streams::is_parting(one.stream) {
+                insert(one.stream, one.live, usize::MAX);
+            }
+        }
+    }
 }

@@ -13,6 +13,15 @@ const TRAILERS: u8 = 0x80;
 const CLOSE: u8 = 0x8;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL: u64 = 125;
+/// Most units of work for one part of a stream: each byte of a frame's beginning is one, and
+/// each group of base64 that is payload. Who sends nothing but beginnings of frames would otherwise choose
+/// what the edge computes.
+const MAX_WORK: usize = 8_192;
+/// The units of a group of base64 that is decoded.
+const DECODED_WORK: usize = 4;
+/// The longest message of a text that is followed, in bytes. A text is read through its
+/// payload too, because padding can stand anywhere in it.
+const MAX_TEXT_MESSAGE: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -44,6 +53,8 @@ pub struct Frames {
     payload_left: u64,
     /// Characters of base64 that are no whole group of four yet, where the stream is text.
     group: Option<([u8; 4], usize)>,
+    /// What may still be done for this part of the stream.
+    work_left: usize,
 }
 
 impl Frames {
@@ -55,6 +66,7 @@ impl Frames {
             head_size: 0,
             payload_left: 0,
             group: is_text.then_some(([0; 4], 0)),
+            work_left: MAX_WORK,
         }
     }
 
@@ -89,6 +101,21 @@ impl Frames {
         self.state = State::Lost;
     }
 
+    /// Another part of the stream begins: what the proxy shows in one callback. A part that is
+    /// more work than `MAX_WORK` is the last that is followed.
+    pub fn begin_part(&mut self) {
+        self.work_left = MAX_WORK;
+    }
+
+    /// `false` if nothing more is done for this part.
+    fn work(&mut self, units: usize) -> bool {
+        match self.work_left.checked_sub(units) {
+            Some(left) => self.work_left = left,
+            None => self.lose(),
+        }
+        self.is_followed()
+    }
+
     /// The number of the next `size` bytes that are payload. They count as passed, and need
     /// not be read.
     pub fn skip(&mut self, size: usize) -> usize {
@@ -112,6 +139,9 @@ impl Frames {
             return self.read_binary(bytes);
         };
         for &byte in bytes {
+            if !self.is_followed() {
+                break;
+            }
             if let Some(place) = group.get_mut(size) {
                 *place = byte;
             }
@@ -120,12 +150,25 @@ impl Frames {
                 continue;
             }
             size = 0;
-            match text::decode(group) {
-                Some(decoded) => self.read_binary(&decoded),
-                None => self.lose(),
-            }
+            self.read_group(group);
         }
         self.group = Some((group, size));
+    }
+
+    fn read_group(&mut self, group: [u8; 4]) {
+        if self.payload_left >= 3 {
+            match text::size(group) {
+                Some(size) if self.work(1) => _ = self.pass_payload(size),
+                _ => self.lose(),
+            }
+            return;
+        }
+        match text::decode(group) {
+            Some((decoded, size)) if self.work(DECODED_WORK) => {
+                self.read_binary(decoded.get(..size).unwrap_or_default());
+            }
+            _ => self.lose(),
+        }
     }
 
     fn read_binary(&mut self, bytes: &[u8]) {
@@ -136,6 +179,9 @@ impl Frames {
                 return;
             };
             rest = more;
+            if !self.work(1) {
+                return;
+            }
             if let Some(place) = self.head.get_mut(self.head_size) {
                 *place = next;
             }
@@ -187,6 +233,8 @@ impl Frames {
         self.payload_left = length;
         if is_last {
             self.state = State::Closed;
+        } else if self.group.is_some() && length > MAX_TEXT_MESSAGE {
+            self.lose();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is framed, and how one knows it.
+//! The kinds of framing, and the headers that say which one a stream has.
 
 /// How the bytes of a stream are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,6 +44,7 @@ fn follow(mut frames: Frames, bytes: &[u8], mut sizes: impl FnMut() -> usize) ->
     let mut rest = bytes;
     while !rest.is_empty() {
         let (part, after) = rest.split_at(sizes().clamp(1, rest.len()));
+        frames.begin_part();
         let skipped = frames.skip(part.len());
         frames.read(&part[skipped..]);
         rest = after;
@@ -177,6 +178,52 @@ fn text_is_followed_through_its_padding() {
         frames.read(b"A");
         assert!(!frames.is_at_boundary(), "{size}");
     }
+}
+
+/// What a part can make the edge compute is bounded, and another part begins anew.
+#[test]
+fn a_part_of_nothing_but_beginnings_is_followed_no_further() {
+    let web = || Frames::to_client(Framing::GrpcWeb);
+    let cases: [(Frames, Vec<u8>); 3] = [
+        (server(), frame(0x82, b"", None)),
+        (client(), frame(0x82, b"x", Some([1; 4]))),
+        (web(), message(0, b"x")),
+    ];
+    for (frames, one) in cases {
+        let head = one.len() - usize::from(one.len() > 2);
+        let most = one.repeat(8_192 / head);
+        let mut parts = follow(frames.clone(), &most.repeat(3), || most.len());
+        assert!(parts.is_at_boundary(), "{one:?}");
+        parts.begin_part();
+        parts.read(&most);
+        assert!(parts.is_at_boundary());
+        parts.read(&one.repeat(2));
+        assert!(!parts.is_followed() && !parts.is_at_boundary(), "{one:?}");
+        // Nothing makes it followed again.
+        parts.begin_part();
+        parts.read(&one);
+        assert!(!parts.is_followed());
+    }
+}
+
+/// A text costs by its length, so a long one is not followed.
+#[test]
+fn a_long_message_of_a_text_is_followed_no_further() {
+    let begun = |size: usize| {
+        let text = STANDARD.encode(message(0, &vec![7; size]));
+        follow(
+            Frames::to_client(Framing::GrpcWebText),
+            text.as_bytes(),
+            || 8_192,
+        )
+    };
+    assert!(begun(64 * 1024).is_at_boundary());
+    assert!(!begun(64 * 1024 + 1).is_followed());
+    // So is a part of more than 32 KiB.
+    let text = STANDARD.encode(message(0, &vec![7; 30_000]));
+    let frames = Frames::to_client(Framing::GrpcWebText);
+    assert!(!whole(frames.clone(), text.as_bytes()).is_followed());
+    assert!(follow(frames, text.as_bytes(), || 16_384).is_at_boundary());
 }
 
 proptest! {

@@ -93,8 +93,20 @@ fn only_the_exact_url_is_answered() {
             let found = answer(&edge, method, host, url);
             assert_eq!(found.as_deref(), Some("https://mcp.example/mcp"));
         }
-        // There is one resource, so it is found at the root too.
-        assert!(answer(&edge, method, "h", WELL_KNOWN).is_some());
+        // There is one resource, so it is found at the root of its host too.
+        for host in ["mcp.example", "MCP.example"] {
+            assert!(answer(&edge, method, host, WELL_KNOWN).is_some());
+        }
+        // At the root of another host it would be what that host says of itself.
+        for host in [
+            "h",
+            "mcp.example:443",
+            "mcp.example.",
+            "127.0.0.1:10000",
+            "",
+        ] {
+            assert_eq!(answer(&edge, method, host, WELL_KNOWN), None, "{host}");
+        }
     }
     for method in [
         "POST", "OPTIONS", "PUT", "get", "Head", "CONNECT", "GET ", "",
@@ -170,14 +182,15 @@ fn a_host_gets_only_its_own_resource_s_document() {
         ("a.test@e.test", None),
         ("", None),
     ] {
-        for target in [path, WELL_KNOWN] {
-            assert_eq!(
-                answer(&edge, "GET", host, target).as_deref(),
-                found,
-                "{host}"
-            );
-        }
+        let at_path = answer(&edge, "GET", host, path);
+        assert_eq!(at_path.as_deref(), found, "{host}");
+        // Only at the host of its URL it is found at the root too.
+        let own = found.filter(|_| matches!(host, "a.test" | "b.test"));
+        let at_root = answer(&edge, "GET", host, WELL_KNOWN);
+        assert_eq!(at_root.as_deref(), own, "{host}");
     }
+    let at_own = answer(&edge, "GET", "d.test", WELL_KNOWN);
+    assert_eq!(at_own.as_deref(), Some("https://d.test/mcp"));
     let view = RequestView {
         method: Some(b"GET"),
         target: Some(path.as_bytes()),
