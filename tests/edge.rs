@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 8;
 
 /// The servers that an Envoy needs besides the companion.
 pub struct Around {
-    sts: Server,
+    pub sts: Server,
     upstream: Server,
     key: Key,
 }

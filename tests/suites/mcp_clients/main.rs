@@ -34,6 +34,8 @@ struct Package {
     server: &'static str,
 }
 
+mod discovery;
+
 /// A process that is stopped when dropped.
 struct Running(Child);
 
