@@ -39,6 +39,7 @@ pub mod json;
 pub mod jwks;
 pub mod mcp;
 pub mod metadata;
+pub mod readiness;
 pub mod reply;
 pub mod request;
 pub mod revocation;

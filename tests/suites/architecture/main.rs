@@ -25,7 +25,7 @@ const CRATES: [(&str, &str); 4] = [
 const ROOMS: [&str; 5] = ["abi", "proxy", "vm", "request", "contexts"];
 
 /// The rooms of the core, likewise.
-const CORE: [&str; 21] = [
+const CORE: [&str; 22] = [
     "json",
     "bytes",
     "header_names",
@@ -41,6 +41,7 @@ const CORE: [&str; 21] = [
     "revocation",
     "routing",
     "metadata",
+    "readiness",
     "config",
     "baggage",
     "forwarding",

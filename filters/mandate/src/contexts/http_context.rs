@@ -99,6 +99,9 @@ impl HttpFilter {
             let document = document.reply();
             return outcome::answer_document(plugin, &document);
         }
+        if plugin.authorizer.asks_readiness(&view) && request.format == ReplyFormat::Http {
+            return outcome::answer_readiness(plugin);
+        }
         match plugin.authorizer.screen(&view, &mut request.matched) {
             Err(refusal) => {
                 request.fingerprint = bearer_token(view.authorization)

@@ -89,6 +89,14 @@ pub(crate) fn send_document(document: &Reply, proxy: Proxy) {
     send_reply(document, &details, None);
 }
 
+/// Says whether the edge is ready.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_readiness(answer: &Reply, proxy: Proxy) {
+    let details = proxy.reply_details(answer.status, "readiness");
+    send_reply(answer, &details, None);
+}
+
 /// `false` if the proxy takes no reply.
 fn send_reply(reply: &Reply, details: &str, grpc_status: Option<u8>) -> bool {
     let sent = hostcalls::send_local_response(

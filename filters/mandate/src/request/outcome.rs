@@ -11,6 +11,7 @@ use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::{Refusal, Reply};
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::abi::wasi;
 use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
@@ -103,6 +104,15 @@ pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
 pub(crate) fn answer_document(plugin: &mut Plugin, document: &Reply) -> StreamPhase {
     plugin.authorizer.metrics.document();
     local_reply::send_document(document, plugin.proxy);
+    StreamPhase::Replied
+}
+
+/// Says whether decisions can be made. That is no decision either.
+#[cold]
+#[inline(never)]
+pub(crate) fn answer_readiness(plugin: &mut Plugin) -> StreamPhase {
+    let reply = plugin.authorizer.lacking(wasi::monotonic_ms()).reply();
+    local_reply::send_readiness(&reply, plugin.proxy);
     StreamPhase::Replied
 }
 

@@ -3,6 +3,7 @@
 //! verdict says so.
 
 mod mcp;
+mod told;
 pub(crate) mod under_way;
 
 use std::cell::{Cell, RefCell};
@@ -14,8 +15,7 @@ use caracal_mandate::decision::context::Context;
 use caracal_mandate::decision::verifier::{Credential, Missing, Screened, Verdict, Verifier};
 use caracal_mandate::jwks::key_set::KeySet;
 use caracal_mandate::jwks::refresh::{FetchMark, FetchOutlook};
-use caracal_mandate::metadata::Document;
-use caracal_mandate::reply::{Challenge, Refusal};
+use caracal_mandate::reply::Refusal;
 use caracal_mandate::request::RequestView;
 use caracal_mandate::revocation::{Disabled, RevocationView};
 use caracal_mandate::routing::resources::{ResourceId, RouteMatch};
@@ -110,16 +110,6 @@ impl Authorizer {
         at: &mut Option<RouteMatch>,
     ) -> Result<Screened<'t>, Refusal> {
         self.verifier.screen_at(request, &self.known_mandates, at)
-    }
-
-    /// See [`Verifier::document`].
-    pub(crate) fn document(&self, request: &RequestView<'_>) -> Option<&Document> {
-        self.verifier.document(request)
-    }
-
-    /// See [`Verifier::challenge`].
-    pub(crate) fn challenge(&self, matched: Option<RouteMatch>) -> Option<(&Challenge, &[String])> {
-        self.verifier.challenge(matched)
     }
 
     /// The companion's answers for a zone, if requests ask it.

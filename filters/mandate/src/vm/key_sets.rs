@@ -53,6 +53,14 @@ impl KeySets {
         self.zones.len()
     }
 
+    /// How many zones have a key set that can be used.
+    #[cold]
+    pub(crate) fn usable(&self, now_ms: u64) -> usize {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.filter(|key_set| key_set.usable(now_ms).is_some())
+            .count()
+    }
+
     /// How many key sets this VM has taken, of all zones together.
     pub(crate) fn installed(&self) -> u64 {
         let all = std::iter::once(&self.first).chain(&self.others);

@@ -156,6 +156,9 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             with_token(audit.token.as_ref())
         ));
     }
+    if let Some(path) = &configuration.readiness_path {
+        lines.push(format!("readiness {path}, answered without a mandate"));
+    }
     for resource in resources.all() {
         if resources.are_named() {
             let own = configuration.resources.get(&resource.id);

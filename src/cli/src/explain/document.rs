@@ -1,5 +1,7 @@
-//! A request for a resource's public metadata, which the filter answers itself.
+//! A request that the filter answers itself: for a resource's public metadata, or for
+//! readiness.
 
+use caracal_mandate::readiness::Lacking;
 use caracal_mandate::reply::{Reply, ReplyFormat};
 use serde_json::{Value, json};
 
@@ -8,9 +10,10 @@ use super::report::{json_of, without_query};
 use super::shown_values::plain;
 use crate::terminal::{self, Tone, prose, shown, shown_bytes};
 
-/// The document that a request gets.
+/// What a request gets.
 pub(super) struct Answered {
-    resource: String,
+    what: String,
+    resource: Option<String>,
     reply: Reply,
     case: Described,
 }
@@ -32,15 +35,28 @@ pub(super) fn of(case: &Case) -> Option<Answered> {
     if ReplyFormat::for_content_type(content_type.first().copied()) == ReplyFormat::Grpc {
         return None;
     }
-    let document = case.verifier.document(&case.request.view(
-        &resource,
-        &authorization,
-        &case.request.mcp(),
-    ))?;
-    let resource = case.verifier.resources().get(document.resource)?;
+    let mcp = case.request.mcp();
+    let view = case.request.view(&resource, &authorization, &mcp);
+    let (what, resource, reply) = match case.verifier.document(&view) {
+        Some(document) => {
+            let resource = case.verifier.resources().get(document.resource)?;
+            let what = format!("the public metadata of {} (RFC 9728)", shown(&resource.id));
+            (what, Some(resource.id.clone()), document.reply())
+        }
+        None if case.verifier.asks_readiness(&view) => {
+            let what = "its readiness, or 503 with what it lacks".to_owned();
+            let ready = Lacking {
+                zones: case.verifier.zones().iter().count(),
+                ..Lacking::default()
+            };
+            (what, None, ready.reply())
+        }
+        None => return None,
+    };
     Some(Answered {
-        resource: resource.id.clone(),
-        reply: document.reply(),
+        what,
+        resource,
+        reply,
         case: Described {
             method: case.request.method.clone(),
             path: without_query(&case.request.target).to_vec(),
@@ -57,9 +73,8 @@ impl Answered {
         }
         prose(
             &format!(
-                "The edge answers it itself: {}, the public metadata of {} (RFC 9728). Nothing is judged.",
-                self.reply.status,
-                shown(&self.resource)
+                "The edge answers it itself: {}, {}. Nothing is judged.",
+                self.reply.status, self.what
             ),
             Tone::Good,
         );

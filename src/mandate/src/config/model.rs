@@ -76,6 +76,11 @@ pub struct Configuration {
     /// there are `resources`, each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataSettings>,
+    /// A path at which the filter says whether it can decide: 200, or 503 with what is
+    /// missing. `GET` and `HEAD` without a mandate, at every host. Not on APISIX.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 2, max = crate::readiness::MAX_PATH_BYTES)))]
+    pub readiness_path: Option<String>,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: ProxyKind,

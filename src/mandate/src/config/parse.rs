@@ -129,6 +129,7 @@ fn read(
     }
     let filter_state = parse_host::filter_state(&object, host);
     let streams = parse_host::streams(&object, host);
+    let readiness_path = parse_host::readiness_path(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
@@ -145,6 +146,7 @@ fn read(
         resources: protected.resources,
         challenge,
         metadata: protected.metadata,
+        readiness_path,
         host: named?,
         mode,
         gateway,

@@ -8,6 +8,9 @@ use super::model::{ProxyKind, Streams};
 use super::parse_forward::forwarded;
 use super::reader::{At, Object, one_of, quoted};
 use super::values;
+use crate::metadata::WELL_KNOWN;
+use crate::readiness::MAX_PATH_BYTES;
+use crate::routing::path::is_plain;
 
 pub(super) fn host(object: &Object<'_, '_, '_>) -> Option<ProxyKind> {
     let Some(at) = object.get("host") else {
@@ -62,6 +65,28 @@ pub(super) fn filter_state(object: &Object<'_, '_, '_>, host: ProxyKind) -> bool
         );
     }
     set
+}
+
+/// Where readiness is answered.
+pub(super) fn readiness_path(object: &Object<'_, '_, '_>, host: ProxyKind) -> Option<String> {
+    let at = object.get("readiness_path")?;
+    if host == ProxyKind::Apisix {
+        return at.fail(
+            "in APISIX a filter does nothing between requests, so it would never become ready without them; remove the key",
+        );
+    }
+    let path = at.text()?;
+    let is_fit = (2..=MAX_PATH_BYTES).contains(&path.len()) && !path.contains(['?', '#']);
+    if !is_fit || !is_plain(path.as_bytes()) {
+        return at.fail(format!(
+            "{} is no path that everybody reads alike; expected one such as /caracal/ready, of at most {MAX_PATH_BYTES} bytes",
+            quoted(path)
+        ));
+    }
+    if path.starts_with(WELL_KNOWN) {
+        return at.fail(format!("{WELL_KNOWN} is for metadata; choose another path"));
+    }
+    Some(path.to_owned())
 }
 
 /// When requests under way end; none where the proxy cannot end them.

@@ -4,6 +4,7 @@
 use super::credential::Screened;
 use super::verifier::Verifier;
 use crate::metadata::Document;
+use crate::readiness::is_asked;
 use crate::reply::{Challenge, Refusal};
 use crate::request::RequestView;
 use crate::routing::resources::{Resources, RouteMatch};
@@ -26,6 +27,13 @@ impl Verifier {
     /// (RFC 9728).
     pub fn document(&self, request: &RequestView<'_>) -> Option<&Document> {
         self.told.documents.as_ref()?.find(request, &self.resources)
+    }
+
+    /// Whether a request asks if the edge is ready, which is answered before anything is
+    /// judged.
+    pub fn asks_readiness(&self, request: &RequestView<'_>) -> bool {
+        let path = self.told.readiness_path.as_deref();
+        path.is_some_and(|path| is_asked(path, request))
     }
 
     /// Every document.

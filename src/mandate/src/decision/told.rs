@@ -10,6 +10,8 @@ use crate::routing::resources::Resources;
 pub(super) struct Told {
     /// None where there are none: requests pay for no more than that.
     pub(super) documents: Option<Box<Documents>>,
+    /// Where readiness is answered.
+    pub(super) readiness_path: Option<Box<str>>,
     /// What a challenge says if the resource is not known.
     pub(super) challenge: Option<Challenge>,
 }
@@ -19,6 +21,7 @@ impl Told {
         let documents = configuration.documents(resources);
         Told {
             documents: (!documents.all().is_empty()).then(|| Box::new(documents)),
+            readiness_path: configuration.readiness_path.as_deref().map(Box::from),
             challenge: configuration.challenge_of(None),
         }
     }

@@ -47,6 +47,33 @@ fn nginx_hosts_take_addresses_and_envoy_takes_names() {
 }
 
 #[test]
+fn a_readiness_path_is_read_alike_by_everybody() {
+    let of = |path: &str| parse("envoy", "sts", &format!(r#","readiness_path":{path:?}"#));
+    for good in ["/r", "/caracal/ready", "/a.b/c-d_e"] {
+        assert_eq!(of(good).unwrap().readiness_path.as_deref(), Some(good));
+    }
+    let long = format!("/{}", "x".repeat(256));
+    for bad in [
+        "",
+        "/",
+        "ready",
+        "//ready",
+        "/ready/../x",
+        "/a%2fb",
+        "/a b",
+        "/ready?x",
+        "/ready#x",
+        "/a;b",
+        "/a\\b",
+        "http://h/ready",
+        "/.well-known/oauth-protected-resource/ready",
+        &long,
+    ] {
+        assert_eq!(paths(of(bad)), ["readiness_path"], "{bad}");
+    }
+}
+
+#[test]
 fn what_a_host_cannot_do_is_an_error_there() {
     let variables = r#","forward":{"variables":{"caracal_sub":"sub"}}"#;
     let gate = r#","forward":{"gate":{"variable":"gate","upstream":"app"}}"#;
@@ -54,6 +81,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
     let none = r#","limits":{"max_paused":0}"#;
     let ends = r#","limits":{"pause_timeout_ms":50}"#;
     let state = r#","filter_state":true"#;
+    let ready = r#","readiness_path":"/ready""#;
     for (extra, path, good) in [
         (variables, "forward.variables", ["kong"].as_slice()),
         (gate, "forward.gate", &["kong", "apisix"]),
@@ -61,6 +89,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
         (none, "limits.max_paused", &["envoy"]),
         (ends, "limits.pause_timeout_ms", &["envoy"]),
         (state, "filter_state", &["envoy"]),
+        (ready, "readiness_path", &["envoy", "kong"]),
     ] {
         for (host, _) in ProxyKind::ALL {
             let parsed = parse(host, "sts:443", extra);

@@ -1,0 +1,48 @@
+//! What is told besides verdicts: public documents, readiness, and what a challenge says.
+
+use caracal_mandate::metadata::Document;
+use caracal_mandate::readiness::Lacking;
+use caracal_mandate::reply::Challenge;
+use caracal_mandate::request::RequestView;
+use caracal_mandate::revocation::{Availability, RevocationView as _};
+use caracal_mandate::routing::resources::RouteMatch;
+use caracal_mandate::zone::ZoneIndex;
+
+use super::{Authorizer, log_view};
+
+impl Authorizer {
+    /// See [`Verifier::document`].
+    pub(crate) fn document(&self, request: &RequestView<'_>) -> Option<&Document> {
+        self.verifier.document(request)
+    }
+
+    /// See [`Verifier::asks_readiness`].
+    pub(crate) fn asks_readiness(&self, request: &RequestView<'_>) -> bool {
+        self.verifier.asks_readiness(request)
+    }
+
+    /// What decisions lack now. Without a clock nothing can be used.
+    #[cold]
+    pub(crate) fn lacking(&self, now_ms: Option<u64>) -> Lacking {
+        let zones = self.key_sets.count();
+        let Some(now_ms) = now_ms else {
+            return Lacking {
+                zones,
+                without_key_set: zones,
+                revocations: true,
+            };
+        };
+        let log = log_view(self.feed.as_ref(), Some(ZoneIndex::FIRST), now_ms);
+        let revocations = log.is_some_and(|log| log.availability() != Availability::Ready);
+        Lacking {
+            zones,
+            without_key_set: zones.saturating_sub(self.key_sets.usable(now_ms)),
+            revocations,
+        }
+    }
+
+    /// See [`Verifier::challenge`].
+    pub(crate) fn challenge(&self, matched: Option<RouteMatch>) -> Option<(&Challenge, &[String])> {
+        self.verifier.challenge(matched)
+    }
+}
