@@ -30,9 +30,10 @@ fn of(rules: &Rules) -> Vec<(&str, &str)> {
     let prefixes: Vec<&str> = routes
         .chain(rules.exclude().iter().map(String::as_str))
         .collect();
-    let refused = prefixes
-        .iter()
-        .filter(|prefix| rules.find(Some(prefix.as_bytes())) == Err(InvalidPath::Ambiguous));
+    let refused = prefixes.iter().filter(|prefix| {
+        let found = rules.find(Some(prefix.as_bytes()));
+        matches!(found, Err(InvalidPath::Ambiguous | InvalidPath::Spelled))
+    });
     let with = refused.filter_map(|prefix| {
         let goes_on = |by: &&&str| {
             let rest = prefix.strip_prefix(**by);
