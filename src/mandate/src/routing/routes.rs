@@ -6,6 +6,7 @@ mod prefixes;
 use std::fmt;
 
 use prefixes::Prefixes;
+pub use prefixes::RuleId;
 
 use crate::mcp::rule::{McpRule, Operation};
 use crate::reply::{ErrorCode, Reason, Refusal};
@@ -46,19 +47,6 @@ impl Default for Requirements {
             max_hop_count: DEFAULT_MAX_HOP_COUNT,
         }
     }
-}
-
-/// The rule that a path falls under. Two excluded prefixes are two rules, although they
-/// require the same. So a path that is under one in one reading, and under the other in
-/// another, is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleId {
-    /// No prefix matched: the requirements at the top level.
-    Default,
-    /// An index into [`Rules::routes`].
-    Route(usize),
-    /// An index into [`Rules::exclude`].
-    Excluded(usize),
 }
 
 /// Which requirements of a rule apply to a method.

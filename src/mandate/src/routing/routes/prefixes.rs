@@ -1,7 +1,19 @@
 //! The prefixes of rules, and how one is looked up in a path.
 
-use super::RuleId;
 use crate::routing::path::{InvalidPath, Work};
+
+/// The rule that a path falls under. Two excluded prefixes are two rules, although they
+/// require the same. So a path that is under one in one reading, and under the other in
+/// another, is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleId {
+    /// No prefix matched: the requirements at the top level.
+    Default,
+    /// An index into the routes.
+    Route(usize),
+    /// An index into the exclusions.
+    Excluded(usize),
+}
 
 /// Prefixes by length. A lookup is one search for each length, and not one comparison for
 /// each prefix.
