@@ -368,7 +368,25 @@ fn paths_that_are_almost_the_route_are_not_another() {
             let plain = Request::new("POST", path).bearer(token("mcp:use"));
             assert_eq!(edge.ask(&plain).0, 400, "{on:?} {path}");
         }
-        let other = Request::new("POST", "/other").bearer(token("mcp:use"));
-        assert_eq!(edge.ask(&other), ok());
+        // Servers that ignore case serve these too.
+        for path in [
+            "/MCP",
+            "/Mcp/",
+            "/mcP/1",
+            "/%4dCP",
+            "/MCP.json",
+            "/x/../MCP",
+        ] {
+            let plain = Request::new("POST", path).bearer(token("mcp:use"));
+            assert_eq!(
+                edge.ask(&plain),
+                refused(400, "invalid_request"),
+                "{on:?} {path}"
+            );
+        }
+        for path in ["/other", "/MCPS", "/Other/MCP"] {
+            let other = Request::new("POST", path).bearer(token("mcp:use"));
+            assert_eq!(edge.ask(&other), ok(), "{on:?} {path}");
+        }
     }
 }
