@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::baggage;
 use crate::config::{Baggage, Forward, Gate, PrincipalClaim, Unsendable};
-use crate::header_names::{MAX_CLAIMS_BYTES, MAX_VALUE_BYTES, RESERVED_PREFIX};
+use crate::header_names::{MAX_CLAIMS_BYTES, MAX_VALUE_BYTES, RESERVED_PREFIX, folded};
 use crate::token::claims::{Claims, Shape};
 use crate::token::jws::UnverifiedMandate;
 use crate::token::mandate::{Mandate, Sent};
@@ -71,17 +71,6 @@ pub enum VariableValue<'a> {
     Absent,
     /// The claim cannot be sent.
     Unsendable,
-}
-
-/// A name in the form to which upstreams may fold it.
-pub(crate) fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    name.iter().map(|b| {
-        if b.is_ascii_alphanumeric() {
-            b.to_ascii_lowercase()
-        } else {
-            b'-'
-        }
-    })
 }
 
 impl Forwarding {

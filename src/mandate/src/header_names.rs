@@ -16,3 +16,15 @@ pub const REVOKED_TRAILER: &str = "x-caracal-revoked";
 
 /// The namespace of headers that only the filter may set.
 pub(crate) const RESERVED_PREFIX: &[u8] = b"x-caracal-";
+
+/// A name in the form to which upstreams may fold it: case and punctuation count for
+/// nothing.
+pub(crate) fn folded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    name.iter().map(|b| {
+        if b.is_ascii_alphanumeric() {
+            b.to_ascii_lowercase()
+        } else {
+            b'-'
+        }
+    })
+}

@@ -199,6 +199,18 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "shadowed_prefix",
             "prefix \"/v1.0\"",
         ),
+        (
+            configuration(json!({"required_scopes": ["a"],
+                "routes": {"/mcp": {"mcp": {"tools": {}}}, "/MCP": {}}}))
+            .to_string(),
+            "shadowed_prefix",
+            "prefix \"/MCP\"",
+        ),
+        (
+            forwarding(json!({"authorization": false})),
+            "authorization_excluded",
+            "",
+        ),
     ]
 }
 

@@ -80,6 +80,29 @@ fn headers_decide_where_no_message_is_read() {
                 (400, "invalid_request"),
             );
         }
+        // What was judged is not taken away by the next hop.
+        let list = [version, ("Mcp-Method", "tools/list")];
+        let lists = "mcp-protocol-version, mcp-method, mcp-name";
+        let invalid = (400, "invalid_request");
+        for (more, expected) in [
+            (vec![("connection", lists)], invalid),
+            (
+                vec![("connection", "upgrade"), ("upgrade", "websocket")],
+                invalid,
+            ),
+            (vec![("connection", "close")], REACHED),
+        ] {
+            let headers = [&list[..], &more].concat();
+            is(scene.post("mcp:use", &headers, &body), expected);
+            let reached = usize::from(expected == REACHED);
+            assert_eq!(scene.reached().0, reached, "{more:?}");
+        }
+        // A server that ignores case would serve it.
+        let head = scene.head("POST", "/MCP", "mcp:use", &list);
+        let whole = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        let response = scene.client().exchange(whole.as_bytes()).unwrap();
+        is(super::said(&response), invalid);
+        assert_eq!(scene.reached().0, 0);
         let get = scene.send("GET", "mcp:use", &said("search"), b"");
         assert_eq!(get.status, 200);
         assert_eq!(scene.reached().0, 1);

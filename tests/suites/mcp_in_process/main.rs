@@ -198,6 +198,56 @@ fn headers_that_do_not_say_what_the_body_does_are_refused() {
     }
 }
 
+/// The next hop removes what `Connection` lists: nginx itself, or a proxy behind. A server of
+/// two versions would then run the tool that the message alone names.
+#[test]
+fn what_was_judged_must_arrive() {
+    for on in ALL {
+        let mut edge = Edge::start(on, mcp(false));
+        let list = [
+            ("mcp-protocol-version", VERSION),
+            ("mcp-method", "tools/list"),
+        ];
+        let request = || {
+            let request = Request::new("POST", "/mcp").bearer(token("mcp:use"));
+            with(request, &list).body("the next hop removes")
+        };
+        assert_eq!(edge.ask(&request().header("connection", "close")), ok());
+        for listed in [
+            "mcp-protocol-version, mcp-method, mcp-name",
+            "close, Mcp-Method",
+            "mcp-session-id",
+            "origin",
+            "content-type",
+        ] {
+            assert_eq!(
+                edge.ask(&request().header("connection", listed)),
+                refused(400, "invalid_request"),
+                "{on:?} {listed}"
+            );
+        }
+        edge.proxy.assert_clean();
+    }
+}
+
+#[test]
+fn an_upgrade_gets_around_no_rule() {
+    for on in ALL {
+        let mut edge = Edge::start(on, mcp(false));
+        let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
+        let get = |path: &str| with(Request::get(path).bearer(token("mcp:use")), &upgrade);
+        assert_eq!(
+            edge.ask(&get("/mcp")),
+            refused(400, "invalid_request"),
+            "{on:?}"
+        );
+        assert_eq!(edge.ask(&get("/other")), ok(), "{on:?}");
+        let post = with(call("search", "mcp:use"), &upgrade);
+        assert_eq!(edge.ask(&post), refused(400, "invalid_request"), "{on:?}");
+        edge.proxy.assert_clean();
+    }
+}
+
 #[test]
 fn what_has_no_message_needs_what_the_route_needs() {
     for on in ALL {
@@ -318,7 +368,25 @@ fn paths_that_are_almost_the_route_are_not_another() {
             let plain = Request::new("POST", path).bearer(token("mcp:use"));
             assert_eq!(edge.ask(&plain).0, 400, "{on:?} {path}");
         }
-        let other = Request::new("POST", "/other").bearer(token("mcp:use"));
-        assert_eq!(edge.ask(&other), ok());
+        // Servers that ignore case serve these too.
+        for path in [
+            "/MCP",
+            "/Mcp/",
+            "/mcP/1",
+            "/%4dCP",
+            "/MCP.json",
+            "/x/../MCP",
+        ] {
+            let plain = Request::new("POST", path).bearer(token("mcp:use"));
+            assert_eq!(
+                edge.ask(&plain),
+                refused(400, "invalid_request"),
+                "{on:?} {path}"
+            );
+        }
+        for path in ["/other", "/MCPS", "/Other/MCP"] {
+            let other = Request::new("POST", path).bearer(token("mcp:use"));
+            assert_eq!(edge.ask(&other), ok(), "{on:?} {path}");
+        }
     }
 }

@@ -153,6 +153,66 @@ fn a_mandate_that_is_good_for_nothing_makes_the_proxy_hold_nothing() {
     edge.proxy.assert_clean();
 }
 
+/// Anybody can write a token that names a key which is in no key set.
+#[test]
+fn a_token_of_an_unknown_key_makes_the_proxy_hold_nothing() {
+    let mut edge = reading(json!({"limits": {"max_paused": 2}}));
+    let forged = Key::new("k9", 9).mandate(START, json!({"scope": "mcp:use"}));
+    for _ in 0..4 {
+        let request = Request::new("POST", "/mcp").bearer(&forged);
+        let request = request.header("content-type", "application/json");
+        let stream = edge.begin(request.open());
+        assert!(!edge.is_held(stream));
+        let (status, _) = outcome(&edge.proxy, stream);
+        assert!(matches!(status, 401 | 503), "{status}");
+        assert!(edge.proxy.upstream(stream).is_none());
+    }
+    // There is room for the others.
+    let good = edge.begin(post("mcp:use").open());
+    assert!(edge.is_held(good));
+    edge.proxy
+        .send_body(good, message("tools/list", "{}"), true);
+    assert_eq!(outcome(&edge.proxy, good), ok());
+    edge.proxy.assert_clean();
+}
+
+/// A new key is fetched for the next message.
+#[test]
+fn a_new_key_is_fetched_for_the_next_message() {
+    let mut proxy = ENVOY
+        .builder(&ENVOY.configuration(mcp(true)))
+        .wall(Duration::from_secs(START))
+        .shows_body()
+        .on_callout({
+            let mut asked = 0;
+            move |_| {
+                asked += 1;
+                let old = Key::new("k1", 1);
+                match asked {
+                    1 => Answer::json(&key_set(&[&old])),
+                    _ => Answer::json(&key_set(&[&old, &Key::new("k2", 2)])),
+                }
+            }
+        })
+        .start()
+        .unwrap();
+    proxy.advance(Duration::from_secs(60));
+    let list = message("tools/list", "{}");
+    let new = Key::new("k2", 2).mandate(START, json!({"scope": "mcp:use"}));
+    let request = || {
+        let request = Request::new("POST", "/mcp").bearer(&new);
+        request
+            .header("content-type", "application/json")
+            .body(&list)
+    };
+    let first = proxy.request(0, request());
+    assert_eq!(outcome(&proxy, first), refused(503, "sts_unavailable"));
+    proxy.advance(Duration::from_secs(1));
+    let next = proxy.request(0, request());
+    assert_eq!(outcome(&proxy, next), ok());
+    proxy.assert_clean();
+}
+
 #[test]
 fn a_message_has_a_size_and_a_time() {
     let mut edge = reading(

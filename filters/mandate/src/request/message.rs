@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use caracal_mandate::decision::verifier::{Credential, Verdict};
+use caracal_mandate::decision::verifier::{Credential, Missing, Verdict};
 use caracal_mandate::mcp::rule::{Mirrored, too_large};
 use caracal_mandate::reply::{ErrorCode, Reason, Refusal};
 
@@ -16,7 +16,9 @@ use crate::vm::plugin::Plugin;
 use crate::vm::request_info::{Authorization, RequestInfo, StreamPhase};
 
 /// Begins to read the message of a request. A mandate that is refused for every message is
-/// refused at once: who has none cannot make the proxy hold messages.
+/// refused at once: who has none cannot make the proxy hold messages. Nor can who signs one
+/// with a key of his own: while a key is fetched that the key set lacks, the request is
+/// refused and not read.
 #[cold]
 #[inline(never)]
 pub(crate) fn begin(
@@ -32,8 +34,13 @@ pub(crate) fn begin(
         return outcome::refuse(plugin, &request, &refusal, None);
     };
     let credential = plugin.authorizer.at_least(credential);
-    if let Verdict::Refused(refusal, mandate) = plugin.authorizer.decide(&credential, false, now_ms)
-        && refusal.code() != ErrorCode::StsUnavailable
+    let mut verdict = plugin.authorizer.decide(&credential, false, now_ms);
+    let lacks_key = matches!(verdict, Verdict::NeedsKeySet(Missing::Key));
+    if lacks_key {
+        verdict = plugin.authorizer.authorize_or_refuse(&credential, now_ms);
+    }
+    if let Verdict::Refused(refusal, mandate) = verdict
+        && (lacks_key || refusal.code() != ErrorCode::StsUnavailable)
     {
         return outcome::refuse(plugin, &request, &refusal, mandate.as_ref());
     }

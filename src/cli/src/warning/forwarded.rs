@@ -1,8 +1,10 @@
-//! What a service is told that nobody has signed, or is not told.
+//! What a service is told that nobody has signed, is not told, or should not be told.
 
 use caracal_mandate::config::{Baggage, Configuration, Unsendable};
 
-use super::kind::{BAGGAGE_EXCLUDED, BAGGAGE_KEPT, CLAIMS_OMITTED, Warning};
+use super::kind::{
+    AUTHORIZATION_EXCLUDED, BAGGAGE_EXCLUDED, BAGGAGE_KEPT, CLAIMS_OMITTED, Warning,
+};
 
 pub(super) fn context(configuration: &Configuration, place: &str) -> Vec<Warning> {
     let forward = &configuration.forward;
@@ -21,6 +23,7 @@ pub(super) fn context(configuration: &Configuration, place: &str) -> Vec<Warning
             forward.baggage == Baggage::Verified && excludes,
             &BAGGAGE_EXCLUDED,
         ),
+        (!forward.authorization && excludes, &AUTHORIZATION_EXCLUDED),
         (
             forward.unsendable == Unsendable::Omit && sends,
             &CLAIMS_OMITTED,

@@ -94,14 +94,18 @@ kinds! {
         "`forward.baggage` is `verified` and there are excluded paths",
         "an excluded path keeps the caller's `baggage`, so a service that believes `caracal.*` members on all its paths believes the caller there",
         "let the service believe them on verified paths only, or leave exclude out";
+    AUTHORIZATION_EXCLUDED: "authorization_excluded",
+        "there are excluded paths, and `forward.authorization` is false, as it always is in Gateway mode",
+        "an excluded path keeps the caller's `Authorization`: the service there gets a mandate that somebody sends by mistake, in Gateway mode one that is not used up",
+        "exclude only paths of services that may see mandates, and tell clients to send none there";
     CLAIMS_OMITTED: "claims_omitted",
         "`forward.unsendable` is `omit` and claims are forwarded",
         "a service takes a mandate whose session or delegation cannot be sent in a header for one without it",
         "forward.unsendable: refuse (the default)";
     SHADOWED_PREFIX: "shadowed_prefix",
-        "every path under a prefix can also be read as one under a shorter prefix, as `/v1.0` beside `/v1`",
-        "some frameworks read its paths as ones under the shorter prefix, and what can be read in two ways is answered 400",
-        "use prefixes that go on with a letter, a digit, - or _";
+        "every path under a prefix can also be read as one under a shorter prefix, as `/v1.0` beside `/v1`; or a prefix differs from one of a route of MCP in upper and lower case only",
+        "some frameworks read its paths as ones under the other prefix, and what can be read in two ways is answered 400",
+        "use prefixes that go on with a letter, a digit, - or _, and spell one in one way";
 }
 
 /// A warning, with where it is.

@@ -30,13 +30,17 @@ fn of(rules: &Rules) -> Vec<(&str, &str)> {
     let prefixes: Vec<&str> = routes
         .chain(rules.exclude().iter().map(String::as_str))
         .collect();
-    let refused = prefixes
-        .iter()
-        .filter(|prefix| rules.find(Some(prefix.as_bytes())) == Err(InvalidPath::Ambiguous));
+    let refused = prefixes.iter().filter(|prefix| {
+        let found = rules.find(Some(prefix.as_bytes()));
+        matches!(found, Err(InvalidPath::Ambiguous | InvalidPath::Spelled))
+    });
     let with = refused.filter_map(|prefix| {
         let goes_on = |by: &&&str| {
             let rest = prefix.strip_prefix(**by);
-            rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+            let start = prefix.get(..by.len());
+            let is_respelled =
+                start.is_some_and(|start| start != **by && start.eq_ignore_ascii_case(by));
+            is_respelled || rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
         };
         let by = prefixes.iter().filter(goes_on).max_by_key(|by| by.len())?;
         Some((*prefix, *by))

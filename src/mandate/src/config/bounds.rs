@@ -22,7 +22,8 @@ pub(super) const MAX_TOKEN_BYTES: Bounds = bounds(512, 65_536, 8_192);
 pub(super) const MAX_PAUSED: Bounds = bounds(0, 100_000, 1_000);
 pub(super) const MAX_STREAMS: Bounds = bounds(1, 1_000_000, 50_000);
 pub(super) const PAUSE_TIMEOUT_MS: Bounds = bounds(10, 60_000, 5_000);
-pub(super) const MAX_BODY_BYTES: Bounds = bounds(1_024, 4_194_304, 262_144);
+// A message of many short members takes some twenty-five times its bytes when it is read.
+pub(super) const MAX_BODY_BYTES: Bounds = bounds(1_024, 1_048_576, 262_144);
 pub(super) const BODY_TIMEOUT_MS: Bounds = bounds(100, 60_000, 10_000);
 pub(super) const MAX_CACHED_MANDATES: Bounds = bounds(0, 1_000_000, 10_000);
 pub(super) const MAX_ANCHORS: Bounds = bounds(1, 8_000_000, 1_000_000);

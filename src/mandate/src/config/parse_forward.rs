@@ -51,7 +51,7 @@ pub(super) fn context(
 ) -> Context {
     let baggage = choice(object, "baggage", &Baggage::ALL).unwrap_or(Baggage::Remove);
     if baggage == Baggage::Keep && mode == Mode::Gateway {
-        let what = "in Gateway mode the caller's caracal.* members never go on; \"remove\" or \"verified\"";
+        let what = "in Gateway mode the caller's caracal.* members do not go on where a mandate is judged; \"remove\" or \"verified\"";
         object.fail::<()>("baggage", what);
     }
     let claims = object.get("claims");

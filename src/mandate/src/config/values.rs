@@ -150,14 +150,17 @@ pub(super) fn method(text: &str) -> Result<(), String> {
 }
 
 /// Headers that the proxy itself acts on. A principal header must not have such a name.
-const FORBIDDEN_HEADERS: [&str; 17] = [
+const FORBIDDEN_HEADERS: [&str; 19] = [
     "authorization",
     // `forward.baggage` says what becomes of it.
     "baggage",
     "host",
     "content-length",
     "content-type",
+    "content-encoding",
     "cookie",
+    // It decides on routes of MCP, as all of `mcp-` does.
+    "origin",
     "x-request-id",
     // Hop-by-hop headers (RFC 9110 section 7.6.1).
     "connection",
@@ -185,10 +188,10 @@ pub(super) fn forward_header(name: &str) -> Result<(), String> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err("must be in lower case".to_owned());
     }
-    if FORBIDDEN_HEADERS.contains(&name)
-        || name.starts_with("x-envoy-")
-        || name.starts_with("x-forwarded-")
-    {
+    // Names that differ in punctuation alone are the same to some upstreams.
+    let read = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let mut prefixes = ["x-envoy-", "x-forwarded-", "mcp-"].iter();
+    if FORBIDDEN_HEADERS.contains(&read.as_str()) || prefixes.any(|own| read.starts_with(own)) {
         return Err(
             "is a header that the proxy or the upstream acts on; choose another".to_owned(),
         );

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::answer::{Attachment, Granted, not_built};
 use super::question::decoded;
-use crate::forwarding::folded;
+use crate::header_names::folded;
 use crate::reply::{ErrorCode, Refusal};
 use crate::routing::upstream_url::UpstreamUrl;
 
@@ -100,7 +100,8 @@ pub fn is_dropped(name: &[u8]) -> bool {
 /// A hop removes what is listed (RFC 9110 section 7.6.1), and the client chooses the list.
 /// A body without its length is read as the next request of that connection: request
 /// smuggling. Without its type or its encoding it is read as something else, and without
-/// its host or its credential the request is another one than the STS decided on.
+/// its host or its credential the request is another one than the STS decided on. Without
+/// the headers of MCP a server believes a message that nobody compared with them.
 pub fn lists_end_to_end(connection: &[u8]) -> bool {
     let mut names = connection.split(|b| *b == b',').map(<[u8]>::trim_ascii);
     names.any(is_end_to_end)
@@ -109,8 +110,8 @@ pub fn lists_end_to_end(connection: &[u8]) -> bool {
 /// Whether a header is none that a hop may remove because `Connection` lists it. `:` begins
 /// the names of the method, the path and the host in a proxy's map.
 pub fn is_end_to_end(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 3] = [b"transfer-encoding", b"host", b"authorization"];
-    const PREFIXES: [&[u8]; 2] = [b"content-", b"x-caracal-"];
+    const NAMES: [&[u8]; 4] = [b"transfer-encoding", b"host", b"authorization", b"origin"];
+    const PREFIXES: [&[u8]; 3] = [b"content-", b"x-caracal-", b"mcp-"];
     name.starts_with(b":") || is_one_of(name, &NAMES, &PREFIXES)
 }
 

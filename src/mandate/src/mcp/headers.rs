@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::header_names::folded;
+
 /// The header with the protocol's version.
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
 /// The header that mirrors the message's `method`.
@@ -35,8 +37,12 @@ pub struct McpHeaders<'h> {
     transfer_encoding: Vec<&'h [u8]>,
     /// One of [`METHOD_OVERRIDES`] is there.
     pub(super) overrides_method: bool,
-    /// A header has the name of one of the others, but for `_` or `.` in place of `-`. Some
-    /// servers read it as that one.
+    /// `Connection` lists a header that decides.
+    pub(super) is_listed: bool,
+    /// An `Upgrade` is there.
+    upgrades: bool,
+    /// A header has the name of one of the others, but for other punctuation in place of
+    /// `-`. Some servers read it as that one.
     pub(super) is_respelled: bool,
     /// Whether the request ends with its headers; none if the proxy does not tell.
     pub(super) ends: Option<bool>,
@@ -90,7 +96,17 @@ impl<'h> McpHeaders<'h> {
             }
             return;
         }
+        if name.eq_ignore_ascii_case(b"connection") {
+            let mut listed = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.is_listed |= listed.any(decides);
+        }
+        self.upgrades |= folds_to(name, "upgrade");
         self.overrides_method |= METHOD_OVERRIDES.iter().any(|own| folds_to(name, own));
+    }
+
+    /// Whether the request asks for another protocol on its connection.
+    pub(super) fn upgrades(&self) -> bool {
+        self.upgrades
     }
 
     /// Whether the request may have a body.
@@ -117,13 +133,23 @@ pub fn is_mirrored(name: &[u8]) -> bool {
     all.any(|own| folds_to(name, own))
 }
 
-/// Whether a name is this one for a server that reads `_` and `.` as `-`, as CGI does.
-fn folds_to(name: &[u8], own: &str) -> bool {
-    let fold = |byte: &u8| match byte {
-        b'_' | b'.' => b'-',
-        byte => byte.to_ascii_lowercase(),
+/// Whether a header of this name decides what a request is, or how its message is read. The
+/// next hop would remove it if `Connection` lists it (RFC 9110 section 7.6.1), and an older
+/// server would then read the message alone.
+fn decides(name: &[u8]) -> bool {
+    const NAMES: [&str; 3] = ["origin", "transfer-encoding", "host"];
+    const PREFIXES: [&str; 2] = ["mcp-", "content-"];
+    let begins = |own: &str| {
+        let start = name.get(..own.len());
+        start.is_some_and(|start| folds_to(start, own))
     };
-    name.len() == own.len() && name.iter().map(fold).eq(own.bytes())
+    NAMES.iter().any(|own| folds_to(name, own)) || PREFIXES.iter().any(|own| begins(own))
+}
+
+/// Whether a name is this one for a server that reads any punctuation as `-`, as CGI does
+/// with some of it.
+fn folds_to(name: &[u8], own: &str) -> bool {
+    name.len() == own.len() && folded(name).eq(own.bytes())
 }
 
 /// A mirrored value. `=?base64?...?=` is decoded, and must be canonical: the server

@@ -141,6 +141,10 @@ impl McpRule {
         method: Option<&[u8]>,
         headers: &McpHeaders<'_>,
     ) -> Result<Head, Refusal> {
+        if headers.is_listed {
+            let hint = "List no header in Connection that says what the message is.";
+            return Err(invalid("Connection lists a header that decides", hint));
+        }
         if self.tools.is_none() && self.methods.is_empty() && self.max_body.is_none() {
             return Ok(Head::Known(None));
         }
@@ -150,6 +154,12 @@ impl McpRule {
         if headers.overrides_method {
             let hint = "Leave headers out that override the method.";
             return Err(invalid("A header overrides the method", hint));
+        }
+        // What comes after the upgrade has no method that could be judged. Some proxies
+        // upgrade by this header alone, and tell of no body.
+        if headers.upgrades() {
+            let hint = "Send each message with a POST of its own, without Upgrade.";
+            return Err(invalid("The request has an Upgrade", hint));
         }
         let method = method.unwrap_or_default();
         if method != b"POST" {

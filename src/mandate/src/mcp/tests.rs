@@ -159,6 +159,10 @@ fn a_header_that_some_servers_read_as_another_is_refused() {
         "mcp_name",
         "Mcp_Method",
         "mcp.name",
+        "mcp~name",
+        "mcp+name",
+        "Mcp!Method",
+        "mcp'protocol|version",
         "mcp-protocol_version",
         "content_type",
         "Content.Encoding",
@@ -180,6 +184,57 @@ fn a_header_that_some_servers_read_as_another_is_refused() {
         ("mcp-names", "c"),
     ];
     assert_eq!(post(&all), Ok(None));
+}
+
+/// The next hop removes what `Connection` lists, and an older server believes the message.
+#[test]
+fn a_connection_must_not_list_what_decides() {
+    let no_tools = McpRule::new(None, Vec::new(), Some(Vec::new()), None);
+    for listed in [
+        "mcp-method",
+        "Mcp-Name",
+        "close, MCP-Protocol-Version",
+        "keep-alive ,\tmcp-session-id",
+        "mcp_method",
+        "mcp-param-a",
+        "Origin",
+        "content-type",
+        "Content-Encoding",
+        "content-length",
+        "transfer-encoding",
+        "host",
+        ",,mcp-name",
+    ] {
+        let headers = [V, ("mcp-method", "tools/list"), ("Connection", listed)];
+        assert!(post(&headers).is_err(), "{listed}");
+        // In a second line of it too, and whatever the rule looks at besides.
+        let headers = [JSON, ("connection", "close"), ("connection", listed)];
+        assert!(head_of(&rule(true), "POST", &headers).is_err(), "{listed}");
+        assert!(head_of(&no_tools, "GET", &headers).is_err(), "{listed}");
+    }
+    for listed in ["close", "keep-alive", "te, close", "mcp", "", "x-origin"] {
+        let headers = [V, ("mcp-method", "tools/list"), ("connection", listed)];
+        assert_eq!(post(&headers), Ok(None), "{listed}");
+    }
+}
+
+/// What follows an upgrade is no message of a request.
+#[test]
+fn an_upgrade_is_refused() {
+    for kind in ["websocket", "h2c", "TLS/1.3, websocket", ""] {
+        for name in ["upgrade", "Upgrade"] {
+            let headers = [V, ("mcp-method", "tools/list"), (name, kind)];
+            assert!(post(&headers).is_err(), "{kind}");
+            for body in [false, true] {
+                let got = head_of(&rule(body), "GET", &[(name, kind)]);
+                assert!(got.is_err(), "{kind}");
+            }
+        }
+    }
+    // Where nothing is judged, the route's own requirements are all.
+    let open = McpRule::new(None, Vec::new(), None, None);
+    let got = head_of(&open, "GET", &[("upgrade", "websocket")]);
+    assert_eq!(got, Ok(Head::Known(None)));
 }
 
 #[test]

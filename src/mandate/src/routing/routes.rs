@@ -1,7 +1,12 @@
 //! What a route requires of a mandate, and which route a path and a method fall
 //! under.
 
+mod prefixes;
+
 use std::fmt;
+
+use prefixes::Prefixes;
+pub use prefixes::RuleId;
 
 use crate::mcp::rule::{McpRule, Operation};
 use crate::reply::{ErrorCode, Reason, Refusal};
@@ -42,19 +47,6 @@ impl Default for Requirements {
             max_hop_count: DEFAULT_MAX_HOP_COUNT,
         }
     }
-}
-
-/// The rule that a path falls under. Two excluded prefixes are two rules, although they
-/// require the same. So a path that is under one in one reading, and under the other in
-/// another, is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleId {
-    /// No prefix matched: the requirements at the top level.
-    Default,
-    /// An index into [`Rules::routes`].
-    Route(usize),
-    /// An index into [`Rules::exclude`].
-    Excluded(usize),
 }
 
 /// Which requirements of a rule apply to a method.
@@ -121,98 +113,10 @@ pub struct Rules {
     routes: Vec<Route>,
     exclude: Vec<String>,
     by_prefix: Prefixes,
+    /// The prefixes of routes that say something about MCP, in lower case.
+    of_mcp: Prefixes,
     /// Whether paths may be folded: no prefix contains anything that can be folded.
     folds: bool,
-}
-
-/// Prefixes by length. A lookup is one search for each length, and not one comparison for
-/// each prefix.
-#[derive(Debug, Clone, Default)]
-struct Prefixes(Vec<OfLength>);
-
-/// The prefixes of one length, sorted, each with its rule.
-#[derive(Debug, Clone)]
-struct OfLength {
-    length: usize,
-    rules: Vec<(Box<[u8]>, RuleId)>,
-}
-
-impl OfLength {
-    fn get(&self, prefix: &[u8]) -> Option<RuleId> {
-        let at = self.rules.binary_search_by(|(one, _)| (**one).cmp(prefix));
-        Some(self.rules.get(at.ok()?)?.1)
-    }
-}
-
-impl Prefixes {
-    /// Adds a prefix without trailing `/`, unless it is there already.
-    fn add(&mut self, prefix: &str, rule: RuleId) {
-        // Longest first.
-        let length = prefix.len();
-        let at = self.0.partition_point(|one| one.length > length);
-        if self.0.get(at).is_none_or(|one| one.length != length) {
-            let rules = Vec::new();
-            self.0.insert(at, OfLength { length, rules });
-        }
-        if let Some(OfLength { rules, .. }) = self.0.get_mut(at) {
-            let prefix = prefix.as_bytes();
-            if let Err(at) = rules.binary_search_by(|(one, _)| (**one).cmp(prefix)) {
-                rules.insert(at, (prefix.into(), rule));
-            }
-        }
-    }
-
-    /// The rule of the longest prefix of a path; excluded prefixes come before others of
-    /// the same length. `/payouts` is a prefix of `/payouts` and `/payouts/1`, but not of
-    /// `/payoutsx`.
-    fn find(&self, path: &[u8], work: &mut Work) -> Result<RuleId, InvalidPath> {
-        let mut found = RuleId::Default;
-        for one in self.within(path) {
-            work.take(LENGTH)?;
-            if let Some((prefix, [] | [b'/', ..])) = path.split_at_checked(one.length) {
-                work.take(SEARCH)?;
-                match one.get(prefix) {
-                    Some(rule @ RuleId::Excluded(_)) => return Ok(rule),
-                    Some(rule) if found == RuleId::Default => found = rule,
-                    _ => {}
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// All lengths up to that of the path.
-    fn within(&self, path: &[u8]) -> &[OfLength] {
-        let longer = self.0.partition_point(|one| one.length > path.len());
-        self.0.get(longer..).unwrap_or_default()
-    }
-}
-
-impl OfLength {
-    /// The prefix of this length that is followed by a character that ends a name for
-    /// some readers: several frameworks route `/payouts.json`, `/payouts:cancel` or
-    /// `/payouts~` to `/payouts`.
-    fn cut<'p>(&self, path: &'p [u8], work: &mut Work) -> Result<Option<&'p [u8]>, InvalidPath> {
-        work.take(LENGTH)?;
-        match path.split_at_checked(self.length) {
-            Some((prefix, [next, ..])) if !continues(*next) => {
-                work.take(SEARCH)?;
-                Ok(self.get(prefix).map(|_| prefix))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-/// The work in wasm instructions to look up prefixes of one length, and to search among
-/// them.
-const LENGTH: usize = 30;
-const SEARCH: usize = 150;
-
-/// Whether a name continues with this byte for every reader. The caller has already
-/// handled `/`.
-fn continues(byte: u8) -> bool {
-    matches!(byte, b'/' | b'-' | b'_') || byte.is_ascii_alphanumeric()
 }
 
 impl Rules {
@@ -246,6 +150,13 @@ impl Rules {
         for (n, route) in routes.iter().enumerate() {
             by_prefix.add(&route.prefix, RuleId::Route(n));
         }
+        // Servers that ignore case serve `/MCP` as `/mcp`, with every tool.
+        let mut of_mcp = Prefixes::default();
+        for (n, route) in routes.iter().enumerate() {
+            if route.mcp.is_some() && !exclude.contains(&route.prefix) {
+                of_mcp.add(&route.prefix.to_ascii_lowercase(), RuleId::Route(n));
+            }
+        }
         let mut prefixes = routes.iter().map(|route| &route.prefix).chain(&exclude);
         let folds = prefixes.all(|prefix| prefix.bytes().all(|b| b.is_ascii_graphic()));
         Rules {
@@ -253,6 +164,7 @@ impl Rules {
             routes,
             exclude,
             by_prefix,
+            of_mcp,
             folds,
         }
     }
@@ -294,6 +206,12 @@ impl Rules {
         let mut free = Some(Work::unbounded());
         path.readings(|reading, work| {
             let mut free = free.take();
+            if !self.of_mcp.0.is_empty() {
+                let work = free.as_mut().unwrap_or(work);
+                let is_of_mcp = |rule| self.mcp(rule).is_some();
+                self.of_mcp
+                    .check_case(reading, work, is_of_mcp, &self.by_prefix)?;
+            }
             let rule = self
                 .by_prefix
                 .find(reading, free.as_mut().unwrap_or(work))?;

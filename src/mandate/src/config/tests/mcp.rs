@@ -122,6 +122,10 @@ fn a_body_is_read_where_the_proxy_shows_it() {
         ))
     };
     assert!(on("envoy", "").is_ok());
+    // A tree of a message takes some twenty-five times its bytes.
+    assert!(on("envoy", r#","limits":{"max_body_bytes":1048576}"#).is_ok());
+    let over = on("envoy", r#","limits":{"max_body_bytes":1048577}"#);
+    assert_eq!(paths(over), ["limits.max_body_bytes"]);
     let none = on("envoy", r#","limits":{"max_paused":0}"#);
     assert_eq!(paths(none), ["limits.max_paused"]);
     for host in ["kong", "apisix"] {

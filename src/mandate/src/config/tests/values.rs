@@ -195,6 +195,41 @@ const BAD: &[(&str, &str, bool)] = &[
         false,
     ),
     (
+        r#""forward":{"claims":"mcp-claims"}"#,
+        "forward.claims",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"mcp-name":"sub"}}"#,
+        "forward.headers[\"mcp-name\"]",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"mcp.method":"sub"}}"#,
+        "forward.headers[\"mcp.method\"]",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"mcp-param-a":"sub"}}"#,
+        "forward.headers[\"mcp-param-a\"]",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"origin":"sub"}}"#,
+        "forward.headers[\"origin\"]",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"content-encoding":"sub"}}"#,
+        "forward.headers[\"content-encoding\"]",
+        false,
+    ),
+    (
+        r#""forward":{"headers":{"content.type":"sub"}}"#,
+        "forward.headers[\"content.type\"]",
+        false,
+    ),
+    (
         r#""forward":{"headers":{"host":"sub"}}"#,
         "forward.headers[\"host\"]",
         false,

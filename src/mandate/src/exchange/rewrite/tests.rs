@@ -39,6 +39,9 @@ fn a_hop_may_not_take_for_its_own_what_frames_routes_or_authorises() {
         "HOST",
         "authorization",
         "X-Caracal-Resource",
+        "close, Mcp-Method",
+        "mcp_name",
+        "Origin",
         ":path",
         ":authority",
         ",,host",
@@ -55,6 +58,7 @@ fn a_hop_may_not_take_for_its_own_what_frames_routes_or_authorises() {
         "hosts",
         "x-host",
         "x-caracal",
+        "mcp",
     ] {
         assert!(!lists_end_to_end(good.as_bytes()), "{good}");
     }

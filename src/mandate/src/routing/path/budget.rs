@@ -26,6 +26,8 @@ pub enum InvalidPath {
     Work,
     /// Two readings fall under different rules.
     Ambiguous,
+    /// A reading falls under a route of MCP for servers that ignore case, and only for them.
+    Spelled,
 }
 
 impl fmt::Display for InvalidPath {
@@ -41,6 +43,9 @@ impl fmt::Display for InvalidPath {
             InvalidPath::Work => "The path can be read in too many ways for its length",
             InvalidPath::Ambiguous => {
                 "The path can be read in ways that fall under different rules"
+            }
+            InvalidPath::Spelled => {
+                "The path differs from a route of MCP in upper and lower case only"
             }
         })
     }
@@ -82,7 +87,7 @@ impl Work {
     /// Takes the work for so many bytes.
     ///
     /// # Errors As [`Work::take`].
-    pub(super) fn of_bytes(&mut self, bytes: usize, each: usize) -> Result<(), InvalidPath> {
+    pub fn of_bytes(&mut self, bytes: usize, each: usize) -> Result<(), InvalidPath> {
         self.take(bytes.saturating_mul(each))
     }
 }

@@ -175,3 +175,78 @@ fn what_is_required_outside_routes_is_shown() {
     assert_eq!(*rules.default_requirements(), strict);
     assert!(rules.routes().is_empty());
 }
+
+/// Servers that ignore case serve `/MCP` as `/mcp`. A path that only they take for one of a
+/// route of MCP is under no other rule either.
+#[test]
+fn a_route_of_mcp_is_spelled_as_it_is_configured() {
+    let route = |prefix: &str, of_mcp: bool| Route {
+        prefix: prefix.to_owned(),
+        requirements: Requirements::default(),
+        methods: Vec::new(),
+        mcp: of_mcp.then(|| {
+            Box::new(RouteMcp {
+                rule: McpRule::new(None, Vec::new(), None, None),
+                methods: Vec::new(),
+                tools: Vec::new(),
+                unlisted: Requirements::default(),
+            })
+        }),
+    };
+    let of = |routes: Vec<Route>, exclude: &[&str], path: &str| {
+        let exclude: Vec<String> = exclude.iter().map(|p| (*p).to_owned()).collect();
+        let rules = Rules::new(Requirements::default(), routes, &exclude);
+        rules.find(Some(path.as_bytes()))
+    };
+    let all = || {
+        vec![
+            route("/mcp", true),
+            route("/mcp/Admin", true),
+            route("/x", false),
+        ]
+    };
+    for path in [
+        "/MCP",
+        "/Mcp",
+        "/mCP/1",
+        "/MCP.json",
+        "/MCP:a",
+        "/%4dCP",
+        "/%254dcp",
+        "/x/../MCP",
+        "/mcp/admin",
+        "/mcp/ADMIN/1",
+        "/x/%2e%2e/Mcp",
+        "//MCP",
+        "/MCP;a=b",
+    ] {
+        assert!(of(all(), &["/health"], path).is_err(), "{path}");
+    }
+    assert_eq!(of(all(), &[], "/MCP"), Err(InvalidPath::Spelled));
+    for (path, rule) in [
+        ("/mcp", RuleId::Route(1)),
+        ("/mcp/X", RuleId::Route(1)),
+        ("/mcp/Admin", RuleId::Route(0)),
+        ("/MCPS", RuleId::Default),
+        ("/MCP-a", RuleId::Default),
+        ("/a/MCP", RuleId::Default),
+        // The case of other routes is as it was.
+        ("/X", RuleId::Default),
+    ] {
+        assert_eq!(of(all(), &[], path), Ok(rule), "{path}");
+    }
+    // Nor is it under an exclusion or another route that is spelled so.
+    assert_eq!(of(all(), &["/MCP"], "/MCP"), Err(InvalidPath::Spelled));
+    let other = vec![route("/mcp", true), route("/MCP", false)];
+    assert_eq!(of(other, &[], "/MCP"), Err(InvalidPath::Spelled));
+    // Both have rules, and each spelling its own.
+    let both = || vec![route("/mcp", true), route("/MCP", true)];
+    assert_eq!(of(both(), &[], "/MCP"), Ok(RuleId::Route(0)));
+    assert_eq!(of(both(), &[], "/mcp"), Ok(RuleId::Route(1)));
+    assert_eq!(of(both(), &[], "/Mcp"), Err(InvalidPath::Spelled));
+    // An exclusion wins over a route of the same prefix, which then is in force nowhere.
+    let excluded = of(vec![route("/mcp", true)], &["/mcp"], "/MCP");
+    assert_eq!(excluded, Ok(RuleId::Default));
+    let plain = of(vec![route("/mcp", false)], &[], "/MCP");
+    assert_eq!(plain, Ok(RuleId::Default));
+}
