@@ -18,17 +18,12 @@ fn explained(body: bool, scope: &str, arguments: &[&str]) -> (Value, Value) {
     let claims = claims(NOW, json!({"scope": scope})).to_string();
     let claims = folder.file("claims.json", claims);
     let now = NOW.to_string();
-    let common = [
-        config.as_str(),
-        "--claims",
-        &claims,
-        "--at",
-        &now,
-        "--path",
-        "/mcp",
-        "--json",
-    ];
-    let done = call(&[&common[..], arguments].concat(), b"");
+    let common = [config.as_str(), "--claims", &claims, "--at", &now, "--json"];
+    let path = match arguments.contains(&"--path") {
+        true => &[][..],
+        false => &["--path", "/mcp"],
+    };
+    let done = call(&[&common[..], path, arguments].concat(), b"");
     let said = String::from_utf8(done.stdout).unwrap();
     let said: Value = serde_json::from_str(&said)
         .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&done.stderr)));
@@ -168,6 +163,24 @@ fn the_row_of_the_tool_is_the_last() {
         (&json!("failed"), &json!("not_reached"))
     );
     assert!(said["change"].to_string().contains("Then also"), "{said}");
+}
+
+#[test]
+fn what_gets_around_a_rule_is_explained() {
+    let upper = ["--mcp-tool", "search", "--path", "/MCP"];
+    let (said, checks) = explained(false, "mcp:use", &upper);
+    assert_eq!(said["error"], "invalid_request");
+    assert_eq!(checks["path"], "failed");
+    let change = said["change"].to_string();
+    assert!(change.contains("upper and lower case"), "{change}");
+    for header in ["connection: mcp-name", "upgrade: websocket"] {
+        let arguments = ["--mcp-tool", "search", "--header", header];
+        let (said, _) = explained(false, "mcp:use", &arguments);
+        assert_eq!(said["error"], "invalid_request", "{header}");
+        let shown = said.to_string();
+        let (name, _) = header.split_once(':').unwrap();
+        assert!(shown.to_lowercase().contains(name), "{shown}");
+    }
 }
 
 #[test]

@@ -206,16 +206,16 @@ impl Rules {
         let mut free = Some(Work::unbounded());
         path.readings(|reading, work| {
             let mut free = free.take();
+            let rule = self
+                .by_prefix
+                .find(reading, free.as_mut().unwrap_or(work))?;
+            look(reading, rule)?;
             if !self.of_mcp.0.is_empty() {
                 let work = free.as_mut().unwrap_or(work);
                 let is_of_mcp = |rule| self.mcp(rule).is_some();
                 self.of_mcp
                     .check_case(reading, work, is_of_mcp, &self.by_prefix)?;
             }
-            let rule = self
-                .by_prefix
-                .find(reading, free.as_mut().unwrap_or(work))?;
-            look(reading, rule)?;
             for length in self.by_prefix.within(reading) {
                 if let Some(cut) = length.cut(reading, free.as_mut().unwrap_or(work))? {
                     look(cut, self.by_prefix.find(cut, work)?)?;
