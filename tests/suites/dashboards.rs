@@ -53,6 +53,30 @@ fn alerts() -> Vec<BTreeMap<String, String>> {
     found
 }
 
+/// docs/reference/alerts.md, made of the rules. `UPDATE_DOCS=1` writes it.
+#[test]
+fn the_page_of_the_alerts_says_what_they_say() {
+    let mut page = String::from(
+        "# Alerts\nMade from [deploy/prometheus/caracal.rules.yaml](../../deploy/prometheus/caracal.rules.yaml). A page wakes somebody, a ticket waits for the morning.\n\n| alert | severity | what is wrong | what to do |\n|---|---|---|---|\n",
+    );
+    for alert in alerts() {
+        let [name, severity, summary, action] =
+            ["alert", "severity", "summary", "action"].map(|key| alert[key].as_str());
+        page.push_str(&format!(
+            "| `{name}` | {severity} | {summary} | {action} |\n"
+        ));
+    }
+    let file = root().join("docs/reference/alerts.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        found == page,
+        "docs/reference/alerts.md is stale: UPDATE_DOCS=1 writes it"
+    );
+}
+
 fn dashboard() -> Value {
     let file = root().join("deploy/grafana/caracal.json");
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()

@@ -52,6 +52,32 @@ pub(crate) fn prose(text: &str, tone: Tone) {
     }
 }
 
+/// A line of JSON, on standard output. On a terminal only ASCII of it is written as it is: the
+/// rest could be commands to the terminal, or change the direction of writing.
+pub(crate) fn json(value: &serde_json::Value) {
+    let text = value.to_string();
+    match is_terminal() {
+        true => line(&ascii_json(&text)),
+        false => line(&text),
+    }
+}
+
+/// JSON with everything but printable ASCII escaped. Such characters stand in strings alone.
+fn ascii_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut units = [0_u16; 2];
+    for c in text.chars() {
+        if c == ' ' || c.is_ascii_graphic() {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut units) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out
+}
+
 /// A line of a table, on standard output: coloured, and never broken.
 pub(crate) fn row(text: &str, tone: Tone) {
     clear_progress();
@@ -179,6 +205,20 @@ mod tests {
         assert_eq!(shown_bytes(b"/\xff\x1b"), r#""/\\xff\\x1b""#);
         let long = shown(&"x".repeat(10_000));
         assert!(long.len() < 300 && long.ends_with("(cut)"), "{long}");
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_ascii_and_the_same() {
+        let value = serde_json::json!({"a": "é\u{9b}\u{7f}\u{202e}\n\u{1f600}"});
+        let text = ascii_json(&value.to_string());
+        assert!(
+            text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
     }
 
     #[test]

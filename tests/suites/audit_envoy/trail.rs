@@ -161,6 +161,14 @@ fn a_decision_is_explained_by_its_request_s_id() {
     let mut command = program(&scene, true, &["explain", "--request-id", "forged"]);
     let out = command.env_remove("AUDIT_HMAC_KEY").output().unwrap();
     assert!(text(&out.stderr).contains("UNCHECKED"), "{out:?}");
+    // What others wrote does not choose how much is read, and is passed over.
+    let large = "x".repeat(3 << 20);
+    for _ in 0..4 {
+        let add = ["XADD", STREAM, "*", "data", large.as_str(), "sig", "00"];
+        let _: String = scene.redis.ask(&add);
+    }
+    let out = explain(&scene, true, &["denied"]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
     // What is not there, and what cannot be there.
     for id in ["nobody", "a b", ""] {
         for from_redis in [true, false] {
@@ -177,13 +185,13 @@ fn decisions_are_followed_as_they_are_made() {
     scene.until_recorded("before");
     for from_redis in [true, false] {
         let run = |what: &str| format!("{what}-{from_redis}");
-        let all = Tail::start(&scene, from_redis, &["--last", "500"]);
+        let all = Tail::start(&scene, from_redis, &["--last", "200"]);
         let denied = Tail::start(
             &scene,
             from_redis,
             &[
                 "--last",
-                "500",
+                "200",
                 "--decision",
                 "deny",
                 "--reason",
@@ -231,7 +239,7 @@ fn whoever_follows_outlives_the_companion() {
     let mut scene = Scene::new();
     assert_eq!(scene.send("first", false), 401);
     scene.until_recorded("first");
-    let tail = Tail::start(&scene, false, &["--last", "500"]);
+    let tail = Tail::start(&scene, false, &["--last", "200"]);
     tail.until("first");
     scene.companion.kill();
     scene.companion.start();

@@ -106,6 +106,36 @@ pub(crate) fn of(reason: &str, configuration: Option<&Configuration>) -> Option<
             "`target` with required_targets".into(),
             "The caller asks the STS for a mandate with that target.",
         ),
+        "unsendable" => (
+            "14",
+            "what `forward` sends of the mandate with what a header can hold".into(),
+            "A claim has characters other than visible ASCII, or is too long: whoever chose it chooses another name. With forward.unsendable `omit` the upstream would go without it.",
+        ),
+        "message" => (
+            "0",
+            "the message of MCP, or its headers, with what can be judged".into(),
+            "The caller sends one JSON-RPC message in a version of MCP that the route takes; docs/mcp.md lists what it needs.",
+        ),
+        "origin_denied" => (
+            "0",
+            "`Origin` with the route's mcp.origins".into(),
+            "The operator lists the origin if pages of it may call the server. Other clients send none.",
+        ),
+        "tool_denied" => (
+            "14",
+            "the tool with the route's mcp.tools".into(),
+            "The operator lists the tool with what it requires, or the caller calls another.",
+        ),
+        "body_too_large" => (
+            "-",
+            "the message's length with limits.max_body_bytes".into(),
+            "The caller sends a shorter message, or the operator raises the limit.",
+        ),
+        "body_timeout" => (
+            "-",
+            "how long the message took with limits.body_timeout_ms".into(),
+            "The caller sends the message at once. If every message gets this, Envoy lacks allow_on_headers_stop_iteration: `caracal-edge check` says so.",
+        ),
         "invalid_zone" => (
             "4",
             "`zone_id` with the zones that are accepted".into(),

@@ -63,6 +63,11 @@ impl Decision {
         self.text("decision") == "deny"
     }
 
+    /// Whether it was admitted. An event that says neither is not taken for an admission.
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.text("decision") == "allow"
+    }
+
     /// The contract's code of a refusal; empty for an admitted request.
     pub(crate) fn code(&self) -> &str {
         self.metadata("reason")
@@ -143,6 +148,15 @@ fn row<'c>(cells: impl Iterator<Item = &'c str>) -> String {
     cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }
 
+/// A code or a reason: as it is if it is a word, otherwise in quotes and harmless.
+pub(crate) fn word(text: &str) -> String {
+    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    match text.len() <= 64 && text.bytes().all(is_part) {
+        true => text.to_owned(),
+        false => terminal::shown(text),
+    }
+}
+
 /// A text without quotes if it needs none, shortened.
 fn cell_of(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
@@ -179,6 +193,40 @@ mod tests {
             row.chars().all(|c| c.is_ascii_graphic() || c == ' '),
             "{row}"
         );
+    }
+
+    #[test]
+    fn a_code_from_others_is_one_word_or_in_quotes() {
+        assert_eq!(word("invalid_token"), "invalid_token");
+        for bad in [
+            "\u{1b}]0;x\u{7}",
+            "a\nADMITTED 200",
+            "\u{9b}2J",
+            &"x".repeat(5_000),
+        ] {
+            let word = word(bad);
+            assert!(word.starts_with('"') && word.len() < 500, "{word}");
+            assert!(
+                word.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_allow_is_an_admission() {
+        for (text, allowed, denied) in [
+            ("allow", true, false),
+            ("deny", false, true),
+            ("partial", false, false),
+            ("", false, false),
+        ] {
+            let decision = read(&json!({"decision": text}));
+            assert_eq!(
+                (decision.is_allowed(), decision.is_denied()),
+                (allowed, denied)
+            );
+        }
     }
 
     #[test]

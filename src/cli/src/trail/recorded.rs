@@ -8,8 +8,8 @@ use caracal_mandate::config::Configuration;
 use serde_json::{Value, json};
 
 use super::cause;
-use super::decision::Decision;
-use super::source::SourceArguments;
+use super::decision::{Decision, word};
+use super::source::{MAX_FOUND, SourceArguments};
 use crate::exit_status;
 use crate::terminal::{self, Tone, shown};
 
@@ -51,20 +51,26 @@ pub(crate) async fn explain(
         "{} has no decision of an edge on request {request_id}. An event is there a second after the request has ended; an excluded path has none",
         source.name()
     );
+    if found.len() >= MAX_FOUND {
+        terminal::problem(&format!(
+            "only the newest {MAX_FOUND} events of this id are shown: clients choose their ids"
+        ));
+    }
     for decision in &found {
         match as_json {
-            true => terminal::line(&json(decision, configuration).to_string()),
+            true => terminal::json(&json(decision, configuration)),
             false => print(decision, configuration),
         }
     }
-    let refused = |one: &Decision| one.is_of_an_edge() && one.is_denied();
-    Ok(exit_status::answer(!found.iter().any(refused)))
+    let mut of_edges = found.iter().filter(|one| one.is_of_an_edge());
+    Ok(exit_status::answer(of_edges.all(Decision::is_allowed)))
 }
 
 fn print(decision: &Decision, configuration: Option<&Configuration>) {
-    let (what, tone) = match decision.is_denied() {
-        true => ("REFUSED", Tone::Bad),
-        false => ("ADMITTED", Tone::Good),
+    let (what, tone) = match (decision.is_denied(), decision.is_allowed()) {
+        (true, _) => ("REFUSED", Tone::Bad),
+        (false, true) => ("ADMITTED", Tone::Good),
+        (false, false) => ("UNKNOWN", Tone::Warning),
     };
     let kind = match decision.is_of_an_edge() {
         true => String::new(),
@@ -74,7 +80,7 @@ fn print(decision: &Decision, configuration: Option<&Configuration>) {
     let status = status.map_or_else(String::new, |status| format!(" {status}"));
     let code = match decision.code() {
         "" => String::new(),
-        code => format!(" {code}"),
+        code => format!(" {}", word(code)),
     };
     terminal::prose(&format!("{what}{kind}{status}{code}"), tone);
     let fact = |name: &str, text: String| {

@@ -21,11 +21,11 @@ const DEFAULT_FEED: &str = "http://127.0.0.1:7700";
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Events of one answer.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
 /// Events that are looked through for one request.
 const MAX_SEARCHED: usize = 200_000;
-/// Events of one request that are shown.
-const MAX_FOUND: usize = 50;
+/// Events of one request that are shown: the newest.
+pub(crate) const MAX_FOUND: usize = 50;
 /// Largest answer of a companion: its last events have 16 MiB.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
@@ -148,6 +148,7 @@ impl Source {
             searched = searched.saturating_add(page.len());
             let decisions = page.into_iter().filter_map(|stored| self.good(&stored));
             found.extend(decisions.filter(|one| one.text("request_id") == request_id));
+            found.truncate(MAX_FOUND);
         }
         found.reverse();
         Ok(found)

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     client: Option<String>,
     /// How many earlier decisions are looked at first.
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u16).range(0..=500))]
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u16).range(0..=200))]
     last: u16,
     /// Ends after those.
     #[arg(long)]
@@ -72,7 +72,7 @@ impl Arguments {
     fn show(&self, decisions: &[Decision], as_table: bool) {
         for decision in decisions.iter().filter(|one| self.wants(one)) {
             if !as_table {
-                terminal::line(&decision.event().to_string());
+                terminal::json(decision.event());
                 continue;
             }
             let tone = if decision.is_denied() {

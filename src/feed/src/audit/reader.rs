@@ -7,12 +7,16 @@ use super::product::MAX_DATA;
 use crate::event::HmacKey;
 use crate::redis::command::Command;
 use crate::redis::reply::{bytes, items, text};
+use crate::redis::script::READ_AUDIT;
 use crate::redis::store::Store;
 use crate::redis::target::Target;
 
 /// The product's stream. It is never trimmed from here: what its consumer has not read would
 /// be lost.
 pub(super) const STREAM: &str = "caracal.audit.events";
+
+/// Largest message that is read: an event, and its signature.
+const MAX_MESSAGE: usize = MAX_DATA + 1_024;
 
 /// What the reader's key says of an event's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +78,9 @@ impl Reader {
         to: &str,
         most: usize,
     ) -> RedisResult<Vec<Stored>> {
-        let mut cmd = redis::cmd(name);
-        cmd.arg(STREAM).arg(from).arg(to).arg("COUNT").arg(most);
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(READ_AUDIT).arg(1).arg(STREAM);
+        cmd.arg(name).arg(from).arg(to).arg(most).arg(MAX_MESSAGE);
         let command = Command {
             key: STREAM.to_owned(),
             cmd,

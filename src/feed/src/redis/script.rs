@@ -32,6 +32,26 @@ end
 return #ARGV / 2
 ";
 
+/// Reads messages of a stream in one direction, at most so many, and until 4 MiB are read.
+/// One that is larger than a size comes without its fields: whoever may write to the stream
+/// must not choose how much memory its readers need. `ARGV`: the command, from, to, how
+/// many, and the size.
+pub const READ_AUDIT: &str = r"
+local from, out, budget = ARGV[2], {}, 4194304
+for i = 1, tonumber(ARGV[4]) do
+  local found = redis.call(ARGV[1], KEYS[1], from, ARGV[3], 'COUNT', 1)[1]
+  if not found then break end
+  local size = 0
+  for _, part in ipairs(found[2]) do size = size + #part end
+  if size > tonumber(ARGV[5]) then found[2] = {} end
+  out[i] = found
+  from = '(' .. found[1]
+  budget = budget - size
+  if budget < 0 then break end
+end
+return out
+";
+
 /// Collects messages until the budget is used. `step` is small, because its messages are
 /// in Redis's memory twice for a moment. Messages that are not sent count too. Otherwise
 /// a hundred messages of 20 MB would be examined in one step, which would take too long.

@@ -1,7 +1,7 @@
 //! Why a request was refused, for its operator: finer than the code that the client gets,
 //! and from a fixed list, so that it can be a metric's label. It is in metrics, filter
-//! state, logs and audit events. It is in no reply: a client that tries forged tokens must
-//! not learn how far each one came.
+//! state, logs and audit events. It is in no reply: what clients are told is the contract's
+//! matter, and stays as it is.
 
 /// What a code leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
