@@ -1,5 +1,8 @@
 //! Addresses of servers, as a person writes them: `127.0.0.1:7700` is one.
 
+/// The companion of this machine, where none is named.
+pub(crate) const LOCAL_COMPANION: &str = "http://127.0.0.1:7700";
+
 /// A companion's or an STS's URL.
 pub(crate) fn http(text: &str) -> String {
     with_scheme(text, "http", "https")

@@ -16,8 +16,6 @@ use crate::{addresses, exit_status, terminal};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A companion on this machine.
-const DEFAULT_FEED: &str = "http://127.0.0.1:7700";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -169,7 +167,12 @@ struct Feed {
 
 impl Feed {
     fn of(arguments: &Arguments) -> Result<Self> {
-        let url = addresses::http(arguments.feed.as_deref().unwrap_or(DEFAULT_FEED));
+        let url = addresses::http(
+            arguments
+                .feed
+                .as_deref()
+                .unwrap_or(addresses::LOCAL_COMPANION),
+        );
         Ok(Feed {
             url: url.trim_end_matches('/').to_owned(),
             token: match &arguments.token {

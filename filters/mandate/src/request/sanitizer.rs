@@ -17,9 +17,9 @@ use crate::request::head::RequestHead;
 
 /// Hides the headers that only the filter may set.
 ///
-/// A request is refused if its `Connection` header lists a header that the filter sets. The next hop,
-/// or nginx itself, would then remove the verified header, because it would belong to
-/// this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
+/// A request is refused if its `Connection` header lists a header that the filter sets. The
+/// next hop, or nginx itself, would then remove the verified header, because it would belong
+/// to this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
 /// upgrade.
 ///
 /// # Errors The reply to a request in which something cannot be hidden.

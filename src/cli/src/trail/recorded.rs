@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use caracal_mandate::config::Configuration;
+use caracal_mandate::exchange::request_id::usable_id;
 use serde_json::{Value, json};
 
 use super::cause;
@@ -12,9 +13,6 @@ use super::decision::{Decision, word};
 use super::source::{MAX_FOUND, SourceArguments};
 use crate::exit_status;
 use crate::terminal::{self, Tone, shown};
-
-/// Longest request id that an event can have.
-const MAX_ID: usize = 128;
 
 /// Explains a request by its id. The answer is yes if the edge admitted it.
 ///
@@ -26,26 +24,16 @@ pub(crate) async fn explain(
     configuration: Option<&Configuration>,
     as_json: bool,
 ) -> Result<ExitCode> {
-    let is_known = |b: u8| b.is_ascii_alphanumeric() || b"_.-:".contains(&b);
     ensure!(
-        (1..=MAX_ID).contains(&request_id.len()) && request_id.bytes().all(is_known),
-        "{} is no id that an event can have: 1 to {MAX_ID} letters, digits and _.-: (the edge makes one of its own where the client's is another)",
+        usable_id(request_id.as_bytes()).is_some(),
+        "{} is no id that an event can have: 1 to 128 letters, digits and _.-: (the edge makes one of its own where the client's is another)",
         shown(request_id)
     );
     let mut source = arguments.source(feed)?;
     terminal::progress(&format!("looking through {}", source.name()));
     let found = source.of_request(request_id).await?;
-    if source.is_unchecked() {
-        terminal::problem(
-            "UNCHECKED: AUDIT_HMAC_KEY is not set, so whoever may write to the stream could have written this",
-        );
-    }
-    let unsigned = source.take_unsigned();
-    if unsigned > 0 {
-        terminal::problem(&format!(
-            "{unsigned} events were passed over: AUDIT_HMAC_KEY has not signed them"
-        ));
-    }
+    source.warn_if_unchecked();
+    source.warn_of_unsigned();
     ensure!(
         found.iter().any(Decision::is_of_an_edge),
         "{} has no decision of an edge on request {request_id}. An event is there a second after the request has ended; an excluded path has none",

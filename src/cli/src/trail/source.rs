@@ -15,9 +15,8 @@ use super::decision::Decision;
 use crate::addresses;
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
+use crate::terminal;
 
-/// A companion on this machine.
-const DEFAULT_FEED: &str = "http://127.0.0.1:7700";
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Events of one answer.
@@ -80,7 +79,7 @@ impl SourceArguments {
                 unsigned: 0,
             });
         }
-        let url = addresses::http(companion.unwrap_or(DEFAULT_FEED));
+        let url = addresses::http(companion.unwrap_or(addresses::LOCAL_COMPANION));
         Ok(Source::Companion {
             url: url.trim_end_matches('/').to_owned(),
             token: secret("CARACAL_FEED_TOKEN")?,
@@ -107,17 +106,25 @@ impl Source {
         }
     }
 
-    /// Whether events are shown whose signature nobody has checked. A companion's own events
-    /// need no check.
-    pub(crate) fn is_unchecked(&self) -> bool {
-        matches!(self, Source::Redis { key: None, .. })
+    /// Says that nobody checks the signatures of what is shown, if that is so. A companion's
+    /// own events need no check.
+    pub(crate) fn warn_if_unchecked(&self) {
+        if let Source::Redis { key: None, .. } = self {
+            terminal::problem(
+                "UNCHECKED: AUDIT_HMAC_KEY is not set, so whoever may write to the stream could have written these events",
+            );
+        }
     }
 
-    /// How many events were left out because the key has not signed them, since the last call.
-    pub(crate) fn take_unsigned(&mut self) -> u64 {
-        match self {
-            Source::Redis { unsigned, .. } => std::mem::take(unsigned),
-            Source::Companion { .. } => 0,
+    /// Says how many events were passed over since the last call.
+    pub(crate) fn warn_of_unsigned(&mut self) {
+        if let Source::Redis { unsigned, .. } = self
+            && *unsigned > 0
+        {
+            let count = std::mem::take(unsigned);
+            terminal::problem(&format!(
+                "{count} events were passed over: AUDIT_HMAC_KEY has not signed them"
+            ));
         }
     }
 

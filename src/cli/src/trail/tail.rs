@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::decision::{Decision, heading};
-use super::source::{Source, SourceArguments};
+use super::source::SourceArguments;
 use crate::terminal::{self, Tone};
 
 /// From one look at the source to the next.
@@ -89,7 +89,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut source = arguments.source.source(arguments.feed.as_deref())?;
     let as_table = !arguments.json && terminal::is_terminal();
     let before = source.last(usize::from(arguments.last)).await?;
-    warn(&mut source, true);
+    source.warn_if_unchecked();
+    source.warn_of_unsigned();
     if as_table {
         terminal::row(&heading(), Tone::Heading);
     }
@@ -115,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                     LOOK_SOON
                 };
                 arguments.show(&decisions, as_table);
-                warn(&mut source, false);
+                source.warn_of_unsigned();
             }
             Err(error) => {
                 if wait <= LOOK_EVERY {
@@ -124,19 +125,5 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                 wait = wait.max(LOOK_EVERY).saturating_mul(2).min(MAX_WAIT);
             }
         }
-    }
-}
-
-fn warn(source: &mut Source, is_first: bool) {
-    if is_first && source.is_unchecked() {
-        terminal::problem(
-            "UNCHECKED: AUDIT_HMAC_KEY is not set, so whoever may write to the stream could have written these events",
-        );
-    }
-    let unsigned = source.take_unsigned();
-    if unsigned > 0 {
-        terminal::problem(&format!(
-            "{unsigned} events are left out: AUDIT_HMAC_KEY has not signed them"
-        ));
     }
 }
