@@ -3,7 +3,7 @@
 use super::*;
 
 mod faults;
-mod told;
+mod parting;
 
 use caracal_tests::host::Level;
 

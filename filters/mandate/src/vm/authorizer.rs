@@ -3,7 +3,7 @@
 //! verdict says so.
 
 mod mcp;
-mod told;
+mod public_replies;
 pub(crate) mod under_way;
 
 use std::cell::{Cell, RefCell};

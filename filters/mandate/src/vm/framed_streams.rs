@@ -150,7 +150,7 @@ pub(crate) fn is_parting(stream: u32) -> bool {
 }
 
 /// Whether a stream that parts has still to be told why.
-pub(crate) fn is_to_be_told(stream: u32) -> bool {
+pub(crate) fn awaits_farewell(stream: u32) -> bool {
     let untold = with(stream, |one| {
         one.parting
             .as_ref()

@@ -24,7 +24,7 @@ const MOST_SLOTS: usize = 4_096;
 const MOST_CUTS: usize = 16;
 /// Most of these that were told before. Nothing of theirs passes, so the others do not wait
 /// for them: a session's talking streams must not hold up the end of its silent ones.
-const MOST_TOLD: usize = 8;
+const MOST_PARTED: usize = 8;
 /// Most streams that one tick begins to tell. That ends none.
 const MOST_PARTING: usize = 16;
 /// Longest time for a stream that talks to be told why it ends.
@@ -44,7 +44,7 @@ pub(crate) struct LiveStream {
     /// That its authority has ended is noted and counted.
     pub(crate) is_counted: bool,
     /// Why it ends, if its client is being told or was.
-    told: Option<Ended>,
+    parting_for: Option<Ended>,
 }
 
 /// A request whose authority has ended.
@@ -171,7 +171,7 @@ impl LiveStreams {
             request: without_exchange(request),
             phase: Rc::clone(phase),
             is_counted: false,
-            told: None,
+            parting_for: None,
         });
         let is_watched = insert(stream, one, self.max);
         if is_watched {
@@ -194,22 +194,22 @@ impl LiveStreams {
     /// A stream is being told why it ends, and is ended soon.
     #[cold]
     pub(crate) fn parts(&mut self, mut one: CutStream, now_ms: u64) {
-        one.live.told = Some(one.reason);
+        one.live.parting_for = Some(one.reason);
         one.can_part = false;
         self.parting.push((now_ms.saturating_add(PARTING_MS), one));
     }
 
     /// Takes out at most so many streams that were told, or that were silent for too long.
     #[cold]
-    fn told(&mut self, most: usize, now_ms: u64) -> Vec<CutStream> {
+    fn parted(&mut self, most: usize, now_ms: u64) -> Vec<CutStream> {
         let mut left = most;
-        let told = self.parting.extract_if(.., |(until_ms, one)| {
-            let is_due = now_ms >= *until_ms || !framed_streams::is_to_be_told(one.stream);
+        let parted = self.parting.extract_if(.., |(until_ms, one)| {
+            let is_due = now_ms >= *until_ms || !framed_streams::awaits_farewell(one.stream);
             let is_taken = is_due && left > 0;
             left = left.saturating_sub(usize::from(is_taken));
             is_taken
         });
-        told.map(|(_, one)| one).collect()
+        parted.map(|(_, one)| one).collect()
     }
 
     /// Takes out requests whose authority has ended. A round judges each request once, a
@@ -223,12 +223,12 @@ impl LiveStreams {
         if self.parting.is_empty() {
             return self.judged(authorizer, MOST_CUTS, now_ms);
         }
-        let mut cut = self.told(MOST_TOLD, now_ms);
+        let mut cut = self.parted(MOST_PARTED, now_ms);
         let left = MOST_CUTS.saturating_sub(cut.len());
         let judged = self.judged(authorizer, left, now_ms);
         let ends = judged.iter().filter(|one| !one.can_part).count();
         cut.extend(judged);
-        cut.extend(self.told(left.saturating_sub(ends), now_ms));
+        cut.extend(self.parted(left.saturating_sub(ends), now_ms));
         cut
     }
 
@@ -267,7 +267,7 @@ impl LiveStreams {
             if expires && exp > now_s {
                 self.next_expiry_s = self.next_expiry_s.min(exp);
             }
-            let authority = match one.told {
+            let authority = match one.parting_for {
                 // It was being told by the configuration before this one.
                 Some(reason) => Authority::Ended(reason),
                 None => authorizer.authority(&one.mandate, one.matched, expires, now_ms),
@@ -283,7 +283,7 @@ impl LiveStreams {
                 Authority::Ended(reason) => reason,
             };
             let is_off = reason != Ended::Expired && !self.settings.end_when_revoked;
-            if is_off && one.told.is_none() {
+            if is_off && one.parting_for.is_none() {
                 continue;
             }
             let can_part = room > 0 && framed_streams::can_part(stream);
@@ -352,7 +352,7 @@ impl LiveStreams {
                 let judged = Judged {
                     mandate: Rc::clone(&one.mandate),
                     matched: one.matched,
-                    told: one.told,
+                    parting_for: one.parting_for,
                 };
                 slice.streams.push((slot, stream, judged));
             }
@@ -373,7 +373,7 @@ struct Slice {
 struct Judged {
     mandate: Rc<Mandate>,
     matched: RouteMatch,
-    told: Option<Ended>,
+    parting_for: Option<Ended>,
 }
 
 /// Streams that are being told when a configuration is replaced are ended by its successor.

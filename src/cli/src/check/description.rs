@@ -179,7 +179,7 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             }
         }
         let own = configuration.resources.get(&resource.id);
-        lines.extend(told(
+        lines.extend(public_replies(
             resource,
             own.map_or(&configuration.metadata, |own| &own.metadata),
         ));
@@ -188,8 +188,8 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What clients are told without a mandate.
-fn told(resource: &Resource, metadata: &Option<MetadataSettings>) -> Vec<String> {
+/// What clients get without a mandate.
+fn public_replies(resource: &Resource, metadata: &Option<MetadataSettings>) -> Vec<String> {
     let url = metadata.as_ref();
     let url = url.and_then(|metadata| ResourceUrl::parse(&metadata.resource));
     let document = url.map(|url| {

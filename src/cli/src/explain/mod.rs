@@ -4,11 +4,11 @@
 mod advice;
 mod case;
 mod dependencies;
-mod document;
 mod expectation;
 mod found;
 mod gateway;
 mod mcp;
+mod public_reply;
 mod report;
 mod request;
 mod required_claims;
@@ -102,8 +102,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             None => None,
         },
     };
-    if let Some(answered) = document::of(&case) {
-        answered.print(arguments.json);
+    if let Some(reply) = public_reply::of(&case) {
+        reply.print(arguments.json);
         return Ok(exit_status::answer(true));
     }
     let mut keys = None;

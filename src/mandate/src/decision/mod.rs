@@ -10,8 +10,8 @@ mod facts;
 mod gateway;
 mod mcp;
 mod public;
+mod public_settings;
 mod stop;
-mod told;
 pub mod verifier;
 
 #[cfg(test)]

@@ -26,26 +26,29 @@ impl Verifier {
     /// The document that a request asks for, which is answered before anything is judged
     /// (RFC 9728).
     pub fn document(&self, request: &RequestView<'_>) -> Option<&Document> {
-        self.told.documents.as_ref()?.find(request, &self.resources)
+        self.public
+            .documents
+            .as_ref()?
+            .find(request, &self.resources)
     }
 
     /// Whether a request asks if the edge is ready, which is answered before anything is
     /// judged.
     pub fn asks_readiness(&self, request: &RequestView<'_>) -> bool {
-        let path = self.told.readiness_path.as_deref();
+        let path = self.public.readiness_path.as_deref();
         path.is_some_and(|path| is_asked(path, request))
     }
 
     /// Every document.
     pub fn documents(&self) -> &[Document] {
-        self.told.documents.as_ref().map_or(&[], |all| all.all())
+        self.public.documents.as_ref().map_or(&[], |all| all.all())
     }
 
     /// What the challenge of a refusal says besides, if anything is configured, and the
     /// scopes of the operation.
     pub fn challenge(&self, matched: Option<RouteMatch>) -> Option<(&Challenge, &[String])> {
         let Some(matched) = matched else {
-            return self.told.challenge.as_ref().map(|one| (one, &[][..]));
+            return self.public.challenge.as_ref().map(|one| (one, &[][..]));
         };
         let (resource, required) = self.resources.required(matched)?;
         let challenge = resource.challenge.as_ref()?;

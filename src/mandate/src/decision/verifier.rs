@@ -11,8 +11,8 @@ use super::credential::Token;
 pub use super::credential::{Credential, Screened};
 pub use super::gateway::listed_end_to_end;
 use super::gateway::said_of_headers;
+use super::public_settings::PublicSettings;
 use super::stop::Stop;
-use super::told::Told;
 use crate::config::Configuration;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::signature::SignatureVerifier;
@@ -58,7 +58,7 @@ pub enum Verdict {
 pub struct Verifier {
     pub(crate) policy: TokenPolicy,
     pub(super) resources: Resources,
-    pub(super) told: Told,
+    pub(super) public: PublicSettings,
     /// Whether any route has rules of MCP.
     pub(super) has_mcp: bool,
 }
@@ -68,7 +68,7 @@ impl From<&Configuration> for Verifier {
         let resources = configuration.in_force();
         Verifier {
             policy: TokenPolicy::from(configuration),
-            told: Told::new(configuration, &resources),
+            public: PublicSettings::new(configuration, &resources),
             has_mcp: resources.have_mcp(),
             resources,
         }

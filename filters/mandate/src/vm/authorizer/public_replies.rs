@@ -1,4 +1,5 @@
-//! What is told besides verdicts: public documents, readiness, and what a challenge says.
+//! What is answered without a mandate (public documents, readiness), and what a challenge
+//! says.
 
 use caracal_mandate::metadata::Document;
 use caracal_mandate::readiness::Lacking;

@@ -11,7 +11,7 @@ use super::shown_values::plain;
 use crate::terminal::{self, Tone, prose, shown, shown_bytes};
 
 /// What a request gets.
-pub(super) struct Answered {
+pub(super) struct PublicReply {
     what: String,
     resource: Option<String>,
     reply: Reply,
@@ -26,7 +26,7 @@ struct Described {
 }
 
 /// `None` for a request that is judged.
-pub(super) fn of(case: &Case) -> Option<Answered> {
+pub(super) fn of(case: &Case) -> Option<PublicReply> {
     let (resource, authorization) = (
         case.request.all("x-caracal-resource"),
         case.request.all("authorization"),
@@ -53,7 +53,7 @@ pub(super) fn of(case: &Case) -> Option<Answered> {
         }
         None => return None,
     };
-    Some(Answered {
+    Some(PublicReply {
         what,
         resource,
         reply,
@@ -65,7 +65,7 @@ pub(super) fn of(case: &Case) -> Option<Answered> {
     })
 }
 
-impl Answered {
+impl PublicReply {
     pub(super) fn print(&self, is_json: bool) {
         if is_json {
             terminal::line(&self.json().to_string());
