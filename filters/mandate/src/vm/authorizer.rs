@@ -252,6 +252,13 @@ impl Authorizer {
         found.map(|resource| resource.id.as_str())
     }
 
+    /// The identifiers of the resources, each at its [`ResourceId::place`].
+    pub(crate) fn resource_names(&self) -> impl Iterator<Item = &str> {
+        let resources = self.verifier.resources();
+        let all = resources.ids().filter_map(|id| resources.get(id));
+        all.map(|resource| resource.id.as_str())
+    }
+
     /// A request is refused because the companion has not answered about its mandate.
     #[cold]
     fn record_lookup_refusal(&self, zone: Option<ZoneIndex>, now_ms: u64) {
