@@ -121,12 +121,19 @@ fn preflights_are_answered_and_requests_need_a_mandate() {
     ] {
         assert_eq!(answer.status, 401, "{answer:?}");
     }
-    assert_eq!(upstream.requests(), reached, "none of them reached the service");
+    assert_eq!(
+        upstream.requests(),
+        reached,
+        "none of them reached the service"
+    );
 
     // The request itself, also a refused one: the page may read the answer.
     let from = ("origin", ORIGIN);
     let refused = ask("GET", &[from]);
-    assert_eq!((refused.status, refused.error().as_str()), (401, "missing_token"));
+    assert_eq!(
+        (refused.status, refused.error().as_str()),
+        (401, "missing_token")
+    );
     assert_eq!(allowed(&refused).as_deref(), Some(ORIGIN), "{refused:?}");
     let exposed = refused.header("access-control-expose-headers").unwrap();
     assert!(exposed.contains("www-authenticate"), "{exposed}");

@@ -104,5 +104,8 @@ fn after_the_drain_time_old_connections_end() {
     let mut rest = Vec::new();
     let ended = stream.read_to_end(&mut rest);
     assert!(ended.is_ok() || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
-    assert_eq!(envoy.metric("caracal_streams_cut_total.reason=session_revoked"), 0);
+    assert_eq!(
+        envoy.metric("caracal_streams_cut_total.reason=session_revoked"),
+        0
+    );
 }

@@ -142,7 +142,9 @@ fn audit_what_waits_keeps_the_old_signature() {
     let length = |redis: &Redis| redis.ask::<usize>(&["XLEN", STREAM]);
     until("it is delivered", SOON, || length(&redis) == 1);
     let waiting = "caracal_feed_audit_queue_events";
-    until("the queue is empty", SOON, || companion.metric(waiting) == 0.0);
+    until("the queue is empty", SOON, || {
+        companion.metric(waiting) == 0.0
+    });
     redis.kill();
     post_event(&companion, 2);
     until("it waits", SOON, || companion.metric(waiting) == 1.0);
