@@ -257,6 +257,11 @@ impl Envoy {
         self.listeners[number]
     }
 
+    /// The address of the admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn ask(&self, path: &str) -> Response {
         let request = servers::request("GET", path, &[("connection", "close")]);
         let gone = Response {

@@ -2,6 +2,7 @@
 //! upgrades and rollbacks, rotations of keys, the rights in Redis, new configurations, CORS.
 
 mod acl;
+mod commands;
 mod cors;
 mod draining;
 mod rotation;
@@ -33,6 +34,8 @@ const SOON: Duration = Duration::from_secs(30);
 const SESSIONS: &str = "caracal.sessions.revoke";
 const STREAM: &str = "caracal.audit.events";
 const TOKEN: &str = "feed-token";
+/// Of audit events and signed messages.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// Connections of the traffic; Envoy spreads them over its workers.
 const CONNECTIONS: usize = 8;
 

@@ -11,7 +11,6 @@ use caracal_tests::servers::{Reply, Server};
 use super::consumer::{self, stored};
 use super::*;
 
-const OLD: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const NEW: &str = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
 
 /// Revokes a session, signed.
@@ -47,8 +46,8 @@ fn with_key(redis: &Redis, key: Option<&str>) -> Companion {
 #[test]
 fn streams_the_publisher_first_delays_and_loses_nothing() {
     let redis = Redis::default();
-    let mut companion = with_key(&redis, Some(OLD)).started();
-    revoke_signed(&redis, "before", OLD);
+    let mut companion = with_key(&redis, Some(KEY)).started();
+    revoke_signed(&redis, "before", KEY);
     until("before", SOON, || companion.has_revoked("before"));
     revoke_signed(&redis, "between", NEW);
     until("it is a dead letter", SOON, || dead(&redis) == 1);
@@ -69,10 +68,10 @@ fn streams_the_publisher_first_delays_and_loses_nothing() {
 #[test]
 fn streams_the_companion_first_loses_revocations() {
     let redis = Redis::default();
-    let mut old = with_key(&redis, Some(OLD)).started();
+    let mut old = with_key(&redis, Some(KEY)).started();
     assert_eq!(old.stop(), Some(0));
     let companion = with_key(&redis, Some(NEW)).started();
-    revoke_signed(&redis, "lost", OLD);
+    revoke_signed(&redis, "lost", KEY);
     until("it is a dead letter", SOON, || dead(&redis) == 1);
     revoke_signed(&redis, "after", NEW);
     until("after", SOON, || companion.has_revoked("after"));
@@ -84,8 +83,8 @@ fn streams_the_companion_first_loses_revocations() {
 fn streams_without_a_key_in_between_nothing_is_late() {
     let redis = Redis::default();
     let around = Around::default();
-    let mut old = with_key(&redis, Some(OLD)).started();
-    revoke_signed(&redis, "before", OLD);
+    let mut old = with_key(&redis, Some(KEY)).started();
+    revoke_signed(&redis, "before", KEY);
     until("before", SOON, || old.has_revoked("before"));
     assert_eq!(old.stop(), Some(0));
 
@@ -96,7 +95,7 @@ fn streams_without_a_key_in_between_nothing_is_late() {
         let token = around.of_session(sid);
         until(sid, SOON, || all_are(edge, &token, 401));
     };
-    revoke_signed(&redis, "old-key", OLD);
+    revoke_signed(&redis, "old-key", KEY);
     revoke_signed(&redis, "new-key", NEW);
     for sid in ["before", "old-key", "new-key"] {
         is_revoked(sid);
@@ -137,7 +136,7 @@ fn post_event(companion: &Companion, number: u32) {
 fn audit_what_waits_keeps_the_old_signature() {
     let mut redis = Redis::default();
     let folder = folder("audit");
-    let mut companion = audited(&redis, &folder, OLD).started();
+    let mut companion = audited(&redis, &folder, KEY).started();
     post_event(&companion, 1);
     let length = |redis: &Redis| redis.ask::<usize>(&["XLEN", STREAM]);
     until("it is delivered", SOON, || length(&redis) == 1);
@@ -155,7 +154,7 @@ fn audit_what_waits_keeps_the_old_signature() {
     until("all are delivered", SOON, || length(&redis) == 3);
     let all = consumer::raw(&redis);
     // The consumer has one key, too: it would refuse the one that waited.
-    for (fields, key) in all.iter().zip([OLD, OLD, NEW]) {
+    for (fields, key) in all.iter().zip([KEY, KEY, NEW]) {
         stored(fields, key);
     }
 }
@@ -185,7 +184,7 @@ fn exchanges_the_companion_stops_before_the_key_changes() {
     }});
     let sts = Sts::start(&[ZONE], &resources);
     let used = || redis.ask::<Vec<String>>(&["KEYS", "seen:jti:*"]).len();
-    let mut other = exchanging(&redis, &sts, OLD);
+    let mut other = exchanging(&redis, &sts, KEY);
     let mandate = sts.mandate(AUDIENCE);
     let mut answer = Value::Null;
     until("the exchange is ready", SOON, || {
