@@ -285,6 +285,12 @@ impl Envoy {
             .unwrap_or(0)
     }
 
+    /// Envoy's own counters and gauges whose names contain this, a line for each.
+    pub fn stats(&self, filter: &str) -> String {
+        let stats = self.ask(&format!("/stats?filter={filter}"));
+        String::from_utf8_lossy(&stats.body).into_owned()
+    }
+
     /// The filter's metrics as Prometheus gets them, a line for each.
     pub fn prometheus(&self) -> Vec<String> {
         let stats = self.ask("/stats/prometheus?usedonly&filter=caracal_");

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use caracal_tests::mint::ZONE;
+use caracal_tests::processes::filter_with_hooks;
 use caracal_tests::root;
 
 use super::*;
@@ -12,7 +13,10 @@ use super::*;
 fn commands() -> Vec<(String, String)> {
     let page = std::fs::read_to_string(root().join("docs/operate.md")).unwrap();
     let (_, rest) = page.split_once("\n| symptom | first |").unwrap();
-    let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let rows = rest
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let mut all = Vec::new();
     for row in rows {
         // A bar within a command is escaped.
@@ -79,4 +83,25 @@ fn each_first_command_says_something() {
         });
         println!("{command}\n{}", String::from_utf8_lossy(&done.stdout));
     }
+}
+
+/// A VM that has trapped: the request gets 503 without our JSON, the proxy's log says why, and
+/// the next requests have a new VM.
+#[test]
+fn a_trap_is_told_by_the_log_and_the_next_request_has_a_new_vm() {
+    let redis = Redis::default();
+    let around = Around::default();
+    let companion = Companion::of(&redis.url()).started();
+    let setup = around.setup(companion.address, json!({}));
+    let envoy = started(&setup.wasm(filter_with_hooks()));
+    let edge = envoy.listener(0);
+    let good = around.of_session("good");
+    until("admitted", SOON, || all_are(edge, &good, 200));
+    let trapped = Client::connect(edge).get("/", Some(&good), &[("x-test-trap", "1")]);
+    assert_eq!((trapped.status, trapped.error().as_str()), (503, ""));
+    until("the log says so", SOON, || {
+        envoy.logged("Function: proxy_on_request_headers failed") > 0
+    });
+    until("admitted again", SOON, || all_are(edge, &good, 200));
+    assert!(envoy.stats("wasm").contains("vm_reload_success: 1"));
 }

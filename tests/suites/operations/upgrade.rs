@@ -181,7 +181,9 @@ fn an_older_companion_lacks_what_a_newer_filter_asks_for() {
     });
     revoke(&scene.redis, "s1");
     scene.is_revoked(&envoy, 0, "s1");
-    until("the log says so", SOON, || envoy.logged("audit") > 0);
+    until("the log says so", SOON, || {
+        envoy.logged("audit events for feed: ") > 0
+    });
     let exchange = json!({"mandate": "m"});
     let answer = scene.companion.post("/v1/exchange", &exchange, None);
     assert_eq!(answer.status, 404);
