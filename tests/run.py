@@ -39,6 +39,7 @@ WAITING = {
     "revocation_envoy": 4,
     "envoy_logs": 4,
     "mcp_clients": 3,
+    "operations": 4,
 }
 WAITING_AT_ONCE = 2
 # What computes; the waiting suites need little more than the rest of a processor.
