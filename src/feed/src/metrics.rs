@@ -65,7 +65,7 @@ impl Metrics {
         registry.register(Box::new(written_back.clone()))?;
         let unauthorized = IntCounter::new(
             "caracal_feed_unauthorized_total",
-            "Requests of /v1 without the companion's token",
+            "Requests of /v1 without the companion's token, and of the page with a wrong one",
         )?;
         registry.register(Box::new(unauthorized.clone()))?;
         let metrics = Metrics {
@@ -216,7 +216,8 @@ impl Metrics {
         self.written_back.inc_by(revocations);
     }
 
-    pub(crate) fn unauthorized(&self) {
+    /// A request without the companion's token.
+    pub fn unauthorized(&self) {
         self.unauthorized.inc();
     }
 
@@ -224,6 +225,25 @@ impl Metrics {
         let errors = answers.iter().filter(|answer| answer.is_err()).count();
         let errors = u64::try_from(errors).unwrap_or(u64::MAX);
         self.data_errors.with_label_values(&[task]).inc_by(errors);
+    }
+
+    /// What [`Metrics::group`] and [`Metrics::refusing_writes`] last noted: for each stream the
+    /// messages that are not acknowledged, those that the group has not been given, if Redis
+    /// counts them, and all; and whether Redis refuses writes.
+    pub(crate) fn noted(&self) -> (Vec<(Stream, u64, Option<u64>, u64)>, bool) {
+        let streams = Stream::ALL.map(|stream| {
+            let read = |gauges: &IntGaugeVec| {
+                u64::try_from(gauges.with_label_values(&[stream.key()]).get()).ok()
+            };
+            let or_none = |gauges| read(gauges).unwrap_or(0);
+            (
+                stream,
+                or_none(&self.pending),
+                read(&self.lag),
+                or_none(&self.length),
+            )
+        });
+        (streams.into(), self.refusing_writes.get() != 0)
     }
 
     pub(crate) fn refusing_writes(&self, refusing: bool) {
