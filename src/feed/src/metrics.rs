@@ -11,6 +11,18 @@ use crate::event::{Refused, Stream};
 use crate::exchange::count::Counts;
 use crate::state::State;
 
+/// One of the streams, as Redis last told of it.
+pub struct StreamStanding {
+    /// Its key in Redis.
+    pub key: &'static str,
+    /// Messages that were delivered to the consumer group and are not acknowledged.
+    pub pending: u64,
+    /// Messages that the group has not been given; `None` if Redis does not count them.
+    pub behind: Option<u64>,
+    /// Messages in it.
+    pub length: u64,
+}
+
 /// The companion's metrics, prefix `caracal_feed_`.
 pub struct Metrics {
     registry: Registry,
@@ -227,23 +239,25 @@ impl Metrics {
         self.data_errors.with_label_values(&[task]).inc_by(errors);
     }
 
-    /// What [`Metrics::group`] and [`Metrics::refusing_writes`] last noted: for each stream the
-    /// messages that are not acknowledged, those that the group has not been given, if Redis
-    /// counts them, and all; and whether Redis refuses writes.
-    pub(crate) fn noted(&self) -> (Vec<(Stream, u64, Option<u64>, u64)>, bool) {
-        let streams = Stream::ALL.map(|stream| {
+    /// What Redis last told of each stream.
+    pub(crate) fn streams(&self) -> Vec<StreamStanding> {
+        let standing = |stream: Stream| {
             let read = |gauges: &IntGaugeVec| {
                 u64::try_from(gauges.with_label_values(&[stream.key()]).get()).ok()
             };
-            let or_none = |gauges| read(gauges).unwrap_or(0);
-            (
-                stream,
-                or_none(&self.pending),
-                read(&self.lag),
-                or_none(&self.length),
-            )
-        });
-        (streams.into(), self.refusing_writes.get() != 0)
+            StreamStanding {
+                key: stream.key(),
+                pending: read(&self.pending).unwrap_or(0),
+                behind: read(&self.lag),
+                length: read(&self.length).unwrap_or(0),
+            }
+        };
+        Stream::ALL.into_iter().map(standing).collect()
+    }
+
+    /// Whether Redis refused the last write.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.refusing_writes.get() != 0
     }
 
     pub(crate) fn refusing_writes(&self, refusing: bool) {

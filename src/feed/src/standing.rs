@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::Companion;
+use crate::metrics::StreamStanding;
 use crate::state::State;
 
 /// If the state was confirmed longer ago than this, the companion is not ready, in
@@ -20,18 +21,6 @@ pub fn readiness(state: &State) -> (Option<&'static str>, Option<u64>) {
         _ => None,
     };
     (why, age)
-}
-
-/// One of the streams, as Redis last told of it.
-pub struct StreamStanding {
-    /// Its key in Redis.
-    pub key: &'static str,
-    /// Messages that were delivered to the consumer group and are not acknowledged.
-    pub pending: u64,
-    /// Messages that the group has not been given; `None` if Redis does not count them.
-    pub behind: Option<u64>,
-    /// Messages in it.
-    pub length: u64,
 }
 
 /// See the module.
@@ -67,25 +56,17 @@ impl Standing {
     pub fn of(companion: &Companion) -> Self {
         let (state, metrics) = (&companion.state, &companion.metrics);
         let (not_ready, confirmed_age_ms) = readiness(state);
-        let (streams, refuses_writes) = metrics.noted();
         let (audit_bytes, audit_events, audit_age_s) = metrics.audit.waiting();
-        let streams = streams.into_iter();
-        let streams = streams.map(|(stream, pending, behind, length)| StreamStanding {
-            key: stream.key(),
-            pending,
-            behind,
-            length,
-        });
         Standing {
             not_ready,
             confirmed_age_ms,
             is_alone: state.is_alone(),
             problems: state.problems(),
-            refuses_writes,
+            refuses_writes: metrics.refuses_writes(),
             anchors: state.len(),
             max_anchors: state.max_anchors(),
             zone: state.only_zone().map(str::to_owned),
-            streams: streams.collect(),
+            streams: metrics.streams(),
             audit_bytes,
             audit_events,
             audit_age_s,
