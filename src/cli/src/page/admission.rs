@@ -3,7 +3,7 @@
 //! A browser runs pages of others too. They must not read this one (through a name of their
 //! own that resolves to this machine), show it in a frame, or send its form.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State as Shared};
@@ -100,20 +100,22 @@ fn single(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// name that resolves to this machine would otherwise be of one origin with this one. An
 /// address is nobody's name.
 fn is_own(page: &Page, host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((name, port)) => (name, port.strip_prefix(':')),
-            None => return false,
+    // After the last colon comes the port, unless the colon is of an address in brackets.
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+            Ok(_) => name,
+            Err(_) => return false,
         },
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host, None),
-        },
+        _ => host,
     };
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return false;
-    }
-    let Ok(address) = name.parse::<IpAddr>() else {
+    let inner = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = match inner {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    let Some(address) = address else {
         let name = name.to_ascii_lowercase();
         return name == "localhost" || page.hosts.contains(&name);
     };
