@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// A member by which WebDriver names elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The size of its window, and of the picture in the docs.
-const WINDOW: (u32, u32) = (1100, 1000);
+const WINDOW: (u32, u32) = (1000, 1440);
 
 pub struct Browser {
     address: SocketAddr,
@@ -61,6 +61,8 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--hide-scrollbars",
+            "--disable-lcd-text",
+            "--force-device-scale-factor=1",
             "--lang=en-GB",
             &window,
             &profile,

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use caracal_tests::processes::{Redis, until};
+use caracal_tests::processes::{Redis, free_address, until};
 use caracal_tests::servers::{Client, Reply, Response, Server, request};
 
 use super::browser::Browser;
@@ -201,6 +201,25 @@ fn beyond_loopback_there_is_no_page_without_a_token() {
         log.contains("is not on loopback: set CARACAL_FEED_TOKEN"),
         "{log}"
     );
+}
+
+#[test]
+fn beyond_loopback_the_token_opens_it_under_an_address() {
+    let (redis, port) = (Redis::default(), free_address().port());
+    let companion = Companion::of(&redis.url())
+        .listening_at(&format!("0.0.0.0:{port}"))
+        .token("secret")
+        .started();
+    let with = |host: &str, authorization: &str| {
+        let headers = [("host", host), ("authorization", authorization)];
+        ask(&companion, "/", &headers).status
+    };
+    for host in ["10.9.8.7:7700", "localhost", "[2001:db8::1]"] {
+        assert_eq!(with(host, "Bearer secret"), 200, "{host}");
+        assert_eq!(with(host, "Bearer other"), 401, "{host}");
+        assert_eq!(ask(&companion, "/", &[("host", host)]).status, 401);
+    }
+    assert_eq!(with("evil.test", "Bearer secret"), 421);
 }
 
 /// What a site of somebody else can do in a browser that also sees the page.

@@ -63,7 +63,7 @@ fn it_says_what_is_so_of_a_real_edge() {
     let list = browser.text(".refusals tbody");
     for said in [
         "401 invalid_token",
-        "expired: row 3 or 12 of the contract compares `exp` with the time of the decision",
+        "expired: row 3 or 12 of the contract compares exp with the time of the decision",
         "The caller gets a new mandate before the old one ends.",
         "403 insufficient_scope",
         "The caller asks the STS for the scopes",
@@ -76,8 +76,9 @@ fn it_says_what_is_so_of_a_real_edge() {
         "{streams}"
     );
     let picture = browser.picture();
-    assert!(picture.starts_with(b"\x89PNG") && picture.len() < MOST_BYTES);
+    assert!(picture.starts_with(b"\x89PNG"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
+        assert!(picture.len() < MOST_BYTES, "{} bytes", picture.len());
         std::fs::write(root().join("docs/page.png"), &picture).unwrap();
     }
     assert_eq!(browser.complaints(), [""; 0]);

@@ -197,6 +197,8 @@ fn is_played_with(said: &str) {
     assert!(said.contains(r#""x-caracal-sub":"user-1""#), "{said}");
     assert!(said.contains("missing_token"), "{said}");
     assert!(said.contains("session_revoked"), "{said}");
+    let page = "# the companion's page, for a browser: http://127.0.0.1:";
+    assert!(said.contains(page), "{said}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::timestamps;
 
 /// Most members of the token's header, and of its payload, that are shown.
 const MOST_MEMBERS: usize = 40;
+/// Most values of one header that are shown.
+const MOST_VALUES: usize = 4;
 /// Members that are times.
 const TIMES: [&str; 4] = ["exp", "iat", "nbf", "auth_time"];
 
@@ -26,11 +28,11 @@ pub(super) fn read(
     state: &State,
 ) -> (Vec<String>, Vec<(String, String)>) {
     let mut facts = Vec::new();
-    let mut fact = |name: &str, text: String| facts.push((name.to_owned(), text));
+    let mut fact = |name: &str, text: String| facts.push((name.to_owned(), cut(text)));
     fact("method", plain(&request.method));
     fact("path", plain(without_query(&request.target)));
     for name in ["host", "x-caracal-resource", "content-type"] {
-        for value in request.all(name) {
+        for value in request.all(name).into_iter().take(MOST_VALUES) {
             fact(name, shown_bytes(value));
         }
     }
@@ -156,4 +158,49 @@ fn revoked(payload: &Value, revocations: &Revocations) -> Vec<String> {
         ));
     }
     wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts_of(payload: &Value) -> (Vec<String>, Vec<(String, String)>) {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = serde_json::json!({"alg": "ES256"});
+        let token = format!("{}.{}.c2lnbmF0dXJl", part(&header), part(payload));
+        let head = format!("GET /x HTTP/1.1\r\nAuthorization: Bearer {token}\r\n");
+        let state = State::new(10, None);
+        state.stand_alone();
+        read(&Request::recorded(head.as_bytes()).unwrap(), 1_000, &state)
+    }
+
+    #[test]
+    fn a_token_without_a_configuration_is_shown_within_bounds() {
+        let mut members = Map::new();
+        for n in 0..MOST_MEMBERS.saturating_mul(2) {
+            let value = vec!["<\u{202e}".repeat(50); 10];
+            members.insert(format!("m{n}\u{1b}{}", "x".repeat(500)), value.into());
+        }
+        let (wrong, facts) = facts_of(&Value::Object(members));
+        assert_eq!(wrong, ["The token has no time of expiry (exp)."]);
+        assert_eq!(facts.len(), MOST_MEMBERS.saturating_add(4));
+        for (name, text) in &facts {
+            let (name, text) = (name.chars().count(), text.chars().count());
+            assert!(name < 300 && text < 320, "{name}, {text}");
+        }
+        let shown = format!("{facts:?}");
+        assert!(!shown.contains('\u{202e}') && !shown.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_is_wrong_without_a_configuration_is_said() {
+        for (payload, said) in [
+            (serde_json::json!({"exp": 1_000}), "has expired"),
+            (serde_json::json!({"exp": 2_000, "nbf": 1_001}), "nbf is"),
+        ] {
+            let (wrong, _) = facts_of(&payload);
+            assert!(wrong.len() == 1 && wrong[0].contains(said), "{wrong:?}");
+        }
+        assert!(facts_of(&serde_json::json!({"exp": 2_000})).0.is_empty());
+    }
 }

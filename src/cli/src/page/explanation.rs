@@ -134,6 +134,15 @@ fn text<'r>(of: &'r Value, name: &str) -> &'r str {
     of.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A text that the result has in quotes.
+fn unquoted<'r>(of: &'r Value, name: &str) -> &'r str {
+    let quoted = text(of, name);
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|one| one.strip_suffix('"'));
+    inner.unwrap_or(quoted)
+}
+
 fn judged(admits: Option<bool>, verdict: &str, result: &Value) -> Markup {
     let conditions = all(result, "conditions");
     let class = match admits {
@@ -145,7 +154,7 @@ fn judged(admits: Option<bool>, verdict: &str, result: &Value) -> Markup {
     html! {
         section .verdict .(class) aria-labelledby="result" {
             h2 #result { bdi { (verdict) } }
-            p { bdi { (text(result, "method")) " " (text(result, "path")) } }
+            p { bdi { (unquoted(result, "method")) } " " bdi { (unquoted(result, "path")) } }
             @for condition in conditions { p { (condition.as_str().unwrap_or_default()) } }
         }
         @if !changes.is_empty() {

@@ -27,7 +27,7 @@ pub(crate) struct PageArguments {
     explain_filter: Option<String>,
     /// The zone's key set for that: a file, a URL, or an STS's address. Without it: where the
     /// edge gets it from.
-    #[arg(long, requires = "explain_config", value_name = "FILE|URL")]
+    #[arg(long, requires = "explain_config", value_name = "FILE|URL", value_parser = no_input)]
     explain_key_set: Option<String>,
     /// A name by which browsers reach the page, besides localhost and IP addresses; may be
     /// given often. Requests for other names are refused.
@@ -58,6 +58,14 @@ impl PageArguments {
             token: None,
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
         })
+    }
+}
+
+/// It is read for each request, and standard input could be read only once.
+fn no_input(text: &str) -> Result<String, String> {
+    match text {
+        "-" | "" => Err("expected a file, a URL or an STS's address".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -46,7 +46,7 @@ fn refusal(decision: &Decision, configuration: Option<&Configuration>) -> Markup
     let is_shadow = metadata.and_then(|all| all.get("shadow")?.as_bool()) == Some(true);
     html! {
         tr {
-            td .time { (foreign(when(decision.text("occurred_at")))) }
+            td .time { (foreign(&when(decision.text("occurred_at")))) }
             td {
                 @if let Some(status) = decision.number("gateway_status") { (status) " " }
                 (foreign(code))
@@ -69,8 +69,8 @@ fn refusal(decision: &Decision, configuration: Option<&Configuration>) -> Markup
 fn why(reason: &str, configuration: Option<&Configuration>) -> Markup {
     match cause::of(reason, configuration) {
         Some(cause) => html! {
-            p { strong { (foreign(reason)) } ": row " (cause.row) " of the contract compares " (cause.compared) "." }
-            p { (cause.advice) }
+            p { strong { (foreign(reason)) } ": row " (cause.row) " of the contract compares " (marked(&cause.compared)) "." }
+            p { (marked(cause.advice)) }
         },
         None if reason.is_empty() => html! { p { "The event names no reason." } },
         None => html! {
@@ -80,12 +80,25 @@ fn why(reason: &str, configuration: Option<&Configuration>) -> Markup {
     }
 }
 
-/// A time without its fraction of a second, if it is one.
-fn when(text: &str) -> &str {
-    match text.split_once('.') {
-        Some((time, "000000Z")) => time,
-        Some((time, rest)) if rest.ends_with('Z') && time.is_ascii() => time,
-        _ => text,
+/// A time in UTC, without its fraction of a second, if it is one.
+fn when(text: &str) -> String {
+    let parts = text
+        .strip_suffix('Z')
+        .and_then(|time| time.split_once('T'))
+        .and_then(|(date, time)| Some((date, time.split_once('.')?.0)));
+    match parts {
+        Some((date, time)) => format!("{date} {time} UTC"),
+        None => text.to_owned(),
+    }
+}
+
+/// A text of ours, in which a name stands between backticks.
+fn marked(text: &str) -> Markup {
+    let parts = text.split('`').zip([false, true].into_iter().cycle());
+    html! {
+        @for (part, is_name) in parts {
+            @if is_name { code { (part) } } @else { (part) }
+        }
     }
 }
 
