@@ -1,6 +1,8 @@
 //! What the companion counts, for Prometheus.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -15,6 +17,8 @@ use crate::state::State;
 pub struct StreamStanding {
     /// Its key in Redis.
     pub key: &'static str,
+    /// How long ago that was; `None` if it never did, and then the numbers mean nothing.
+    pub told_ago: Option<Duration>,
     /// Messages that were delivered to the consumer group and are not acknowledged.
     pub pending: u64,
     /// Messages that the group has not been given; `None` if Redis does not count them.
@@ -39,6 +43,8 @@ pub struct Metrics {
     pending: IntGaugeVec,
     lag: IntGaugeVec,
     length: IntGaugeVec,
+    /// When Redis last told of each stream.
+    told: Mutex<BTreeMap<Stream, Instant>>,
     refusing_writes: IntGauge,
     anchors: IntGauge,
     age: IntGauge,
@@ -132,6 +138,7 @@ impl Metrics {
                 "Messages that the consumer group has not been given, as Redis counts; -1 if it does not count",
             )?,
             length: by_stream("caracal_feed_stream_length", "Messages in the stream")?,
+            told: Mutex::default(),
             refusing_writes: gauge(
                 "caracal_feed_redis_refusing_writes",
                 "1 while Redis refuses writes (full, replica, cannot save, too few replicas)",
@@ -210,6 +217,8 @@ impl Metrics {
             .with_label_values(label)
             .set(lag.map_or(-1, signed));
         self.length.with_label_values(label).set(signed(length));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(stream, Instant::now());
     }
 
     pub(crate) fn missed(&self, stream: Stream, messages: u64) {
@@ -241,12 +250,14 @@ impl Metrics {
 
     /// What Redis last told of each stream.
     pub(crate) fn streams(&self) -> Vec<StreamStanding> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let standing = |stream: Stream| {
             let read = |gauges: &IntGaugeVec| {
                 u64::try_from(gauges.with_label_values(&[stream.key()]).get()).ok()
             };
             StreamStanding {
                 key: stream.key(),
+                told_ago: told.get(&stream).map(Instant::elapsed),
                 pending: read(&self.pending).unwrap_or(0),
                 behind: read(&self.lag),
                 length: read(&self.length).unwrap_or(0),

@@ -95,7 +95,7 @@ fn it_says_what_is_so_of_a_real_edge() {
         "Redis does not confirm any more that everything is known here. It last did",
         "seconds ago",
         "Then they refuse every request that needs a mandate, with 503.",
-        "does not work:",
+        "Reading caracal.sessions.revoke fails:",
     ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
@@ -104,4 +104,25 @@ fn it_says_what_is_so_of_a_real_edge() {
     until("the companion is missed", SOON, || {
         browser.text("#verdict h2") == "Not known: the companion does not answer"
     });
+}
+
+#[test]
+fn what_was_never_told_is_not_known() {
+    // Nobody listens there.
+    let nobody = format!("redis://{}", caracal_tests::processes::free_address());
+    let mut companion = Companion::of(&nobody);
+    companion.start();
+    let browser = Browser::start();
+    browser.open(&url(&companion, "/"));
+    assert_eq!(browser.text("#verdict h2"), "Not fit to decide");
+    let said = browser.text("main");
+    for words in [
+        "Not everything was read from Redis yet",
+        "Last confirmed by Redis never, since it started",
+        "caracal.sessions.revoke not known never, since the start",
+        "Not known: this companion keeps no audit events",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    assert!(!said.contains("not behind"), "{said}");
 }

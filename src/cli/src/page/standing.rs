@@ -56,7 +56,7 @@ fn confirmed(standing: &Standing) -> String {
 fn attention(standing: &Standing) -> Vec<Markup> {
     let mut all = Vec::new();
     for (task, why) in &standing.problems {
-        all.push(html! { (foreign(task)) " does not work: " (foreign(why)) });
+        all.push(html! { (task_in_words(task)) " fails: " (foreign(why)) });
     }
     if standing.refuses_writes {
         all.push(html! { "Redis refuses writes: it is full, a replica, cannot save, or has too few replicas." });
@@ -66,6 +66,21 @@ fn attention(standing: &Standing) -> Vec<Markup> {
         all.push(html! { "Audit events wait for Redis; the oldest has waited for " (waits) "." });
     }
     all
+}
+
+/// What a task does.
+fn task_in_words(task: &str) -> Markup {
+    let words = match task.split_once(' ') {
+        Some(("tail", stream)) => Some(("Reading", stream)),
+        Some(("group", stream)) => Some(("The shared work on", stream)),
+        _ => None,
+    };
+    match (words, task) {
+        (Some((what, stream)), _) => html! { (what) " " (foreign(stream)) },
+        (None, "writer") => html! { "Writing to the shared store" },
+        (None, "scan") => html! { "Reading the shared store" },
+        (None, task) => html! { "The task " (foreign(task)) },
+    }
 }
 
 /// Ages, lags and sizes.
@@ -124,20 +139,27 @@ fn streams(standing: &Standing) -> Markup {
                 th scope="col" { "Behind Redis" }
                 th scope="col" { "Being worked on" }
                 th scope="col" { "In the stream" }
+                th scope="col" { "As of" }
             } }
             tbody {
                 @for stream in &standing.streams {
                     tr {
                         th scope="row" { (stream.key) }
-                        td {
-                            @match stream.behind {
-                                Some(0) => "not behind",
-                                Some(number) => (count(number, "message")),
-                                None => "Redis does not count",
+                        @match stream.told_ago {
+                            Some(length) => {
+                                td {
+                                    @match stream.behind {
+                                        Some(0) => "not behind",
+                                        Some(number) => (count(number, "message")),
+                                        None => "Redis does not count",
+                                    }
+                                }
+                                td { (grouped(stream.pending)) }
+                                td { (count(stream.length, "message")) }
+                                td { (ago(length)) }
                             }
+                            None => { td { "not known" } td {} td {} td { "never, since the start" } }
                         }
-                        td { (grouped(stream.pending)) }
-                        td { (count(stream.length, "message")) }
                     }
                 }
             }
