@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit_options::AuditArguments;
 use crate::gateway_options::GatewayArguments;
-use crate::page::PageArguments;
+use crate::page::{self, PageArguments};
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
 use crate::tls::Tls;
@@ -189,7 +189,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         audit: audit.clone(),
     };
     let at = listener.local_addr()?.ip();
-    let page = page.routes(audit.clone(), token.clone(), at);
+    let page = page::routes(page, audit.clone(), token.clone(), at);
     let routes = api::routes(companion.clone(), token, parts).merge(page);
     let expiring = tokio::spawn(expire(companion.clone()));
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));

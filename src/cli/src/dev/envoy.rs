@@ -49,16 +49,14 @@ fn free(wanted: u16) -> Result<u16> {
 }
 
 /// Writes `config` into the folder of the run, with the ports that are used, and returns where.
-pub(crate) fn configured(config: &Path, run: &Path, ports: &Ports) -> Result<PathBuf> {
-    let text = std::fs::read_to_string(config)
-        .with_context(|| format!("cannot read {}", config.display()))?;
-    let used = run.join("envoy.yaml");
-    std::fs::write(&used, with_ports(&text, ports))?;
-    Ok(used)
-}
-
-/// Starts Envoy with a configuration that [`configured`] wrote, and waits until it serves.
-pub(crate) async fn start(binary: &Path, used: &Path, run: &Path, ports: &Ports) -> Result<Child> {
+///
+/// # Errors What is needed to start is not there.
+pub(crate) fn configured(
+    binary: &Path,
+    config: &Path,
+    run: &Path,
+    ports: &Ports,
+) -> Result<PathBuf> {
     ensure!(
         binary.is_file(),
         "there is no Envoy at {}: run `make envoy`, or set ENVOY to one",
@@ -68,6 +66,15 @@ pub(crate) async fn start(binary: &Path, used: &Path, run: &Path, ports: &Ports)
         Path::new("dist/caracal_filter.wasm").is_file(),
         "dist/caracal_filter.wasm is missing: run `make build`, and run this command in the project's folder"
     );
+    let text = std::fs::read_to_string(config)
+        .with_context(|| format!("cannot read {}", config.display()))?;
+    let used = run.join("envoy.yaml");
+    std::fs::write(&used, with_ports(&text, ports))?;
+    Ok(used)
+}
+
+/// Starts Envoy with a configuration that [`configured`] wrote, and waits until it serves.
+pub(crate) async fn start(binary: &Path, used: &Path, run: &Path, ports: &Ports) -> Result<Child> {
     let log_path = run.join("envoy.log");
     let log = std::fs::File::create(&log_path)?;
     let mut child = Command::new(binary)

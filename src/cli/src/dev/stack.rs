@@ -91,7 +91,7 @@ impl Stack {
         servers.spawn(axum::serve(listener, upstream).into_future());
         // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
-        let used = envoy::configured(&arguments.config, run, &ports)?;
+        let used = envoy::configured(&arguments.envoy, &arguments.config, run, &ports)?;
         let companion = companion(run, &used, &ports, is_gateway).await?;
         terminal::progress("starting Envoy");
         let envoy = envoy::start(&arguments.envoy, &used, run, &ports).await?;

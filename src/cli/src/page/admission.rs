@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use caracal_feed::token::{basic_password, bearer};
 
-use super::Page;
+use super::shared::Page;
 
 /// Every answer has these. `same-origin` keeps the referrer from other sites; with
 /// `no-referrer` browsers would not say where a form comes from.

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
+use super::document::document;
 use super::scrub::Scrub;
-use super::{Page, document};
+use super::shared::Page;
 use crate::explain::pasted::{self, Explained, With};
 
 /// Longest time for one explanation: it may wait for the key set.

@@ -9,7 +9,7 @@ use caracal_feed::redis::health::Limited;
 use clap::Args;
 use tokio::sync::Semaphore;
 
-use super::{Explainer, Page};
+use super::shared::{Explainer, Page};
 use crate::explain::configuration_in;
 
 /// Most requests that are explained at once.

@@ -3,7 +3,7 @@
 use caracal_mandate::config::Configuration;
 use maud::{Markup, html};
 
-use super::Page;
+use super::shared::Page;
 use super::words::foreign;
 use crate::trail::cause;
 use crate::trail::decision::Decision;

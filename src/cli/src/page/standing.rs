@@ -56,7 +56,7 @@ fn confirmed(standing: &Standing) -> String {
 fn attention(standing: &Standing) -> Vec<Markup> {
     let mut all = Vec::new();
     for (task, why) in &standing.problems {
-        all.push(html! { (task_in_words(task)) " fails: " (foreign(why)) });
+        all.push(html! { (problem_of(task)) ": " (foreign(why)) });
     }
     if standing.refuses_writes {
         all.push(html! { "Redis refuses writes: it is full, a replica, cannot save, or has too few replicas." });
@@ -68,18 +68,15 @@ fn attention(standing: &Standing) -> Vec<Markup> {
     all
 }
 
-/// What a task does.
-fn task_in_words(task: &str) -> Markup {
-    let words = match task.split_once(' ') {
-        Some(("tail", stream)) => Some(("Reading", stream)),
-        Some(("group", stream)) => Some(("The shared work on", stream)),
-        _ => None,
-    };
-    match (words, task) {
-        (Some((what, stream)), _) => html! { (what) " " (foreign(stream)) },
-        (None, "writer") => html! { "Writing to the shared store" },
-        (None, "scan") => html! { "Reading the shared store" },
-        (None, task) => html! { "The task " (foreign(task)) },
+/// What does not work, by the name that `/readyz` gives it.
+fn problem_of(task: &str) -> Markup {
+    match (task, task.split_once(' ')) {
+        (_, Some(("tail", stream))) => html! { "Reading " (foreign(stream)) " fails" },
+        (_, Some(("group", stream))) => html! { "The shared work on " (foreign(stream)) " fails" },
+        (_, Some(("missed", stream))) => html! { "Of " (foreign(stream)) },
+        ("writer", _) => html! { "Writing to the shared store fails" },
+        ("scan", _) => html! { "Reading the shared store fails" },
+        _ => html! { (foreign(task)) },
     }
 }
 
