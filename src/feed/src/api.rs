@@ -94,7 +94,12 @@ async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -
         let kind = Kind::of(request.method(), request.uri().path());
         // Until the answer, or until nobody waits for it any more.
         let _visit = match (address, kind) {
-            (Some(address), Some(kind)) => Some(api.companion.edges.visit(address, kind)),
+            (Some(address), Some(kind)) => {
+                let agent = request.headers().get(header::USER_AGENT);
+                let agent = agent.and_then(|agent| agent.to_str().ok());
+                let edges = &api.companion.edges;
+                Some(edges.visit(address, kind, agent.unwrap_or_default()))
+            }
             _ => None,
         };
         return next.run(request).await;

@@ -12,6 +12,9 @@ use axum::http::Method;
 /// silent for longest.
 pub const MAX_EDGES: usize = 256;
 
+/// Longest name that one gives itself, in bytes.
+const MAX_AGENT: usize = 64;
+
 /// Where a request came from; the server notes it among the request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
@@ -48,6 +51,7 @@ impl Kind {
 #[derive(Debug, Default)]
 struct Seen {
     at: BTreeMap<Kind, Instant>,
+    agent: String,
     under_way: u32,
 }
 
@@ -73,13 +77,15 @@ pub struct Edge {
     pub address: IpAddr,
     /// How long ago it asked for each kind; none for what it never asked for.
     pub ago: BTreeMap<Kind, Duration>,
+    /// What it last called itself (`user-agent`), cut; empty if it never did.
+    pub agent: String,
     /// Requests of it that are being answered, or wait for news.
     pub under_way: u32,
 }
 
 impl Edges {
     /// Notes a request, until what this returns is dropped.
-    pub(crate) fn visit(self: &Arc<Self>, address: IpAddr, kind: Kind) -> Visit {
+    pub(crate) fn visit(self: &Arc<Self>, address: IpAddr, kind: Kind, agent: &str) -> Visit {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.seen.len() >= MAX_EDGES && !inner.seen.contains_key(&address) {
             // One that waits for news is not silent.
@@ -93,6 +99,10 @@ impl Edges {
         let seen = inner.seen.entry(address).or_default();
         seen.at.insert(kind, Instant::now());
         seen.under_way = seen.under_way.saturating_add(1);
+        if !agent.is_empty() {
+            let cut = agent.get(..agent.floor_char_boundary(MAX_AGENT));
+            cut.unwrap_or_default().clone_into(&mut seen.agent);
+        }
         Visit {
             edges: Arc::clone(self),
             address,
@@ -106,6 +116,7 @@ impl Edges {
         let edge = |(address, seen): (&IpAddr, &Seen)| Edge {
             address: *address,
             ago: seen.at.iter().map(|(k, at)| (*k, at.elapsed())).collect(),
+            agent: seen.agent.clone(),
             under_way: seen.under_way,
         };
         (inner.seen.iter().map(edge).collect(), inner.forgotten)
@@ -140,9 +151,9 @@ mod tests {
     #[test]
     fn each_address_has_what_it_asked_for() {
         let edges = Arc::new(Edges::default());
-        let waits = edges.visit(address(1), Kind::Revocations);
-        drop(edges.visit(address(1), Kind::Audit));
-        drop(edges.visit(address(2), Kind::Check));
+        let waits = edges.visit(address(1), Kind::Revocations, "a/1");
+        drop(edges.visit(address(1), Kind::Audit, ""));
+        drop(edges.visit(address(2), Kind::Check, &"é".repeat(500)));
         let (list, forgotten) = edges.list();
         let shape = |edge: &Edge| {
             let kinds: Vec<Kind> = edge.ago.keys().copied().collect();
@@ -156,6 +167,7 @@ mod tests {
             ]
         );
         assert_eq!(forgotten, 0);
+        assert_eq!((list[0].agent.as_str(), list[1].agent.len()), ("a/1", 64));
         drop(waits);
         assert_eq!(edges.list().0[0].under_way, 0);
     }
@@ -164,9 +176,9 @@ mod tests {
     fn the_one_that_was_silent_for_longest_is_forgotten() {
         let edges = Arc::new(Edges::default());
         let most = u32::try_from(MAX_EDGES).unwrap();
-        let waits = edges.visit(address(0), Kind::Revocations);
+        let waits = edges.visit(address(0), Kind::Revocations, "");
         for n in 1..=most {
-            drop(edges.visit(address(n), Kind::Check));
+            drop(edges.visit(address(n), Kind::Check, ""));
         }
         let (list, forgotten) = edges.list();
         assert_eq!((list.len(), forgotten), (MAX_EDGES, 1));

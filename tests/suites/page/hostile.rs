@@ -47,8 +47,15 @@ fn values_of_events_are_text() {
         })
         .collect();
     post(&companion, &events);
+    let agent = [
+        ("content-type", "application/json"),
+        ("user-agent", HOSTILE[0]),
+    ];
+    let asked = companion.try_post_with("/v1/check", b"{}", None, &agent);
+    assert_eq!(asked.unwrap().status, 200);
     let browser = Browser::start();
     browser.open(&url(&companion, "/"));
+    assert!(browser.text("#edges ~ table tbody").contains(HOSTILE[0]));
     let list = browser.text(".refusals tbody");
     for text in &HOSTILE[..5] {
         let quoted = text.replace('"', "\\\"");

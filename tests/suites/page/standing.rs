@@ -46,7 +46,7 @@ fn it_says_what_is_so_of_a_real_edge() {
     // The page is not loaded again: its script sees this.
     until("the edge is there", SOON, || {
         let edges = browser.text("#edges ~ table tbody");
-        edges.starts_with("127.0.0.1") && edges.contains("ago")
+        edges.starts_with("127.0.0.1 caracal-edge/") && edges.contains("ago")
     });
     let now = caracal_tests::mint::now();
     let expired = json!({"iat": now - 1_900, "exp": now - 1_000, "client_id": "billing-agent"});

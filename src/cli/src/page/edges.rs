@@ -3,7 +3,7 @@
 use caracal_feed::edges::{Edges, Kind};
 use maud::{Markup, html};
 
-use super::words::{ago, count, grouped};
+use super::words::{ago, count, foreign, grouped};
 
 fn heading(kind: Kind) -> &'static str {
     match kind {
@@ -22,10 +22,11 @@ pub(super) fn table(edges: &Edges) -> Markup {
             @if list.is_empty() {
                 p { "No edge has asked since the companion started." }
             } @else {
-                table {
+                table .edges {
                     caption { "Addresses that asked since the companion started. Proxies behind one address are one line." }
                     thead { tr {
                         th scope="col" { "Address" }
+                        th scope="col" { "Program" }
                         @for kind in Kind::ALL { th scope="col" { (heading(kind)) } }
                         th scope="col" { "Under way" }
                     } }
@@ -33,6 +34,7 @@ pub(super) fn table(edges: &Edges) -> Markup {
                         @for edge in &list {
                             tr {
                                 th scope="row" { (edge.address) }
+                                td { @if !edge.agent.is_empty() { (foreign(&edge.agent)) } }
                                 @for kind in Kind::ALL {
                                     td {
                                         @match edge.ago.get(&kind) {
