@@ -32,6 +32,7 @@ WAITING = {
     "companion": 4,
     "exchange": 4,
     "audit_companion": 4,
+    "page": 2,
     "chaos": 2,
     "zones_envoy": 3,
     "envoy_keys": 5,
