@@ -85,6 +85,7 @@ mutants-part:
 
 # Only tests that do not wait and do not start a server.
 check: hooks wasm ## for each commit, in two minutes: format, lints, the core, the in-process host
+	@if git grep -nIE '^(<<<<<<<|>>>>>>>) '; then echo 'these are left of a merge'; exit 1; fi
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(PYTHON) tests/run.py $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
