@@ -47,7 +47,7 @@ impl RevocationLogStore {
             texts.push(if tls { "tls" } else { "plain" });
         }
         let name = namespace_digest(&texts);
-        let prefix = ["caracal/v4/", &name, "/revocation"].concat();
+        let prefix = ["caracal/v5/", &name, "/revocation"].concat();
         RevocationLogStore {
             data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &prefix),
             head: [&prefix, "/head"].concat(),
