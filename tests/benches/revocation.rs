@@ -225,10 +225,7 @@ fn several() -> bool {
     let mut fast = true;
     for (companions, every) in [(1, None), (3, None), (3, every)] {
         let report = replicas::run(companions, every, Duration::from_secs(30));
-        let (p50, p99) = (
-            percentile(&report.first, 50),
-            percentile(&report.first, 99),
-        );
+        let (p50, p99) = (percentile(&report.first, 50), percentile(&report.first, 99));
         println!(
             "{companions} companions in turn, {} killed and replaced: p50 {p50:.1?}, p99 {p99:.1?}, in all workers p99 {:.1?} ({} revocations; of {} good requests meanwhile {} refused)",
             report.replaced,

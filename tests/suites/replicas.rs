@@ -11,6 +11,13 @@ const EVERY: Duration = Duration::from_secs(2);
 fn three_companions_in_turn_are_as_one_while_they_are_replaced() {
     let seconds = std::env::var("REPLICAS_SECONDS").ok();
     let seconds = seconds.map_or(20, |text| text.parse().unwrap());
+    let one = replicas::run(1, None, Duration::from_secs(seconds / 4));
+    println!(
+        "one companion: {} revocations; p50 {:.1?}, p99 {:.1?}",
+        one.first.len(),
+        replicas::percentile(&one.first, 50),
+        replicas::percentile(&one.first, 99),
+    );
     let report = replicas::run(3, Some(EVERY), Duration::from_secs(seconds));
     println!(
         "{} revocations, {} companions replaced, {} entries sent, {} first questions at a companion, {} from nothing; p50 {:.1?}, p99 {:.1?}",
