@@ -125,6 +125,17 @@ impl Drop for Process {
     }
 }
 
+/// Processor time that the threads of a process have taken so far.
+pub fn processor_time(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    // A thread may end while it is read.
+    Duration::from_nanos(threads.filter_map(of_thread).sum())
+}
+
 /// Resident memory of a process, in bytes.
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -16,7 +16,7 @@ pub(crate) struct Capabilities {
     pub(crate) revocation: RevocationSource,
     pub(crate) shared_data: SharedDataScope,
     /// The proxy calls the root context at regular times.
-    pub(crate) ticks: bool,
+    pub(crate) ticks: Option<Ticks>,
     /// The proxy can verify signatures, which is faster than doing it in wasm.
     pub(crate) verifies_signatures: bool,
     pub(crate) metrics: MetricSupport,
@@ -58,6 +58,15 @@ pub(crate) enum SharedDataScope {
     Proxy,
     /// The configurations of one worker, in its VM's memory.
     Worker,
+}
+
+/// What may be done to the period of ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ticks {
+    /// It may be set at any time, and counts from then on.
+    Adjustable,
+    /// It is set once. Setting it again traps, or makes a second timer.
+    Fixed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, MapType, Status};
 use crate::proxy::adapter::{
     Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
-    SharedDataScope, WhenMissing, cannot_hide, cannot_read,
+    SharedDataScope, Ticks, WhenMissing, cannot_hide, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
 
@@ -31,7 +31,7 @@ impl ProxyAdapter for Envoy {
         when_missing: WhenMissing::Pause,
         revocation: RevocationSource::Feed,
         shared_data: SharedDataScope::Proxy,
-        ticks: true,
+        ticks: Some(Ticks::Adjustable),
         verifies_signatures: true,
         metrics: MetricSupport::All,
         authority: Authority::Pseudo,

@@ -79,6 +79,10 @@ fn let_go_on(
     {
         return Err("Too many requests are under way");
     }
+    if plugin.live.is_some() {
+        // The next tick has a request to watch.
+        plugin.pace.hurry();
+    }
     upstream::admit(plugin, of.request, mandate, rewrite).map_err(|_| {
         live_streams::forget(of.stream);
         framed_streams::forget(of.stream);

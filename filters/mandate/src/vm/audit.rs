@@ -236,6 +236,11 @@ impl AuditLog {
         }
     }
 
+    /// Whether there are events to send.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Whether a callout sends events.
     pub(crate) fn is_pending(&self, token: u32) -> bool {
         self.pending == Some(token)

@@ -19,6 +19,7 @@ pub(crate) mod live_streams;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod missing;
+pub(crate) mod pace;
 pub(crate) mod pending_callouts;
 pub(crate) mod pending_fetch;
 pub(crate) mod places;

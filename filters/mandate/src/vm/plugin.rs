@@ -26,6 +26,7 @@ use crate::vm::exchange::Exchanges;
 use crate::vm::live_streams::{CutStream, LiveStreams};
 use crate::vm::messages::Messages;
 use crate::vm::missing;
+use crate::vm::pace::{Need, Pace};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::waiting::WaitingRequests;
@@ -58,6 +59,7 @@ pub(crate) struct Plugin {
     pub(crate) live: Option<LiveStreams>,
     /// Sends events of decisions, if they are wanted.
     pub(crate) audit: Option<AuditLog>,
+    pub(crate) pace: Pace,
     /// The root context of the configuration.
     root: u32,
     reported_ms: u64,
@@ -67,7 +69,11 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     #[cold]
-    pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        pace: Pace,
+        root: u32,
+    ) -> Result<Self, String> {
         let limits = &configuration.limits;
         let proxy = Proxy::of(configuration);
         let own_callouts = proxy.capabilities().when_missing == WhenMissing::CallOut;
@@ -93,6 +99,7 @@ impl Plugin {
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
             live: LiveStreams::new(configuration, root),
             audit,
+            pace,
             root,
             reported_ms: 0,
             started_ms: None,
@@ -135,6 +142,10 @@ impl Plugin {
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
         };
         match authorization {
+            Authorization::Paused => {
+                self.pace.hurry();
+                Authorization::Paused
+            }
             Authorization::Decided(Verdict::Admitted(mandate)) if self.is_gateway() => {
                 match self.begin_exchange(stream, request, mandate, phase, stream, now_ms) {
                     Ok(()) => Authorization::Paused,
@@ -186,6 +197,34 @@ impl Plugin {
         }
         self.report(now_ms);
         resolved
+    }
+
+    /// Sets when the next tick comes. Called when a tick or the answer of a callout has been
+    /// dealt with.
+    pub(crate) fn settle_pace(&mut self, now_ms: u64) {
+        let need = self.need(now_ms);
+        self.pace.settle(need, now_ms);
+    }
+
+    fn need(&mut self, now_ms: u64) -> Need {
+        let soon_ms = Pace::next_slow_ms(now_ms);
+        let is_busy = !self.waiting.is_empty()
+            || !self.messages.is_empty()
+            || self.exchanges.as_ref().is_some_and(|all| !all.is_empty())
+            || self.live.as_ref().is_some_and(LiveStreams::is_watching)
+            || self.audit.as_ref().is_some_and(AuditLog::is_busy);
+        let feed = self.authorizer.feed.as_ref();
+        let feed = feed.map(|feed| match feed.try_borrow_mut() {
+            Ok(mut feed) => feed.need(soon_ms),
+            Err(_) => Need::Due,
+        });
+        match feed {
+            _ if is_busy => Need::Busy,
+            Some(Need::Busy) => Need::Busy,
+            Some(Need::Due) => Need::Due,
+            _ if self.authorizer.key_sets.is_due(soon_ms) => Need::Due,
+            _ => Need::Nothing,
+        }
     }
 
     /// The admitted requests whose authority has ended since.

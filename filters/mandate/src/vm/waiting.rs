@@ -189,6 +189,10 @@ impl WaitingRequests {
         (wanted, unknown_kids)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Removes a request whose stream has ended. True if it was waiting.
     pub(crate) fn remove(&mut self, stream: u32) -> bool {
         self.requests.remove(&stream).is_some()

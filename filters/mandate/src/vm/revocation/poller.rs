@@ -23,7 +23,7 @@ use crate::vm::revocation::shared_log::{HeadUpdate, SharedLog, whole_seconds};
 const SWEPT_SLOTS: usize = 4_096;
 
 /// A poll without an answer yet.
-struct PendingPoll {
+pub(super) struct PendingPoll {
     lease: u64,
     token: Option<u32>,
     began_ms: u64,
@@ -32,7 +32,7 @@ struct PendingPoll {
 
 /// A snapshot of which some pages are already in the log. The anchors in a page are in
 /// force at once. Only the last page makes the cursor valid.
-struct SnapshotProgress {
+pub(super) struct SnapshotProgress {
     lease: u64,
     generation: Cursor,
     /// The companion's head when the first page was made. Later entries are read from its
@@ -48,9 +48,9 @@ pub(crate) struct RevocationFeed {
     zones: Zones,
     pub(super) log: SharedLog,
     writer: LogWriter,
-    pending_poll: Option<PendingPoll>,
-    snapshot: Option<SnapshotProgress>,
-    compaction: Option<Compaction>,
+    pub(super) pending_poll: Option<PendingPoll>,
+    pub(super) snapshot: Option<SnapshotProgress>,
+    pub(super) compaction: Option<Compaction>,
     /// A compaction has begun since the last poll.
     compaction_tried: bool,
 }

@@ -55,6 +55,8 @@ pub(crate) struct SharedLog {
     complete_ms: Option<u64>,
     /// The log is not what the head says.
     damaged: bool,
+    /// How far the log went when this was last asked.
+    seen: (u64, u64),
 }
 
 impl SharedLog {
@@ -70,6 +72,7 @@ impl SharedLog {
             replica: Replica::default(),
             complete_ms: None,
             damaged: false,
+            seen: (0, 0),
         }
     }
 
@@ -185,6 +188,14 @@ impl SharedLog {
                 .map_err(|_| ReadError::NotAsNamed(missing.chunk.image))?;
         }
         Ok(true)
+    }
+
+    /// Whether the log has changed since this was last asked, or this VM does not have all of
+    /// it.
+    pub(crate) fn has_moved(&mut self) -> bool {
+        let extent = (self.head.image, self.head.len);
+        let before = std::mem::replace(&mut self.seen, extent);
+        before != extent || self.damaged || self.replica.lacking(&self.head).is_some()
     }
 
     /// The log is not what the head says. The next tick begins a new one.
