@@ -1,6 +1,7 @@
 //! The callbacks of one HTTP request, in the order in which they happen.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Screened;
@@ -12,6 +13,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::abi::wasi;
 use crate::request::audit;
 use crate::request::frames::{self, Passing};
 use crate::request::gateway;
@@ -54,11 +56,16 @@ impl HttpFilter {
             return local_reply::send_unavailable("The edge is not configured");
         };
         let proxy = plugin.proxy;
+        let came_ns = match plugin.timings {
+            true => wasi::monotonic_ns().and_then(NonZeroU64::new),
+            false => None,
+        };
         let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
             Err(refusal) => {
                 let request = RequestInfo {
                     audit: audit::facts(plugin, None, self.id),
+                    came_ns,
                     ..RequestInfo::UNKNOWN
                 };
                 return outcome::refuse(plugin, &request, &refusal, None);
@@ -74,6 +81,7 @@ impl HttpFilter {
             format: head.reply_format(proxy.capabilities()),
             framing: plugin.live.as_ref().and_then(|_| head.framing()),
             audit: audit::facts(plugin, Some(&headers), self.id),
+            came_ns,
             ..RequestInfo::UNKNOWN
         };
         let of_mcp;
@@ -110,7 +118,7 @@ impl HttpFilter {
                     .map(Fingerprint::of);
                 outcome::refuse(plugin, &request, &refusal, None)
             }
-            Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
+            Ok(Screened::Excluded) => outcome::pass_excluded(plugin, came_ns),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());

@@ -75,7 +75,8 @@ impl RootState {
         };
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        log_start(&document);
+        let digest = digest(&document);
+        log_start(&digest);
         let capabilities = Proxy::of(&configuration).capabilities();
         if capabilities.when_missing == WhenMissing::CallOut {
             pending_callouts::enable_request_callouts(configuration.gateway.is_some());
@@ -88,7 +89,8 @@ impl RootState {
             self.tick_period_set.set(false);
             vec![format!("the proxy has no ticks (status {status})")]
         })?;
-        let mut plugin = Plugin::new(&configuration, pace, self.id).map_err(|why| vec![why])?;
+        let mut plugin =
+            Plugin::new(&configuration, &digest, pace, self.id).map_err(|why| vec![why])?;
         plugin.authorizer.key_sets.load_all();
         *self
             .plugin
@@ -282,12 +284,11 @@ impl RootContext for FilterRoot {
 
 /// Logs the first line, which names the filter and its configuration.
 #[cold]
-fn log_start(document: &[u8]) {
-    let digest = digest(document);
+fn log_start(digest: &str) {
     hostcalls::log(
         LogLevel::Info,
         &format!(
-            "caracal: caracal-edge {} with the configuration {digest:08x}",
+            "caracal: caracal-edge {} with the configuration {digest}",
             env!("CARGO_PKG_VERSION")
         ),
     );

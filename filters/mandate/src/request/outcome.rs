@@ -2,6 +2,7 @@
 //! or refused.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -45,6 +46,7 @@ pub(crate) fn apply(
                 record(plugin, "admitted", None, request, Some(&mandate));
                 audit::admitted(plugin, request, &mandate, rewrite);
                 plugin.authorizer.metrics.admitted();
+                settled(plugin, request.came_ns);
                 StreamPhase::Continued
             }
             Err(why) => {
@@ -91,13 +93,14 @@ fn let_go_on(
 }
 
 /// Lets an excluded request through, without a principal.
-pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
+pub(crate) fn pass_excluded(plugin: &mut Plugin, came_ns: Option<NonZeroU64>) -> StreamPhase {
     if upstream::open_gate(plugin).is_err() {
         let refusal = Refusal::unavailable("The edge could not open the gate");
         return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
     record(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);
     plugin.authorizer.metrics.excluded();
+    settled(plugin, came_ns);
     StreamPhase::Continued
 }
 
@@ -130,9 +133,18 @@ pub(crate) fn refuse(
     record(plugin, "refused", Some(refusal), request, mandate);
     audit::refused(plugin, request, refusal, mandate);
     plugin.authorizer.metrics.refused(refusal);
+    settled(plugin, request.came_ns);
     let challenge = plugin.authorizer.challenge(request.matched);
     local_reply::send(request, refusal, challenge, Some(plugin.proxy));
     StreamPhase::Replied
+}
+
+/// Measures how long a request was here, if that is wanted.
+#[inline]
+fn settled(plugin: &Plugin, came_ns: Option<NonZeroU64>) {
+    if let Some(came_ns) = came_ns {
+        plugin.authorizer.metrics.added(came_ns.get());
+    }
 }
 
 /// What has become of a request whose authority has ended.

@@ -57,6 +57,8 @@ pub(crate) struct Plugin {
     exchanges: Option<Exchanges>,
     /// Ends requests with their authority.
     pub(crate) live: Option<LiveStreams>,
+    /// Whether the time is measured that each request is here.
+    pub(crate) timings: bool,
     /// Sends events of decisions, if they are wanted.
     pub(crate) audit: Option<AuditLog>,
     pub(crate) pace: Pace,
@@ -71,13 +73,14 @@ impl Plugin {
     #[cold]
     pub(crate) fn new(
         configuration: &Configuration,
+        digest: &str,
         pace: Pace,
         root: u32,
     ) -> Result<Self, String> {
         let limits = &configuration.limits;
         let proxy = Proxy::of(configuration);
         let own_callouts = proxy.capabilities().when_missing == WhenMissing::CallOut;
-        let authorizer = Authorizer::new(configuration)?;
+        let authorizer = Authorizer::new(configuration, digest)?;
         let zones = authorizer.key_sets.count();
         let audit = configuration.audit.as_ref();
         let audit = audit.map(|settings| {
@@ -98,6 +101,7 @@ impl Plugin {
             callouts: RequestCallouts::new(limits, zones, root),
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
             live: LiveStreams::new(configuration, root),
+            timings: configuration.metrics.is_some_and(|metrics| metrics.timings),
             audit,
             pace,
             root,

@@ -1,6 +1,7 @@
 //! What is kept of a request after its header callback.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Verdict;
@@ -32,6 +33,8 @@ pub(crate) struct RequestInfo {
     pub(crate) audit: Option<Rc<AuditFacts>>,
     /// Gateway mode: what its exchange needs.
     pub(crate) gateway: Option<Rc<GatewayRequest>>,
+    /// When it came, in nanoseconds of the monotonic clock, if that is measured.
+    pub(crate) came_ns: Option<NonZeroU64>,
 }
 
 /// What Gateway mode keeps of a request. It has no debug print, because it holds the
@@ -62,6 +65,7 @@ impl RequestInfo {
         zone: None,
         audit: None,
         gateway: None,
+        came_ns: None,
     };
 }
 

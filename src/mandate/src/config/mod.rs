@@ -7,7 +7,7 @@
 //! about challenges and public metadata, and `zones` the part about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
-//! the model into the rules in force. `digest` names a document in the log.
+//! the model into the rules in force. `digest` names a document.
 
 mod audit;
 mod bounds;
@@ -41,7 +41,7 @@ pub use digest::digest;
 pub use forward::{Baggage, DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim, Unsendable};
 pub use gateway::{Gateway, Mode};
 pub use metadata::{ChallengeSettings, MetadataSettings};
-pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};
+pub use model::{Configuration, Disabled, Feed, Limits, Measured, ProxyKind, Revocation, Streams};
 pub use reader::ConfigError;
 pub use rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 pub use secret::Secret;

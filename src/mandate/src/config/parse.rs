@@ -130,6 +130,7 @@ fn read(
     let filter_state = parse_host::filter_state(&object, host);
     let streams = parse_host::streams(&object, host);
     let readiness_path = parse_host::readiness_path(&object, host);
+    let metrics = parse_host::measured(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
@@ -155,6 +156,7 @@ fn read(
         clock_skew_s,
         allow_insecure_issuer,
         streams,
+        metrics,
         limits,
         forward,
         filter_state,
