@@ -77,13 +77,17 @@ impl RootState {
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let digest = digest(&document);
         log_start(&digest);
-        let capabilities = Proxy::of(&configuration).capabilities();
+        let proxy = Proxy::of(&configuration);
+        let capabilities = proxy.capabilities();
         if capabilities.when_missing == WhenMissing::CallOut {
             pending_callouts::enable_request_callouts(configuration.gateway.is_some());
         }
         let pace = match capabilities.ticks {
-            Some(ticks) => Pace::start(ticks, self.tick_period_set.replace(true)),
-            None => Ok(Pace::without_ticks()),
+            true => {
+                let can_change = proxy.takes_other_periods();
+                Pace::start(can_change, self.tick_period_set.replace(true))
+            }
+            false => Ok(Pace::without_ticks()),
         };
         let pace = pace.map_err(|Status(status)| {
             self.tick_period_set.set(false);

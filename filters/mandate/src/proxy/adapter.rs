@@ -16,7 +16,7 @@ pub(crate) struct Capabilities {
     pub(crate) revocation: RevocationSource,
     pub(crate) shared_data: SharedDataScope,
     /// The proxy calls the root context at regular times.
-    pub(crate) ticks: Option<Ticks>,
+    pub(crate) ticks: bool,
     /// The proxy can verify signatures, which is faster than doing it in wasm.
     pub(crate) verifies_signatures: bool,
     pub(crate) metrics: MetricSupport,
@@ -58,15 +58,6 @@ pub(crate) enum SharedDataScope {
     Proxy,
     /// The configurations of one worker, in its VM's memory.
     Worker,
-}
-
-/// What may be done to the period of ticks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ticks {
-    /// It may be set at any time, and counts from then on.
-    Adjustable,
-    /// It is set once. Setting it again traps, or makes a second timer.
-    Fixed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +112,13 @@ pub(crate) trait ProxyAdapter {
     /// # Errors The reply, also if the proxy cannot be identified yet.
     fn verify_kind() -> Result<(), Refusal> {
         Ok(())
+    }
+
+    /// Whether the period of ticks may be set at any time, and counts from then on. Where it
+    /// is set once, setting it again traps, or makes a second timer. So this is true only if
+    /// the real proxy is known to be this one. For the root context.
+    fn takes_other_periods() -> bool {
+        false
     }
 
     /// # Errors The reply to a request that cannot be read completely.

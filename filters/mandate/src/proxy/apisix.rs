@@ -21,7 +21,7 @@ impl ProxyAdapter for Apisix {
         when_missing: WhenMissing::CallOut,
         revocation: RevocationSource::Lookup,
         shared_data: SharedDataScope::Worker,
-        ticks: None,
+        ticks: false,
         verifies_signatures: false,
         metrics: MetricSupport::None,
         authority: Authority::HostHeader,

@@ -10,7 +10,7 @@ use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, MapType, Status};
 use crate::proxy::adapter::{
     Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
-    SharedDataScope, Ticks, WhenMissing, cannot_hide, cannot_read,
+    SharedDataScope, WhenMissing, cannot_hide, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
 
@@ -31,7 +31,7 @@ impl ProxyAdapter for Envoy {
         when_missing: WhenMissing::Pause,
         revocation: RevocationSource::Feed,
         shared_data: SharedDataScope::Proxy,
-        ticks: Some(Ticks::Adjustable),
+        ticks: true,
         verifies_signatures: true,
         metrics: MetricSupport::All,
         authority: Authority::Pseudo,
@@ -52,6 +52,12 @@ impl ProxyAdapter for Envoy {
                 "The edge could not identify its proxy",
             )),
         }
+    }
+
+    /// Every Envoy calls itself so, and no other proxy has this attribute.
+    fn takes_other_periods() -> bool {
+        let name = hostcalls::get_property("xds\0node\0user_agent_name");
+        matches!(name, Ok(Some(name)) if name == b"envoy")
     }
 
     fn read_request() -> Result<RequestHeaders, Refusal> {

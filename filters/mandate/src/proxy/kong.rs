@@ -12,7 +12,7 @@ use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::adapter::{
     Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
-    SharedDataScope, Ticks, WhenMissing, bad_request, cannot_read,
+    SharedDataScope, WhenMissing, bad_request, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult};
 use crate::proxy::nginx;
@@ -27,7 +27,7 @@ impl ProxyAdapter for Kong {
         when_missing: WhenMissing::Refuse,
         revocation: RevocationSource::Feed,
         shared_data: SharedDataScope::Worker,
-        ticks: Some(Ticks::Fixed),
+        ticks: true,
         verifies_signatures: false,
         metrics: MetricSupport::NoGaugeDeltas,
         authority: Authority::HostHeader,

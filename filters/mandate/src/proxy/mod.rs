@@ -57,6 +57,12 @@ impl Proxy {
         ask!(self, verify_kind())
     }
 
+    /// See [`ProxyAdapter::takes_other_periods`].
+    #[cold]
+    pub(crate) fn takes_other_periods(self) -> bool {
+        ask!(self, takes_other_periods())
+    }
+
     /// See [`ProxyAdapter::read_request`].
     pub(crate) fn read_request(self) -> Result<RequestHeaders, Refusal> {
         ask!(self, read_request())

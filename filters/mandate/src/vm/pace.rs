@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use crate::abi::hostcalls::{self, Status};
-use crate::proxy::adapter::Ticks;
 
 /// Time between two ticks. The first tick fetches. A later tick finds within this time
 /// what another VM has fetched. Each tick reads shared data.
@@ -43,8 +42,7 @@ impl Pace {
     ///
     /// # Errors The proxy's status.
     #[cold]
-    pub(crate) fn start(ticks: Ticks, is_set: bool) -> Result<Self, Status> {
-        let can_change = ticks == Ticks::Adjustable;
+    pub(crate) fn start(can_change: bool, is_set: bool) -> Result<Self, Status> {
         if can_change || !is_set {
             hostcalls::set_tick_period(FAST)?;
         }
