@@ -7,12 +7,12 @@ use std::cell::Cell;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::authority::Ended;
-use caracal_mandate::reply::{ErrorCode, Refusal};
+use caracal_mandate::reply::Refusal;
 use caracal_mandate::zone::Zones;
 
 use self::names::{
-    ADDED, AUDIT_DROPPED, AUDIT_SENT, DOCUMENTS, FEED_POLLS, HEADERS_NOT_SENT, JWKS_AGE,
-    JWKS_FETCHES, JWKS_SKIPPED, KEY_WAIT, PAUSED, RESULT, REVOCATION_AGE, REVOCATION_ANCHORS,
+    ADDED, AUDIT_DROPPED, AUDIT_SENT, FEED_POLLS, HEADERS_NOT_SENT, JWKS_AGE, JWKS_FETCHES,
+    JWKS_SKIPPED, KEY_WAIT, PAUSED, RESULT, REVOCATION_AGE, REVOCATION_ANCHORS, RequestCounter,
     STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
 };
 use crate::abi::hostcalls::{self, Status};
@@ -39,47 +39,6 @@ pub(crate) struct Metrics {
     /// What requests have counted since the last tick. A tick adds it to the proxy's
     /// counters, which costs less than a call for each request.
     unflushed: Vec<(RequestCounter, i64)>,
-}
-
-/// What is counted for every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum RequestCounter {
-    Admitted,
-    Excluded,
-    Document,
-    Refused(ErrorCode),
-    /// A refusal, by [`Refusal::reason`].
-    Reason(&'static str),
-    Cache {
-        hit: bool,
-    },
-    Signature {
-        by_host: bool,
-        valid: bool,
-    },
-}
-
-impl RequestCounter {
-    fn name(self) -> String {
-        let decision =
-            |outcome, code| ["caracal_decisions_total.outcome=", outcome, ".code=", code].concat();
-        match self {
-            RequestCounter::Admitted => decision("admitted", "none"),
-            RequestCounter::Excluded => decision("excluded", "none"),
-            RequestCounter::Document => DOCUMENTS.to_owned(),
-            RequestCounter::Refused(code) => decision("refused", code.as_str()),
-            RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
-            RequestCounter::Cache { hit } => {
-                let result = if hit { "hit" } else { "miss" };
-                ["caracal_mandate_cache_total.result=", result].concat()
-            }
-            RequestCounter::Signature { by_host, valid } => {
-                let by = if by_host { "host" } else { "wasm" };
-                let result = if valid { "valid" } else { "invalid" };
-                ["caracal_signature_checks_total.by=", by, ".result=", result].concat()
-            }
-        }
-    }
 }
 
 impl Metrics {

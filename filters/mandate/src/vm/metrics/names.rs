@@ -5,9 +5,49 @@ use caracal_mandate::decision::authority::Ended;
 use caracal_mandate::reply::{ErrorCode, Reason};
 use caracal_mandate::zone::{Zone, Zones};
 
-use super::RequestCounter;
 use crate::abi::hostcalls::MetricType;
 use crate::proxy::adapter::MetricSupport;
+
+/// What is counted for every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RequestCounter {
+    Admitted,
+    Excluded,
+    Document,
+    Refused(ErrorCode),
+    /// A refusal, by [`Refusal::reason`].
+    Reason(&'static str),
+    Cache {
+        hit: bool,
+    },
+    Signature {
+        by_host: bool,
+        valid: bool,
+    },
+}
+
+impl RequestCounter {
+    pub(super) fn name(self) -> String {
+        let decision =
+            |outcome, code| ["caracal_decisions_total.outcome=", outcome, ".code=", code].concat();
+        match self {
+            RequestCounter::Admitted => decision("admitted", "none"),
+            RequestCounter::Excluded => decision("excluded", "none"),
+            RequestCounter::Document => DOCUMENTS.to_owned(),
+            RequestCounter::Refused(code) => decision("refused", code.as_str()),
+            RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
+            RequestCounter::Cache { hit } => {
+                let result = if hit { "hit" } else { "miss" };
+                ["caracal_mandate_cache_total.result=", result].concat()
+            }
+            RequestCounter::Signature { by_host, valid } => {
+                let by = if by_host { "host" } else { "wasm" };
+                let result = if valid { "valid" } else { "invalid" };
+                ["caracal_signature_checks_total.by=", by, ".result=", result].concat()
+            }
+        }
+    }
+}
 
 pub(super) const JWKS_FETCHES: &str = "caracal_jwks_fetches_total";
 pub(super) const RESULT: &str = ".result=";
