@@ -63,6 +63,10 @@ impl Pace {
         }
     }
 
+    pub(crate) fn can_change(&self) -> bool {
+        self.can_change
+    }
+
     /// A request needs a tick soon.
     #[inline]
     pub(crate) fn hurry(&mut self) {
@@ -85,13 +89,13 @@ impl Pace {
         now_ms.saturating_add(SLOW_MS)
     }
 
-    /// A tick is done, or the answer of a callout.
+    /// A tick is done, or the answer of a callout. Only where the period can change.
     pub(crate) fn settle(&mut self, need: Need, now_ms: u64) {
         if std::mem::take(&mut self.was_hurried) || need == Need::Busy {
             self.busy_until_ms = now_ms.saturating_add(LINGER_MS);
         }
         if need == Need::Nothing && now_ms >= self.busy_until_ms {
-            if self.can_change && !self.is_slow {
+            if !self.is_slow {
                 self.is_slow = hostcalls::set_tick_period(Duration::from_millis(SLOW_MS)).is_ok();
             }
         } else if self.is_slow {

@@ -206,8 +206,10 @@ impl Plugin {
     /// Sets when the next tick comes. Called when a tick or the answer of a callout has been
     /// dealt with.
     pub(crate) fn settle_pace(&mut self, now_ms: u64) {
-        let need = self.need(now_ms);
-        self.pace.settle(need, now_ms);
+        if self.pace.can_change() {
+            let need = self.need(now_ms);
+            self.pace.settle(need, now_ms);
+        }
     }
 
     fn need(&mut self, now_ms: u64) -> Need {
