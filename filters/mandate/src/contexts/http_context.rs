@@ -20,6 +20,7 @@ use crate::request::local_reply;
 use crate::request::message;
 use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
+use crate::request::shadow;
 use crate::vm::admitted;
 use crate::vm::audit::records;
 use crate::vm::framed_streams;
@@ -54,6 +55,9 @@ impl HttpFilter {
             return local_reply::send_unavailable("The edge is not configured");
         };
         let proxy = plugin.proxy;
+        if !proxy.capabilities().ticks {
+            plugin.remind_of_shadow();
+        }
         let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
             Err(refusal) => {
@@ -90,8 +94,12 @@ impl HttpFilter {
                 request.gateway = Some(Rc::new(kept));
             }
         }
-        if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
-            return outcome::refuse(plugin, &request, &refusal, None);
+        match sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                return shadow::refuse_early(plugin, &headers, &head, &mut request, &refusal);
+            }
+            Err(refusal) => return outcome::refuse(plugin, &request, &refusal, None),
         }
         if let Some(document) = plugin.authorizer.document(&view)
             && request.format == ReplyFormat::Http
@@ -108,18 +116,21 @@ impl HttpFilter {
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                outcome::refuse(plugin, &request, &refusal, None)
+                shadow::refuse_early(plugin, &headers, &head, &mut request, &refusal)
             }
             Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
+                let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
                 let forwarding = &plugin.forwarding;
-                let hidden = sanitizer::hide_credentials(proxy, &headers, &head, forwarding);
+                let hidden =
+                    sanitizer::hide_credentials(proxy, &headers, &head, forwarding, in_shadow);
                 if let Err(refusal) = hidden {
                     return outcome::refuse(plugin, &request, &refusal, None);
                 }
+                request.is_clean = true;
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 if plugin.reads_more
                     && let Some(mirrored) = plugin.authorizer.mirrored(&view, &credential)

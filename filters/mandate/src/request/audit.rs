@@ -56,19 +56,23 @@ pub(crate) fn admitted(
     rewrite: Option<&Rewrite>,
 ) {
     if let Some(audit) = &plugin.audit {
-        audit.admitted(request, mandate, resource(plugin, request), rewrite);
+        let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
+        let resource = resource(plugin, request);
+        audit.admitted(request, mandate, resource, rewrite, in_shadow);
     }
 }
 
-/// Notes a refused request.
+/// Notes a refused request. `in_shadow`: it goes on all the same.
 pub(crate) fn refused(
     plugin: &Plugin,
     request: &RequestInfo,
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
+    in_shadow: bool,
 ) {
     if let Some(audit) = &plugin.audit {
-        audit.refused(request, refusal, mandate, resource(plugin, request));
+        let resource = resource(plugin, request);
+        audit.refused(request, refusal, mandate, resource, in_shadow);
     }
 }
 

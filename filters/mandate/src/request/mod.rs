@@ -14,4 +14,5 @@ pub(crate) mod message;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod sanitizer;
+pub(crate) mod shadow;
 pub(crate) mod upstream;

@@ -111,6 +111,7 @@ impl AuditLog {
         mandate: &Rc<Mandate>,
         resource: Option<&str>,
         rewrite: Option<&Rewrite>,
+        in_shadow: bool,
     ) {
         if self.denied_only {
             return;
@@ -119,6 +120,7 @@ impl AuditLog {
             return;
         };
         decided.is_allowed = true;
+        decided.in_shadow = in_shadow;
         decided.status = Status::Executed;
         decided.upstream_host = rewrite.map(|rewrite| rewrite.authority.clone());
         records::begin(self.root, decided);
@@ -133,6 +135,7 @@ impl AuditLog {
         refusal: &Refusal,
         mandate: Option<&Rc<Mandate>>,
         resource: Option<&str>,
+        in_shadow: bool,
     ) {
         let Some(mut decided) = self.decided(request, mandate, resource) else {
             return;
@@ -142,6 +145,7 @@ impl AuditLog {
             return;
         }
         let code = refusal.code();
+        decided.in_shadow = in_shadow;
         decided.reason = Some(code.as_str());
         decided.diagnostic = Some(refusal.reason());
         decided.status = match code {
@@ -186,6 +190,7 @@ impl AuditLog {
             at_us: wasi::unix_time_us()?,
             facts: Rc::clone(request.audit.as_ref()?),
             is_allowed: false,
+            in_shadow: false,
             was_cut: false,
             was_interrupted: false,
             status: Status::Denied,
@@ -311,6 +316,7 @@ impl AuditLog {
             agent_session_id: claims.and_then(|claims| text(&claims.agent_session_id)),
             delegation_edge_id: claims.and_then(|claims| text(&claims.delegation_edge_id)),
             was_interrupted: decided.was_interrupted,
+            in_shadow: decided.in_shadow,
             error_kind: ended.error_kind,
             reason: decided.reason,
             diagnostic: decided.diagnostic,

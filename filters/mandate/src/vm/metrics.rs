@@ -38,8 +38,10 @@ enum RequestCounter {
     Excluded,
     Document,
     Refused(ErrorCode),
+    RefusedInShadow(ErrorCode),
     /// A refusal, by [`Refusal::reason`].
     Reason(&'static str),
+    ReasonInShadow(&'static str),
     Cache {
         hit: bool,
     },
@@ -58,7 +60,11 @@ impl RequestCounter {
             RequestCounter::Excluded => decision("excluded", "none"),
             RequestCounter::Document => DOCUMENTS.to_owned(),
             RequestCounter::Refused(code) => decision("refused", code.as_str()),
+            RequestCounter::RefusedInShadow(code) => decision("shadow_refused", code.as_str()),
             RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
+            RequestCounter::ReasonInShadow(reason) => {
+                ["caracal_shadow_refusals_total.reason=", reason].concat()
+            }
             RequestCounter::Cache { hit } => {
                 let result = if hit { "hit" } else { "miss" };
                 ["caracal_mandate_cache_total.result=", result].concat()
@@ -114,6 +120,18 @@ impl Metrics {
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.count_request(RequestCounter::Refused(refusal.code()));
         self.count_request(RequestCounter::Reason(refusal.reason()));
+    }
+
+    /// A request was refused that goes on in shadow.
+    #[cold]
+    pub(crate) fn refused_in_shadow(&mut self, refusal: &Refusal) {
+        self.count_request(RequestCounter::RefusedInShadow(refusal.code()));
+        self.count_request(RequestCounter::ReasonInShadow(refusal.reason()));
+    }
+
+    /// The gauge that says whether anything is in shadow.
+    pub(crate) fn shadow_gauge(&self) -> Option<u32> {
+        self.id(SHADOW)
     }
 
     pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
@@ -252,6 +270,7 @@ const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
 const DOCUMENTS: &str = "caracal_metadata_answers_total";
 const AUDIT_SENT: &str = "caracal_audit_sent_total";
 const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
+const SHADOW: &str = "caracal_shadow";
 const PAUSED: &str = "caracal_paused_requests";
 const JWKS_AGE: &str = "caracal_jwks_age_seconds";
 const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
@@ -295,12 +314,20 @@ fn names(
         true => &ErrorCode::MCP,
         false => &[],
     };
+    let has_shadow = configuration.has_shadow();
     for code in ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp) {
         count(&RequestCounter::Refused(*code).name());
         count(&RequestCounter::Reason(code.as_str()).name());
+        if has_shadow {
+            count(&RequestCounter::RefusedInShadow(*code).name());
+            count(&RequestCounter::ReasonInShadow(code.as_str()).name());
+        }
     }
     for reason in Reason::ALL {
         count(&RequestCounter::Reason(reason.as_str()).name());
+        if has_shadow {
+            count(&RequestCounter::ReasonInShadow(reason.as_str()).name());
+        }
     }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
         count(&RequestCounter::Signature { by_host, valid }.name());
@@ -339,10 +366,10 @@ fn names(
             add(MetricType::Gauge, of_zone(gauge, zone.as_deref()));
         }
     }
-    let gauges = [REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
+    let gauges = [SHADOW, REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
     let known = match support {
-        MetricSupport::All => 4,
-        MetricSupport::NoGaugeDeltas | MetricSupport::None => 2,
+        MetricSupport::All => 5,
+        MetricSupport::NoGaugeDeltas | MetricSupport::None => 3,
     };
     for name in gauges.into_iter().take(known) {
         add(MetricType::Gauge, name.to_owned());

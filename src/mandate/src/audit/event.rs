@@ -85,6 +85,8 @@ pub struct Event<'a> {
     pub delegation_edge_id: Option<&'a str>,
     /// It was ended because its authority was.
     pub was_interrupted: bool,
+    /// It was decided in shadow: if it was refused, it went on all the same.
+    pub in_shadow: bool,
     /// Why there was no whole answer of the upstream.
     pub error_kind: Option<&'a str>,
     /// Why it was refused: our code.
@@ -139,8 +141,13 @@ impl Event<'_> {
                 metadata.text("result_class", result_class(status));
             }
         }
-        if self.was_interrupted {
-            metadata.member("revocation_interrupted", "true");
+        for (name, is_true) in [
+            ("revocation_interrupted", self.was_interrupted),
+            ("shadow", self.in_shadow),
+        ] {
+            if is_true {
+                metadata.member(name, "true");
+            }
         }
         let mut event = Members::default();
         event.text("id", &self.id);

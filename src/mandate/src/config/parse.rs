@@ -5,6 +5,7 @@ use super::bounds::{
     MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_STREAMS, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
     POLL_INTERVAL_MS,
 };
+use super::enforcement::{self, enforcement};
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
@@ -88,6 +89,10 @@ fn read(
     {
         parse_gateway::check(&object, protected, host);
     }
+    let enforcement = enforcement(&object).unwrap_or_default();
+    if let Some(protected) = &protected {
+        enforcement::check(&object, protected, enforcement, mode);
+    }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);
     }
@@ -147,6 +152,7 @@ fn read(
         challenge,
         metadata: protected.metadata,
         readiness_path,
+        enforcement,
         host: named?,
         mode,
         gateway,

@@ -3,7 +3,11 @@
 //! client gains nothing by its choice: the mandate's audience is checked against the
 //! chosen resource.
 
+mod shadow;
+
 use std::fmt;
+
+pub use shadow::InShadow;
 
 use crate::reply::{Challenge, ErrorCode, Reason, Refusal};
 use crate::request::RequestView;

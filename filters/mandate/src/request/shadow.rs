@@ -1,0 +1,60 @@
+//! Requests in shadow that are refused: they go on to the service, without a principal and
+//! without anything that only the filter may set.
+
+use std::rc::Rc;
+
+use caracal_mandate::Mandate;
+use caracal_mandate::reply::Refusal;
+
+use crate::abi::hostcalls::Status;
+use crate::proxy::adapter::RequestHeaders;
+use crate::request::filter_state;
+use crate::request::head::RequestHead;
+use crate::request::local_reply;
+use crate::request::outcome;
+use crate::request::sanitizer;
+use crate::request::{audit, upstream};
+use crate::vm::plugin::Plugin;
+use crate::vm::request_info::{RequestInfo, StreamPhase};
+
+/// Refuses a request before its mandate is looked at. Reserved headers are hidden already.
+/// In shadow the caller's `caracal.*` baggage is hidden too, as of every request that is
+/// judged.
+#[inline(never)]
+pub(crate) fn refuse_early(
+    plugin: &mut Plugin,
+    headers: &RequestHeaders,
+    head: &RequestHead<'_>,
+    request: &mut RequestInfo,
+    refusal: &Refusal,
+) -> StreamPhase {
+    if plugin.authorizer.is_in_shadow(request.matched) {
+        match sanitizer::hide_baggage(plugin.proxy, headers, head, &plugin.forwarding) {
+            Ok(()) => request.is_clean = true,
+            Err(not_hidden) => return outcome::refuse(plugin, request, &not_hidden, None),
+        }
+    }
+    outcome::refuse(plugin, request, refusal, None)
+}
+
+/// Lets a refused request go on, and notes what would have become of it.
+///
+/// # Errors
+/// The proxy did not open its gate. Nothing is noted then.
+#[cold]
+#[inline(never)]
+pub(super) fn let_go_on(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    refusal: &Refusal,
+    mandate: Option<&Rc<Mandate>>,
+) -> Result<StreamPhase, Status> {
+    upstream::open_gate(plugin)?;
+    local_reply::log_refusal("in shadow, not refused", request, refusal);
+    if plugin.filter_state {
+        filter_state::write_filter_state("shadow_refused", Some(refusal), request, mandate);
+    }
+    audit::refused(plugin, request, refusal, mandate, true);
+    plugin.authorizer.metrics.refused_in_shadow(refusal);
+    Ok(StreamPhase::Continued)
+}
