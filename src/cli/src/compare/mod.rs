@@ -118,6 +118,7 @@ type Class = (Paths, Vec<Method>, Vec<Extra>);
 enum Answer<'a> {
     /// 400, whatever the mandate.
     Never,
+    /// Excluded, or in shadow.
     Unverified,
     Verified(&'a str, &'a Requirements),
 }
@@ -127,10 +128,10 @@ impl<'a> Answer<'a> {
         let (Some(resource), Some(rule)) = (resource, rule) else {
             return Answer::Never;
         };
-        if let RuleId::Excluded(_) = rule {
+        let rules = &resource.rules;
+        if matches!(rule, RuleId::Excluded(_)) || rules.is_in_shadow(rule) {
             return Answer::Unverified;
         }
-        let rules = &resource.rules;
         // Such a request is refused where messages are read.
         if method != "POST" && method.eq_ignore_ascii_case("POST") && rules.mcp(rule).is_some() {
             return Answer::Never;
@@ -183,7 +184,7 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>, zones: &[String])
         let before = old.and_then(|_| find(&old_rules, region));
         let now = find(&new_rules, region);
         let posts = [(old, before), (Some(new), now)].map(|(resource, rule)| {
-            let resource = resource?;
+            let resource = resource.filter(|one| !one.rules.is_in_shadow(rule.unwrap_or(RuleId::Default)))?;
             mcp::Post::of(&resource.audience, &resource.rules, rule?)
         });
         let answers = |method: &str| {

@@ -38,18 +38,7 @@ impl Resources {
         let mut found = Vec::new();
         for one in self.all() {
             let id = self.are_named().then_some(one.id.as_str());
-            let routes = one.rules.routes();
-            let has_root = routes.iter().any(|route| route.prefix.is_empty());
-            if !has_root && one.rules.is_in_shadow(RuleId::Default) {
-                found.push((id, None));
-            }
-            for route in routes.iter().filter(|route| route.in_shadow) {
-                let prefix = match route.prefix.as_str() {
-                    "" => "/",
-                    prefix => prefix,
-                };
-                found.push((id, Some(prefix)));
-            }
+            found.extend(one.rules.in_shadow().map(|prefix| (id, prefix)));
         }
         found
     }
