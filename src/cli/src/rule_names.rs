@@ -41,7 +41,8 @@ pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId
 pub(crate) fn in_shadow(rules: &Rules) -> Vec<String> {
     let outside = || "every path outside routes".to_owned();
     let all = rules.in_shadow();
-    all.map(|prefix| prefix.map_or_else(outside, shown)).collect()
+    all.map(|prefix| prefix.map_or_else(outside, shown))
+        .collect()
 }
 
 /// An operation of MCP by its name.

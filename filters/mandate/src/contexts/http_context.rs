@@ -94,12 +94,8 @@ impl HttpFilter {
                 request.gateway = Some(Rc::new(kept));
             }
         }
-        match sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
-            Ok(None) => {}
-            Ok(Some(refusal)) => {
-                return shadow::refuse_early(plugin, &headers, &head, &mut request, &refusal);
-            }
-            Err(refusal) => return outcome::refuse(plugin, &request, &refusal, None),
+        if let Err(unfit) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
+            return shadow::refuse_unfit(plugin, &headers, &head, request, &unfit);
         }
         if let Some(document) = plugin.authorizer.document(&view)
             && request.format == ReplyFormat::Http
@@ -116,7 +112,7 @@ impl HttpFilter {
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                shadow::refuse_early(plugin, &headers, &head, &mut request, &refusal)
+                shadow::refuse_early(plugin, &headers, &head, request, &refusal)
             }
             Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
             Ok(Screened::Credential(credential)) => {

@@ -48,7 +48,7 @@ fn send_with(
     trailer: Option<&'static str>,
 ) -> bool {
     let code = refusal.code().as_str();
-    log_refusal("refused", request, refusal);
+    log_refusal("caracal: refused: ", request, refusal);
     let mut reply = match &request.gateway {
         None => Reply::new(refusal, request.format),
         Some(gateway) => Reply::of_gateway(refusal, request.format, &gateway.request_id),
@@ -67,16 +67,14 @@ fn send_with(
     send_reply(&reply, &details, grpc_status)
 }
 
-/// Logs a refusal, and what is done about it.
+/// Logs a refusal. The line begins with what is done about it.
 #[inline(never)]
 pub(crate) fn log_refusal(done: &str, request: &RequestInfo, refusal: &Refusal) {
     let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
     let hex = hex.as_ref().map_or(&[][..], |hex| hex);
     let fingerprint = std::str::from_utf8(hex).unwrap_or_default();
     let line = [
-        "caracal: ",
         done,
-        ": ",
         refusal.code().as_str(),
         ": ",
         refusal.description(),

@@ -76,15 +76,9 @@ fn let_go_on(
     mandate: &Rc<Mandate>,
     rewrite: Option<&Rewrite>,
 ) -> Result<(), &'static str> {
-    let in_shadow = plugin.authorizer.is_in_shadow(of.request.matched);
-    if in_shadow
-        && !plugin.forwarding.keeps_mandate()
-        && plugin.proxy.hide_only(b"authorization").is_err()
-    {
-        return Err("The edge could not remove the mandate");
-    }
-    if let Some(live) = &mut plugin.live
-        && !in_shadow
+    if plugin.authorizer.is_in_shadow(of.request.matched) {
+        shadow::hide_mandate(plugin)?;
+    } else if let Some(live) = &mut plugin.live
         && !live.watch(of.stream, of.request, mandate, of.phase)
     {
         return Err("Too many requests are under way");

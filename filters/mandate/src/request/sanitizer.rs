@@ -15,34 +15,66 @@ use crate::proxy::Proxy;
 use crate::proxy::adapter::{RequestHeaders, bad_request};
 use crate::request::head::RequestHead;
 
+/// A request that is refused whatever its mandate is.
+pub(crate) struct Unfit {
+    pub(crate) refusal: Refusal,
+    /// The headers that only the filter may set are hidden all the same.
+    pub(crate) is_hidden: bool,
+}
+
 /// Hides the headers that only the filter may set.
 ///
-/// A request that names its host ambiguously is refused, and one if its `Connection` header lists a header that the filter sets. The
-/// next hop, or nginx itself, would then remove the verified header, because it would belong
-/// to this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
-/// upgrade.
+/// A request is refused that names its host ambiguously, and one if its `Connection` header
+/// lists a header that the filter sets. The next hop, or nginx itself, would then remove the
+/// verified header, because it would belong to this connection only (RFC 9110 section 7.6.1).
+/// Envoy forwards `Connection` with an upgrade.
 ///
-/// The result is the reply to such a request, in which everything is hidden all the same.
-///
-/// # Errors The reply to a request in which something cannot be hidden.
+/// # Errors The reply to such a request, and to one in which something cannot be hidden.
 pub(crate) fn sanitize(
     proxy: Proxy,
     headers: &RequestHeaders,
     forwarding: &Forwarding,
-) -> Result<Option<Refusal>, Refusal> {
+) -> Result<(), Unfit> {
     let mut listed = headers
         .all("connection")
         .flat_map(|value| value.split(|b| *b == b','));
-    let is_listed = listed.any(|name| forwarding.must_arrive(name.trim_ascii()));
+    if listed.any(|name| forwarding.must_arrive(name.trim_ascii())) {
+        return Err(unfit(proxy, headers, forwarding, listed_end_to_end()));
+    }
+    if let Some(why) = headers.doubtful {
+        return Err(unfit(proxy, headers, forwarding, bad_request(why)));
+    }
+    hide_reserved(proxy, headers, forwarding).map_err(|refusal| Unfit {
+        refusal,
+        is_hidden: false,
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn unfit(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    forwarding: &Forwarding,
+    refusal: Refusal,
+) -> Unfit {
+    Unfit {
+        refusal,
+        is_hidden: hide_reserved(proxy, headers, forwarding).is_ok(),
+    }
+}
+
+fn hide_reserved(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    forwarding: &Forwarding,
+) -> Result<(), Refusal> {
     let reserved = reserved_names(&headers.map, forwarding);
     proxy.check_reserved_names(&reserved)?;
     for name in reserved {
         proxy.hide_header(headers, name, &[])?;
     }
-    match is_listed {
-        true => Ok(Some(listed_end_to_end())),
-        false => Ok(headers.doubtful.map(bad_request)),
-    }
+    Ok(())
 }
 
 /// Hides the mandate and the caller's `caracal.*` baggage as configured. Not of an excluded

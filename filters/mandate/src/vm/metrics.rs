@@ -10,6 +10,7 @@ use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::{self, MetricType, Status};
 use crate::proxy::adapter::MetricSupport;
+use crate::vm::shadow_counts::{self, ShadowCounts};
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
     /// What requests have counted since the last tick. A tick adds it to the proxy's
     /// counters, which costs less than a call for each request.
     unflushed: Vec<(RequestCounter, i64)>,
+    in_shadow: ShadowCounts,
 }
 
 /// What is counted for every request.
@@ -38,10 +40,8 @@ enum RequestCounter {
     Excluded,
     Document,
     Refused(ErrorCode),
-    RefusedInShadow(ErrorCode),
     /// A refusal, by [`Refusal::reason`].
     Reason(&'static str),
-    ReasonInShadow(&'static str),
     Cache {
         hit: bool,
     },
@@ -60,11 +60,7 @@ impl RequestCounter {
             RequestCounter::Excluded => decision("excluded", "none"),
             RequestCounter::Document => DOCUMENTS.to_owned(),
             RequestCounter::Refused(code) => decision("refused", code.as_str()),
-            RequestCounter::RefusedInShadow(code) => decision("shadow_refused", code.as_str()),
             RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
-            RequestCounter::ReasonInShadow(reason) => {
-                ["caracal_shadow_refusals_total.reason=", reason].concat()
-            }
             RequestCounter::Cache { hit } => {
                 let result = if hit { "hit" } else { "miss" };
                 ["caracal_mandate_cache_total.result=", result].concat()
@@ -101,6 +97,7 @@ impl Metrics {
             support,
             ids,
             unflushed: Vec::new(),
+            in_shadow: ShadowCounts::default(),
         })
     }
 
@@ -125,8 +122,9 @@ impl Metrics {
     /// A request was refused that goes on in shadow.
     #[cold]
     pub(crate) fn refused_in_shadow(&mut self, refusal: &Refusal) {
-        self.count_request(RequestCounter::RefusedInShadow(refusal.code()));
-        self.count_request(RequestCounter::ReasonInShadow(refusal.reason()));
+        if self.support != MetricSupport::None {
+            self.in_shadow.count(refusal);
+        }
     }
 
     /// The gauge that says whether anything is in shadow.
@@ -160,6 +158,11 @@ impl Metrics {
         while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
                 let _ = hostcalls::increment_metric(id, count);
+            }
+        }
+        while let Some((names, count)) = self.in_shadow.pop() {
+            for name in names {
+                self.add(&name, count);
             }
         }
     }
@@ -248,9 +251,12 @@ impl Metrics {
     }
 
     fn count_many(&self, name: &str, times: u64) {
+        self.add(name, i64::try_from(times).unwrap_or(i64::MAX));
+    }
+
+    fn add(&self, name: &str, change: i64) {
         if let Some(id) = self.id(name) {
-            let times = i64::try_from(times).unwrap_or(i64::MAX);
-            let _ = hostcalls::increment_metric(id, times);
+            let _ = hostcalls::increment_metric(id, change);
         }
     }
 
@@ -314,19 +320,17 @@ fn names(
         true => &ErrorCode::MCP,
         false => &[],
     };
-    let has_shadow = configuration.has_shadow();
-    for code in ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp) {
+    let codes = || ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp);
+    for code in codes() {
         count(&RequestCounter::Refused(*code).name());
         count(&RequestCounter::Reason(code.as_str()).name());
-        if has_shadow {
-            count(&RequestCounter::RefusedInShadow(*code).name());
-            count(&RequestCounter::ReasonInShadow(code.as_str()).name());
-        }
     }
     for reason in Reason::ALL {
         count(&RequestCounter::Reason(reason.as_str()).name());
-        if has_shadow {
-            count(&RequestCounter::ReasonInShadow(reason.as_str()).name());
+    }
+    if configuration.has_shadow() {
+        for name in shadow_counts::names(codes()) {
+            count(&name);
         }
     }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -366,7 +370,13 @@ fn names(
             add(MetricType::Gauge, of_zone(gauge, zone.as_deref()));
         }
     }
-    let gauges = [SHADOW, REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
+    let gauges = [
+        SHADOW,
+        REVOCATION_AGE,
+        REVOCATION_ANCHORS,
+        PAUSED,
+        VM_MEMORY,
+    ];
     let known = match support {
         MetricSupport::All => 5,
         MetricSupport::NoGaugeDeltas | MetricSupport::None => 3,

@@ -218,13 +218,19 @@ fn public_replies(resource: &Resource, metadata: &Option<MetadataSettings>) -> V
 
 /// Where nothing is refused.
 fn shadow(resources: &Resources) -> Option<String> {
-    let rules: Vec<String> = resources.all().iter().flat_map(|one| in_shadow(&one.rules)).collect();
+    let rules: Vec<String> = resources
+        .all()
+        .iter()
+        .flat_map(|one| in_shadow(&one.rules))
+        .collect();
     let places = match resources.in_shadow() {
         InShadow::Nothing => return None,
         InShadow::Everything => "everything".to_owned(),
         InShadow::Parts => rules.join(", "),
     };
-    Some(format!("shadow    NOTHING IS REFUSED for {places}: \"enforcement\" is \"shadow\""))
+    Some(format!(
+        "shadow    NOTHING IS REFUSED for {places}: \"enforcement\" is \"shadow\""
+    ))
 }
 
 /// What the upstream is told beside single claims, as far as it is not the usual.

@@ -184,7 +184,8 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>, zones: &[String])
         let before = old.and_then(|_| find(&old_rules, region));
         let now = find(&new_rules, region);
         let posts = [(old, before), (Some(new), now)].map(|(resource, rule)| {
-            let resource = resource.filter(|one| !one.rules.is_in_shadow(rule.unwrap_or(RuleId::Default)))?;
+            let resource =
+                resource.filter(|one| !one.rules.is_in_shadow(rule.unwrap_or(RuleId::Default)))?;
             mcp::Post::of(&resource.audience, &resource.rules, rule?)
         });
         let answers = |method: &str| {

@@ -43,7 +43,12 @@ impl Configuration {
                 id: id.clone(),
                 audience: audience.to_owned(),
                 upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
-                rules: rules(&base, (&own.routes, &own.exclude), self.enforcement, max_body),
+                rules: rules(
+                    &base,
+                    (&own.routes, &own.exclude),
+                    self.enforcement,
+                    max_body,
+                ),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
                 challenge: self.challenge_of(Some(own)),
                 zones: own

@@ -67,9 +67,8 @@ pub(super) fn check(
         return;
     };
     for (other, another) in anywhere {
-        let differs = |prefix: &&String| {
-            at(&one.routes, top, prefix) != at(&another.routes, top, prefix)
-        };
+        let differs =
+            |prefix: &&String| at(&one.routes, top, prefix) != at(&another.routes, top, prefix);
         let mut prefixes = one.routes.keys().chain(another.routes.keys());
         if let Some(prefix) = prefixes.find(differs) {
             object.fail::<()>(
@@ -103,7 +102,10 @@ fn check_gateway(object: &Object<'_, '_, '_>, protected: &Protected, top: Enforc
     for (id, resource) in &protected.resources {
         for (prefix, _) in resource.routes.iter().filter(in_shadow) {
             let (id, prefix) = (quoted(id), quoted(prefix));
-            object.fail::<()>(&format!("resources[{id}].routes[{prefix}].enforcement"), WHY);
+            object.fail::<()>(
+                &format!("resources[{id}].routes[{prefix}].enforcement"),
+                WHY,
+            );
         }
     }
 }

@@ -63,14 +63,22 @@ impl Verifier {
     /// Whether a request is in shadow: if it is refused, it goes on all the same. Of one
     /// whose rule is not known that holds only if no rule is enforced. Otherwise a path that
     /// nobody can read would lead around the rules that are.
+    #[inline]
     pub fn is_in_shadow(&self, matched: Option<RouteMatch>) -> bool {
+        self.in_shadow != InShadow::Nothing && self.is_under_shadow(matched)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_under_shadow(&self, matched: Option<RouteMatch>) -> bool {
+        let rule_is = |matched: RouteMatch| {
+            let resource = self.resources.get(matched.resource);
+            resource.is_some_and(|one| one.rules.is_in_shadow(matched.rule))
+        };
         match self.in_shadow {
             InShadow::Nothing => false,
             InShadow::Everything => true,
-            InShadow::Parts => matched.is_some_and(|matched| {
-                let resource = self.resources.get(matched.resource);
-                resource.is_some_and(|one| one.rules.is_in_shadow(matched.rule))
-            }),
+            InShadow::Parts => matched.is_some_and(rule_is),
         }
     }
 
