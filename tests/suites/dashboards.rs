@@ -185,6 +185,7 @@ fn what_they_ask_for_is_what_a_running_edge_shows() {
         "revocation": {"upstream": "feed"},
         "audit": {"upstream": "feed"},
         "streams": {},
+        "routes": {"/shadow": {"enforcement": "shadow"}},
     });
     let envoy = around.setup(companion.address, changes).start();
     let envoy = envoy.unwrap_or_else(|log| panic!("{log}"));

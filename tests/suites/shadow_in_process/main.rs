@@ -2,6 +2,7 @@
 //! nothing that its client made up; what is enforced stays enforced.
 
 mod edge;
+mod faults;
 mod loud;
 mod routes;
 mod waits;
