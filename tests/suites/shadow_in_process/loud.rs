@@ -50,15 +50,15 @@ fn the_line_names_the_rules_and_not_all_of_many() {
     for (changes, text) in [
         (
             json!({"enforcement": "enforce", "routes": {"/a": route, "/b": {}}}),
-            "SHADOW MODE on \"/a\": ",
+            "SHADOW MODE on /a: ",
         ),
         (
             json!({"routes": {"/a": {"enforcement": "enforce"}, "/b": {}}}),
-            "SHADOW MODE on every path outside routes, \"/b\": ",
+            "SHADOW MODE on every path outside routes, /b: ",
         ),
         (
             json!({"enforcement": "enforce", "routes": routes}),
-            "\"/r17\" and 12 more: ",
+            "/r17 and 12 more: ",
         ),
     ] {
         let edge = Edge::start(ENVOY, changes);

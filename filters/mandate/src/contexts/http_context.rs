@@ -13,6 +13,7 @@ use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::request::audit;
+use crate::request::early;
 use crate::request::frames::{self, Passing};
 use crate::request::gateway;
 use crate::request::head::RequestHead;
@@ -20,7 +21,6 @@ use crate::request::local_reply;
 use crate::request::message;
 use crate::request::outcome::{self, Subject};
 use crate::request::sanitizer;
-use crate::request::shadow;
 use crate::vm::admitted;
 use crate::vm::audit::records;
 use crate::vm::framed_streams;
@@ -95,7 +95,7 @@ impl HttpFilter {
             }
         }
         if let Err(unfit) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
-            return shadow::refuse_unfit(plugin, &headers, &head, request, &unfit);
+            return early::refuse_unfit(plugin, &headers, &head, request, &unfit);
         }
         if let Some(document) = plugin.authorizer.document(&view)
             && request.format == ReplyFormat::Http
@@ -112,7 +112,7 @@ impl HttpFilter {
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                shadow::refuse_early(plugin, &headers, &head, request, &refusal)
+                early::refuse_early(plugin, &headers, &head, request, &refusal)
             }
             Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
             Ok(Screened::Credential(credential)) => {

@@ -328,11 +328,6 @@ fn names(
     for reason in Reason::ALL {
         count(&RequestCounter::Reason(reason.as_str()).name());
     }
-    if configuration.has_shadow() {
-        for name in shadow_counts::names(codes()) {
-            count(&name);
-        }
-    }
     for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
         count(&RequestCounter::Signature { by_host, valid }.name());
     }
@@ -357,6 +352,9 @@ fn names(
         for name in [AUDIT_SENT, AUDIT_DROPPED] {
             count(name);
         }
+    }
+    if configuration.has_shadow() {
+        shadow_counts::each(codes(), &mut count);
     }
     let id = |zone: &Zone| zones.are_chosen().then(|| zone.id.clone());
     let ids: Vec<Option<String>> = zones.iter().map(|(_, zone)| id(zone)).collect();

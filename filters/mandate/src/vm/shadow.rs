@@ -87,27 +87,28 @@ impl Drop for ShadowNotice {
 }
 
 #[cold]
+#[inline(never)]
 fn line(verifier: &Verifier) -> String {
-    let everything = verifier.in_shadow() == InShadow::Everything;
-    let rules = verifier.resources().rules_in_shadow();
-    let named = rules.iter().take(MAX_NAMED).map(|(id, prefix)| {
-        let prefix = prefix.map_or("every path outside routes".to_owned(), |prefix| {
-            format!("{prefix:?}")
-        });
-        match id {
-            Some(id) => format!("{prefix} of {id:?}"),
-            None => prefix,
+    let mut line = "caracal: SHADOW MODE on ".to_owned();
+    let rules = match verifier.in_shadow() {
+        InShadow::Everything => Vec::new(),
+        InShadow::Parts | InShadow::Nothing => verifier.resources().rules_in_shadow(),
+    };
+    if rules.is_empty() {
+        line.push_str("everything");
+    }
+    for (n, (id, prefix)) in rules.iter().take(MAX_NAMED).enumerate() {
+        line.push_str(if n == 0 { "" } else { ", " });
+        line.push_str(prefix.unwrap_or("every path outside routes"));
+        if let Some(id) = id {
+            line.push_str(" of ");
+            line.push_str(id);
         }
-    });
-    let mut places = named.collect::<Vec<_>>().join(", ");
+    }
     let more = rules.len().saturating_sub(MAX_NAMED);
     if more > 0 {
-        places.push_str(&format!(" and {more} more"));
+        line.push_str(&format!(" and {more} more"));
     }
-    if everything {
-        places = "everything".to_owned();
-    }
-    format!(
-        "caracal: SHADOW MODE on {places}: what is refused there goes on to the service unverified (configuration key \"enforcement\")"
-    )
+    line.push_str(": what is refused there goes on to the service unverified (configuration key \"enforcement\")");
+    line
 }

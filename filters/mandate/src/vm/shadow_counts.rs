@@ -26,12 +26,16 @@ impl ShadowCounts {
     }
 }
 
-/// Every counter, where requests can be refused with these codes.
+/// Calls with every counter, where requests can be refused with these codes.
 #[cold]
-pub(crate) fn names<'c>(codes: impl Iterator<Item = &'c ErrorCode>) -> Vec<String> {
-    let of_codes = codes.flat_map(|code| [by_code(*code), by_reason(code.as_str())]);
-    let of_reasons = Reason::ALL.iter().map(|reason| by_reason(reason.as_str()));
-    of_codes.chain(of_reasons).collect()
+pub(crate) fn each<'c>(codes: impl Iterator<Item = &'c ErrorCode>, mut call: impl FnMut(&str)) {
+    for code in codes {
+        call(&by_code(*code));
+        call(&by_reason(code.as_str()));
+    }
+    for reason in Reason::ALL {
+        call(&by_reason(reason.as_str()));
+    }
 }
 
 fn by_code(code: ErrorCode) -> String {

@@ -11,7 +11,7 @@ use super::zones::{AcceptedZone, ZoneSettings};
 use crate::mcp::TOOLS_CALL;
 use crate::mcp::rule::McpRule;
 use crate::routing::authority::HostName;
-use crate::routing::resources::{self, Resources};
+use crate::routing::resources::{self, InShadow, Resources};
 use crate::routing::routes::{self, Requirements, RouteMcp, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::token::claims::TokenUse;
@@ -64,10 +64,7 @@ impl Configuration {
 impl Configuration {
     /// Whether anything is in shadow.
     pub fn has_shadow(&self) -> bool {
-        let own = self.resources.values().map(|one| &one.routes);
-        let mut routes = own.chain([&self.routes]).flat_map(BTreeMap::values);
-        let is_shadow = |route: &RouteOverrides| route.enforcement == Some(Enforcement::Shadow);
-        self.enforcement.is_shadow() || routes.any(is_shadow)
+        self.in_force().in_shadow() != InShadow::Nothing
     }
 
     /// Whether any route has rules of MCP.

@@ -67,14 +67,17 @@ pub(super) fn check(
         return;
     };
     for (other, another) in anywhere {
-        let differs =
-            |prefix: &&String| at(&one.routes, top, prefix) != at(&another.routes, top, prefix);
-        let mut prefixes = one.routes.keys().chain(another.routes.keys());
-        if let Some(prefix) = prefixes.find(differs) {
+        for prefix in [one, another]
+            .iter()
+            .flat_map(|either| either.routes.keys())
+        {
+            if at(&one.routes, top, prefix) == at(&another.routes, top, prefix) {
+                continue;
+            }
             object.fail::<()>(
                 "resources",
                 format!(
-                    "{} and {} differ in enforcement at {}: who names the one that is in shadow could reach the other unverified; use the same enforcement in both, or give them hosts",
+                    "{} and {} differ in enforcement at {}: who names the one in shadow could reach the other unverified; make them alike, or give them hosts",
                     quoted(first),
                     quoted(other),
                     quoted(prefix)
@@ -88,24 +91,18 @@ pub(super) fn check(
 /// In Gateway mode the upstream gets a credential of the STS or nothing. What was refused
 /// has none, and the mandate itself is never forwarded.
 fn check_gateway(object: &Object<'_, '_, '_>, protected: &Protected, top: Enforcement) {
-    const WHY: &str = "shadow is not possible in Gateway mode: a request that is refused has no credential for the upstream, and an exchange uses its mandate up; remove the key, or use \"enforce\"";
+    const WHY: &str = "shadow is not possible in Gateway mode: what is refused has no credential for the upstream, and an exchange uses the mandate up; remove the key";
     if top.is_shadow() {
         object.fail::<()>("enforcement", WHY);
     }
-    let in_shadow = |(_, route): &(&String, &RouteOverrides)| {
-        route.enforcement.is_some_and(Enforcement::is_shadow)
-    };
-    for (prefix, _) in protected.routes.iter().filter(in_shadow) {
-        let path = format!("routes[{}].enforcement", quoted(prefix));
-        object.fail::<()>(&path, WHY);
-    }
+    // Others than those of resources are an error there.
     for (id, resource) in &protected.resources {
-        for (prefix, _) in resource.routes.iter().filter(in_shadow) {
-            let (id, prefix) = (quoted(id), quoted(prefix));
-            object.fail::<()>(
-                &format!("resources[{id}].routes[{prefix}].enforcement"),
-                WHY,
-            );
+        for (prefix, route) in &resource.routes {
+            if route.enforcement == Some(Enforcement::Shadow) {
+                let (id, prefix) = (quoted(id), quoted(prefix));
+                let path = format!("resources[{id}].routes[{prefix}].enforcement");
+                object.fail::<()>(&path, WHY);
+            }
         }
     }
 }
@@ -117,12 +114,12 @@ fn at(routes: &BTreeMap<String, RouteOverrides>, top: Enforcement, path: &str) -
         let rest = path.strip_prefix(prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let over = routes
-        .iter()
-        .map(|(prefix, route)| (prefix.trim_end_matches('/'), route))
-        .filter(|(prefix, _)| is_over(prefix));
-    let longest = over.max_by_key(|(prefix, _)| prefix.len());
-    longest
-        .and_then(|(_, route)| route.enforcement)
-        .unwrap_or(top)
+    let mut found = (0, top);
+    for (prefix, route) in routes {
+        let prefix = prefix.trim_end_matches('/');
+        if is_over(prefix) && prefix.len() >= found.0 {
+            found = (prefix.len(), route.enforcement.unwrap_or(top));
+        }
+    }
+    found.1
 }

@@ -1,7 +1,7 @@
 //! Which rules are in shadow: what is refused there goes on all the same.
 
 use super::Resources;
-use crate::routing::routes::{RuleId, Rules};
+use crate::routing::routes::RuleId;
 
 /// How much of a configuration is in shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +17,16 @@ pub enum InShadow {
 impl Resources {
     /// How much is in shadow.
     pub fn in_shadow(&self) -> InShadow {
-        let rules = || self.all().iter().map(|one| &one.rules);
-        let of_routes = rules().flat_map(Rules::routes).map(|one| one.in_shadow);
-        let defaults = rules().map(|one| one.is_in_shadow(RuleId::Default));
         let (mut any, mut all) = (false, true);
-        for is_in_shadow in of_routes.chain(defaults) {
+        let mut note = |is_in_shadow: bool| {
             any |= is_in_shadow;
             all &= is_in_shadow;
+        };
+        for one in self.all() {
+            note(one.rules.is_in_shadow(RuleId::Default));
+            for route in one.rules.routes() {
+                note(route.in_shadow);
+            }
         }
         match (any, all) {
             (false, _) => InShadow::Nothing,
@@ -38,7 +41,9 @@ impl Resources {
         let mut found = Vec::new();
         for one in self.all() {
             let id = self.are_named().then_some(one.id.as_str());
-            found.extend(one.rules.in_shadow().map(|prefix| (id, prefix)));
+            for prefix in one.rules.in_shadow() {
+                found.push((id, prefix));
+            }
         }
         found
     }

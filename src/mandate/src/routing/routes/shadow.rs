@@ -41,15 +41,18 @@ impl Rules {
     }
 
     /// The prefixes of the rules that are in shadow; none for every path outside the routes.
-    pub fn in_shadow(&self) -> impl Iterator<Item = Option<&str>> {
+    pub fn in_shadow(&self) -> Vec<Option<&str>> {
+        let mut found = Vec::new();
         let has_root = self.routes.iter().any(|route| route.prefix.is_empty());
-        let outside = (self.in_shadow && !has_root).then_some(None);
-        let routes = self.routes.iter().filter(|route| route.in_shadow);
-        outside.into_iter().chain(routes.map(|route| {
-            Some(match route.prefix.as_str() {
+        if self.in_shadow && !has_root {
+            found.push(None);
+        }
+        for route in self.routes.iter().filter(|route| route.in_shadow) {
+            found.push(Some(match route.prefix.as_str() {
                 "" => "/",
                 prefix => prefix,
-            })
-        }))
+            }));
+        }
+        found
     }
 }
