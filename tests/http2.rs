@@ -77,15 +77,28 @@ impl Http2 {
 
     /// A WebSocket (RFC 8441).
     pub fn socket(&mut self, path: &str, headers: &[(&str, &str)]) -> Opened {
+        let version = [("sec-websocket-version", "13")];
+        self.connected("websocket", path, &[&version, headers].concat())
+    }
+
+    /// Another protocol by an extended CONNECT.
+    pub fn connected(
+        &mut self,
+        protocol: &'static str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Opened {
         let since = Instant::now();
         while !self.send.is_extended_connect_protocol_enabled() {
-            assert!(since.elapsed() < DEADLINE, "the server takes no WebSocket");
+            assert!(
+                since.elapsed() < DEADLINE,
+                "the server takes no extended CONNECT"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
         let request = Request::builder()
             .method(Method::CONNECT)
-            .extension(Protocol::from_static("websocket"))
-            .header("sec-websocket-version", "13");
+            .extension(Protocol::from_static(protocol));
         self.send(request, path, headers, true)
     }
 

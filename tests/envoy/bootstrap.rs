@@ -120,7 +120,8 @@ fn listener(setup: &Setup, folder: &Path, number: usize, configuration: &str) ->
         "stat_prefix": "edge",
         "access_log": [access_log(folder)],
         "route_config": {"virtual_hosts": virtual_hosts},
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        // envoy.yaml has the first.
+        "upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT-UDP"}],
         // As envoy.yaml has it.
         "delayed_close_timeout": "0.1s",
         // WebSockets over HTTP/2.

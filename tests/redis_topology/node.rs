@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::WHOLE;
 use super::network::{Network, Site, Wire, ip};
 use crate::processes::{Process, folder, program, until};
 
@@ -246,10 +247,11 @@ impl Node {
         command.query(&mut connection)
     }
 
+    /// The same. A node of a Cluster refuses commands until it has heard of an election's
+    /// end: that is waited for.
     #[track_caller]
     pub fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        self.try_ask(words)
-            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        once_up(|| self.try_ask(words)).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     pub fn is_master(&self) -> bool {
@@ -280,24 +282,45 @@ impl Node {
 
     /// Revokes a session; when it was acknowledged.
     pub fn try_revoke(&self, sid: &str) -> Option<Instant> {
-        let words = [
-            "XADD",
-            "caracal.sessions.revoke",
-            "MAXLEN",
-            "~",
-            "100000",
-            "*",
-            "zone_id",
-            "z",
-            "session_id",
-            sid,
-        ];
-        self.try_ask::<String>(&words).ok().map(|_| Instant::now())
+        self.try_ask::<String>(&revocation(sid))
+            .ok()
+            .map(|_| Instant::now())
     }
 
     #[track_caller]
     pub fn revoke(&self, sid: &str) -> Instant {
-        self.try_revoke(sid).expect("the master takes it")
+        let _: String = self.ask(&revocation(sid));
+        Instant::now()
+    }
+}
+
+/// The command that revokes a session.
+fn revocation(sid: &str) -> [&str; 10] {
+    let [stream, most] = ["caracal.sessions.revoke", "100000"];
+    [
+        "XADD",
+        stream,
+        "MAXLEN",
+        "~",
+        most,
+        "*",
+        "zone_id",
+        "z",
+        "session_id",
+        sid,
+    ]
+}
+
+/// Asks again while a node says that its Cluster is down.
+fn once_up<T>(mut ask: impl FnMut() -> redis::RedisResult<T>) -> redis::RedisResult<T> {
+    let since = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.code() == Some("CLUSTERDOWN") && since.elapsed() < WHOLE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            answer => return answer,
+        }
     }
 }
 

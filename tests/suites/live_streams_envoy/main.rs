@@ -1,6 +1,7 @@
 //! Requests under way in a real Envoy with two workers, a real Redis and the companion: they
 //! end with their authority, also silent ones, and what ended them is in the access log.
 
+mod connect_udp;
 mod upstream;
 
 use std::io::{Read as _, Write as _};
@@ -55,6 +56,11 @@ impl Open {
 
 impl Scene {
     fn new(changes: Value) -> Self {
+        Scene::with(changes, |setup| setup)
+    }
+
+    /// With more in Envoy's own configuration.
+    fn with(changes: Value, more: impl FnOnce(Setup) -> Setup) -> Self {
         let redis = Redis::default();
         let around = Around::default();
         let upstream = Upstream::start();
@@ -64,7 +70,7 @@ impl Scene {
             all[name] = value.clone();
         }
         let envoy = around
-            .setup_of(Setup::new([configuration(all)]))
+            .setup_of(more(Setup::new([configuration(all)])))
             .cluster("upstream", upstream.address)
             .cluster("feed", companion.address)
             .start()

@@ -24,14 +24,15 @@ fn site(call: &HostCall) -> Site {
     (call.vm, call.callback, call.name, call.nth)
 }
 
-fn builder(on: On) -> Builder {
+/// `mixed`: one route is enforced.
+fn builder(on: On, mixed: bool) -> Builder {
     let companion = Rc::new(InProcess::default());
     companion.revoke("revoked");
     let changes = json!({
         "enforcement": "shadow",
         "revocation": {"upstream": "feed", "poll_interval_ms": 100, "max_staleness_s": 5},
         "forward": {"authorization": false, "baggage": "verified"},
-        "routes": {"/hard": {"enforcement": "enforce"}},
+        "routes": {"/hard": {"enforcement": if mixed { "enforce" } else { "shadow" }}},
     });
     on.builder(&on.configuration(changes))
         .wall(Duration::from_secs(START))
@@ -75,10 +76,10 @@ fn live(proxy: &mut Proxy) -> [Vec<Stream>; 3] {
     all
 }
 
-fn sites(on: On) -> Vec<Site> {
+fn sites(on: On, mixed: bool) -> Vec<Site> {
     let seen: Rc<RefCell<Vec<Site>>> = Rc::default();
     let note = Rc::clone(&seen);
-    let mut proxy = builder(on)
+    let mut proxy = builder(on, mixed)
         .on_host_call(move |call| {
             note.borrow_mut().push(site(call));
             None
@@ -111,8 +112,8 @@ fn is_clean(proxy: &Proxy, stream: Stream, principals: &[&[u8]], what: &str) {
     }
 }
 
-fn run(on: On) {
-    let all = sites(on);
+fn run(on: On, mixed: bool) {
+    let all = sites(on, mixed);
     assert!(all.len() > 40, "{}", all.len());
     for wanted in all {
         for status in [BAD_ARGUMENT, INTERNAL_FAILURE, TRAP] {
@@ -122,7 +123,7 @@ fn run(on: On) {
                 continue;
             }
             let what = format!("{on:?} {wanted:?} returns {status}");
-            let started = builder(on)
+            let started = builder(on, mixed)
                 .on_host_call(move |call| (site(call) == wanted).then_some(status))
                 .start();
             // A host that cannot even start it serves nothing.
@@ -135,7 +136,8 @@ fn run(on: On) {
                 is_clean(&proxy, stream, &[b"user-1"], &what);
             }
             for stream in hard {
-                assert!(proxy.upstream(stream).is_none(), "{what}");
+                is_clean(&proxy, stream, &[], &what);
+                assert!(!mixed || proxy.upstream(stream).is_none(), "{what}");
             }
         }
     }
@@ -143,15 +145,20 @@ fn run(on: On) {
 
 #[test]
 fn in_envoy() {
-    run(ENVOY);
+    run(ENVOY, true);
+}
+
+#[test]
+fn in_envoy_all_in_shadow() {
+    run(ENVOY, false);
 }
 
 #[test]
 fn in_kong() {
-    run(KONG);
+    run(KONG, true);
 }
 
 #[test]
-fn in_apisix() {
-    run(APISIX);
+fn in_apisix_all_in_shadow() {
+    run(APISIX, false);
 }
