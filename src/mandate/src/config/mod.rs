@@ -3,7 +3,7 @@
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
 //! generated from them. `rules` is the part about resources and routes, `forward` the part
-//! about headers to the upstream, `enforcement` the part about shadow mode with its checks,
+//! about headers to the upstream, `enforcement` the words of shadow mode,
 //! `gateway` the part about Gateway mode, `metadata` the part
 //! about challenges and public metadata, and `zones` the part about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
@@ -22,6 +22,7 @@ mod metadata;
 mod model;
 mod parse;
 mod parse_audit;
+mod parse_enforcement;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;

@@ -5,10 +5,10 @@ use super::bounds::{
     MAX_LIFETIME_S, MAX_PAUSED, MAX_STALENESS_S, MAX_STREAMS, MAX_TOKEN_BYTES, PAUSE_TIMEOUT_MS,
     POLL_INTERVAL_MS,
 };
-use super::enforcement::{self, enforcement};
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
+use super::parse_enforcement::{self, enforcement};
 use super::parse_forward::{context, forwarded};
 use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
@@ -91,7 +91,7 @@ fn read(
     }
     let enforcement = enforcement(&object).unwrap_or_default();
     if let Some(protected) = &protected {
-        enforcement::check(&object, protected, enforcement, mode);
+        parse_enforcement::check(&object, protected, enforcement, mode);
     }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::bounds::MAX_ROUTES;
-use super::enforcement::enforcement;
 use super::gateway::Mode;
 use super::metadata::ChallengeSettings;
+use super::parse_enforcement::enforcement;
 use super::parse_requirements::overrides;
 use super::reader::{At, Object, quoted};
 use super::rules::{

@@ -1,18 +1,7 @@
 //! Which rules are in shadow: what is refused there goes on all the same.
 
-use super::Resources;
+use super::{InShadow, Resources};
 use crate::routing::routes::RuleId;
-
-/// How much of a configuration is in shadow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InShadow {
-    /// Every refusal is carried out.
-    Nothing,
-    /// Some rules are in shadow. A request whose rule is not known is refused.
-    Parts,
-    /// No refusal is carried out.
-    Everything,
-}
 
 impl Resources {
     /// How much is in shadow.
