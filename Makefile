@@ -56,7 +56,7 @@ down: ## stop what `make up` started
 # with its own features.
 PACKAGES := -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-fuzz -p caracal-tests --features caracal-mandate/schema
 
-PHASES := hooks wasm cli envoy redis nginx promtool node suites
+PHASES := hooks wasm cli envoy redis nginx promtool browser node suites
 
 # The suites run a caracal-edge that is built as they are: nearly all that it is made of is
 # there already, and sums and assertions are checked. A release takes five minutes of
@@ -85,6 +85,7 @@ mutants-part:
 
 # Only tests that do not wait and do not start a server.
 check: hooks wasm ## for each commit, in two minutes: format, lints, the core, the in-process host
+	@if git grep -nIE '^(<<<<<<<|>>>>>>>) '; then echo 'these are left of a merge'; exit 1; fi
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked -p caracal-mandate -p caracal-feed -p caracal-edge -p caracal-trim --all-targets --features caracal-mandate/schema -- -D warnings
 	$(PYTHON) tests/run.py $(PACKAGES) --lib --bins $(addprefix --test ,conformance_native conformance_in_process counts in_process nginx_hosts nginx_in_process resources_in_process rules wasm_file)
@@ -237,6 +238,13 @@ promtool:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
 	else echo 'promtool is missing: install it (Debian: prometheus)'; exit 1; fi
+
+# For the suite page.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core >/dev/null; \
+	else echo 'chromium or chromedriver is missing: install them (Debian: chromium, chromium-driver)'; exit 1; fi
 
 # For the suite mcp_clients.
 node:

@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use caracal_feed::metrics::Metrics;
 use caracal_feed::state::State;
+use caracal_feed::token::Token;
 use caracal_feed::{Companion, api};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -50,11 +51,12 @@ impl InProcess {
         let companion = Companion {
             state: Arc::clone(&state),
             metrics: Metrics::new().unwrap(),
+            edges: Arc::default(),
             stopping,
         };
         InProcess {
             state,
-            routes: api::routes(companion, token, api::Parts::default()),
+            routes: api::routes(companion, token.map(Token::of), api::Parts::default()),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

@@ -32,6 +32,7 @@ WAITING = {
     "companion": 4,
     "exchange": 4,
     "audit_companion": 4,
+    "page": 2,
     "chaos": 2,
     "zones_envoy": 3,
     "envoy_keys": 5,
@@ -40,6 +41,7 @@ WAITING = {
     "envoy_logs": 4,
     "shadow_envoy": 3,
     "mcp_clients": 3,
+    "operations": 4,
 }
 WAITING_AT_ONCE = 2
 # What computes; the waiting suites need little more than the rest of a processor.

@@ -1,6 +1,6 @@
 //! Which functions of the filter a request's work goes to: `make profile`. Each function
 //! of the file gets a counter, which is raised for every run of instructions without a
-//! branch.
+//! branch. `PROFILE_AUDIT=1` turns the audit on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,7 +29,10 @@ fn main() {
     let file = std::env::var_os("CARACAL_PROFILED_WASM").expect("make profile sets it");
     let module = Module::from_bytes(counted(PathBuf::from(file))).unwrap();
     let companion = Rc::new(InProcess::default());
-    let all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 3600}});
+    let mut all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 3600}});
+    if std::env::var_os("PROFILE_AUDIT").is_some() {
+        all["audit"] = json!({"upstream": "feed"});
+    }
     let mut proxy = ENVOY
         .builder_of(module, &ENVOY.configuration(all))
         .wall(Duration::from_secs(START))
@@ -60,6 +63,21 @@ fn main() {
         let after = proxy.exported_globals(0, PREFIX);
         print(what, &before, &after);
     }
+    proxy.advance(Duration::from_secs(2));
+    let before = proxy.exported_globals(0, PREFIX);
+    for _ in 0..100 {
+        let request = Request::get("/payouts/1?page=2")
+            .header("x-request-id", "2f4b3f3e-7c6a-4a0e-9a57-6a5d8f3b2c1d");
+        let stream = proxy.request(0, request.bearer(tokens[1].as_str()));
+        proxy.respond(stream, 200, [("content-length", "0")]);
+    }
+    proxy.advance(Duration::from_millis(400));
+    let after = proxy.exported_globals(0, PREFIX);
+    print(
+        "100 warm, answered, and the ticks after them",
+        &before,
+        &after,
+    );
 }
 
 fn print(what: &str, before: &Work, after: &Work) {

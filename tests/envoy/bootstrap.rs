@@ -159,6 +159,8 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
+    let wasm = setup.wasm_of_each.get(number).or(setup.wasm.as_ref());
+    let wasm = wasm.cloned().unwrap_or_else(crate::filter_wasm);
     let from_host: Vec<&String> = setup.host_environment.iter().map(|(n, _)| n).collect();
     let mut filter = json!({
         "@type": WASM,
@@ -172,7 +174,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
             "vm_config": {
                 "runtime": "envoy.wasm.runtime.v8",
                 "vm_id": "caracal",
-                "code": {"local": {"filename": setup.wasm.clone().unwrap_or_else(crate::filter_wasm)}},
+                "code": {"local": {"filename": wasm}},
                 "environment_variables": {"key_values": environment, "host_env_keys": from_host},
             },
         },

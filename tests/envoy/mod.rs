@@ -61,6 +61,11 @@ pub struct Setup {
     pub clock: Option<PathBuf>,
     /// The filter's file, instead of the usual one.
     pub wasm: Option<PathBuf>,
+    /// Files of the listeners' filters, in their order, instead of `wasm`.
+    pub wasm_of_each: Vec<PathBuf>,
+    /// How long Envoy keeps connections that a new configuration has replaced, in seconds; 1
+    /// if it is not said.
+    pub drain_s: Option<u32>,
     /// While a filter holds a request's headers, Envoy shows it the body
     /// (`allow_on_headers_stop_iteration`).
     pub shows_body: bool,
@@ -175,7 +180,7 @@ impl Envoy {
             .arg(config)
             .args(["--concurrency", "2", "--use-dynamic-base-id"])
             .args(["-l", "warning", "--component-log-level", "wasm:debug"])
-            .args(["--drain-time-s", "1"])
+            .args(["--drain-time-s", &setup.drain_s.unwrap_or(1).to_string()])
             .arg("--admin-address-path")
             .arg(folder.join("admin"))
             .stdin(Stdio::null())
@@ -252,6 +257,11 @@ impl Envoy {
         self.listeners[number]
     }
 
+    /// The address of the admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     fn ask(&self, path: &str) -> Response {
         let request = servers::request("GET", path, &[("connection", "close")]);
         let gone = Response {
@@ -273,6 +283,12 @@ impl Envoy {
         text.lines()
             .find_map(|line| line.strip_prefix(&wanted)?.parse().ok())
             .unwrap_or(0)
+    }
+
+    /// Envoy's own counters and gauges whose names contain this, a line for each.
+    pub fn stats(&self, filter: &str) -> String {
+        let stats = self.ask(&format!("/stats?filter={filter}"));
+        String::from_utf8_lossy(&stats.body).into_owned()
     }
 
     /// The filter's metrics as Prometheus gets them, a line for each.

@@ -137,12 +137,27 @@ impl Proxy {
     /// Makes a worker's VM again, as Envoy does when it drains and starts a listener. Its
     /// streams are cut off without a callback to the filter.
     pub fn restart_worker(&mut self, worker: usize) -> Result<(), StartError> {
-        let vm = Vm::Worker(worker);
+        self.make_again(Vm::Worker(worker))
+    }
+
+    fn make_again(&mut self, vm: Vm) -> Result<(), StartError> {
         self.cut_off(vm, "");
         self.remake(vm, Begin::Fresh).map_err(|message| StartError {
             message,
             logs: self.world().logs.clone(),
         })
+    }
+
+    /// A VM's configurations are removed, and it is made again, as Envoy does it with another
+    /// file of the filter: it tells each root context first.
+    pub fn retire(&mut self, vm: Vm) -> Result<(), StartError> {
+        for configuration in 0..self.plan.configurations.len() {
+            let root = self.data(vm).root_of(configuration);
+            for callback in ["proxy_on_done", "proxy_on_delete"] {
+                root.map(|root| self.call(vm, callback, &[root]));
+            }
+        }
+        self.make_again(vm)
     }
 
     /// The worker's process dies. Its clients see their connections end, and another

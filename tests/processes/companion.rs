@@ -35,6 +35,12 @@ impl Companion {
         self
     }
 
+    /// Listens at this address instead of a free one on loopback.
+    pub fn listening_at(mut self, address: &str) -> Self {
+        self.address = address.parse().unwrap();
+        self
+    }
+
     /// With more arguments.
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.add(arguments);

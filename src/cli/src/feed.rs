@@ -14,6 +14,7 @@ use caracal_feed::metrics::Metrics;
 use caracal_feed::redis::Consumer;
 use caracal_feed::redis::target::Address;
 use caracal_feed::state::State;
+use caracal_feed::token::Token;
 use caracal_feed::{Companion, api, redis};
 use clap::Args;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit_options::AuditArguments;
 use crate::gateway_options::GatewayArguments;
+use crate::page::{self, PageArguments};
 use crate::redis_options::{RedisArguments, hmac_key};
 use crate::secret::secret;
 use crate::tls::Tls;
@@ -59,6 +61,8 @@ pub(crate) struct Arguments {
     gateway: GatewayArguments,
     #[command(flatten)]
     audit: AuditArguments,
+    #[command(flatten)]
+    page: PageArguments,
     /// Does not start without STREAMS_HMAC_KEY.
     #[arg(long)]
     require_signature: bool,
@@ -103,11 +107,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(token) => Some(token.clone()),
         None => secret("CARACAL_FEED_TOKEN")?,
     };
-    let token = token.as_deref();
     ensure!(
-        token != Some(""),
+        token.as_deref() != Some(""),
         "--token is empty: give it a value, or leave it out"
     );
+    let token = token.as_deref().map(Token::of);
     let key = hmac_key("STREAMS_HMAC_KEY")?;
     let address = arguments.redis.address()?;
     check(
@@ -137,8 +141,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             retention(arguments.max_lifetime_s),
         ),
         metrics: Metrics::new()?,
+        edges: Arc::default(),
         stopping,
     };
+    let page = arguments.page.page(&companion)?;
     let target = address.as_ref().map(Address::target).transpose()?;
     let consumer = match &target {
         Some(target) => {
@@ -182,7 +188,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         gateway,
         audit: audit.clone(),
     };
-    let routes = api::routes(companion.clone(), token, parts);
+    let at = listener.local_addr()?.ip();
+    let page = page::routes(page, audit.clone(), token.clone(), at);
+    let routes = api::routes(companion.clone(), token, parts).merge(page);
     let expiring = tokio::spawn(expire(companion.clone()));
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));
     tokio::spawn(async move {

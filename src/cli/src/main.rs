@@ -17,6 +17,7 @@ mod guard;
 mod json_position;
 mod loopback;
 mod mcp_options;
+mod page;
 mod proxy_file;
 mod redis_options;
 mod request_rule;
@@ -48,7 +49,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// The companion: consumes the revocation streams and serves them to filters.
-    Feed(feed::Arguments),
+    Feed(Box<feed::Arguments>),
     /// Revokes a session or a delegation edge, or raises a zone's delegation epoch.
     Revoke(revoke::Arguments),
     /// Serves development zones: their key sets, the token endpoint for agents and for the
@@ -94,7 +95,7 @@ async fn main() -> ExitCode {
     let matches = program().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match arguments.command {
-        Command::Feed(arguments) => feed::run(arguments).await,
+        Command::Feed(arguments) => feed::run(*arguments).await,
         Command::Revoke(arguments) => revoke::run(arguments).await,
         Command::Sts(arguments) => sts::run(arguments).await,
         Command::Upstream(arguments) => upstream::run(arguments).await,

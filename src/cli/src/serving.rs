@@ -2,6 +2,7 @@
 //! and a flood of half-open connections does not keep out probes and filters.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Body;
+use caracal_feed::edges::Peer;
 use caracal_feed::redis::health::Limited;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -79,13 +81,15 @@ struct Place {
     phase: watch::Sender<Phase>,
     evicted: Arc<Notify>,
     opened: Instant,
+    /// Who has it.
+    peer: Peer,
 }
 
 impl Connections {
     /// A place for a new connection. If all places are taken, the oldest connection
     /// without a complete request is closed, or else the oldest idle one. If there is
     /// neither, there is no place.
-    fn admit(self: &Arc<Self>) -> Option<Place> {
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.1.len() >= MAX_CONNECTIONS {
             let oldest = |phase| {
@@ -111,6 +115,7 @@ impl Connections {
             phase,
             evicted,
             opened: Instant::now(),
+            peer: Peer(address.to_canonical()),
         })
     }
 }
@@ -164,8 +169,8 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut end => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(count) = failing.tell() {
                     tracing::error!(count, %error, "connections cannot be accepted");
@@ -174,7 +179,7 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Some(place) = connections.admit() else {
+        let Some(place) = connections.admit(address.ip()) else {
             if let Some(count) = full.tell() {
                 tracing::warn!(count, "connections refused: {MAX_CONNECTIONS} are busy");
             }
@@ -236,7 +241,8 @@ async fn exchange(
     mut ended: watch::Receiver<bool>,
 ) {
     let phase = &place.phase;
-    let service = service_fn(|request: hyper::Request<Incoming>| {
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(place.peer);
         phase.send_replace(Phase::Serving);
         let answer = routes.clone().oneshot(request.map(Body::new));
         async move {

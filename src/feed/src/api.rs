@@ -12,19 +12,20 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::Companion;
 use crate::answers::failed;
 use crate::audit::{self, Audit};
+use crate::edges::{Kind, Peer};
 use crate::exchange::wire::Asked;
 use crate::exchange::{Exchange, NoResult};
 use crate::memory::Memory;
 use crate::redis::health::Limited;
 use crate::revocation_request::RevocationBody;
+use crate::standing::readiness;
 use crate::state::page::{Entry, NoPage, Page};
+use crate::token::{self, Token};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
@@ -36,16 +37,11 @@ const MAX_WAITS: usize = 1_024;
 const MAX_BODY: usize = 512 * 1024;
 /// Most anchors in one question or one revocation.
 const MAX_ANCHORS: usize = 100;
-/// If the state was confirmed longer ago than this, the companion is not ready, in
-/// milliseconds.
-const MAX_READY_AGE_MS: u64 = 10_000;
 
 #[derive(Clone)]
 struct Api {
     companion: Companion,
-    /// SHA-256 of the bearer token. All digests have one length, so the time of a
-    /// comparison does not reveal the token's length.
-    token: Option<[u8; 32]>,
+    token: Option<Token>,
     memory: Option<Arc<Memory>>,
     gateway: Option<Arc<Exchange>>,
     waits: Arc<Semaphore>,
@@ -65,10 +61,10 @@ pub struct Parts {
 
 /// The routes. Without a token everybody may use `/v1`; the caller allows this on loopback
 /// only.
-pub fn routes(companion: Companion, token: Option<&str>, parts: Parts) -> Router {
+pub fn routes(companion: Companion, token: Option<Token>, parts: Parts) -> Router {
     let api = Api {
         companion,
-        token: token.map(|token| Sha256::digest(token).into()),
+        token,
         memory: parts.memory,
         gateway: parts.gateway,
         waits: Arc::new(Semaphore::new(MAX_WAITS)),
@@ -92,19 +88,20 @@ pub fn routes(companion: Companion, token: Option<&str>, parts: Parts) -> Router
 }
 
 async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -> Response {
-    let Some(expected) = &api.token else {
-        return next.run(request).await;
-    };
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| <[u8; 32]>::from(Sha256::digest(token.trim())));
-    // Compare also if the request has no token, so that both answers take the same time.
-    let same = given.unwrap_or_default().ct_eq(expected);
-    if given.is_some() && bool::from(same) {
+    let token = api.token.as_ref();
+    if token.is_none_or(|token| token.is(token::bearer(request.headers()))) {
+        let address = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let kind = Kind::of(request.method(), request.uri().path());
+        // Until the answer, or until nobody waits for it any more.
+        let _visit = match (address, kind) {
+            (Some(address), Some(kind)) => {
+                let agent = request.headers().get(header::USER_AGENT);
+                let agent = agent.and_then(|agent| agent.to_str().ok());
+                let edges = &api.companion.edges;
+                Some(edges.visit(address, kind, agent.unwrap_or_default()))
+            }
+            _ => None,
+        };
         return next.run(request).await;
     }
     api.companion.metrics.unauthorized();
@@ -334,12 +331,7 @@ async fn exchange(Shared(api): Shared<Api>, body: Result<Json<Asked>, JsonReject
 
 async fn ready(Shared(api): Shared<Api>) -> Response {
     let state = &api.companion.state;
-    let age = state.confirmed_age_ms();
-    let why = match (state.not_ready(), age) {
-        (Some(why), _) => Some(why),
-        (None, Some(age)) if age > MAX_READY_AGE_MS => Some("not connected to Redis"),
-        _ => None,
-    };
+    let (why, age) = readiness(state);
     let status = match why {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::edges::Edges;
 use crate::metrics::Metrics;
 use crate::state::State;
 
@@ -14,6 +15,8 @@ pub struct Companion {
     pub state: Arc<State>,
     /// What the companion counts.
     pub metrics: Arc<Metrics>,
+    /// Who asks the companion.
+    pub edges: Arc<Edges>,
     /// Becomes true when the companion is told to stop.
     pub stopping: watch::Receiver<bool>,
 }

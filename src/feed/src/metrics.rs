@@ -1,6 +1,8 @@
 //! What the companion counts, for Prometheus.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -10,6 +12,20 @@ use crate::audit::count::Counts as AuditCounts;
 use crate::event::{Refused, Stream};
 use crate::exchange::count::Counts;
 use crate::state::State;
+
+/// One of the streams, as Redis last told of it.
+pub struct StreamStanding {
+    /// Its key in Redis.
+    pub key: &'static str,
+    /// How long ago that was; `None` if it never did, and then the numbers mean nothing.
+    pub told_ago: Option<Duration>,
+    /// Messages that were delivered to the consumer group and are not acknowledged.
+    pub pending: u64,
+    /// Messages that the group has not been given; `None` if Redis does not count them.
+    pub behind: Option<u64>,
+    /// Messages in it.
+    pub length: u64,
+}
 
 /// The companion's metrics, prefix `caracal_feed_`.
 pub struct Metrics {
@@ -27,6 +43,8 @@ pub struct Metrics {
     pending: IntGaugeVec,
     lag: IntGaugeVec,
     length: IntGaugeVec,
+    /// When Redis last told of each stream.
+    told: Mutex<BTreeMap<Stream, Instant>>,
     refusing_writes: IntGauge,
     anchors: IntGauge,
     age: IntGauge,
@@ -65,7 +83,7 @@ impl Metrics {
         registry.register(Box::new(written_back.clone()))?;
         let unauthorized = IntCounter::new(
             "caracal_feed_unauthorized_total",
-            "Requests of /v1 without the companion's token",
+            "Requests of /v1 without the companion's token, and of the page with a wrong one",
         )?;
         registry.register(Box::new(unauthorized.clone()))?;
         let metrics = Metrics {
@@ -120,6 +138,7 @@ impl Metrics {
                 "Messages that the consumer group has not been given, as Redis counts; -1 if it does not count",
             )?,
             length: by_stream("caracal_feed_stream_length", "Messages in the stream")?,
+            told: Mutex::default(),
             refusing_writes: gauge(
                 "caracal_feed_redis_refusing_writes",
                 "1 while Redis refuses writes (full, replica, cannot save, too few replicas)",
@@ -198,6 +217,8 @@ impl Metrics {
             .with_label_values(label)
             .set(lag.map_or(-1, signed));
         self.length.with_label_values(label).set(signed(length));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(stream, Instant::now());
     }
 
     pub(crate) fn missed(&self, stream: Stream, messages: u64) {
@@ -216,7 +237,8 @@ impl Metrics {
         self.written_back.inc_by(revocations);
     }
 
-    pub(crate) fn unauthorized(&self) {
+    /// A request without the companion's token.
+    pub fn unauthorized(&self) {
         self.unauthorized.inc();
     }
 
@@ -224,6 +246,29 @@ impl Metrics {
         let errors = answers.iter().filter(|answer| answer.is_err()).count();
         let errors = u64::try_from(errors).unwrap_or(u64::MAX);
         self.data_errors.with_label_values(&[task]).inc_by(errors);
+    }
+
+    /// What Redis last told of each stream.
+    pub(crate) fn streams(&self) -> Vec<StreamStanding> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = |stream: Stream| {
+            let read = |gauges: &IntGaugeVec| {
+                u64::try_from(gauges.with_label_values(&[stream.key()]).get()).ok()
+            };
+            StreamStanding {
+                key: stream.key(),
+                told_ago: told.get(&stream).map(Instant::elapsed),
+                pending: read(&self.pending).unwrap_or(0),
+                behind: read(&self.lag),
+                length: read(&self.length).unwrap_or(0),
+            }
+        };
+        Stream::ALL.into_iter().map(standing).collect()
+    }
+
+    /// Whether Redis refused the last write.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.refusing_writes.get() != 0
     }
 
     pub(crate) fn refusing_writes(&self, refusing: bool) {

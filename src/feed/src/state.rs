@@ -315,6 +315,16 @@ impl State {
         self.lock().not_ready()
     }
 
+    /// Whether there is no Redis.
+    pub fn is_alone(&self) -> bool {
+        self.lock().alone
+    }
+
+    /// Most anchors that are held.
+    pub fn max_anchors(&self) -> usize {
+        self.max_anchors
+    }
+
     /// How many anchors are held.
     pub fn len(&self) -> usize {
         self.lock().anchors.len()

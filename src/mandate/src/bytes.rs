@@ -13,10 +13,30 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
         && rest == end
 }
 
+const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Whether a text stands in a JSON string as it is: visible ASCII and spaces, no quote and
+/// no backslash.
+pub fn is_plain_json(bytes: &[u8]) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    // In each part the highest bit of a byte says what is wrong with it. A byte above such
+    // a one may be taken for wrong too, which changes nothing.
+    let wrong = chunks.iter().fold(0, |wrong, chunk| {
+        let all = u64::from_ne_bytes(*chunk);
+        let is_zero = |byte: u64| byte.wrapping_sub(LOW) & !byte;
+        let control = all.wrapping_sub(u64::from_ne_bytes([b' '; 8])) & !all;
+        let above_ascii = all | all.wrapping_add(LOW);
+        let quote = is_zero(all ^ u64::from_ne_bytes([b'"'; 8]));
+        let backslash = is_zero(all ^ u64::from_ne_bytes([b'\\'; 8]));
+        wrong | control | above_ascii | quote | backslash
+    });
+    wrong & HIGH == 0 && rest.iter().all(is_plain)
+}
+
 /// Whether a byte occurs in a byte string.
 pub fn contains(bytes: &[u8], byte: u8) -> bool {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let pattern = u64::from_ne_bytes([byte; 8]);
     let (chunks, rest) = bytes.as_chunks::<8>();
     // A byte of `same` is zero where the two are equal. Only a zero byte, or one above a
@@ -49,6 +69,24 @@ mod tests {
                 let mut bytes = [byte ^ 1; 40];
                 bytes[at] = byte;
                 assert!(contains(&bytes, byte), "{byte} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_plain_only_if_each_byte_is() {
+        for length in 0..20_usize {
+            for byte in 0..=u8::MAX {
+                let text = String::from(char::from(byte));
+                let quoted = serde_json::to_string(&text).unwrap();
+                let expected = byte < 0x7f && quoted == format!("\"{text}\"");
+                for at in 0..length {
+                    for other in [b' ', b'~', b'a'] {
+                        let mut bytes = vec![other; length];
+                        bytes[at] = byte;
+                        assert_eq!(is_plain_json(&bytes), expected, "{byte} {length} {at}");
+                    }
+                }
             }
         }
     }

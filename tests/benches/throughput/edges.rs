@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use caracal_tests::edge::{flood, flooded};
 use caracal_tests::mint::{Key, configuration, key_set};
-use caracal_tests::processes::{Companion, Redis, free_address, until};
+use caracal_tests::processes::{Companion, Redis, folder, free_address, until};
 use caracal_tests::servers::{Client, Reply, Server, request};
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use super::loads::mandate;
 
 /// A session that is revoked.
 pub const REVOKED: &str = "revoked-session";
+const TOKEN: &str = "feed-token";
 /// Sessions that are revoked for `caracal_1M`.
 const MANY: usize = 1_000_000;
 /// Connections on which an edge has to admit before it is measured: each worker
@@ -42,19 +43,15 @@ pub struct Edge {
 impl Edge {
     /// Processor time that its process has had, in microseconds.
     pub fn cpu_us(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        // utime and stime, in hundredths of a second.
-        [11, 12]
-            .map(|n| fields[n].parse::<f64>().unwrap())
-            .iter()
-            .sum::<f64>()
-            * 10_000.0
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let spent = tasks.map(|task| {
+            let file = task.unwrap().path().join("schedstat");
+            // The first number is nanoseconds on a processor.
+            let text = std::fs::read_to_string(file).unwrap();
+            let spent = text.split(' ').next().unwrap();
+            spent.parse::<f64>().unwrap() / 1_000.0
+        });
+        spent.sum()
     }
 
     /// The cores that its clients run on: the other one, while there is one.
@@ -107,6 +104,17 @@ impl Revocations {
             few.companion.has_revoked(REVOKED)
         });
         few
+    }
+
+    /// A companion that takes audit events to its disk and to Redis.
+    fn audited() -> Self {
+        let redis = Redis::start(&[]);
+        let companion = Companion::of(&redis.url())
+            .with(&["--audit-dir", folder("audit").to_str().unwrap()])
+            .environment("AUDIT_HMAC_KEY", &"5a".repeat(32))
+            .token(TOKEN)
+            .started();
+        Revocations { companion, redis }
     }
 
     fn many() -> Self {
@@ -167,6 +175,12 @@ impl Edges {
         let bare =
             caracal(json!({"revocation": feed, "forward": {"headers": {}}, "filter_state": false}));
         let cached = jwt_authn(&keys, true);
+        let audited = Revocations::audited();
+        clusters.push(("feed_audit", audited.companion.address));
+        let with_audit = caracal(json!({
+            "revocation": {"upstream": "feed_audit", "token": TOKEN},
+            "audit": {"upstream": "feed_audit", "token": TOKEN},
+        }));
         let mut filters = vec![
             ("none", ONE, vec![]),
             ("noop", ONE, vec![noop.clone()]),
@@ -175,6 +189,7 @@ impl Edges {
             ("jwt_authn_uncached", ONE, vec![jwt_authn(&keys, false)]),
             ("caracal", ONE, vec![usual.clone()]),
             ("caracal_bare", ONE, vec![bare]),
+            ("caracal_audit", ONE, vec![with_audit]),
             ("none+2w", BOTH, vec![]),
             ("noop+2w", BOTH, vec![noop]),
             ("jwt_authn+2w", BOTH, vec![cached]),
@@ -184,7 +199,7 @@ impl Edges {
             let filter = wasm(&file, &configuration(json!({"revocation": feed})));
             (name, ONE, vec![filter])
         }));
-        let mut revocations = vec![few];
+        let mut revocations = vec![few, audited];
         if chosen("caracal_1M") {
             let many = Revocations::many();
             clusters.push(("feed_1M", many.companion.address));

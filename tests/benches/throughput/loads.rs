@@ -15,6 +15,10 @@ const DRAWS: usize = 40_000;
 /// New mandates for each second of a measurement: more than a cold edge can take.
 const FRESH: usize = 12_500;
 
+/// Requests a second of the paced loads: a companion on the clients' core takes as many
+/// audit events.
+const PACE: u32 = 2_000;
+
 /// Who gets the warm load.
 const WARM: &str = "none,noop,calls_only,jwt_authn,jwt_authn_uncached,ext_authz,caracal,caracal_bare,\
     caracal_1M,none+2w,noop+2w,jwt_authn+2w,caracal+2w";
@@ -103,9 +107,11 @@ pub fn of_round(key: &Key, round: u64, seconds: u64) -> Vec<Planned> {
         }
     };
     add("warm", WARM, &|| Load::of(one(json!({})), 200));
-    add("cold", "jwt_authn_uncached,ext_authz,caracal", &|| {
-        Load::of(fresh("cold"), 200)
-    });
+    add(
+        "cold",
+        "jwt_authn_uncached,ext_authz,caracal,caracal_audit",
+        &|| Load::of(fresh("cold"), 200),
+    );
     add("bad_signature", "jwt_authn_uncached,caracal", &|| {
         Load::of(
             fresh("bad").iter().map(|token| flipped(token)).collect(),
@@ -124,6 +130,12 @@ pub fn of_round(key: &Key, round: u64, seconds: u64) -> Vec<Planned> {
     });
     add("revoked", "caracal", &|| {
         Load::of(one(json!({"sid": REVOKED})), 401)
+    });
+    add("warm_paced", "caracal,caracal_audit", &|| {
+        Load::of(one(json!({})), 200).paced(PACE)
+    });
+    add("cold_paced", "caracal,caracal_audit", &|| {
+        Load::of(fresh("cold-paced"), 200).paced(PACE)
     });
     loads
 }

@@ -25,11 +25,11 @@ pub struct Row {
     cpu_us: f64,
 }
 
-/// One rate in terms of another, and what it should be at least.
+/// One figure in terms of another, and what it should be.
 struct Ratio {
     what: String,
     ratio: f64,
-    promised: Option<f64>,
+    promised: Option<String>,
 }
 
 type Side = (&'static str, &'static str);
@@ -64,6 +64,20 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// What a request may cost in processor time, in terms of another one.
+const CPU_RATIOS: [(Side, Side, f64); 2] = [
+    (
+        ("caracal_audit", "warm_paced"),
+        ("caracal", "warm_paced"),
+        1.05,
+    ),
+    (
+        ("caracal_audit", "cold_paced"),
+        ("caracal", "cold_paced"),
+        1.05,
+    ),
+];
+
 impl Figures {
     pub fn add(&mut self, edge: String, load: &'static str, measured: Measured) {
         self.0.entry((edge, load)).or_default().push(measured);
@@ -85,21 +99,31 @@ impl Figures {
     }
 }
 
-/// Those ratios of which both sides were measured.
+/// Those ratios of which both sides were measured: of rates, then of processor time.
 fn ratios(rows: &[Row]) -> Vec<Ratio> {
     let mut found = Vec::new();
     for (way, _) in WAYS {
-        let rate = |(edge, load): Side| {
+        let row = |(edge, load): Side| {
             let name = format!("{edge}{way}");
-            let row = rows.iter().find(|r| r.edge == name && r.load == load)?;
-            Some(row.median)
+            rows.iter().find(|r| r.edge == name && r.load == load)
         };
+        let words =
+            |of: Side, to: Side| format!("{}{way}/{} to {}{way}/{}", of.0, of.1, to.0, to.1);
         for (of, to, promised) in RATIOS {
-            if let (Some(rate), Some(other)) = (rate(of), rate(to)) {
+            if let (Some(one), Some(other)) = (row(of), row(to)) {
                 found.push(Ratio {
-                    what: format!("{}{way}/{} to {}{way}/{}", of.0, of.1, to.0, to.1),
-                    ratio: rate / other,
-                    promised,
+                    what: words(of, to),
+                    ratio: one.median / other.median,
+                    promised: promised.map(|least| format!("at least {least}")),
+                });
+            }
+        }
+        for (of, to, most) in CPU_RATIOS {
+            if let (Some(one), Some(other)) = (row(of), row(to)) {
+                found.push(Ratio {
+                    what: format!("processor time, {}", words(of, to)),
+                    ratio: one.cpu_us / other.cpu_us,
+                    promised: Some(format!("at most {most}")),
                 });
             }
         }
@@ -133,7 +157,9 @@ pub fn report(rows: &[Row], about: Value) -> Value {
         promised,
     } in ratios(rows)
     {
-        let promise = promised.map_or(String::new(), |least| format!(" (promised: {least})"));
+        let promise = promised
+            .as_ref()
+            .map_or(String::new(), |promise| format!(" (promised: {promise})"));
         println!("{what}: {ratio:.2}{promise}");
         all.push(json!({"what": what, "ratio": ratio, "promised": promised}));
     }

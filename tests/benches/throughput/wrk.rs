@@ -33,6 +33,17 @@ impl Load {
         Load::write("", status)
     }
 
+    /// At most some requests a second, so that edges which differ much in what else they
+    /// keep busy are compared at the same rate.
+    pub fn paced(mut self, per_second: u32) -> Self {
+        let pause_ms = CONNECTIONS * 1_000 / per_second;
+        let text = std::fs::read_to_string(&self.script).unwrap();
+        let pace = format!("function delay() return {pause_ms} end\n{text}");
+        self.script = self.script.with_file_name("paced.lua");
+        std::fs::write(&self.script, pace).unwrap();
+        self
+    }
+
     fn write(tokens: &str, status: u16) -> Self {
         let folder = tempdir::Folder::new();
         let list = folder.0.join("tokens");

@@ -47,6 +47,8 @@ struct Edge {
     key: Key,
     /// Sent with every request.
     headers: Vec<(&'static str, &'static str)>,
+    /// The upstream answers.
+    answers: bool,
 }
 
 impl Edge {
@@ -72,6 +74,7 @@ impl Edge {
             proxy,
             key: Key::new("k1", 1),
             headers: Vec::new(),
+            answers: false,
         }
     }
 
@@ -91,6 +94,9 @@ impl Edge {
             other => panic!("{other:?}"),
         };
         assert_eq!(status, expected);
+        if self.answers {
+            self.proxy.respond(stream, 200, [("content-length", "0")]);
+        }
         Counts::from(self.proxy.cost(stream))
     }
 
@@ -175,7 +181,12 @@ fn on_envoy() -> BTreeMap<String, Counts> {
     let by_host = several.settled([Some(&first), Some(&first)], 200);
     several.headers.push(("x-caracal-resource", AUDIENCE));
     let by_header = several.settled([Some(&first), Some(&first)], 200);
+    // With the answer, and the note for its audit event.
+    let mut audited = Edge::start(ENVOY, json!({"audit": {"upstream": "feed"}}));
+    audited.answers = true;
+    let audited = audited.settled([Some(&first), Some(&first)], 200);
     BTreeMap::from([
+        ("warm, audited".to_owned(), audited),
         ("warm, chosen by host".to_owned(), by_host),
         ("warm, chosen by header".to_owned(), by_header),
         ("cold in wasm, the first of its key".to_owned(), tables),

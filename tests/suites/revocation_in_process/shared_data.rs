@@ -41,6 +41,61 @@ fn another_vm_polls_when_the_holder_of_the_lease_is_gone() {
     assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
 }
 
+/// A configuration that goes tells the others that its poll is nobody's: without that they
+/// would wait for the lease to expire.
+#[test]
+fn a_configuration_that_goes_gives_its_lease_back() {
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    world.say(Some(Answer::Never));
+    proxy.advance(Duration::from_millis(200));
+    let polls = |proxy: &Proxy| proxy.callouts_to("feed").len();
+    let (before, holder) = (
+        polls(&proxy),
+        proxy.callouts_to("feed").last().unwrap().from,
+    );
+    proxy.advance(Duration::from_millis(200));
+    assert_eq!(polls(&proxy), before, "one poll is under way");
+    world.say(None);
+    world.revoke("sid-1");
+    proxy.retire(holder).unwrap();
+    proxy.advance(Duration::from_millis(100));
+    assert!(polls(&proxy) > before);
+    assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+    proxy.assert_clean();
+}
+
+/// Shared data outlives configurations and versions of the filter. What is too old there, when
+/// one comes back, is no outage: its first requests wait for its first poll, but not for ever.
+#[test]
+fn what_an_earlier_configuration_left_is_waited_for() {
+    let world = World::new(ENVOY);
+    let mut proxy = start(&world, json!({}));
+    world.revoke("sid-1");
+    // Nobody polls with success, and nobody fails.
+    world.say(Some(Answer::Never));
+    proxy.advance(Duration::from_secs(60));
+    assert_eq!(
+        judged(&world, &mut proxy, json!({"sid": "x"})),
+        unavailable()
+    );
+    for (answer, expected) in [(Some(Answer::Never), unavailable()), (None, admitted())] {
+        let known = answer.is_some();
+        world.say(answer);
+        proxy.restart_worker(0).unwrap();
+        let stream = send(&mut proxy, 0, json!({"sid": "x"}));
+        assert!(proxy.outcome(stream).is_paused());
+        proxy.advance(Duration::from_secs(10));
+        assert_eq!(outcome(&proxy, stream), expected);
+        // It waits once, and not again.
+        if known {
+            let stream = send(&mut proxy, 0, json!({"sid": "x"}));
+            assert_eq!(outcome(&proxy, stream), unavailable());
+        }
+    }
+    assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+}
+
 #[test]
 fn a_vm_made_anew_knows_what_the_others_know() {
     let world = World::new(ENVOY);

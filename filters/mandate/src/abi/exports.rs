@@ -48,14 +48,14 @@ macro_rules! export_http_call_response {
 }
 pub(crate) use export_http_call_response;
 
-/// Exports the callback for a response's headers, which shows the request's number to a
-/// function of another room. The filter's own replies pass here too, on their way to the
+/// Exports the callback for a response's headers, which shows the request's number, and
+/// whether there is no body, to a function of another room. The filter's own replies pass here too, on their way to the
 /// client.
 macro_rules! export_response_headers {
     ($receiver:path) => {
         #[unsafe(no_mangle)]
-        extern "C" fn caracal_on_response_headers(context: u32, _headers: usize, _end: u32) -> u32 {
-            $receiver(context);
+        extern "C" fn caracal_on_response_headers(context: u32, _headers: usize, end: u32) -> u32 {
+            $receiver(context, end != 0);
             $crate::abi::exports::CONTINUE
         }
     };

@@ -62,8 +62,9 @@ impl<'b> Iterator for Pairs<'b> {
 impl<'b> Pairs<'b> {
     fn text(&mut self, size: usize) -> Option<&'b [u8]> {
         let (text, rest) = self.texts.split_at_checked(size)?;
-        self.texts = rest.strip_prefix(&[0])?;
-        Some(text)
+        let (end, rest) = rest.split_first()?;
+        self.texts = rest;
+        (*end == 0).then_some(text)
     }
 }
 

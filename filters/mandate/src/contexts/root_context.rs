@@ -240,6 +240,18 @@ pub(crate) fn find(id: u32) -> Option<Rc<RootState>> {
 
 impl Context for FilterRoot {}
 
+/// The host removes the configuration (`proxy_on_delete`).
+impl Drop for FilterRoot {
+    fn drop(&mut self) {
+        if let (Ok(mut plugin), Some(now_ms)) =
+            (self.0.plugin.try_borrow_mut(), wasi::monotonic_ms())
+            && let Some(plugin) = plugin.as_mut()
+        {
+            plugin.authorizer.give_back(now_ms);
+        }
+    }
+}
+
 impl RootContext for FilterRoot {
     fn on_configure(&mut self, _: usize) -> bool {
         match self.0.configure() {

@@ -95,6 +95,19 @@ impl RequestHeaders {
     }
 }
 
+/// What passed of the response to a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SeenResponse {
+    /// When the request's headers came, in nanoseconds of a clock that is never set.
+    pub(crate) began_ns: u64,
+    /// It is the upstream's, and no reply of the proxy.
+    pub(crate) is_of_upstream: bool,
+    /// Of its body.
+    pub(crate) bytes: u64,
+    /// Its end has passed. Trailers are not seen.
+    pub(crate) is_whole: bool,
+}
+
 /// How a stream has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ending {
@@ -168,13 +181,13 @@ pub(crate) trait ProxyAdapter {
 
     /// The status of the upstream's response, in the callback for its headers. None for a
     /// response of the proxy itself.
-    fn upstream_status() -> Option<u16> {
-        None
+    fn is_of_upstream() -> bool {
+        false
     }
 
     /// How the stream of the current callback has ended. Only in the callback that tells
     /// the end.
-    fn ending() -> Option<Ending> {
+    fn ending(_seen: SeenResponse) -> Option<Ending> {
         None
     }
 

@@ -8,9 +8,10 @@ use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::hostcalls::{self, BufferType, MapType, Status};
+use crate::abi::wasi;
 use crate::proxy::adapter::{
     Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
-    SharedDataScope, WhenMissing, cannot_hide, cannot_read,
+    SeenResponse, SharedDataScope, WhenMissing, cannot_hide, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult, is_not_ready};
 
@@ -119,31 +120,27 @@ impl ProxyAdapter for Envoy {
     }
 
     /// Only an upstream's response has these details.
-    fn upstream_status() -> Option<u16> {
-        if !is_via_upstream() {
-            return None;
-        }
-        let status = hostcalls::get_map_value(MapType::ResponseHeaders, ":status").ok()??;
-        std::str::from_utf8(&status).ok()?.parse().ok()
+    fn is_of_upstream() -> bool {
+        is_via_upstream()
     }
 
-    /// If a response was cut, Envoy has put the cause in the place of its details.
-    fn ending() -> Option<Ending> {
-        let number = |name| {
-            let value = hostcalls::get_property(name).ok()??;
-            Some(u64::from_le_bytes(*value.first_chunk()?))
-        };
-        let status = number("response\0code").unwrap_or_default();
-        let status = u16::try_from(status).unwrap_or_default();
+    /// A property costs more than all that the filter itself does for an event: so only the
+    /// status is asked for, and what became of a response whose end has not passed. If that
+    /// was cut, Envoy has put the cause in the place of its details.
+    fn ending(seen: SeenResponse) -> Option<Ending> {
+        let status = hostcalls::get_property("response\0code").ok().flatten();
+        let status = status.and_then(|status| Some(u64::from_le_bytes(*status.first_chunk()?)));
+        let status = u16::try_from(status.unwrap_or_default()).unwrap_or_default();
+        let now_ns = wasi::monotonic_ns().unwrap_or_default();
         let answered = Answered {
             status,
-            latency_ms: number("request\0duration").unwrap_or_default() / 1_000_000,
-            bytes: number("response\0size").unwrap_or_default(),
-            upstream_status: None,
+            latency_ms: now_ns.saturating_sub(seen.began_ns) / 1_000_000,
+            bytes: seen.bytes,
+            upstream_status: seen.is_of_upstream.then_some(status),
         };
         Some(Ending {
             answered,
-            was_cut: !is_via_upstream(),
+            was_cut: !seen.is_whole && !is_via_upstream(),
         })
     }
 

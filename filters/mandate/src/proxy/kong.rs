@@ -12,7 +12,7 @@ use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::adapter::{
     Authority, Capabilities, Ending, MetricSupport, ProxyAdapter, RequestHeaders, RevocationSource,
-    SharedDataScope, WhenMissing, bad_request, cannot_read,
+    SeenResponse, SharedDataScope, WhenMissing, bad_request, cannot_read,
 };
 use crate::proxy::callout::{self, CalloutFailure, CalloutResult};
 use crate::proxy::nginx;
@@ -63,7 +63,7 @@ impl ProxyAdapter for Kong {
         hostcalls::set_property(&variable_path(name), value.as_bytes())
     }
 
-    fn ending() -> Option<Ending> {
+    fn ending(_seen: SeenResponse) -> Option<Ending> {
         let text = |name| {
             let value = hostcalls::get_property(&variable_path(name)).ok()??;
             String::from_utf8(value).ok()

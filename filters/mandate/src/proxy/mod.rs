@@ -19,7 +19,7 @@ use caracal_mandate::reply::Refusal;
 use crate::abi::exports::HttpCallResponse;
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::Status;
-use crate::proxy::adapter::{Capabilities, Ending, ProxyAdapter, RequestHeaders};
+use crate::proxy::adapter::{Capabilities, Ending, ProxyAdapter, RequestHeaders, SeenResponse};
 use crate::proxy::apisix::Apisix;
 use crate::proxy::callout::CalloutResult;
 use crate::proxy::envoy::Envoy;
@@ -140,15 +140,15 @@ impl Proxy {
     /// See [`ProxyAdapter::upstream_status`].
     #[cold]
     #[inline(never)]
-    pub(crate) fn upstream_status(self) -> Option<u16> {
-        ask!(self, upstream_status())
+    pub(crate) fn is_of_upstream(self) -> bool {
+        ask!(self, is_of_upstream())
     }
 
     /// See [`ProxyAdapter::ending`].
     #[cold]
     #[inline(never)]
-    pub(crate) fn ending(self) -> Option<Ending> {
-        ask!(self, ending())
+    pub(crate) fn ending(self, seen: SeenResponse) -> Option<Ending> {
+        ask!(self, ending(seen))
     }
 
     /// See [`ProxyAdapter::reply_details`].

@@ -3,18 +3,16 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::audit::event::trace_id;
+use caracal_mandate::audit::event::{method_text, trace_id};
 use caracal_mandate::exchange::request_id::usable_id;
 use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::reply::Refusal;
 
+use crate::abi::wasi;
 use crate::proxy::adapter::RequestHeaders;
 use crate::vm::audit::records::AuditFacts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_info::RequestInfo;
-
-/// Longest part of a method that is recorded.
-const MAX_METHOD_BYTES: usize = 64;
 
 /// What is known of a request before it is judged. None if there is no audit.
 pub(crate) fn facts(
@@ -29,23 +27,30 @@ pub(crate) fn facts(
 #[cold]
 #[inline(never)]
 fn read(headers: Option<&RequestHeaders>, stream: u32) -> AuditFacts {
-    let first = |name| first(headers?, name);
+    let (mut method, mut request_id, mut trace) = (None, None, None);
+    for (name, value) in headers
+        .map(|headers| headers.map.iter())
+        .into_iter()
+        .flatten()
+    {
+        let (found, wanted): (&mut Option<&[u8]>, &[u8]) = match name.len() {
+            7 => (&mut method, b":method"),
+            11 => (&mut trace, b"traceparent"),
+            12 => (&mut request_id, b"x-request-id"),
+            _ => continue,
+        };
+        // The first one counts.
+        if found.is_none() && name.eq_ignore_ascii_case(wanted) {
+            *found = Some(value);
+        }
+    }
     AuditFacts {
         stream,
-        request_id: first("x-request-id").and_then(usable_id).map(str::to_owned),
-        method: method(first(":method").unwrap_or_default()),
-        trace_id: first("traceparent").and_then(trace_id).map(str::to_owned),
+        began_ns: wasi::monotonic_ns().unwrap_or_default(),
+        request_id: request_id.and_then(usable_id).map(str::to_owned),
+        method: method_text(method.unwrap_or_default()),
+        trace_id: trace.and_then(trace_id).map(str::to_owned),
     }
-}
-
-/// HTTP/2 has no bound on a method, and the event is kept for as long as the stream is open.
-fn method(method: &[u8]) -> Vec<u8> {
-    method.get(..MAX_METHOD_BYTES).unwrap_or(method).to_vec()
-}
-
-#[inline(never)]
-fn first<'h>(headers: &'h RequestHeaders, name: &str) -> Option<&'h [u8]> {
-    headers.all(name).next()
 }
 
 /// Notes an admitted request.
@@ -57,8 +62,7 @@ pub(crate) fn admitted(
 ) {
     if let Some(audit) = &plugin.audit {
         let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
-        let resource = resource(plugin, request);
-        audit.admitted(request, mandate, resource, rewrite, in_shadow);
+        audit.admitted(request, mandate, rewrite, in_shadow);
     }
 }
 
@@ -71,11 +75,6 @@ pub(crate) fn refused(
     in_shadow: bool,
 ) {
     if let Some(audit) = &plugin.audit {
-        let resource = resource(plugin, request);
-        audit.refused(request, refusal, mandate, resource, in_shadow);
+        audit.refused(request, refusal, mandate, in_shadow);
     }
-}
-
-fn resource<'p>(plugin: &'p Plugin, request: &RequestInfo) -> Option<&'p str> {
-    plugin.authorizer.resource_name(request.resource?)
 }

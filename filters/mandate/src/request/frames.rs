@@ -5,6 +5,7 @@
 use caracal_mandate::framing::{Frames, Framing};
 
 use crate::abi::hostcalls::{self, BufferType, MapType};
+use crate::vm::audit::records;
 use crate::vm::framed_streams::{self, FramedStream, Looked};
 
 /// Most bytes that are read at once to find the beginnings of frames.
@@ -57,7 +58,8 @@ pub(crate) enum Passing {
 
 /// A part of a response's body, of `size` bytes. `false` if it must not go on. What is not
 /// known here is a response without frames: one that parts is known until its context goes.
-pub(crate) fn on_response_body(stream: u32, size: usize, _is_last: bool) -> bool {
+pub(crate) fn on_response_body(stream: u32, size: usize, is_last: bool) -> bool {
+    records::response_passes(stream, size, is_last);
     !framed_streams::any()
         || pass(stream, size, BufferType::ResponseBody, |one| {
             (one.instead_to_client(), Some(&mut one.to_client))

@@ -6,8 +6,8 @@ use crate::vm::audit::records;
 use crate::vm::framed_streams;
 
 /// Looks at a response. The filter's own replies pass here too.
-pub(crate) fn begins(stream: u32) {
-    records::answered(stream);
+pub(crate) fn begins(stream: u32, is_whole: bool) {
+    records::response_begins(stream, is_whole);
     gateway::clean_response(stream);
     if framed_streams::any() {
         frames::begins(stream);

@@ -7,21 +7,25 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
-use caracal_mandate::audit::event::{Event, Status, event_id};
+use caracal_mandate::audit::event::{
+    Event, Status, mandate_members, resource_member, zone_members,
+};
+use caracal_mandate::audit::id::EventIds;
 use caracal_mandate::audit::queue::AuditQueue;
 use caracal_mandate::config::{Audit, AuditDecisions, Configuration};
 use caracal_mandate::exchange::rewrite::Rewrite;
 use caracal_mandate::fetch_failure::{Kind, Logged};
 use caracal_mandate::json::{self, Number, Value};
 use caracal_mandate::reply::{ErrorCode, Refusal};
-use caracal_mandate::token::claims::Shape;
 use caracal_mandate::zone::Zones;
 
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::abi::wasi;
 use crate::proxy::Proxy;
+use crate::proxy::adapter::SeenResponse;
 use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::audit::records::{Decided, Ended};
+use crate::vm::authorizer::Authorizer;
 use crate::vm::callouts::{CompanionClient, companion_error};
 use crate::vm::metrics::Metrics;
 use crate::vm::request_info::RequestInfo;
@@ -40,7 +44,6 @@ pub(crate) const MAX_ANSWER_BYTES: usize = 4_096;
 pub(crate) struct AuditLog {
     companion: CompanionClient,
     denied_only: bool,
-    is_gateway: bool,
     proxy: Proxy,
     /// The proxy's name for the companion.
     upstream: Rc<str>,
@@ -49,14 +52,14 @@ pub(crate) struct AuditLog {
     allowance: Cell<(u64, u64)>,
     /// The root context of the configuration.
     root: u32,
-    /// The ids of the zones. A request that names none is the first one's.
+    /// What events say of each zone. A request that names none is the first one's.
     zones: Vec<Rc<str>>,
     queue: AuditQueue,
     /// The token of the callout that is under way.
     pending: Option<u32>,
-    /// Differs from those of other VMs, for the ids of events.
-    seed: [u8; 16],
-    count: Cell<u64>,
+    ids: EventIds,
+    /// What events say of each resource, by its `ResourceId::place`.
+    resources: Vec<Rc<str>>,
     logged: Logged,
 }
 
@@ -74,6 +77,7 @@ impl AuditLog {
         configuration: &Configuration,
         settings: &Audit,
         zones: &Zones,
+        authorizer: &Authorizer,
         root: u32,
     ) -> Self {
         let mut seed = [0; 16];
@@ -82,22 +86,25 @@ impl AuditLog {
             part.copy_from_slice(&number.unwrap_or_default().to_le_bytes());
         }
         records::register(root, &settings.upstream);
+        let is_gateway = configuration.gateway.is_some();
         AuditLog {
             upstream: settings.upstream.as_str().into(),
             allowance: Cell::new((BURST.saturating_mul(MILLION), 0)),
             companion: CompanionClient::of_audit(settings),
             denied_only: settings.decisions == AuditDecisions::Denied,
-            is_gateway: configuration.gateway.is_some(),
             proxy: Proxy::of(configuration),
             root,
             zones: zones
                 .iter()
-                .map(|(_, zone)| zone.id.as_str().into())
+                .map(|(_, zone)| zone_members(&zone.id, is_gateway).into())
                 .collect(),
             queue: AuditQueue::default(),
             pending: None,
-            seed,
-            count: Cell::new(0),
+            ids: EventIds::new(seed),
+            resources: authorizer
+                .resource_names()
+                .map(|name| resource_member(name).into())
+                .collect(),
             logged: Logged::default(),
         }
     }
@@ -109,14 +116,13 @@ impl AuditLog {
         &self,
         request: &RequestInfo,
         mandate: &Rc<Mandate>,
-        resource: Option<&str>,
         rewrite: Option<&Rewrite>,
         in_shadow: bool,
     ) {
         if self.denied_only {
             return;
         }
-        let Some(mut decided) = self.decided(request, Some(mandate), resource) else {
+        let Some(mut decided) = self.decided(request, Some(mandate)) else {
             return;
         };
         decided.is_allowed = true;
@@ -134,10 +140,9 @@ impl AuditLog {
         request: &RequestInfo,
         refusal: &Refusal,
         mandate: Option<&Rc<Mandate>>,
-        resource: Option<&str>,
         in_shadow: bool,
     ) {
-        let Some(mut decided) = self.decided(request, mandate, resource) else {
+        let Some(mut decided) = self.decided(request, mandate) else {
             return;
         };
         if mandate.is_none() && !self.may_be_recorded(decided.at_us) {
@@ -174,21 +179,17 @@ impl AuditLog {
         rest.is_some()
     }
 
-    fn decided(
-        &self,
-        request: &RequestInfo,
-        mandate: Option<&Rc<Mandate>>,
-        resource: Option<&str>,
-    ) -> Option<Decided> {
+    fn decided(&self, request: &RequestInfo, mandate: Option<&Rc<Mandate>>) -> Option<Decided> {
         // What a token says of its zone counts when it is verified.
         let zone = match (mandate, request.zone) {
             (Some(_), Some(zone)) => self.zones.get(zone.place()),
             _ => self.zones.first(),
         };
+        let facts = request.audit.as_ref()?;
         Some(Decided {
             proxy: self.proxy,
             at_us: wasi::unix_time_us()?,
-            facts: Rc::clone(request.audit.as_ref()?),
+            facts: Rc::clone(facts),
             is_allowed: false,
             in_shadow: false,
             was_cut: false,
@@ -198,10 +199,14 @@ impl AuditLog {
             diagnostic: None,
             zone: Rc::clone(zone?),
             companion: Rc::clone(&self.upstream),
-            is_gateway: self.is_gateway,
             request_id: request.gateway.as_ref().map(|kept| kept.request_id.clone()),
-            upstream_status: None,
-            resource: resource.map(str::to_owned),
+            seen: SeenResponse {
+                began_ns: facts.began_ns,
+                ..SeenResponse::default()
+            },
+            resource: request
+                .resource
+                .and_then(|id| self.resources.get(id.place()).cloned()),
             fingerprint: request.fingerprint,
             mandate: mandate.map(Rc::clone),
             upstream_host: None,
@@ -214,15 +219,16 @@ impl AuditLog {
     pub(crate) fn on_tick(&mut self, metrics: &mut Metrics, now_ms: u64) {
         let taken = records::take(self.root, &self.upstream);
         let mut dropped = taken.dropped;
-        for event in taken.unsent {
-            if !self.queue.push(event, now_ms) {
-                dropped = dropped.saturating_add(1);
+        for batch in taken.unsent {
+            let events = u64::try_from(batch.events()).unwrap_or(u64::MAX);
+            if !self.queue.push_batch(batch, now_ms) {
+                dropped = dropped.saturating_add(events);
             }
         }
         for one in taken.ended {
-            // An event costs a digest: it is made only if it can be kept.
             let has_room = self.queue.has_room(one.decided.mandate.is_some());
-            if !has_room || !self.queue.push(self.event(&one), now_ms) {
+            let ids = &mut self.ids;
+            if !has_room || !self.queue.push(now_ms, |out| write_event(&one, ids, out)) {
                 dropped = dropped.saturating_add(1);
             }
         }
@@ -234,7 +240,7 @@ impl AuditLog {
         let Some(batch) = self.queue.next_batch(now_ms) else {
             return;
         };
-        self.pending = self.companion.audit(&batch, TIMEOUT_MS).ok();
+        self.pending = self.companion.audit(batch, TIMEOUT_MS).ok();
         if self.pending.is_none() {
             self.queue.failed(now_ms);
             self.log(&CalloutFailure::dispatch_failed(), now_ms);
@@ -278,53 +284,6 @@ impl AuditLog {
         }
     }
 
-    fn event(&self, ended: &Ended) -> String {
-        let decided = &ended.decided;
-        let facts = &decided.facts;
-        let count = self.count.get().saturating_add(1);
-        self.count.set(count);
-        let hex = decided.fingerprint.map(|fingerprint| fingerprint.to_hex());
-        let hex = hex.as_ref().and_then(|hex| std::str::from_utf8(hex).ok());
-        let client_id = facts.request_id.as_deref().unwrap_or_default();
-        let parts: [&[u8]; 6] = [
-            &self.seed,
-            &count.to_le_bytes(),
-            &facts.stream.to_le_bytes(),
-            &decided.at_us.to_le_bytes(),
-            client_id.as_bytes(),
-            hex.unwrap_or_default().as_bytes(),
-        ];
-        let id = event_id(decided.at_us / 1_000, &parts);
-        let claims = decided.mandate.as_ref().map(|mandate| mandate.claims());
-        let request_id = decided.request_id.clone().or(facts.request_id.clone());
-        let request_id = request_id.unwrap_or_else(|| id.clone());
-        Event {
-            id,
-            occurred_at_us: decided.at_us,
-            zone_id: &decided.zone,
-            is_gateway: decided.is_gateway,
-            request_id: &request_id,
-            is_allowed: decided.is_allowed,
-            status: Some(decided.status),
-            answered: ended.answered,
-            application_id: claims.map(|claims| claims.client_id.as_str()),
-            resource: decided.resource.as_deref(),
-            subject_fingerprint: hex,
-            subject_kind: claims.map(|claims| claims.sub_type.as_str()),
-            method: Some(facts.method.as_slice()).filter(|method| !method.is_empty()),
-            trace_id: facts.trace_id.as_deref(),
-            agent_session_id: claims.and_then(|claims| text(&claims.agent_session_id)),
-            delegation_edge_id: claims.and_then(|claims| text(&claims.delegation_edge_id)),
-            was_interrupted: decided.was_interrupted,
-            in_shadow: decided.in_shadow,
-            error_kind: ended.error_kind,
-            reason: decided.reason,
-            diagnostic: decided.diagnostic,
-            upstream_host: decided.upstream_host.as_deref(),
-        }
-        .to_json()
-    }
-
     fn log(&mut self, why: &CalloutFailure, now_ms: u64) {
         if self.logged.is_news(why.cause(), now_ms) {
             let upstream = &self.companion.upstream;
@@ -340,13 +299,47 @@ impl AuditLog {
 impl Drop for AuditLog {
     fn drop(&mut self) {
         let queue = std::mem::take(&mut self.queue);
-        records::unregister(self.root, &self.upstream, queue.into_events());
+        records::unregister(self.root, &self.upstream, queue.into_batches());
     }
 }
 
-/// A claim's text, if it has one.
-fn text(claim: &Shape<Option<String>>) -> Option<&str> {
-    claim.as_ref().ok()?.as_deref()
+#[inline(never)]
+fn write_event(ended: &Ended, ids: &mut EventIds, out: &mut String) {
+    let decided = &ended.decided;
+    let facts = &decided.facts;
+    let hex = decided.fingerprint.map(|fingerprint| fingerprint.to_hex());
+    let hex = hex.as_ref().and_then(|hex| std::str::from_utf8(hex).ok());
+    let of_client = facts.request_id.as_deref();
+    let parts: [&[u8]; 4] = [
+        &facts.stream.to_le_bytes(),
+        &decided.at_us.to_le_bytes(),
+        of_client.unwrap_or_default().as_bytes(),
+        hex.unwrap_or_default().as_bytes(),
+    ];
+    let id = ids.next(decided.at_us / 1_000, &parts);
+    let id = std::str::from_utf8(&id).unwrap_or_default();
+    let mandate = decided.mandate.as_ref();
+    Event {
+        id,
+        occurred_at_us: decided.at_us,
+        zone: &decided.zone,
+        request_id: decided.request_id.as_deref().or(of_client).unwrap_or(id),
+        is_allowed: decided.is_allowed,
+        status: Some(decided.status),
+        answered: ended.answered,
+        mandate: mandate.map_or("", |mandate| mandate.audited(mandate_members)),
+        resource: decided.resource.as_deref().unwrap_or_default(),
+        subject_fingerprint: hex,
+        method: Some(&*facts.method).filter(|method| !method.is_empty()),
+        trace_id: facts.trace_id.as_deref(),
+        was_interrupted: decided.was_interrupted,
+        in_shadow: decided.in_shadow,
+        error_kind: ended.error_kind,
+        reason: decided.reason,
+        diagnostic: decided.diagnostic,
+        upstream_host: decided.upstream_host.as_deref(),
+    }
+    .write(out);
 }
 
 /// How many events of a batch the companion has not taken.

@@ -252,6 +252,13 @@ impl Authorizer {
         found.map(|resource| resource.id.as_str())
     }
 
+    /// The identifiers of the resources, each at its [`ResourceId::place`].
+    pub(crate) fn resource_names(&self) -> impl Iterator<Item = &str> {
+        let resources = self.verifier.resources();
+        let all = resources.ids().filter_map(|id| resources.get(id));
+        all.map(|resource| resource.id.as_str())
+    }
+
     /// A request is refused because the companion has not answered about its mandate.
     #[cold]
     fn record_lookup_refusal(&self, zone: Option<ZoneIndex>, now_ms: u64) {
@@ -336,6 +343,15 @@ impl Authorizer {
             && let Ok(mut feed) = feed.try_borrow_mut()
         {
             feed.on_tick(&mut self.metrics, now_ms);
+        }
+    }
+
+    /// Lets another VM poll the companion at once, because this configuration goes.
+    pub(crate) fn give_back(&self, now_ms: u64) {
+        if let Some(feed) = &self.feed
+            && let Ok(mut feed) = feed.try_borrow_mut()
+        {
+            feed.give_back(now_ms);
         }
     }
 

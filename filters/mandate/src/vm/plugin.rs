@@ -79,7 +79,7 @@ impl Plugin {
         let audit = configuration.audit.as_ref();
         let audit = audit.map(|settings| {
             let zones = configuration.zones_in_force();
-            AuditLog::new(configuration, settings, &zones, root)
+            AuditLog::new(configuration, settings, &zones, &authorizer, root)
         });
         Ok(Plugin {
             proxy,

@@ -48,13 +48,15 @@ fn free(wanted: u16) -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Starts Envoy with `config`, replaces the ports that differ, and waits until it serves.
-pub(crate) async fn start(
+/// Writes `config` into the folder of the run, with the ports that are used, and returns where.
+///
+/// # Errors What is needed to start is not there.
+pub(crate) fn configured(
     binary: &Path,
     config: &Path,
     run: &Path,
     ports: &Ports,
-) -> Result<Child> {
+) -> Result<PathBuf> {
     ensure!(
         binary.is_file(),
         "there is no Envoy at {}: run `make envoy`, or set ENVOY to one",
@@ -68,11 +70,16 @@ pub(crate) async fn start(
         .with_context(|| format!("cannot read {}", config.display()))?;
     let used = run.join("envoy.yaml");
     std::fs::write(&used, with_ports(&text, ports))?;
+    Ok(used)
+}
+
+/// Starts Envoy with a configuration that [`configured`] wrote, and waits until it serves.
+pub(crate) async fn start(binary: &Path, used: &Path, run: &Path, ports: &Ports) -> Result<Child> {
     let log_path = run.join("envoy.log");
     let log = std::fs::File::create(&log_path)?;
     let mut child = Command::new(binary)
         .arg("-c")
-        .arg(&used)
+        .arg(used)
         .args([
             "--concurrency",
             "2",

@@ -68,6 +68,8 @@ pub(crate) struct Stack {
     /// STS and upstream.
     _servers: JoinSet<std::io::Result<()>>,
     run_dir: PathBuf,
+    /// Envoy's configuration, as it is used.
+    used: PathBuf,
 }
 
 impl Stack {
@@ -89,9 +91,10 @@ impl Stack {
         servers.spawn(axum::serve(listener, upstream).into_future());
         // Revocations of an earlier run must not affect this one.
         let _ = std::fs::remove_file(run.join(REVOCATIONS));
-        let companion = companion(run, &ports, is_gateway).await?;
+        let used = envoy::configured(&arguments.envoy, &arguments.config, run, &ports)?;
+        let companion = companion(run, &used, &ports, is_gateway).await?;
         terminal::progress("starting Envoy");
-        let envoy = envoy::start(&arguments.envoy, &arguments.config, run, &ports).await?;
+        let envoy = envoy::start(&arguments.envoy, &used, run, &ports).await?;
         Ok(Stack {
             zone,
             ports,
@@ -101,6 +104,7 @@ impl Stack {
             companion: Some(companion),
             _servers: servers,
             run_dir: run.clone(),
+            used,
         })
     }
 
@@ -118,7 +122,8 @@ impl Stack {
     }
 
     pub(crate) async fn start_companion(&mut self) -> Result<()> {
-        self.companion = Some(companion(&self.run_dir, &self.ports, self.is_gateway).await?);
+        self.companion =
+            Some(companion(&self.run_dir, &self.used, &self.ports, self.is_gateway).await?);
         Ok(())
     }
 
@@ -145,7 +150,7 @@ impl Stack {
 }
 
 /// Starts the companion as its own program, without Redis, and waits until it answers.
-async fn companion(run: &Path, ports: &Ports, is_gateway: bool) -> Result<Child> {
+async fn companion(run: &Path, used: &Path, ports: &Ports, is_gateway: bool) -> Result<Child> {
     let log = run.join("feed.log");
     let port = ports.feed;
     let mut command = Command::new(std::env::current_exe()?);
@@ -163,6 +168,8 @@ async fn companion(run: &Path, ports: &Ports, is_gateway: bool) -> Result<Child>
         .arg(format!("127.0.0.1:{port}"))
         .arg("--state-file")
         .arg(run.join(REVOCATIONS))
+        .arg("--explain-config")
+        .arg(used)
         .env_remove("REDIS_URL")
         .env_remove("CARACAL_FEED_TOKEN")
         .stdin(Stdio::null())
@@ -185,7 +192,9 @@ async fn companion(run: &Path, ports: &Ports, is_gateway: bool) -> Result<Child>
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut stack = Stack::start(&arguments).await?;
-    let lines = curl_lines(&stack, &arguments);
+    let mut lines = curl_lines(&stack, &arguments);
+    let page = format!("{}/", stack.feed());
+    lines.push(format!("# the companion's page, for a browser: {page}"));
     for line in &lines {
         terminal::line(line);
     }

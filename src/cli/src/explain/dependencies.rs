@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use caracal_feed::state::State;
+use caracal_feed::state::page::NoPage;
 use caracal_mandate::config::{AcceptedZone, Configuration, Revocation};
 use caracal_mandate::jwks::key_set::{KeySet, MAX_DOCUMENT_BYTES};
 use caracal_mandate::revocation::{AnchorId, Availability, RevocationView};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::configured::read_file;
 use crate::{addresses, terminal};
@@ -18,6 +20,11 @@ use crate::{addresses, terminal};
 const FEED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer of the companion, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// What a revocation can name in a payload.
+pub(super) const ANCHORS: [&str; 4] = ["sid", "root_sid", "agent_session_id", "delegation_edge_id"];
+/// The edge's description while it knows nothing of revocations.
+const UNREAD: &str = "The revocation state has not been read yet";
 
 /// A key set, or why there is none.
 pub(crate) struct Keys {
@@ -142,16 +149,61 @@ impl Revocations {
         zone: &str,
         configuration: &Configuration,
     ) -> Self {
-        let unread = "The revocation state has not been read yet";
         let answer = match check(feed, token, anchors, zone).await {
             Ok(answer) => answer,
             Err(why) => {
                 return Revocations::Unavailable {
                     why: format!("{why:#}"),
-                    reply: unread,
+                    reply: UNREAD,
                 };
             }
         };
+        Revocations::young(answer, configuration)
+    }
+
+    /// What a companion's own state says of the anchors and the zone in a payload, which
+    /// nobody may have signed. Anchors of other types than text are none.
+    pub(super) fn of_state(
+        state: &State,
+        payload: Option<&Value>,
+        configuration: Option<&Configuration>,
+    ) -> Self {
+        if let Some(Revocation::Disabled(_)) = configuration.map(|known| &known.revocation) {
+            return Revocations::Disabled;
+        }
+        let claim = |name: &str| Some(payload?.get(name)?.as_str()?.to_owned());
+        let anchors: Vec<String> = ANCHORS.iter().filter_map(|name| claim(name)).collect();
+        let zone = claim("zone_id").unwrap_or_default();
+        if state.only_zone().is_some_and(|only| only != zone) {
+            return Revocations::Unavailable {
+                why: "the companion keeps the delegation epochs of another zone only (--zone)"
+                    .to_owned(),
+                reply: UNREAD,
+            };
+        }
+        match state.check(&anchors, &zone) {
+            Ok((revoked, epoch, confirmed_age_ms)) => {
+                let revoked = revoked.into_iter().map(str::to_owned).collect();
+                let answer = Answer {
+                    revoked,
+                    epoch,
+                    confirmed_age_ms,
+                };
+                match configuration {
+                    Some(known) => Revocations::young(answer, known),
+                    None => Revocations::Answered(answer),
+                }
+            }
+            Err(NoPage::NotReady(why)) => Revocations::Unavailable {
+                why: why.to_owned(),
+                reply: UNREAD,
+            },
+            Err(NoPage::Gone(_)) => Revocations::NotAsked,
+        }
+    }
+
+    /// An answer, unless it is older than the edge accepts.
+    fn young(answer: Answer, configuration: &Configuration) -> Self {
         match &configuration.revocation {
             Revocation::Feed(settings)
                 if answer.confirmed_age_ms > settings.max_staleness_s.saturating_mul(1_000) =>

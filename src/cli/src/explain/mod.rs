@@ -8,6 +8,7 @@ mod expectation;
 mod found;
 mod gateway;
 mod mcp;
+pub(crate) mod pasted;
 mod public_reply;
 mod report;
 mod request;
@@ -16,9 +17,10 @@ mod row;
 mod shown_values;
 mod subject;
 mod token_origin;
+mod unconfigured;
 mod zone;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -106,15 +108,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         reply.print(arguments.json);
         return Ok(exit_status::answer(true));
     }
-    let mut keys = None;
     let mut revocations = arguments.revocations(&configuration)?;
-    let mut trace = case.trace(None, &revocations);
-    if needs_keys(&trace) {
-        let zone = zone::of(&configuration, case.payload().as_ref());
-        let zone = zone.context("the configuration has no zone")?;
-        keys = Some(Keys::get(arguments.key_set.as_deref(), &configuration, &zone).await?);
-        trace = case.trace(keys.as_ref(), &revocations);
-    }
+    let key_set = arguments.key_set.as_deref();
+    let (mut trace, keys) = traced(&configuration, &case, key_set, &revocations).await?;
     if let (Traced::NeedsRevocations, Some(feed), Some(claims)) =
         (&trace.verdict, &arguments.feed, &trace.claims)
     {
@@ -130,18 +126,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         .await;
         trace = case.trace(keys.as_ref(), &revocations);
     }
-    if configuration.mode == Mode::Gateway {
-        trace.verdict = gateway::before_exchange(trace.verdict, &case.request);
-    }
-    let resources = case.verifier.resources();
-    let subject = Subject::new(
-        &configuration,
-        resources,
-        &case,
-        &trace,
-        keys.as_ref(),
-        &revocations,
-    )?;
+    trace.verdict = of_mode(&configuration, &case, trace.verdict);
+    let keys = keys.as_ref();
+    let subject = Subject::new(&configuration, &case, &trace, keys, &revocations)?;
     let report = Report::new(&subject)?;
     match arguments.json {
         true => terminal::line(&report.json().to_string()),
@@ -152,21 +139,25 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         .map_or_else(exit_status::not_done, exit_status::answer))
 }
 
+/// The configuration that stands in a file.
+pub(crate) fn configuration_in(file: &Path, filter: Option<&str>) -> Result<Configuration> {
+    let source = configured::read_one(file, filter)?;
+    let errors = match source.configuration() {
+        Ok(configuration) => return Ok(configuration),
+        Err(errors) => errors,
+    };
+    for error in &errors {
+        terminal::problem(&format!("{}: {error}", file.display()));
+    }
+    bail!("with this configuration the filter does not start");
+}
+
 impl Arguments {
     /// None without a file.
     fn configuration(&self) -> Result<Option<Configuration>> {
-        let Some(file) = &self.config else {
-            return Ok(None);
-        };
-        let source = configured::read_one(file, self.filter.as_deref())?;
-        let errors = match source.configuration() {
-            Ok(configuration) => return Ok(Some(configuration)),
-            Err(errors) => errors,
-        };
-        for error in &errors {
-            terminal::problem(&format!("{}: {error}", file.display()));
-        }
-        bail!("with this configuration the filter does not start");
+        let file = self.config.as_deref();
+        let configuration = file.map(|file| configuration_in(file, self.filter.as_deref()));
+        configuration.transpose()
     }
 
     fn revocations(&self, configuration: &Configuration) -> Result<Revocations> {
@@ -186,6 +177,31 @@ impl Arguments {
             },
             None => Revocations::NotAsked,
         })
+    }
+}
+
+/// The decision, with the key set if a check needs it.
+async fn traced(
+    configuration: &Configuration,
+    case: &Case,
+    key_set: Option<&str>,
+    revocations: &Revocations,
+) -> Result<(Trace, Option<Keys>)> {
+    let trace = case.trace(None, revocations);
+    if !needs_keys(&trace) {
+        return Ok((trace, None));
+    }
+    let zone = zone::of(configuration, case.payload().as_ref());
+    let zone = zone.context("the configuration has no zone")?;
+    let keys = Keys::get(key_set, configuration, &zone).await?;
+    Ok((case.trace(Some(&keys), revocations), Some(keys)))
+}
+
+/// The verdict, with what the configuration's mode checks besides.
+fn of_mode(configuration: &Configuration, case: &Case, verdict: Traced) -> Traced {
+    match configuration.mode {
+        Mode::Gateway => gateway::before_exchange(verdict, &case.request),
+        Mode::Connector => verdict,
     }
 }
 

@@ -73,13 +73,7 @@ impl PublicReply {
             terminal::line(&self.json().to_string());
             return;
         }
-        prose(
-            &format!(
-                "The edge answers it itself: {}, {}. Nothing is judged.",
-                self.reply.status, self.what
-            ),
-            Tone::Good,
-        );
+        prose(&self.verdict_line(), Tone::Good);
         for (name, value) in &self.reply.headers {
             prose(&format!("  {name}: {value}"), Tone::Plain);
         }
@@ -88,8 +82,16 @@ impl PublicReply {
         }
     }
 
+    /// What becomes of the request, in a sentence or two.
+    pub(super) fn verdict_line(&self) -> String {
+        format!(
+            "The edge answers it itself: {}, {}. Nothing is judged.",
+            self.reply.status, self.what
+        )
+    }
+
     /// The members are those of every explanation.
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "verdict": "answered", "goes_on_in_shadow": false, "conditions": [], "error": null, "client_error": null,
             "reply": json_of(&self.reply), "at": self.case.at,

@@ -214,7 +214,8 @@ impl<'s, 'a> Report<'s, 'a> {
         }
     }
 
-    fn verdict_line(&self) -> String {
+    /// The verdict in a sentence.
+    pub(super) fn verdict_line(&self) -> String {
         let is_gateway = self.subject.is_gateway();
         match (&self.reply, self.error, self.client_error) {
             (Some(reply), Some(code), Some(error)) if is_gateway => format!(

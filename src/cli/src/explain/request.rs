@@ -128,7 +128,9 @@ fn header(line: &[u8]) -> Option<(String, Vec<u8>)> {
 
 impl Request {
     /// Reads a request head (RFC 9112): the request line and headers.
-    fn recorded(bytes: &[u8]) -> Result<Self> {
+    ///
+    /// # Errors It is none; the text quotes nothing of it.
+    pub(super) fn recorded(bytes: &[u8]) -> Result<Self> {
         let lines = bytes
             .split(|b| *b == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))

@@ -52,12 +52,12 @@ pub(crate) struct Subject<'a> {
 impl<'a> Subject<'a> {
     pub(crate) fn new(
         configuration: &'a Configuration,
-        resources: &'a Resources,
         case: &'a Case,
         trace: &'a Trace,
         keys: Option<&'a Keys>,
         revocations: &'a Revocations,
     ) -> Result<Self> {
+        let resources = case.verifier.resources();
         let payload = case.payload();
         let zone = zone::of(configuration, payload.as_ref());
         let zone = zone.context("the configuration has no zone")?;

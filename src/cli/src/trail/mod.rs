@@ -2,8 +2,8 @@
 //! `decision` reads one, `source` finds and follows them, `tail` shows them as they come, and
 //! `recorded` explains those of one request.
 
-mod cause;
-mod decision;
+pub(crate) mod cause;
+pub(crate) mod decision;
 pub(crate) mod recorded;
 pub(crate) mod source;
 pub(crate) mod tail;

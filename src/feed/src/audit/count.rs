@@ -152,6 +152,13 @@ impl Counts {
             .store(oldest_us.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// The queue on disk: its bytes, its events, and the age of the oldest in seconds.
+    pub(crate) fn waiting(&self) -> (u64, u64, u64) {
+        self.refresh();
+        let of = |gauge: &IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
+        (of(&self.bytes), of(&self.events), of(&self.age))
+    }
+
     /// Brings the age up to the present.
     pub(crate) fn refresh(&self) {
         let age_s = match self.oldest_us.load(Ordering::Relaxed) {

@@ -136,6 +136,12 @@ impl Audit {
         }
     }
 
+    /// The newest events of refused requests that are still in memory, the newest first, each
+    /// in the product's form (JSON).
+    pub fn refusals(&self, max: usize) -> Vec<Arc<str>> {
+        self.recent.refusals(max)
+    }
+
     /// Takes a batch; returns how many events were good and how many were wrong, when the
     /// good ones are on disk.
     ///

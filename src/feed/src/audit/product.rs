@@ -22,6 +22,8 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) struct Made {
     pub(super) id: u128,
     pub(super) request_id: Box<str>,
+    /// Whether a request was refused.
+    pub(super) denied: bool,
     pub(super) data: Arc<str>,
     /// Lower-case hex, or empty without a key.
     pub(super) sig: Box<str>,
@@ -85,6 +87,7 @@ pub(super) fn make<M: Serialize>(parts: &Parts<'_, M>, key: Option<&HmacKey>) ->
     Some(Made {
         id: parts.id.as_u128(),
         request_id: parts.request_id.into(),
+        denied: parts.decision == "deny",
         sig: key
             .map_or_else(String::new, |key| key.sign_text(data.as_bytes()))
             .into(),

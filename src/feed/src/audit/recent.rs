@@ -11,6 +11,7 @@ const MOST: (usize, usize) = (10_000, 16 * 1024 * 1024);
 struct Entry {
     seq: u64,
     request_id: Box<str>,
+    denied: bool,
     data: Arc<str>,
 }
 
@@ -50,6 +51,7 @@ impl Recent {
         let entry = Entry {
             seq: ring.last,
             request_id: made.request_id.clone(),
+            denied: made.denied,
             data: Arc::clone(&made.data),
         };
         ring.bytes = ring.bytes.saturating_add(entry.data.len());
@@ -59,6 +61,16 @@ impl Recent {
         {
             ring.bytes = ring.bytes.saturating_sub(oldest.data.len());
         }
+    }
+
+    /// The newest refusals, the newest first.
+    pub(super) fn refusals(&self, max: usize) -> Vec<Arc<str>> {
+        let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let denied = ring.entries.iter().rev().filter(|entry| entry.denied);
+        denied
+            .take(max)
+            .map(|entry| Arc::clone(&entry.data))
+            .collect()
     }
 
     /// The events in their order, and the number to ask for what comes after them.
@@ -100,6 +112,7 @@ mod tests {
         Made {
             id: 1,
             request_id: request_id.into(),
+            denied: data.starts_with("no"),
             data: data.into(),
             sig: "".into(),
         }
@@ -148,6 +161,17 @@ mod tests {
         assert_eq!(seen, ["0", "2", "4", "6"]);
         recent.add(&made("even", "8"));
         assert_eq!(find(&recent, None, Some(107), 3), (vec!["8".into()], 108));
+    }
+
+    #[test]
+    fn the_newest_refusals_come_first() {
+        let recent = Recent::beginning(0);
+        for data in ["no 1", "yes 2", "no 3", "no 4", "yes 5"] {
+            recent.add(&made("r", data));
+        }
+        let found: Vec<String> = recent.refusals(2).iter().map(|e| e.to_string()).collect();
+        assert_eq!(found, ["no 4", "no 3"]);
+        assert_eq!(recent.refusals(9).len(), 3);
     }
 
     #[test]

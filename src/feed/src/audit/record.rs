@@ -138,6 +138,7 @@ mod tests {
         Made {
             id: 0x0198_0000_0000_7000_8000_0000_0000_0001,
             request_id: "r".into(),
+            denied: false,
             data: text.into(),
             sig: "ab".repeat(32).into(),
         }

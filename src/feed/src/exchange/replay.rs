@@ -188,6 +188,9 @@ async fn meanwhile_away<T>(
     }
 }
 
+/// One line for many marks that Redis refuses.
+static REFUSED: Limited = Limited::new();
+
 enum Ended {
     NobodyAsks,
     /// A slot of the cluster has moved: its master has to be found again.
@@ -220,7 +223,17 @@ async fn write(store: &mut Store, asks: &mut mpsc::Receiver<Ask>) -> RedisResult
             let marked = match answers.next() {
                 Some(Ok(Value::Okay)) => Ok(true),
                 Some(Ok(Value::Nil)) => Ok(false),
-                Some(Err(_)) => Err(Unmarked::Away),
+                Some(Err(error)) => {
+                    if let Some(count) = REFUSED.tell() {
+                        let error = describe(&error);
+                        tracing::error!(
+                            error,
+                            count,
+                            "Redis refuses the marks of used mandates: exchanges get 503"
+                        );
+                    }
+                    Err(Unmarked::Away)
+                }
                 _ => Err(Unmarked::Unknown),
             };
             let _ = ask.done.send(marked);

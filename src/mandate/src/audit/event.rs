@@ -1,9 +1,14 @@
 //! One decision, as the companion takes it: `POST /v1/audit`.
 
-use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
+
+use crate::bytes::is_plain_json;
+use crate::token::claims::Claims;
 
 /// Longest text of a member, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
+/// Longest part of a method that is recorded.
+const MAX_METHOD_BYTES: usize = 64;
 
 /// What became of a request (contract, "Audit stream": `evaluation_status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +56,15 @@ pub struct Answered {
 /// One decision. Texts come as they are: [`Event::to_json`] makes them fit.
 #[derive(Debug, Default)]
 pub struct Event<'a> {
-    /// See [`event_id`].
-    pub id: String,
+    /// See [`EventIds`](super::id::EventIds).
+    pub id: &'a str,
     /// Unix time of the decision, in microseconds.
     pub occurred_at_us: u64,
-    /// The configured zone that verified or refused. Never an unverified claim.
-    pub zone_id: &'a str,
-    /// It was decided in Gateway mode.
-    pub is_gateway: bool,
-    /// The client's id, or a new one.
+    /// [`zone_members`] of the configured zone that verified or refused. Never of an
+    /// unverified claim.
+    pub zone: &'a str,
+    /// The client's id, if [`usable_id`](crate::exchange::request_id::usable_id) takes it, or
+    /// a new one.
     pub request_id: &'a str,
     /// It was admitted. In Gateway mode: it was exchanged.
     pub is_allowed: bool,
@@ -67,22 +72,16 @@ pub struct Event<'a> {
     pub status: Option<Status>,
     /// What the client was answered; none if the proxy does not say.
     pub answered: Option<Answered>,
-    /// `client_id` of the verified mandate.
-    pub application_id: Option<&'a str>,
-    /// Identifier of the resource.
-    pub resource: Option<&'a str>,
+    /// [`mandate_members`] of the verified mandate, if there is one.
+    pub mandate: &'a str,
+    /// [`resource_member`] of the resource, if it is known.
+    pub resource: &'a str,
     /// The token's fingerprint (16 hex digits).
     pub subject_fingerprint: Option<&'a str>,
-    /// `sub_type` of the verified mandate.
-    pub subject_kind: Option<&'a str>,
     /// The request's method.
-    pub method: Option<&'a [u8]>,
+    pub method: Option<&'a str>,
     /// The trace that the request belongs to (32 hex digits).
     pub trace_id: Option<&'a str>,
-    /// `agent_session_id` of the verified mandate.
-    pub agent_session_id: Option<&'a str>,
-    /// `delegation_edge_id` of the verified mandate.
-    pub delegation_edge_id: Option<&'a str>,
     /// It was ended because its authority was.
     pub was_interrupted: bool,
     /// It was decided in shadow: if it was refused, it went on all the same.
@@ -98,7 +97,7 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The event in a batch.
+    /// Writes the event as it stands in a batch.
     ///
     /// ```json
     /// {"id": "019ac5d2-...", "occurred_at_us": 1764300000000000, "zone_id": "zone-1",
@@ -106,104 +105,166 @@ impl Event<'_> {
     ///  "evaluation_status": "denied", "diagnostic": "missing_token", "metadata": {"method": "GET", "gateway_status": 401,
     ///  "latency_ms": 1, "response_bytes": 120, "reason": "missing_token"}}
     /// ```
-    pub fn to_json(&self) -> String {
-        let event_type = match self.is_gateway {
-            true => "gateway_resource_request",
-            false => "edge_resource_request",
-        };
-        let decision = if self.is_allowed { "allow" } else { "deny" };
+    pub fn write(&self, out: &mut String) {
+        let mut members = Members(out);
+        members.plain("{\"id\":\"", self.id);
+        members.number("\"occurred_at_us\":", self.occurred_at_us);
+        members.written(self.zone);
+        members.plain("\"request_id\":\"", self.request_id);
+        members.written(match self.is_allowed {
+            true => "\"decision\":\"allow\",",
+            false => "\"decision\":\"deny\",",
+        });
         let status = self.status.map_or("denied", Status::as_str);
-        let method = self.method.map(String::from_utf8_lossy);
-        let mut metadata = Members::default();
-        for (name, value) in [
-            ("application_id", self.application_id),
-            ("resource", self.resource),
-            ("subject_fingerprint", self.subject_fingerprint),
-            ("subject_kind", self.subject_kind),
-            ("method", method.as_deref()),
-            ("trace_id", self.trace_id),
-            ("agent_session_id", self.agent_session_id),
-            ("delegation_edge_id", self.delegation_edge_id),
-            ("error_kind", self.error_kind),
-            ("reason", self.reason),
-            ("upstream_host", self.upstream_host),
+        members.plain("\"evaluation_status\":\"", status);
+        if let Some(diagnostic) = self.diagnostic {
+            members.text("\"diagnostic\":\"", diagnostic);
+        }
+        members.written("\"metadata\":{");
+        self.write_metadata(&mut members);
+        members.end("}}");
+    }
+
+    fn write_metadata(&self, members: &mut Members<'_>) {
+        members.written(self.mandate);
+        members.written(self.resource);
+        if let Some(fingerprint) = self.subject_fingerprint {
+            members.plain("\"subject_fingerprint\":\"", fingerprint);
+        }
+        if let Some(method) = self.method {
+            members.text("\"method\":\"", method);
+        }
+        if let Some(trace) = self.trace_id {
+            members.plain("\"trace_id\":\"", trace);
+        }
+        for (before, value) in [
+            ("\"error_kind\":\"", self.error_kind),
+            ("\"reason\":\"", self.reason),
+            ("\"upstream_host\":\"", self.upstream_host),
         ] {
             if let Some(value) = value {
-                metadata.text(name, value);
+                members.text(before, value);
             }
         }
         if let Some(answered) = &self.answered {
-            metadata.number("gateway_status", answered.status.into());
-            metadata.number("latency_ms", answered.latency_ms);
-            metadata.number("response_bytes", answered.bytes);
+            members.number("\"gateway_status\":", answered.status.into());
+            members.number("\"latency_ms\":", answered.latency_ms);
+            members.number("\"response_bytes\":", answered.bytes);
             if let Some(status) = answered.upstream_status {
-                metadata.number("upstream_status", status.into());
-                metadata.text("result_class", result_class(status));
+                members.number("\"upstream_status\":", status.into());
+                members.plain("\"result_class\":\"", result_class(status));
             }
         }
-        for (name, is_true) in [
-            ("revocation_interrupted", self.was_interrupted),
-            ("shadow", self.in_shadow),
-        ] {
-            if is_true {
-                metadata.member(name, "true");
-            }
+        if self.was_interrupted {
+            members.written("\"revocation_interrupted\":true,");
         }
-        let mut event = Members::default();
-        event.text("id", &self.id);
-        event.number("occurred_at_us", self.occurred_at_us);
-        for (name, value) in [
-            ("zone_id", self.zone_id),
-            ("event_type", event_type),
-            ("request_id", self.request_id),
-            ("decision", decision),
-            ("evaluation_status", status),
-        ] {
-            event.text(name, value);
+        if self.in_shadow {
+            members.written("\"shadow\":true,");
         }
-        if let Some(diagnostic) = self.diagnostic {
-            event.text("diagnostic", diagnostic);
-        }
-        event.member("metadata", &metadata.end());
-        event.end()
     }
 }
 
-/// The members of a JSON object.
-#[derive(Default)]
-struct Members(String);
+/// What each event of a zone says of it.
+pub fn zone_members(zone_id: &str, is_gateway: bool) -> String {
+    let mut written = String::new();
+    let mut members = Members(&mut written);
+    members.text("\"zone_id\":\"", zone_id);
+    members.written(match is_gateway {
+        true => "\"event_type\":\"gateway_resource_request\",",
+        false => "\"event_type\":\"edge_resource_request\",",
+    });
+    written
+}
 
-impl Members {
-    fn member(&mut self, name: &str, value: &str) {
-        let before = if self.0.is_empty() { "{\"" } else { ",\"" };
-        for part in [before, name, "\":", value] {
-            self.0.push_str(part);
+/// What each event about a resource says of it, by its identifier.
+pub fn resource_member(resource: &str) -> String {
+    let mut written = String::new();
+    Members(&mut written).text("\"resource\":\"", resource);
+    written
+}
+
+/// What each event about a verified mandate says of it.
+pub fn mandate_members(claims: &Claims) -> String {
+    let mut written = String::new();
+    let mut members = Members(&mut written);
+    members.text("\"application_id\":\"", &claims.client_id);
+    members.plain("\"subject_kind\":\"", claims.sub_type.as_str());
+    for (before, claim) in [
+        ("\"agent_session_id\":\"", &claims.agent_session_id),
+        ("\"delegation_edge_id\":\"", &claims.delegation_edge_id),
+    ] {
+        if let Ok(Some(value)) = claim {
+            members.text(before, value);
+        }
+    }
+    written
+}
+
+/// Writes the members of a JSON object, each with a comma behind it.
+struct Members<'o>(&'o mut String);
+
+impl Members<'_> {
+    /// Members that are written already.
+    fn written(&mut self, members: &str) {
+        self.0.push_str(members);
+    }
+
+    fn number(&mut self, before: &str, value: u64) {
+        self.0.push_str(before);
+        self.0.push_str(itoa::Buffer::new().format(value));
+        self.0.push(',');
+    }
+
+    /// A value that needs no escaping. `before` ends with the quote that opens it.
+    fn plain(&mut self, before: &str, value: &str) {
+        self.0.push_str(before);
+        self.0.push_str(value);
+        self.0.push_str("\",");
+    }
+
+    /// Any value.
+    fn text(&mut self, before: &str, value: &str) {
+        match value.len() <= MAX_TEXT_BYTES && is_plain_json(value.as_bytes()) {
+            true => self.plain(before, value),
+            false => self.plain(before, &escaped(value)),
         }
     }
 
-    fn number(&mut self, name: &str, value: u64) {
-        self.member(name, &value.to_string());
-    }
-
-    /// Cut to its bound, and without control characters: what a client chooses must not
-    /// write lines of its own into a log that an operator reads.
-    fn text(&mut self, name: &str, value: &str) {
-        let mut end = value.len().min(MAX_TEXT_BYTES);
-        while !value.is_char_boundary(end) {
-            end = end.saturating_sub(1);
+    fn end(&mut self, braces: &str) {
+        if self.0.ends_with(',') {
+            self.0.pop();
         }
-        let cut = value.get(..end).unwrap_or_default();
-        let clean: String = cut.chars().filter(|c| !c.is_control()).collect();
-        self.member(name, &serde_json::to_string(&clean).unwrap_or_default());
+        self.0.push_str(braces);
     }
+}
 
-    fn end(mut self) -> String {
-        match self.0.is_empty() {
-            true => "{}".to_owned(),
-            false => {
-                self.0.push('}');
-                self.0
-            }
+/// Cut to its bound, and without control characters: what a client chooses must not write
+/// lines of its own into a log that an operator reads.
+#[cold]
+#[inline(never)]
+fn escaped(value: &str) -> String {
+    let mut end = value.len().min(MAX_TEXT_BYTES);
+    while !value.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    let cut = value.get(..end).unwrap_or_default();
+    let clean: String = cut.chars().filter(|c| !c.is_control()).collect();
+    let quoted = serde_json::to_string(&clean).unwrap_or_default();
+    let inner = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"'));
+    inner.unwrap_or_default().to_owned()
+}
+
+/// A request's method as text: at most 64 bytes of it. HTTP/2 has no bound on a method, and
+/// an event is kept for as long as its stream is open.
+pub fn method_text(method: &[u8]) -> Cow<'static, str> {
+    let usual = [
+        "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT",
+    ];
+    match usual.into_iter().find(|one| one.as_bytes() == method) {
+        Some(one) => Cow::Borrowed(one),
+        None => {
+            let cut = method.get(..MAX_METHOD_BYTES).unwrap_or(method);
+            Cow::Owned(String::from_utf8_lossy(cut).into_owned())
         }
     }
 }
@@ -216,38 +277,6 @@ fn result_class(status: u16) -> &'static str {
         500..=599 => "server_error",
         _ => "unknown",
     }
-}
-
-/// A new id in the form of a UUIDv7 (RFC 9562 section 5.7). The filter has no random
-/// source: `parts` must differ for each event.
-pub fn event_id(unix_ms: u64, parts: &[&[u8]]) -> String {
-    let mut digest = Sha256::new_with_prefix("audit");
-    for part in parts {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        digest.update(length.to_le_bytes());
-        digest.update(part);
-    }
-    let digest: [u8; 32] = digest.finalize().into();
-    let random: String = digest.iter().take(10).fold(String::new(), |mut hex, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        hex
-    });
-    let time = format!("{:012x}", unix_ms & 0xffff_ffff_ffff);
-    let of = |text: &str, from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
-    [
-        of(&time, 0, 8),
-        "-".to_owned(),
-        of(&time, 8, 12),
-        "-7".to_owned(),
-        of(&random, 0, 3),
-        "-8".to_owned(),
-        of(&random, 3, 6),
-        "-".to_owned(),
-        of(&random, 6, 18),
-    ]
-    .concat()
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context), if it has one.

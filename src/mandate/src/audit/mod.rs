@@ -2,4 +2,5 @@
 //! one, and the queue of what it has not taken yet.
 
 pub mod event;
+pub mod id;
 pub mod queue;

@@ -22,15 +22,68 @@ const LAST_PAUSE_MS: u64 = 30_000;
 /// After so long a batch without an answer counts as failed.
 const LOST_AFTER_MS: u64 = 10_000;
 
+/// What a batch begins with, and how it ends.
+const HEAD: &str = "{\"events\":[";
+const TAIL: &str = "]}";
+
+/// Events that are sent together, as they are sent. Once it is sent it does not change.
+#[derive(Debug)]
+pub struct Batch {
+    /// Without [`TAIL`], and with a comma behind each event, until it is sent.
+    body: String,
+    events: usize,
+    /// Of its events.
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Batch {
+            body: HEAD.to_owned(),
+            events: 0,
+            bytes: 0,
+            is_closed: false,
+        }
+    }
+
+    /// The number of its events.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// An event of so many bytes stands at its end.
+    fn count(&mut self, bytes: usize) {
+        self.events = self.events.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.is_closed && self.events < MAX_BATCH_EVENTS
+    }
+
+    fn close(&mut self) -> &[u8] {
+        if !self.is_closed {
+            self.body.pop();
+            self.body.push_str(TAIL);
+            self.is_closed = true;
+        }
+        self.body.as_bytes()
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct AuditQueue {
-    events: VecDeque<String>,
+    /// None is empty.
+    batches: VecDeque<Batch>,
+    events: usize,
+    /// Of all batches.
     bytes: usize,
     /// When the first event of the next batch came.
     since_ms: Option<u64>,
-    /// The events at the front that are being sent, and since when.
-    in_flight: Option<(usize, u64)>,
+    /// Since when the first batch is being sent.
+    in_flight_ms: Option<u64>,
     failures: u32,
     not_before_ms: u64,
 }
@@ -44,88 +97,121 @@ impl AuditQueue {
             true => (MAX_EVENTS, MAX_BYTES),
             false => (MAX_EVENTS / 4, MAX_BYTES / 4),
         };
-        self.events.len() < events && self.bytes < bytes
+        self.events < events && self.bytes < bytes
     }
 
-    /// Keeps an event. `false` if it was dropped.
+    /// Keeps an event, which `write` appends. `false` if it was dropped.
     #[must_use]
-    pub fn push(&mut self, event: String, now_ms: u64) -> bool {
-        let bytes = self.bytes.saturating_add(event.len());
-        if self.events.len() >= MAX_EVENTS || bytes > MAX_BYTES || event.len() > MAX_BATCH_BYTES {
+    pub fn push(&mut self, now_ms: u64, write: impl FnOnce(&mut String)) -> bool {
+        if self.events >= MAX_EVENTS {
             return false;
         }
-        self.bytes = bytes;
-        self.events.push_back(event);
+        let mut batch = match self.batches.pop_back() {
+            Some(last) if last.takes_more() => last,
+            Some(mut last) => {
+                last.body.shrink_to_fit();
+                self.batches.push_back(last);
+                Batch::new()
+            }
+            None => Batch::new(),
+        };
+        let before = batch.body.len();
+        write(&mut batch.body);
+        batch.body.push(',');
+        let event = batch.body.len().saturating_sub(before);
+        let bytes = self.bytes.saturating_add(event);
+        let is_kept = event <= MAX_BATCH_BYTES && bytes <= MAX_BYTES;
+        if !is_kept {
+            batch.body.truncate(before);
+        } else if batch.bytes.saturating_add(event) > MAX_BATCH_BYTES {
+            let mut next = Batch::new();
+            next.body.push_str(&batch.body.split_off(before));
+            self.batches.push_back(batch);
+            batch = next;
+            batch.count(event);
+        } else {
+            batch.count(event);
+        }
+        if batch.events > 0 {
+            self.batches.push_back(batch);
+        }
+        if is_kept {
+            self.bytes = bytes;
+            self.events = self.events.saturating_add(1);
+            self.since_ms.get_or_insert(now_ms);
+        }
+        is_kept
+    }
+
+    /// Takes over a batch of another queue. `false` if it was dropped.
+    #[must_use]
+    pub fn push_batch(&mut self, batch: Batch, now_ms: u64) -> bool {
+        let events = self.events.saturating_add(batch.events);
+        let bytes = self.bytes.saturating_add(batch.bytes);
+        if events > MAX_EVENTS || bytes > MAX_BYTES {
+            return false;
+        }
+        (self.events, self.bytes) = (events, bytes);
+        self.batches.push_back(batch);
         self.since_ms.get_or_insert(now_ms);
         true
     }
 
     /// The events that wait, for another queue.
-    pub fn into_events(self) -> impl Iterator<Item = String> {
-        self.events.into_iter()
+    pub fn into_batches(self) -> impl Iterator<Item = Batch> {
+        self.batches.into_iter()
     }
 
     /// How many events wait.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.events
     }
 
     /// Whether no event waits.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events == 0
     }
 
     /// The body of the batch that is due. Only one is under way at a time, so that events
     /// arrive in order.
-    pub fn next_batch(&mut self, now_ms: u64) -> Option<Vec<u8>> {
-        if let Some((_, sent_ms)) = self.in_flight {
+    pub fn next_batch(&mut self, now_ms: u64) -> Option<&[u8]> {
+        if let Some(sent_ms) = self.in_flight_ms {
             if now_ms.saturating_sub(sent_ms) < LOST_AFTER_MS {
                 return None;
             }
             self.failed(now_ms);
         }
-        let gathered = self.events.len() >= MAX_BATCH_EVENTS
-            || now_ms.saturating_sub(self.since_ms?) >= GATHER_MS;
-        if !gathered || now_ms < self.not_before_ms {
+        let is_alone = self.batches.len() < 2;
+        let first = self.batches.front_mut()?;
+        let is_full = !is_alone || !first.takes_more();
+        let is_gathered = is_full || now_ms.saturating_sub(self.since_ms?) >= GATHER_MS;
+        if !is_gathered || now_ms < self.not_before_ms {
             return None;
         }
-        let mut body = b"{\"events\":[".to_vec();
-        let mut count = 0_usize;
-        for event in self.events.iter().take(MAX_BATCH_EVENTS) {
-            if body.len().saturating_add(event.len()) > MAX_BATCH_BYTES.saturating_add(16) {
-                break;
-            }
-            if count > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(event.as_bytes());
-            count = count.saturating_add(1);
-        }
-        body.extend_from_slice(b"]}");
-        self.in_flight = Some((count, now_ms));
-        Some(body)
+        self.in_flight_ms = Some(now_ms);
+        Some(first.close())
     }
 
     /// The companion has the batch, or will never take it. Returns the number of its
     /// events.
     pub fn done(&mut self, now_ms: u64) -> usize {
-        let Some((count, _)) = self.in_flight.take() else {
+        if self.in_flight_ms.take().is_none() {
+            return 0;
+        }
+        let Some(sent) = self.batches.pop_front() else {
             return 0;
         };
-        for _ in 0..count {
-            if let Some(event) = self.events.pop_front() {
-                self.bytes = self.bytes.saturating_sub(event.len());
-            }
-        }
-        self.since_ms = (!self.events.is_empty()).then_some(now_ms);
+        self.events = self.events.saturating_sub(sent.events);
+        self.bytes = self.bytes.saturating_sub(sent.bytes);
+        self.since_ms = (!self.is_empty()).then_some(now_ms);
         self.failures = 0;
         self.not_before_ms = 0;
-        count
+        sent.events
     }
 
     /// The batch may not have arrived. It is sent again after a pause.
     pub fn failed(&mut self, now_ms: u64) {
-        self.in_flight = None;
+        self.in_flight_ms = None;
         let pause_ms = FIRST_PAUSE_MS
             .checked_shl(self.failures)
             .map_or(LAST_PAUSE_MS, |pause_ms| pause_ms.min(LAST_PAUSE_MS));

@@ -37,6 +37,13 @@ pub struct Resource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceId(usize);
 
+impl ResourceId {
+    /// Its place among [`Resources::ids`].
+    pub fn place(self) -> usize {
+        self.0
+    }
+}
+
 /// The resource, the rule and the method of a request, found before its mandate is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteMatch {

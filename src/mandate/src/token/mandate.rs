@@ -1,6 +1,7 @@
 //! A verified mandate. Only verification can build this type, so code that has one does
 //! not need to check again.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use super::anchor::{AnchorId, anchors};
@@ -22,6 +23,8 @@ pub struct Mandate {
     fingerprint: Fingerprint,
     anchors: Vec<AnchorId>,
     sent: Sent,
+    /// What the audit says of it in each event.
+    audited: OnceCell<Box<str>>,
 }
 
 /// What a configuration sends to the upstream of a mandate, as far as it is found out once,
@@ -50,6 +53,11 @@ impl Mandate {
     /// `delegation_edge_id`, as far as the mandate has them.
     pub fn anchors(&self) -> &[AnchorId] {
         &self.anchors
+    }
+
+    /// What the audit says of it, which is written once and kept as long as the mandate.
+    pub fn audited(&self, write: impl FnOnce(&Claims) -> String) -> &str {
+        self.audited.get_or_init(|| write(&self.claims).into())
     }
 
     /// What is sent of it.
@@ -134,5 +142,6 @@ pub(crate) fn verify(
         thumbprint: *key.thumbprint(),
         fingerprint,
         sent: Sent::default(),
+        audited: OnceCell::new(),
     })
 }

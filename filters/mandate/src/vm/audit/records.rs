@@ -2,16 +2,18 @@
 //! ended: what an event needs is complete only when the answer is. An end is noted without
 //! the configuration, because the proxy may tell it while a callback uses that.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
 use caracal_mandate::audit::event::{Answered, Status};
+use caracal_mandate::audit::queue::Batch;
 use caracal_mandate::token::fingerprint::Fingerprint;
 
 use crate::proxy::Proxy;
-use crate::proxy::adapter::Ending;
+use crate::proxy::adapter::{Ending, SeenResponse};
 
 /// Most streams whose decision is kept until they end. An event about one more is written
 /// without its answer.
@@ -25,9 +27,11 @@ const SLICE: usize = 200;
 /// What is known of a request before it is judged.
 pub(crate) struct AuditFacts {
     pub(crate) stream: u32,
+    /// When its headers came, in nanoseconds of a clock that is never set.
+    pub(crate) began_ns: u64,
     /// The client's id, if readers of the audit can look for it.
     pub(crate) request_id: Option<String>,
-    pub(crate) method: Vec<u8>,
+    pub(crate) method: Cow<'static, str>,
     pub(crate) trace_id: Option<String>,
 }
 
@@ -48,15 +52,15 @@ pub(crate) struct Decided {
     pub(crate) reason: Option<&'static str>,
     /// The reason of a refusal.
     pub(crate) diagnostic: Option<&'static str>,
+    /// What events say of the zone.
     pub(crate) zone: Rc<str>,
     /// The proxy's name for the companion.
     pub(crate) companion: Rc<str>,
-    pub(crate) is_gateway: bool,
     /// In Gateway mode the exchange has this id too.
     pub(crate) request_id: Option<String>,
-    /// Of the response that has begun.
-    pub(crate) upstream_status: Option<u16>,
-    pub(crate) resource: Option<String>,
+    pub(crate) seen: SeenResponse,
+    /// What events say of the resource.
+    pub(crate) resource: Option<Rc<str>>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) mandate: Option<Rc<Mandate>>,
     /// Gateway mode.
@@ -66,7 +70,7 @@ pub(crate) struct Decided {
 /// A decision on a stream that has ended.
 pub(crate) struct Ended {
     root: u32,
-    pub(crate) decided: Decided,
+    pub(crate) decided: Box<Decided>,
     pub(crate) answered: Option<Answered>,
     /// Why there was no whole answer of the upstream.
     pub(crate) error_kind: Option<&'static str>,
@@ -75,10 +79,10 @@ pub(crate) struct Ended {
 #[derive(Default)]
 struct Streams {
     /// By stream, with the root context of the configuration.
-    open: BTreeMap<u32, Box<(u32, Decided)>>,
-    ended: Vec<Ended>,
+    open: BTreeMap<u32, (u32, Box<Decided>)>,
+    ended: VecDeque<Ended>,
     /// Events of configurations that are gone, with the names of their companions.
-    unsent: Vec<(String, String)>,
+    unsent: Vec<(Rc<str>, Batch)>,
     dropped: u64,
     /// The configurations that take what ends, with the names of their companions.
     takers: Vec<(u32, String)>,
@@ -93,12 +97,13 @@ thread_local! {
 /// Keeps a decision until its stream ends.
 pub(crate) fn begin(root: u32, decided: Decided) {
     with(|streams| {
+        let decided = Box::new(decided);
         if streams.open.len() >= MAX_OPEN {
             streams.end(root, decided, None);
             return;
         }
         let stream = decided.facts.stream;
-        streams.open.insert(stream, Box::new((root, decided)));
+        streams.open.insert(stream, (root, decided));
     });
 }
 
@@ -121,9 +126,8 @@ pub(crate) fn end(stream: u32) {
         return;
     }
     with(|streams| {
-        if let Some(open) = streams.open.remove(&stream) {
-            let (root, decided) = *open;
-            let ending = decided.proxy.ending();
+        if let Some((root, decided)) = streams.open.remove(&stream) {
+            let ending = decided.proxy.ending(decided.seen);
             streams.end(root, decided, ending);
         }
     });
@@ -135,8 +139,7 @@ pub(crate) fn forget(stream: u32) {
         return;
     }
     with(|streams| {
-        if let Some(open) = streams.open.remove(&stream) {
-            let (root, decided) = *open;
+        if let Some((root, decided)) = streams.open.remove(&stream) {
             streams.end(root, decided, None);
         }
     });
@@ -155,16 +158,17 @@ pub(crate) fn register(root: u32, upstream: &str) {
 
 /// A configuration ends. What it has not sent yet goes to one that sends to the same
 /// companion: usually to its successor, which the proxy has made before.
-pub(crate) fn unregister(root: u32, upstream: &str, unsent: impl Iterator<Item = String>) {
+pub(crate) fn unregister(root: u32, upstream: &Rc<str>, unsent: impl Iterator<Item = Batch>) {
     with(|streams| {
         let place = streams.takers.iter().position(|(of, _)| *of == root);
         if let Some(place) = place {
             streams.takers.remove(place);
         }
-        for event in unsent {
-            match streams.unsent.len() < MAX_ENDED {
-                true => streams.unsent.push((upstream.to_owned(), event)),
-                false => streams.dropped = streams.dropped.saturating_add(1),
+        for batch in unsent {
+            let events = streams.unsent.iter().map(|(_, batch)| batch.events());
+            match events.sum::<usize>() < MAX_ENDED {
+                true => streams.unsent.push((Rc::clone(upstream), batch)),
+                false => streams.drop_batch(&batch),
             }
         }
     });
@@ -175,7 +179,7 @@ pub(crate) fn unregister(root: u32, upstream: &str, unsent: impl Iterator<Item =
 pub(crate) struct Taken {
     pub(crate) ended: Vec<Ended>,
     /// Events of a configuration that is gone.
-    pub(crate) unsent: Vec<String>,
+    pub(crate) unsent: Vec<Batch>,
     /// Decisions that were dropped in this VM.
     pub(crate) dropped: u64,
 }
@@ -187,40 +191,61 @@ pub(crate) struct Taken {
 pub(crate) fn take(root: u32, upstream: &str) -> Taken {
     let mut taken = Taken::default();
     with(|streams| {
-        taken.dropped = std::mem::take(&mut streams.dropped);
-        let all = std::mem::take(&mut streams.ended);
-        for ended in all {
+        // What is left to others comes behind.
+        for _ in 0..streams.ended.len() {
+            if taken.ended.len() >= SLICE {
+                break;
+            }
+            let Some(ended) = streams.ended.pop_front() else {
+                break;
+            };
             let of = ended.root;
             let is_alone = !streams.takers.iter().any(|(other, _)| *other == of);
             let is_ours = of == root || (is_alone && *ended.decided.companion == *upstream);
-            match is_ours && taken.ended.len() < SLICE {
+            match is_ours {
                 true => taken.ended.push(ended),
                 // Nobody sends to its companion any more.
                 false if is_alone && !streams.sends_to(&ended.decided.companion) => {
-                    taken.dropped = taken.dropped.saturating_add(1);
+                    streams.dropped = streams.dropped.saturating_add(1);
                 }
-                false => streams.ended.push(ended),
+                false => streams.ended.push_back(ended),
             }
         }
-        for (of, event) in std::mem::take(&mut streams.unsent) {
-            match of == upstream {
-                true => taken.unsent.push(event),
-                false if streams.sends_to(&of) => streams.unsent.push((of, event)),
-                false => taken.dropped = taken.dropped.saturating_add(1),
+        for (of, batch) in std::mem::take(&mut streams.unsent) {
+            match *of == *upstream {
+                true => taken.unsent.push(batch),
+                false if streams.sends_to(&of) => streams.unsent.push((of, batch)),
+                false => streams.drop_batch(&batch),
             }
         }
+        taken.dropped = std::mem::take(&mut streams.dropped);
     });
     taken
 }
 
-/// The upstream has answered the request of this callback.
-pub(crate) fn answered(stream: u32) {
+/// The response to the request of this callback begins.
+pub(crate) fn response_begins(stream: u32, is_whole: bool) {
     if !IN_USE.get() {
         return;
     }
     with(|streams| {
-        if let Some(open) = streams.open.get_mut(&stream) {
-            open.1.upstream_status = open.1.proxy.upstream_status();
+        if let Some((_, decided)) = streams.open.get_mut(&stream) {
+            decided.seen.is_of_upstream = decided.proxy.is_of_upstream();
+            decided.seen.is_whole = is_whole;
+        }
+    });
+}
+
+/// So many bytes of its body pass, maybe the last ones.
+pub(crate) fn response_passes(stream: u32, bytes: usize, is_whole: bool) {
+    if !IN_USE.get() {
+        return;
+    }
+    with(|streams| {
+        if let Some((_, decided)) = streams.open.get_mut(&stream) {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            decided.seen.bytes = decided.seen.bytes.saturating_add(bytes);
+            decided.seen.is_whole = is_whole;
         }
     });
 }
@@ -238,7 +263,12 @@ impl Streams {
         self.takers.iter().any(|(_, known)| known == companion)
     }
 
-    fn end(&mut self, root: u32, mut decided: Decided, ending: Option<Ending>) {
+    fn drop_batch(&mut self, batch: &Batch) {
+        let events = u64::try_from(batch.events()).unwrap_or(u64::MAX);
+        self.dropped = self.dropped.saturating_add(events);
+    }
+
+    fn end(&mut self, root: u32, mut decided: Box<Decided>, ending: Option<Ending>) {
         if self.takers.is_empty() {
             return;
         }
@@ -251,12 +281,6 @@ impl Streams {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        let upstream_status = decided.upstream_status;
-        let ending = ending.map(|mut ending| {
-            let answered = &mut ending.answered;
-            answered.upstream_status = answered.upstream_status.or(upstream_status);
-            ending
-        });
         let answered = ending.map(|ending| ending.answered);
         let mut error_kind = None;
         if decided.is_allowed
@@ -277,7 +301,7 @@ impl Streams {
                 decided.status = Status::UpstreamError;
             }
         }
-        self.ended.push(Ended {
+        self.ended.push_back(Ended {
             root,
             decided,
             answered,

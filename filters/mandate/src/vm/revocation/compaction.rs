@@ -38,6 +38,11 @@ impl Compaction {
         }
     }
 
+    /// The lease under which it writes.
+    pub(crate) fn lease(&self) -> u64 {
+        self.lease
+    }
+
     /// Whether too much of the log has expired.
     pub(crate) fn is_due(log: &SharedLog) -> bool {
         let live = u64::try_from(log.replica.anchors().len()).unwrap_or(u64::MAX);

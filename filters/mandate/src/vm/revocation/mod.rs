@@ -3,6 +3,7 @@
 //! `shared_log` reads, and `log_view` answers a decision. On proxies without ticks it is
 //! `lookup`: requests ask the companion about their own mandates.
 
+pub(crate) mod begun;
 pub(crate) mod compaction;
 pub(crate) mod log_store;
 pub(crate) mod log_view;

@@ -14,6 +14,7 @@ use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{CompanionClient, companion_error};
 use crate::vm::dependency_log;
 use crate::vm::metrics::Metrics;
+use crate::vm::revocation::begun::{PendingPoll, SnapshotProgress};
 use crate::vm::revocation::compaction::Compaction;
 use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::revocation::log_writer::{LogWriter, PublishOutcome};
@@ -21,26 +22,6 @@ use crate::vm::revocation::shared_log::{HeadUpdate, SharedLog, whole_seconds};
 
 /// How many slots of the table a tick searches for expired anchors.
 const SWEPT_SLOTS: usize = 4_096;
-
-/// A poll without an answer yet.
-struct PendingPoll {
-    lease: u64,
-    token: Option<u32>,
-    began_ms: u64,
-    snapshot: bool,
-}
-
-/// A snapshot of which some pages are already in the log. The anchors in a page are in
-/// force at once. Only the last page makes the cursor valid.
-struct SnapshotProgress {
-    lease: u64,
-    generation: Cursor,
-    /// The companion's head when the first page was made. Later entries are read from its
-    /// feed.
-    head: u64,
-    confirmed_at_ms: u64,
-    next: Cursor,
-}
 
 /// The revocation state in one VM, and this VM's part in polling for it.
 pub(crate) struct RevocationFeed {
@@ -93,6 +74,7 @@ impl RevocationFeed {
     /// The path of the poll that is due.
     fn next_poll(&mut self, metrics: &mut Metrics, now_ms: u64) -> Option<String> {
         let has_everything = self.log.catch_up(now_ms) == Ok(true);
+        self.log.begin(now_ms);
         if self.log.take_damaged() {
             self.log.reset_damaged(now_ms);
             return None;
@@ -105,7 +87,8 @@ impl RevocationFeed {
             return None;
         }
         self.log.replica.sweep(whole_seconds(now_ms), SWEPT_SLOTS);
-        if self.log.head.turned(now_ms, self.log.timing).is_some() {
+        let turned = self.log.head.turned(now_ms, self.log.timing).is_some();
+        if turned && !self.log.is_left_over(now_ms) {
             self.log_turn(now_ms);
         }
         self.poll(metrics, now_ms)
@@ -390,6 +373,19 @@ impl RevocationFeed {
                     self.companion.upstream, why.words
                 ),
             );
+        }
+    }
+
+    /// The configuration goes. A lease that its VM holds would keep others from polling until
+    /// it expires.
+    pub(crate) fn give_back(&mut self, now_ms: u64) {
+        let polls = self.pending_poll.as_ref().map(|poll| poll.lease);
+        let reads = self.snapshot.as_ref().map(|snapshot| snapshot.lease);
+        let writes = self.compaction.as_ref().map(Compaction::lease);
+        if let Some(lease) = polls.or(reads).or(writes) {
+            let _ = self
+                .log
+                .update_head(lease, &|head| Some(head.released(now_ms)));
         }
     }
 

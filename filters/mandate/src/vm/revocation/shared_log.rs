@@ -55,6 +55,8 @@ pub(crate) struct SharedLog {
     complete_ms: Option<u64>,
     /// The log is not what the head says.
     damaged: bool,
+    /// When this VM first looked at the record, and how many polls had ended by then.
+    began: Option<(u64, u64)>,
 }
 
 impl SharedLog {
@@ -70,6 +72,7 @@ impl SharedLog {
             replica: Replica::default(),
             complete_ms: None,
             damaged: false,
+            began: None,
         }
     }
 
@@ -187,6 +190,25 @@ impl SharedLog {
         Ok(true)
     }
 
+    /// A tick has looked at the record.
+    pub(crate) fn begin(&mut self, now_ms: u64) {
+        if self.began.is_none() {
+            self.began = Some((now_ms, self.head.attempts));
+        }
+    }
+
+    /// Whether the record may be what an earlier configuration, or an earlier version of the
+    /// filter, has left: this VM has just begun, and nobody has polled since. Then requests
+    /// wait for the first poll, as they do where there is no record yet.
+    pub(crate) fn is_left_over(&self, now_ms: u64) -> bool {
+        // As long as a poll takes, and a lease that its holder never gave back.
+        let longest = self.timing.timeout_ms().saturating_add(1_000);
+        let is_new = self.began.is_none_or(|(began_ms, attempts)| {
+            attempts == self.head.attempts && now_ms.saturating_sub(began_ms) <= longest
+        });
+        is_new && !self.head.is_failing()
+    }
+
     /// The log is not what the head says. The next tick begins a new one.
     pub(crate) fn mark_damaged(&mut self) {
         self.damaged = true;
@@ -226,6 +248,7 @@ impl SharedLog {
         }
         match self.head.age_ms(now_ms) {
             Some(age) if age <= self.timing.max_staleness_ms => Availability::Ready,
+            Some(_) if self.is_left_over(now_ms) => Availability::Pending,
             Some(_) => Availability::Unavailable("The revocation state is too old"),
             None if self.head.is_failing() => {
                 Availability::Unavailable("The revocation state has not been read yet")

@@ -63,6 +63,7 @@ fn made(number: usize, size: usize) -> Made {
     Made {
         id: number as u128,
         request_id: "r".into(),
+        denied: false,
         data: format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(size)).into(),
         sig: if number.is_multiple_of(3) {
             "".into()

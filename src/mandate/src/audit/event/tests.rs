@@ -3,15 +3,17 @@ use serde_json::{Value, json};
 use super::*;
 
 fn parsed(event: &Event<'_>) -> Value {
-    serde_json::from_str(&event.to_json()).unwrap()
+    let mut text = String::new();
+    event.write(&mut text);
+    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
 fn an_event_has_what_the_contract_names() {
     let event = Event {
-        id: event_id(1_764_300_000_000, &[b"1"]),
+        id: "019ac5d2-0c00-7000-8000-000000000001",
         occurred_at_us: 1_764_300_000_000_001,
-        zone_id: "zone-1",
+        zone: &zone_members("zone-1", false),
         request_id: "id-1",
         is_allowed: true,
         status: Some(Status::Executed),
@@ -21,23 +23,21 @@ fn an_event_has_what_the_contract_names() {
             bytes: 3,
             upstream_status: Some(201),
         }),
-        application_id: Some("app-1"),
-        resource: Some("resource://billing"),
+        mandate: "\"application_id\":\"app-1\",",
+        resource: &resource_member("resource://billing"),
         subject_fingerprint: Some("0123456789abcdef"),
-        subject_kind: Some("application"),
-        method: Some(b"POST"),
+        method: Some("POST"),
         ..Event::default()
     };
-    let id = event.id.clone();
     assert_eq!(
         parsed(&event),
         json!({
-            "id": id, "occurred_at_us": 1_764_300_000_000_001_u64, "zone_id": "zone-1",
+            "id": "019ac5d2-0c00-7000-8000-000000000001", "occurred_at_us": 1_764_300_000_000_001_u64, "zone_id": "zone-1",
             "event_type": "edge_resource_request", "request_id": "id-1", "decision": "allow",
             "evaluation_status": "executed",
             "metadata": {
                 "application_id": "app-1", "resource": "resource://billing",
-                "subject_fingerprint": "0123456789abcdef", "subject_kind": "application",
+                "subject_fingerprint": "0123456789abcdef",
                 "method": "POST", "gateway_status": 201, "latency_ms": 12,
                 "response_bytes": 3, "upstream_status": 201, "result_class": "success",
             },
@@ -50,14 +50,15 @@ fn an_event_has_what_the_contract_names() {
 fn texts_are_cut_and_cleaned() {
     let long = "é".repeat(1_000);
     let event = Event {
-        zone_id: "z\0\n\"",
-        method: Some(b"G\xffET\x00"),
-        resource: Some(&long),
+        zone: &zone_members("z\0\n\"", true),
+        method: Some(&method_text(b"G\xffET\x00")),
+        resource: &resource_member(&long),
         reason: Some("missing_token"),
         ..Event::default()
     };
     let found = parsed(&event);
     assert_eq!(found["zone_id"], "z\"");
+    assert_eq!(found["event_type"], "gateway_resource_request");
     assert_eq!(found["metadata"]["method"], "G\u{fffd}ET");
     assert_eq!(found["metadata"]["resource"], "é".repeat(512));
     assert_eq!(found["decision"], "deny");
@@ -65,13 +66,11 @@ fn texts_are_cut_and_cleaned() {
 }
 
 #[test]
-fn ids_are_of_the_seventh_version_and_differ() {
-    let id = event_id(0x0192_3456_789a, &[b"a", b"b"]);
-    assert_eq!(id.len(), 36);
-    assert!(id.starts_with("01923456-789a-7"), "{id}");
-    assert_eq!(id.as_bytes().get(19), Some(&b'8'), "{id}");
-    assert_ne!(id, event_id(0x0192_3456_789a, &[b"ab", b""]));
-    assert_eq!(event_id(u64::MAX, &[]).len(), 36);
+fn a_method_is_text_and_has_a_bound() {
+    assert_eq!(method_text(b"PATCH"), "PATCH");
+    assert_eq!(method_text(b"get"), "get");
+    assert_eq!(method_text(b""), "");
+    assert_eq!(method_text(&[b'M'; 100]), "M".repeat(64));
 }
 
 #[test]

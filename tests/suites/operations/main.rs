@@ -1,0 +1,138 @@
+//! What docs/operate.md says, tried with a real Envoy, a real Redis and real companions:
+//! upgrades and rollbacks, rotations of keys, the rights in Redis, new configurations, CORS.
+
+mod acl;
+mod commands;
+mod cors;
+mod draining;
+mod rotation;
+mod upgrade;
+
+#[path = "../live_streams_envoy/upstream.rs"]
+#[allow(dead_code, unreachable_pub, reason = "another suite's file")]
+mod upstream;
+
+#[path = "../audit_companion/consumer.rs"]
+#[allow(dead_code, unreachable_pub, reason = "another suite's file")]
+mod consumer;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use caracal_tests::edge::Around;
+use caracal_tests::envoy::{Envoy, Setup};
+use caracal_tests::mint::configuration;
+use caracal_tests::processes::{Companion, Redis, folder, until};
+use caracal_tests::servers::{Client, request};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+const SESSIONS: &str = "caracal.sessions.revoke";
+const STREAM: &str = "caracal.audit.events";
+const TOKEN: &str = "feed-token";
+/// Of audit events and signed messages.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// Connections of the traffic; Envoy spreads them over its workers.
+const CONNECTIONS: usize = 8;
+
+/// Revokes by the stream, unsigned.
+fn revoke(redis: &Redis, sid: &str) {
+    let _: String = redis.ask(&["XADD", SESSIONS, "*", "zone_id", "z", "session_id", sid]);
+}
+
+/// What one mandate was answered so far: each status, and how often.
+type Answers = Arc<Mutex<BTreeMap<u16, u64>>>;
+
+/// Requests that go on all the time, with a mandate that is good and one that is revoked.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    answers: [Answers; 2],
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Traffic {
+    fn start(edge: SocketAddr, good: &str, revoked: &str) -> Self {
+        let (stop, rounds): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let answers: [Answers; 2] = Default::default();
+        let requests = [good, revoked].map(|token| {
+            let bearer = format!("Bearer {token}");
+            request("GET", "/", &[("authorization", &bearer)])
+        });
+        let (ended, counted, noted) = (Arc::clone(&stop), Arc::clone(&rounds), answers.clone());
+        let thread = std::thread::spawn(move || {
+            let connect = || Client::try_connect(edge).ok();
+            let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| connect()).collect();
+            while !ended.load(Ordering::SeqCst) {
+                for client in &mut clients {
+                    for (request, noted) in requests.iter().zip(&noted) {
+                        // A connection that Envoy has closed is no answer.
+                        match client.as_mut().and_then(|c| c.exchange(request).ok()) {
+                            Some(answer) => {
+                                *noted.lock().unwrap().entry(answer.status).or_default() += 1;
+                            }
+                            None => *client = connect(),
+                        }
+                    }
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Traffic {
+            stop,
+            rounds,
+            answers,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until every connection was used some more times.
+    fn go_on(&self) {
+        let enough = self.rounds.load(Ordering::SeqCst) + 20;
+        let rounds = || self.rounds.load(Ordering::SeqCst);
+        until("requests go on", SOON, || rounds() >= enough);
+    }
+
+    /// Ends it. The good mandate was always admitted, and the revoked one never.
+    #[track_caller]
+    fn was_judged_rightly(mut self) {
+        self.go_on();
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap();
+        let statuses = self
+            .answers
+            .each_ref()
+            .map(|answers| answers.lock().unwrap().keys().copied().collect::<Vec<_>>());
+        assert_eq!(statuses, [vec![200], vec![401]], "{:?}", self.answers);
+    }
+}
+
+/// The status of a request, on a connection of its own.
+fn status(edge: SocketAddr, token: &str) -> u16 {
+    Client::connect(edge).get("/", Some(token), &[]).status
+}
+
+/// Every worker answers so. A new connection may come to either.
+fn all_are(edge: SocketAddr, token: &str, expected: u16) -> bool {
+    (0..CONNECTIONS).all(|_| status(edge, token) == expected)
+}
+
+/// Gives listeners another configuration, and waits until it is in force.
+fn reconfigure(envoy: &Envoy, setup: &Setup) {
+    const STARTED: &str = "with the configuration";
+    let before = envoy.logged(STARTED);
+    envoy.reconfigure(setup);
+    // The main thread's VM and those of two workers.
+    until("the new configuration is there", SOON, || {
+        envoy.logged(STARTED) >= before + 3
+    });
+}
+
+fn started(setup: &Setup) -> Envoy {
+    setup.start().unwrap_or_else(|log| panic!("{log}"))
+}
