@@ -186,6 +186,7 @@ fn what_they_ask_for_is_what_a_running_edge_shows() {
         "audit": {"upstream": "feed"},
         "streams": {},
         "metrics": {"timings": true},
+        "routes": {"/shadow": {"enforcement": "shadow"}},
     });
     let envoy = around.setup(companion.address, changes).start();
     let envoy = envoy.unwrap_or_else(|log| panic!("{log}"));

@@ -15,6 +15,7 @@ use proxy_wasm::types::Action;
 use crate::abi::hostcalls::{self, LogLevel};
 use crate::abi::wasi;
 use crate::request::audit;
+use crate::request::early;
 use crate::request::frames::{self, Passing};
 use crate::request::gateway;
 use crate::request::head::RequestHead;
@@ -60,6 +61,9 @@ impl HttpFilter {
             true => wasi::monotonic_ns().and_then(NonZeroU64::new),
             false => None,
         };
+        if !proxy.capabilities().ticks {
+            plugin.remind_of_shadow();
+        }
         let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
             Err(refusal) => {
@@ -98,8 +102,8 @@ impl HttpFilter {
                 request.gateway = Some(Rc::new(kept));
             }
         }
-        if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
-            return outcome::refuse(plugin, &request, &refusal, None);
+        if let Err(unfit) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
+            return early::refuse_unfit(plugin, &headers, &head, request, &unfit);
         }
         if let Some(document) = plugin.authorizer.document(&view)
             && request.format == ReplyFormat::Http
@@ -116,18 +120,21 @@ impl HttpFilter {
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                outcome::refuse(plugin, &request, &refusal, None)
+                early::refuse_early(plugin, &headers, &head, request, &refusal)
             }
             Ok(Screened::Excluded) => outcome::pass_excluded(plugin, came_ns),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
+                let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
                 let forwarding = &plugin.forwarding;
-                let hidden = sanitizer::hide_credentials(proxy, &headers, &head, forwarding);
+                let hidden =
+                    sanitizer::hide_credentials(proxy, &headers, &head, forwarding, in_shadow);
                 if let Err(refusal) = hidden {
                     return outcome::refuse(plugin, &request, &refusal, None);
                 }
+                request.is_clean = true;
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 if plugin.reads_more
                     && let Some(mirrored) = plugin.authorizer.mirrored(&view, &credential)

@@ -96,6 +96,7 @@ impl RootState {
         let mut plugin =
             Plugin::new(&configuration, &digest, pace, self.id).map_err(|why| vec![why])?;
         plugin.authorizer.key_sets.load_all();
+        plugin.remind_of_shadow();
         *self
             .plugin
             .try_borrow_mut()

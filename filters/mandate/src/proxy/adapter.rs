@@ -82,6 +82,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) map: HeaderMap,
     /// The request's target, if the one in the map may differ from it.
     pub(crate) target: Option<Vec<u8>>,
+    /// Why the request is refused whatever its mandate is: it can be read in two ways.
+    pub(crate) doubtful: Option<&'static str>,
 }
 
 impl RequestHeaders {
@@ -215,7 +217,7 @@ pub(crate) fn default_reply_details(code: &str) -> String {
     ["caracal_", code].concat()
 }
 
-pub(super) fn bad_request(why: &'static str) -> Refusal {
+pub(crate) fn bad_request(why: &'static str) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, why).because(Reason::Ambiguous)
 }
 

@@ -63,7 +63,11 @@ impl ProxyAdapter for Envoy {
 
     fn read_request() -> Result<RequestHeaders, Refusal> {
         let map = hostcalls::get_map(MapType::RequestHeaders).map_err(cannot_read)?;
-        Ok(RequestHeaders { map, target: None })
+        Ok(RequestHeaders {
+            map,
+            target: None,
+            doubtful: None,
+        })
     }
 
     fn hide_header(_: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ use crate::abi::wasi;
 use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
+use crate::request::shadow;
 use crate::request::upstream;
 use crate::vm::audit::records;
 use crate::vm::framed_streams;
@@ -55,7 +56,7 @@ pub(crate) fn apply(
                     Some(_) => refusal.used_up(),
                     None => refusal,
                 };
-                refuse(plugin, request, &refusal, Some(&mandate))
+                refuse_always(plugin, request, &refusal, Some(&mandate))
             }
         },
         Verdict::Refused(refusal, mandate) => refuse(plugin, request, &refusal, mandate.as_ref()),
@@ -69,14 +70,17 @@ pub(crate) fn apply(
     }
 }
 
-/// Makes all changes to an admitted request, which is watched from then on.
+/// Makes all changes to an admitted request, which is watched from then on unless it is in
+/// shadow.
 fn let_go_on(
     plugin: &mut Plugin,
     of: Subject<'_>,
     mandate: &Rc<Mandate>,
     rewrite: Option<&Rewrite>,
 ) -> Result<(), &'static str> {
-    if let Some(live) = &mut plugin.live
+    if plugin.authorizer.is_in_shadow(of.request.matched) {
+        shadow::hide_mandate(plugin)?;
+    } else if let Some(live) = &mut plugin.live
         && !live.watch(of.stream, of.request, mandate, of.phase)
     {
         return Err("Too many requests are under way");
@@ -96,7 +100,7 @@ fn let_go_on(
 pub(crate) fn pass_excluded(plugin: &mut Plugin, came_ns: Option<NonZeroU64>) -> StreamPhase {
     if upstream::open_gate(plugin).is_err() {
         let refusal = Refusal::unavailable("The edge could not open the gate");
-        return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
+        return refuse_always(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
     record(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);
     plugin.authorizer.metrics.excluded();
@@ -123,15 +127,35 @@ pub(crate) fn answer_readiness(plugin: &mut Plugin) -> StreamPhase {
     StreamPhase::Replied
 }
 
-/// Replies to a refused request.
+/// Replies to a refused request. In shadow it goes on, if nothing is left in it that only the
+/// filter may set.
 pub(crate) fn refuse(
     plugin: &mut Plugin,
     request: &RequestInfo,
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> StreamPhase {
+    if request.is_clean && plugin.authorizer.is_in_shadow(request.matched) {
+        return match shadow::let_go_on(plugin, request, refusal, mandate) {
+            Ok(phase) => phase,
+            Err(_) => {
+                let refusal = Refusal::unavailable("The edge could not open the gate");
+                refuse_always(plugin, request, &refusal, mandate)
+            }
+        };
+    }
+    refuse_always(plugin, request, refusal, mandate)
+}
+
+/// Replies to a refused request, in shadow too.
+fn refuse_always(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    refusal: &Refusal,
+    mandate: Option<&Rc<Mandate>>,
+) -> StreamPhase {
     record(plugin, "refused", Some(refusal), request, mandate);
-    audit::refused(plugin, request, refusal, mandate);
+    audit::refused(plugin, request, refusal, mandate, false);
     plugin.authorizer.metrics.refused(refusal);
     settled(plugin, request.came_ns);
     let challenge = plugin.authorizer.challenge(request.matched);

@@ -13,11 +13,12 @@ use caracal_mandate::zone::Zones;
 use self::names::{
     ADDED, AUDIT_DROPPED, AUDIT_SENT, FEED_POLLS, HEADERS_NOT_SENT, JWKS_AGE, JWKS_FETCHES,
     JWKS_SKIPPED, KEY_WAIT, PAUSED, RESULT, REVOCATION_AGE, REVOCATION_ANCHORS, RequestCounter,
-    STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
+    SHADOW, STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
 };
 use crate::abi::hostcalls::{self, Status};
 use crate::abi::wasi;
 use crate::proxy::adapter::MetricSupport;
+use crate::vm::shadow_counts::ShadowCounts;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -39,6 +40,7 @@ pub(crate) struct Metrics {
     /// What requests have counted since the last tick. A tick adds it to the proxy's
     /// counters, which costs less than a call for each request.
     unflushed: Vec<(RequestCounter, i64)>,
+    in_shadow: ShadowCounts,
 }
 
 impl Metrics {
@@ -67,6 +69,7 @@ impl Metrics {
             ids,
             build,
             unflushed: Vec::new(),
+            in_shadow: ShadowCounts::default(),
         })
     }
 
@@ -86,6 +89,19 @@ impl Metrics {
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.count_request(RequestCounter::Refused(refusal.code()));
         self.count_request(RequestCounter::Reason(refusal.reason()));
+    }
+
+    /// A request was refused that goes on in shadow.
+    #[cold]
+    pub(crate) fn refused_in_shadow(&mut self, refusal: &Refusal) {
+        if self.support != MetricSupport::None {
+            self.in_shadow.count(refusal);
+        }
+    }
+
+    /// The gauge that says whether anything is in shadow.
+    pub(crate) fn shadow_gauge(&self) -> Option<u32> {
+        self.id(SHADOW)
     }
 
     pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
@@ -114,6 +130,11 @@ impl Metrics {
         while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
                 let _ = hostcalls::increment_metric(id, count);
+            }
+        }
+        while let Some((names, count)) = self.in_shadow.pop() {
+            for name in names {
+                self.add(&name, count);
             }
         }
     }
@@ -224,9 +245,12 @@ impl Metrics {
     }
 
     fn count_many(&self, name: &str, times: u64) {
+        self.add(name, i64::try_from(times).unwrap_or(i64::MAX));
+    }
+
+    fn add(&self, name: &str, change: i64) {
         if let Some(id) = self.id(name) {
-            let times = i64::try_from(times).unwrap_or(i64::MAX);
-            let _ = hostcalls::increment_metric(id, times);
+            let _ = hostcalls::increment_metric(id, change);
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) mod registry;
 pub(crate) mod request_callouts;
 pub(crate) mod request_info;
 pub(crate) mod revocation;
+pub(crate) mod shadow;
+pub(crate) mod shadow_counts;
 pub(crate) mod shared_data;
 pub(crate) mod signatures;
 pub(crate) mod time_slice;

@@ -29,6 +29,7 @@ use crate::vm::missing;
 use crate::vm::pace::{Need, Pace};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
+use crate::vm::shadow::{self, ShadowNotice};
 use crate::vm::waiting::WaitingRequests;
 
 /// How often ages and sizes are reported.
@@ -62,6 +63,8 @@ pub(crate) struct Plugin {
     /// Sends events of decisions, if they are wanted.
     pub(crate) audit: Option<AuditLog>,
     pub(crate) pace: Pace,
+    /// Something is in shadow.
+    shadow: Option<ShadowNotice>,
     /// The root context of the configuration.
     root: u32,
     reported_ms: u64,
@@ -94,6 +97,7 @@ impl Plugin {
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
             filter_state: configuration.filter_state,
             variable_missing: Cell::new(false),
+            shadow: authorizer.shadow_notice(),
             reads_more: configuration.gateway.is_some() || authorizer.has_mcp(),
             authorizer,
             waiting: WaitingRequests::new(limits, zones),
@@ -157,6 +161,15 @@ impl Plugin {
                 }
             }
             authorization => authorization,
+        }
+    }
+
+    /// Says that something is in shadow, if it was not said for a minute.
+    pub(crate) fn remind_of_shadow(&mut self) {
+        if let Some(notice) = &mut self.shadow
+            && let Some(now_ms) = wasi::monotonic_ms()
+        {
+            notice.remind(now_ms);
         }
     }
 
@@ -310,6 +323,14 @@ impl Plugin {
             return;
         }
         self.reported_ms = now_ms;
+        match &mut self.shadow {
+            Some(notice) => {
+                notice.report();
+                notice.remind(now_ms);
+            }
+            None if self.started_ms.is_none() => shadow::report_none(&self.authorizer.metrics),
+            None => {}
+        }
         // If there is no age yet, report the time since the start, so that an alert on
         // the age works from the beginning.
         let started_ms = *self.started_ms.get_or_insert(now_ms);

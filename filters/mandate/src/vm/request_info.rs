@@ -29,6 +29,9 @@ pub(crate) struct RequestInfo {
     pub(crate) matched: Option<RouteMatch>,
     /// The zone that judges its mandate, once it is known.
     pub(crate) zone: Option<ZoneIndex>,
+    /// Everything is hidden that the service must not get of a client, so in shadow it may go
+    /// on.
+    pub(crate) is_clean: bool,
     /// What an event about it needs, if there is an audit.
     pub(crate) audit: Option<Rc<AuditFacts>>,
     /// Gateway mode: what its exchange needs.
@@ -63,6 +66,7 @@ impl RequestInfo {
         resource: None,
         matched: None,
         zone: None,
+        is_clean: false,
         audit: None,
         gateway: None,
         came_ns: None,

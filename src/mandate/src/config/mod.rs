@@ -3,7 +3,8 @@
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
 //! generated from them. `rules` is the part about resources and routes, `forward` the part
-//! about headers to the upstream, `gateway` the part about Gateway mode, `metadata` the part
+//! about headers to the upstream, `enforcement` the words of shadow mode,
+//! `gateway` the part about Gateway mode, `metadata` the part
 //! about challenges and public metadata, and `zones` the part about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
@@ -14,12 +15,14 @@ mod bounds;
 mod compile;
 mod compile_metadata;
 mod digest;
+mod enforcement;
 mod forward;
 mod gateway;
 mod metadata;
 mod model;
 mod parse;
 mod parse_audit;
+mod parse_enforcement;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;
@@ -38,6 +41,7 @@ mod zones;
 
 pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
+pub use enforcement::Enforcement;
 pub use forward::{Baggage, DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim, Unsendable};
 pub use gateway::{Gateway, Mode};
 pub use metadata::{ChallengeSettings, MetadataSettings};

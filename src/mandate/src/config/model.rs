@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::audit::Audit;
 use super::bounds::*;
+use super::enforcement::Enforcement;
 use super::forward::Forward;
 use super::gateway::{Gateway, Mode};
 use super::metadata::{ChallengeSettings, MetadataSettings};
@@ -81,6 +82,11 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 2, max = crate::readiness::MAX_PATH_BYTES)))]
     pub readiness_path: Option<String>,
+    /// Whether requests that are refused get the refusal. With `shadow` they go on to the
+    /// service, and what is decided is only counted and recorded. A route can have its own.
+    /// Never `shadow` in Gateway mode.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub enforcement: Enforcement,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: ProxyKind,

@@ -8,6 +8,7 @@ use super::bounds::{
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
+use super::parse_enforcement::{self, enforcement};
 use super::parse_forward::{context, forwarded};
 use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
@@ -88,6 +89,10 @@ fn read(
     {
         parse_gateway::check(&object, protected, host);
     }
+    let enforcement = enforcement(&object).unwrap_or_default();
+    if let Some(protected) = &protected {
+        parse_enforcement::check(&object, protected, enforcement, mode);
+    }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);
     }
@@ -148,6 +153,7 @@ fn read(
         challenge,
         metadata: protected.metadata,
         readiness_path,
+        enforcement,
         host: named?,
         mode,
         gateway,

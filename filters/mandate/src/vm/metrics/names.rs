@@ -7,6 +7,7 @@ use caracal_mandate::zone::{Zone, Zones};
 
 use crate::abi::hostcalls::MetricType;
 use crate::proxy::adapter::MetricSupport;
+use crate::vm::shadow_counts;
 
 /// What is counted for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,7 @@ pub(super) const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
 pub(super) const DOCUMENTS: &str = "caracal_metadata_answers_total";
 pub(super) const AUDIT_SENT: &str = "caracal_audit_sent_total";
 pub(super) const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
+pub(super) const SHADOW: &str = "caracal_shadow";
 pub(super) const PAUSED: &str = "caracal_paused_requests";
 pub(super) const JWKS_AGE: &str = "caracal_jwks_age_seconds";
 pub(super) const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
@@ -115,7 +117,8 @@ pub(super) fn names(
         true => &ErrorCode::MCP,
         false => &[],
     };
-    for code in ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp) {
+    let codes = || ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp);
+    for code in codes() {
         count(&RequestCounter::Refused(*code).name());
         count(&RequestCounter::Reason(code.as_str()).name());
     }
@@ -147,6 +150,9 @@ pub(super) fn names(
             count(name);
         }
     }
+    if configuration.has_shadow() {
+        shadow_counts::each(codes(), &mut count);
+    }
     let id = |zone: &Zone| zones.are_chosen().then(|| zone.id.clone());
     let ids: Vec<Option<String>> = zones.iter().map(|(_, zone)| id(zone)).collect();
     for zone in &ids {
@@ -167,10 +173,16 @@ pub(super) fn names(
         add(MetricType::Histogram, KEY_WAIT.to_owned());
         add(MetricType::Gauge, build.to_owned());
     }
-    let gauges = [REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
+    let gauges = [
+        SHADOW,
+        REVOCATION_AGE,
+        REVOCATION_ANCHORS,
+        PAUSED,
+        VM_MEMORY,
+    ];
     let known = match support {
-        MetricSupport::All => 4,
-        MetricSupport::NoGaugeDeltas | MetricSupport::None => 2,
+        MetricSupport::All => 5,
+        MetricSupport::NoGaugeDeltas | MetricSupport::None => 3,
     };
     for name in gauges.into_iter().take(known) {
         add(MetricType::Gauge, name.to_owned());
