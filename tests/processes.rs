@@ -34,6 +34,12 @@ pub fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// A port that nobody listens on, on any address of this machine.
+pub fn free_port_everywhere() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// A new folder of this test's own.
 pub fn folder(name: &str) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::SeqCst);
