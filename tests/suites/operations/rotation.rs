@@ -119,8 +119,9 @@ fn audited(redis: &Redis, folder: &Path, key: &str) -> Companion {
         .token(TOKEN)
 }
 
+/// An event as an edge posts it.
 #[track_caller]
-fn post_event(companion: &Companion, number: u32) {
+pub(crate) fn post_event(companion: &Companion, number: u32) {
     let event = json!({
         "id": format!("01980000-0000-7000-8000-{number:012x}"), "occurred_at_us": now() * 1_000_000,
         "zone_id": ZONE, "event_type": "edge_resource_request", "request_id": format!("r-{number}"),
