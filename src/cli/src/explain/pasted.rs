@@ -11,6 +11,7 @@ use super::case::Case;
 use super::dependencies::Revocations;
 use super::report::Report;
 use super::request::Request;
+pub(crate) use super::request::headers;
 use super::subject::Subject;
 use super::{of_mode, public_reply, traced, unconfigured};
 use crate::timestamps;
