@@ -8,6 +8,11 @@ use super::*;
 
 /// A companion that judges, and the key of its zone.
 pub fn judging() -> (Companion, Key) {
+    judging_with(&[])
+}
+
+/// The same with more arguments.
+pub fn judging_with(arguments: &[&str]) -> (Companion, Key) {
     let key = Key::new("k1", 1);
     let own = folder("page");
     let (config, keys) = (own.join("filter.json"), own.join("keys.json"));
@@ -17,12 +22,11 @@ pub fn judging() -> (Companion, Key) {
     )
     .unwrap();
     std::fs::write(&keys, key_set(&[&key]).to_string()).unwrap();
-    let companion = alone(&[
-        "--explain-config",
-        config.to_str().unwrap(),
-        "--explain-key-set",
-        keys.to_str().unwrap(),
-    ]);
+    let companion = Companion::new(&["--in-memory"])
+        .with(&["--explain-config", config.to_str().unwrap()])
+        .with(&["--explain-key-set", keys.to_str().unwrap()])
+        .with(arguments)
+        .started();
     (companion, key)
 }
 
