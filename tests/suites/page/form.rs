@@ -112,6 +112,10 @@ fn without_a_configuration_it_reads_what_is_there() {
     ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
+    let said = explain(json!({"iat": now() + 200, "exp": now() + 90_000}));
+    for words in ["An edge may refuse it", "iat is", "clock_skew_s"] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
     // Dark, and by the keyboard alone.
     let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
     browser.open(&url(&companion, "/"));
