@@ -65,8 +65,10 @@ fn only_names_of_this_machine_are_answered() {
     }
     let two = [("host", "localhost"), ("host", "evil.test")];
     assert_eq!(ask(&companion, "/", &two).status, 421);
-    // Filters and probes name it as they like.
-    assert_eq!(ask(&companion, "/readyz", &[("host", "feed")]).status, 200);
+    // Filters and probes name it as they like, and docs/page.md warns of that.
+    for path in ["/readyz", "/v1/audit/recent"] {
+        assert_eq!(ask(&companion, path, &[("host", "evil.test")]).status, 200);
+    }
 }
 
 #[test]
