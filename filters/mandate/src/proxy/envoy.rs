@@ -131,7 +131,8 @@ impl ProxyAdapter for Envoy {
     }
 
     /// A property costs more than all that the filter itself does for an event: so only the
-    /// status is asked for, and what became of a response whose end has not passed. If that
+    /// client's status is asked for (a filter between the two may have changed the upstream's),
+    /// and what became of a response whose end has not passed. If that
     /// was cut, Envoy has put the cause in the place of its details.
     fn ending(seen: SeenResponse) -> Option<Ending> {
         let status = hostcalls::get_property("response\0code").ok().flatten();
