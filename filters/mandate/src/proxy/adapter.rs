@@ -82,6 +82,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) map: HeaderMap,
     /// The request's target, if the one in the map may differ from it.
     pub(crate) target: Option<Vec<u8>>,
+    /// Why the request is refused whatever its mandate is: it can be read in two ways.
+    pub(crate) doubtful: Option<&'static str>,
 }
 
 impl RequestHeaders {
@@ -98,8 +100,8 @@ impl RequestHeaders {
 pub(crate) struct SeenResponse {
     /// When the request's headers came, in nanoseconds of a clock that is never set.
     pub(crate) began_ns: u64,
-    /// It is the upstream's, and no reply of the proxy.
-    pub(crate) is_of_upstream: bool,
+    /// Its headers have passed.
+    pub(crate) has_begun: bool,
     /// Of its body.
     pub(crate) bytes: u64,
     /// Its end has passed. Trailers are not seen.
@@ -125,6 +127,13 @@ pub(crate) trait ProxyAdapter {
     /// # Errors The reply, also if the proxy cannot be identified yet.
     fn verify_kind() -> Result<(), Refusal> {
         Ok(())
+    }
+
+    /// Whether the period of ticks may be set at any time, and counts from then on. Where it
+    /// is set once, setting it again traps, or makes a second timer. So this is true only if
+    /// the real proxy is known to be this one. For the root context.
+    fn takes_other_periods() -> bool {
+        false
     }
 
     /// # Errors The reply to a request that cannot be read completely.
@@ -177,12 +186,6 @@ pub(crate) trait ProxyAdapter {
         b"http"
     }
 
-    /// The status of the upstream's response, in the callback for its headers. None for a
-    /// response of the proxy itself.
-    fn is_of_upstream() -> bool {
-        false
-    }
-
     /// How the stream of the current callback has ended. Only in the callback that tells
     /// the end.
     fn ending(_seen: SeenResponse) -> Option<Ending> {
@@ -208,7 +211,7 @@ pub(crate) fn default_reply_details(code: &str) -> String {
     ["caracal_", code].concat()
 }
 
-pub(super) fn bad_request(why: &'static str) -> Refusal {
+pub(crate) fn bad_request(why: &'static str) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, why).because(Reason::Ambiguous)
 }
 

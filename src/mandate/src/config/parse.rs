@@ -8,6 +8,7 @@ use super::bounds::{
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
+use super::parse_enforcement::{self, enforcement};
 use super::parse_forward::{context, forwarded};
 use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
@@ -88,6 +89,10 @@ fn read(
     {
         parse_gateway::check(&object, protected, host);
     }
+    let enforcement = enforcement(&object).unwrap_or_default();
+    if let Some(protected) = &protected {
+        parse_enforcement::check(&object, protected, enforcement, mode);
+    }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);
     }
@@ -130,6 +135,7 @@ fn read(
     let filter_state = parse_host::filter_state(&object, host);
     let streams = parse_host::streams(&object, host);
     let readiness_path = parse_host::readiness_path(&object, host);
+    let metrics = parse_host::measured(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
@@ -147,6 +153,7 @@ fn read(
         challenge,
         metadata: protected.metadata,
         readiness_path,
+        enforcement,
         host: named?,
         mode,
         gateway,
@@ -155,6 +162,7 @@ fn read(
         clock_skew_s,
         allow_insecure_issuer,
         streams,
+        metrics,
         limits,
         forward,
         filter_state,

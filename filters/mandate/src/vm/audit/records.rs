@@ -42,6 +42,7 @@ pub(crate) struct Decided {
     pub(crate) at_us: u64,
     pub(crate) facts: Rc<AuditFacts>,
     pub(crate) is_allowed: bool,
+    pub(crate) in_shadow: bool,
     /// Its authority ended while it was under way.
     pub(crate) was_cut: bool,
     /// The same, because it was revoked.
@@ -229,7 +230,7 @@ pub(crate) fn response_begins(stream: u32, is_whole: bool) {
     }
     with(|streams| {
         if let Some((_, decided)) = streams.open.get_mut(&stream) {
-            decided.seen.is_of_upstream = decided.proxy.is_of_upstream();
+            decided.seen.has_begun = true;
             decided.seen.is_whole = is_whole;
         }
     });
