@@ -14,10 +14,11 @@ thread_local! {
 
 #[cfg(test)]
 pub(super) fn now() -> Instant {
-    Instant::now() + AHEAD.get()
+    let now = Instant::now();
+    now.checked_add(AHEAD.get()).unwrap_or(now)
 }
 
 #[cfg(test)]
 pub(super) fn pass(time: std::time::Duration) {
-    AHEAD.set(AHEAD.get() + time);
+    AHEAD.set(AHEAD.get().saturating_add(time));
 }
