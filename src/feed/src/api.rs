@@ -33,19 +33,11 @@ const MAX_BODY: usize = 512 * 1024;
 /// Most anchors in one question or one revocation.
 const MAX_ANCHORS: usize = 100;
 
+mod common;
 mod pages;
 
+use common::{Api, bad, no_page};
 use pages::{feed, snapshot};
-
-#[derive(Clone)]
-struct Api {
-    companion: Companion,
-    token: Option<Token>,
-    memory: Option<Arc<Memory>>,
-    gateway: Option<Arc<Exchange>>,
-    waits: Arc<Semaphore>,
-    unauthorized: Arc<Limited>,
-}
 
 /// What not every companion has.
 #[derive(Default)]
@@ -117,29 +109,6 @@ async fn authenticated(Shared(api): Shared<Api>, request: Request, next: Next) -
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, challenge);
     response
-}
-
-fn no_page(why: NoPage) -> Response {
-    match why {
-        NoPage::NotReady(why) => {
-            let mut response = failed(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why);
-            let soon = header::HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
-            response
-        }
-        NoPage::Behind => no_page(NoPage::NotReady(
-            "the reader is ahead of this companion, which has not heard from Redis since",
-        )),
-        NoPage::Gone(generation) => (
-            StatusCode::GONE,
-            Json(json!({"error": "gone", "generation": generation})),
-        )
-            .into_response(),
-    }
-}
-
-fn bad(why: &str) -> Response {
-    failed(StatusCode::BAD_REQUEST, "invalid_request", why)
 }
 
 #[derive(Deserialize)]

@@ -22,8 +22,7 @@ pub mod page;
 pub mod position;
 mod scan;
 
-use follow::{Reached, Seen};
-use position::Place;
+use position::{Place, Reached, Seen};
 
 /// Average size of an anchor, in bytes: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;

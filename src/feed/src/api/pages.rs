@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Api, bad, no_page};
+use super::common::{Api, bad, no_page};
 use crate::metrics::After;
 use crate::state::follow::last;
 use crate::state::page::{NoPage, Page};

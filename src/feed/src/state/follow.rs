@@ -6,26 +6,13 @@
 use std::time::{Duration, Instant};
 
 use super::page::{Entry, NoPage, Page};
-use super::position::{Id, Place, Position};
+use super::position::{Id, Place, Position, Reached, Seen};
 use super::{Inner, Item, State};
 use crate::RETENTION;
 use crate::event::Stream;
 
 /// Entries of the log that are examined before others may have the lock.
 const EXAMINED_AT_ONCE: usize = 10_000;
-
-/// How far a stream was read here.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reached {
-    /// The stream's end at that time. Everything up to it is in the state.
-    place: Place,
-    /// When Redis was asked for it.
-    at: Instant,
-}
-
-/// Where a stream was seen to end, read or not.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen(Place);
 
 /// What of the position counts here: the messages that the reader has, and the streams of
 /// which it names messages that do not exist.

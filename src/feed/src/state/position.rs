@@ -15,6 +15,8 @@
 //! replaced stream it is another one, and then ids say nothing: everything that is not known
 //! to be held is sent.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -39,6 +41,19 @@ pub struct Place {
     /// The id.
     pub id: Id,
 }
+
+/// How far a stream was read here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    /// The stream's end at that time. Everything up to it is in the state.
+    pub(super) place: Place,
+    /// When Redis was asked for it.
+    pub(super) at: Instant,
+}
+
+/// Where a stream was seen to end, read or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen(pub(super) Place);
 
 /// Names a stream for as long as its ids mean the same. `None` if Redis names neither its
 /// reign nor the stream. `settings` are those that decide what a message means.
