@@ -43,8 +43,7 @@ fn other_form() -> PathBuf {
         "other.wasm",
         &[
             (own, "caracal-edge/9.9.9"),
-            ("caracal/v3/", "caracal/v8/"),
-            ("caracal/v4/", "caracal/v9/"),
+            ("caracal/v5/", "caracal/v9/"),
         ],
     )
 }

@@ -163,6 +163,13 @@ impl Metrics {
         self.count_many(AUDIT_DROPPED, events);
     }
 
+    /// Values in shared data that were refused.
+    pub(crate) fn shared_data_refused(&self, values: u64) {
+        if values > 0 {
+            self.count_many(SHARED_DATA_REFUSED, values);
+        }
+    }
+
     pub(crate) fn header_not_sent(&mut self) {
         self.count(HEADERS_NOT_SENT);
     }
@@ -252,6 +259,7 @@ const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
 const DOCUMENTS: &str = "caracal_metadata_answers_total";
 const AUDIT_SENT: &str = "caracal_audit_sent_total";
 const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
+const SHARED_DATA_REFUSED: &str = "caracal_shared_data_refused_total";
 const PAUSED: &str = "caracal_paused_requests";
 const JWKS_AGE: &str = "caracal_jwks_age_seconds";
 const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
@@ -312,6 +320,9 @@ fn names(
         (HEADERS_NOT_SENT, ""),
     ] {
         count(&[name, result].concat());
+    }
+    if configuration.shared_data_secret().is_some() && support == MetricSupport::All {
+        count(SHARED_DATA_REFUSED);
     }
     let mut own = configuration.resources.values();
     if configuration.metadata.is_some() || own.any(|one| one.metadata.is_some()) {

@@ -33,6 +33,7 @@ mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod secret;
+mod shared_data;
 mod values;
 mod zones;
 
@@ -45,6 +46,7 @@ pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, St
 pub use reader::ConfigError;
 pub use rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 pub use secret::Secret;
+pub use shared_data::SharedData;
 pub use zones::{AcceptedZone, Jwks, JwksTarget, ZoneSettings};
 
 #[cfg(feature = "schema")]

@@ -14,6 +14,7 @@ use super::metadata::{ChallengeSettings, MetadataSettings};
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
 use super::secret::Secret;
+use super::shared_data::SharedData;
 use super::zones::{Jwks, ZoneSettings};
 use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
@@ -106,6 +107,9 @@ pub struct Configuration {
     /// Requests under way end with the authority that admitted them. Envoy only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Streams>,
+    /// What authenticates the values that workers share. Envoy only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_data: Option<SharedData>,
     /// Limits on what one proxy worker uses.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Limits,

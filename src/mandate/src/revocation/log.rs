@@ -5,6 +5,10 @@
 //! expired, a new image is written into the other of two sets of chunks, and the head
 //! then points there.
 
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher13;
+
 use super::AnchorId;
 
 /// Entries in a full chunk; 24 KiB.
@@ -37,6 +41,17 @@ impl ChunkName {
     pub fn start(self) -> u64 {
         self.index.saturating_mul(CHUNK_ENTRIES)
     }
+}
+
+/// The trail after one more entry. A trail stands for all entries of an image from its
+/// first on, in their order; no entries have the trail 0. A chunk and a head with good tags
+/// may still be of different times. If an old one is put back, the trails differ.
+#[inline]
+pub fn trail(before: u64, id: AnchorId, expires_s: u32) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(before, 0);
+    hasher.write_u64(id.0);
+    hasher.write_u32(expires_s);
+    hasher.finish()
 }
 
 /// A chunk as bytes.

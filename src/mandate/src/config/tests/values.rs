@@ -24,6 +24,8 @@ const GOOD: &[&str] = &[
     r#""audit":{"upstream":"x"}"#,
     r#""audit":{"upstream":"x","token":"t","decisions":"denied"}"#,
     r#""streams":{"end_when_revoked":false}"#,
+    r#""shared_data":{}"#,
+    r#""shared_data":{"secret":"0123456789abcdef"}"#,
 ];
 
 /// Additions that are refused, the path of the error, and whether the schema refuses them
@@ -285,6 +287,13 @@ const BAD: &[(&str, &str, bool)] = &[
         false,
     ),
     (r#""audit":{"upstream":"x","all":true}"#, "audit.all", true),
+    (
+        r#""shared_data":{"secret":"0123456789abcde"}"#,
+        "shared_data.secret",
+        false,
+    ),
+    (r#""shared_data":"secret""#, "shared_data", true),
+    (r#""shared_data":{"key":"k"}"#, "shared_data.key", true),
 ];
 
 #[test]
