@@ -163,11 +163,11 @@ impl SharedData {
     /// version for a write. A value that is refused is empty. One that was never written, or
     /// is missing, is empty too.
     pub(crate) fn changed(&self, of: &mut Watched) -> Result<(Option<Vec<u8>>, u32), Status> {
-        let shared = match self {
-            SharedData::Proxy(_) => hostcalls::get_shared_data(&of.key)?,
-            SharedData::Worker(map) => read(map, &of.key)?,
+        let seal = match self {
+            SharedData::Proxy(seal) => seal,
+            SharedData::Worker(map) => return changed_in(map, of),
         };
-        let (mut value, cas) = match shared {
+        let (mut value, cas) = match hostcalls::get_shared_data(&of.key)? {
             Some(shared) => (shared.value, shared.cas),
             None => (Vec::new(), CAS_UNWRITTEN),
         };
@@ -177,9 +177,7 @@ impl SharedData {
             return Ok((None, cas));
         }
         of.stored.clone_from(&value);
-        if let SharedData::Proxy(seal) = self
-            && cas != CAS_UNWRITTEN
-        {
+        if cas != CAS_UNWRITTEN {
             open(seal, &of.key, &mut value);
         }
         Ok((Some(value), cas))
@@ -242,6 +240,21 @@ fn read(map: &WorkerMap, key: &str) -> Result<Option<SharedValue>, Status> {
     let index = map.binary_search_by(|(known, _)| known.as_str().cmp(key));
     let found = index.ok().and_then(|index| map.get(index));
     Ok(found.map(|(_, shared)| shared.clone()))
+}
+
+/// See [`SharedData::changed`].
+fn changed_in(map: &WorkerMap, of: &mut Watched) -> Result<(Option<Vec<u8>>, u32), Status> {
+    let map = map.try_borrow().map_err(|_| Status::INTERNAL_FAILURE)?;
+    let index = map.binary_search_by(|(known, _)| known.as_str().cmp(&of.key));
+    let found = index.ok().and_then(|index| map.get(index));
+    let Some((_, shared)) = found else {
+        return Ok((None, CAS_UNWRITTEN));
+    };
+    if is_same(&shared.value, &of.stored) {
+        return Ok((None, shared.cas));
+    }
+    of.stored.clone_from(&shared.value);
+    Ok((Some(shared.value.clone()), shared.cas))
 }
 
 #[cold]

@@ -1,14 +1,13 @@
 //! The tag of a value in the host's shared data. Any plugin with the same `vm_id` can write
 //! there, so a value counts only with a tag that this plugin cannot make: HMAC-SHA256 (RFC
-//! 2104) of the value's name and bytes, under a key that HKDF-SHA256 (RFC 5869) derives from
-//! a secret of the configuration. The form's version, what the values are for, and their
-//! namespace are parts of the derivation. So a value of one name, zone or version has no
+//! 2104) of the value's name and bytes. Its key is the HMAC of a label under a secret of the
+//! configuration. The form's version, what the values are for, and their
+//! namespace are parts of the label. So a value of one name, zone or version has no
 //! good tag under another.
 //!
 //! A tag does not tell an old value from the newest. What stands in the value does:
 //! [`crate::revocation::log_head`] and [`crate::jwks::refresh`].
 
-use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -72,14 +71,13 @@ pub fn name_part(secret: &str) -> Option<String> {
 }
 
 fn derive(secret: &str, labels: &[&[u8]]) -> Option<[u8; 32]> {
-    let mut info = FORM.to_vec();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(FORM);
     for label in labels {
-        info.extend_from_slice(&size(label));
-        info.extend_from_slice(label);
+        mac.update(&size(label));
+        mac.update(label);
     }
-    let mut key = [0; 32];
-    let derived = Hkdf::<Sha256>::new(None, secret.as_bytes()).expand(&info, &mut key);
-    derived.is_ok().then_some(key)
+    Some(mac.finalize().into_bytes().into())
 }
 
 fn size(bytes: &[u8]) -> [u8; 8] {
