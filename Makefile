@@ -98,6 +98,7 @@ profile: tools ## where the filter's work goes, in instructions for each functio
 bench: hooks build noop envoy redis wrk ## measures throughput, start, memory, revocation, open streams, bursts, exchanges, floods of expensive requests, the parts of the core, and exact counts
 	$(CARGO) bench --locked -p caracal-tests --bench throughput
 	$(CARGO) bench --locked -p caracal-tests --bench start
+	$(CARGO) bench --locked -p caracal-tests --bench idle
 	$(CARGO) bench --locked -p caracal-tests --bench revocation
 	$(CARGO) bench --locked -p caracal-tests --bench streams
 	$(CARGO) bench --locked -p caracal-tests --bench burst

@@ -52,6 +52,10 @@ impl Around {
             .cluster("feed", companion)
     }
 
+    pub fn upstream(&self) -> SocketAddr {
+        self.upstream.address()
+    }
+
     /// With the STS alone.
     pub fn setup_of(&self, setup: Setup) -> Setup {
         setup.cluster("sts", self.sts.address())

@@ -34,6 +34,12 @@ pub fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// A port that nobody listens on, on any address of this machine.
+pub fn free_port_everywhere() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// A new folder of this test's own.
 pub fn folder(name: &str) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::SeqCst);
@@ -123,6 +129,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Processor time that the threads of a process have taken so far.
+pub fn processor_time(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    // A thread may end while it is read.
+    Duration::from_nanos(threads.filter_map(of_thread).sum())
 }
 
 /// Resident memory of a process, in bytes.

@@ -39,6 +39,7 @@ WAITING = {
     "gateway_envoy": 4,
     "revocation_envoy": 4,
     "envoy_logs": 4,
+    "shadow_envoy": 3,
     "mcp_clients": 3,
     "operations": 4,
 }

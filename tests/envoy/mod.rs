@@ -338,6 +338,11 @@ impl Envoy {
         crate::processes::resident(self.child.id())
     }
 
+    /// Processor time that its threads have taken so far.
+    pub fn processor_time(&self) -> Duration {
+        crate::processes::processor_time(self.child.id())
+    }
+
     /// SIGSTOP: it stops until it is resumed.
     pub fn pause(&self) {
         self.signal("-STOP");

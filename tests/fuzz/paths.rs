@@ -27,6 +27,7 @@ pub fn check(data: &[u8]) {
         prefix: (*prefix).to_owned(),
         requirements: Requirements::default(),
         methods: Vec::new(),
+        in_shadow: false,
         mcp: None,
     };
     let excluded: Vec<String> = exclude.iter().map(|prefix| (*prefix).to_owned()).collect();

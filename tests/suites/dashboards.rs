@@ -185,6 +185,8 @@ fn what_they_ask_for_is_what_a_running_edge_shows() {
         "revocation": {"upstream": "feed"},
         "audit": {"upstream": "feed"},
         "streams": {},
+        "metrics": {"timings": true},
+        "routes": {"/shadow": {"enforcement": "shadow"}},
     });
     let envoy = around.setup(companion.address, changes).start();
     let envoy = envoy.unwrap_or_else(|log| panic!("{log}"));
@@ -200,6 +202,15 @@ fn what_they_ask_for_is_what_a_running_edge_shows() {
         let feed = companion.get("/metrics");
         edge + &String::from_utf8(feed.body).unwrap()
     };
+    // Envoy merges the values of histograms every few seconds.
+    until("a request was measured", SOON, || {
+        let text = shown();
+        let mut counts = text.lines().filter_map(|line| {
+            let count = line.strip_prefix("caracal_added_microseconds_count")?;
+            count.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        counts.any(|count| count > 0.0)
+    });
     // The group's numbers come when the companion has asked for them.
     until("the companion knows its group", SOON, || {
         shown().contains("caracal_feed_group_lag{")

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use caracal_tests::edge::{Around, all_answer};
 use caracal_tests::envoy::{Envoy, Setup};
 use caracal_tests::mint::{Key, configuration, key_set, now};
-use caracal_tests::processes::{Companion, Redis, free_address, until};
+use caracal_tests::processes::{Companion, Redis, folder, free_address, until};
 use caracal_tests::servers::{Reply, Server, get};
 use serde_json::json;
 
@@ -250,5 +251,71 @@ fn a_start_refuses_nobody_while_clusters_warm_up() {
     assert_eq!(fetched.lock().unwrap().len(), 1);
     for text in ["REFUSING", "not fetched", "not read"] {
         assert_eq!(envoy.logged(text), 0, "{}", envoy.log());
+    }
+}
+
+/// One configuration has one name: in the first log line, in the gauge, and for
+/// `caracal-edge check`, also when it is written in another way. After a new configuration
+/// the old gauge is 0.
+#[test]
+fn a_configuration_is_named_alike_by_log_gauge_and_check() {
+    let around = Around::default();
+    let redis = Redis::default();
+    let companion = Companion::of(&redis.url()).token("secret-1").started();
+    let settings = |skew: u64, token: &str| {
+        configuration(json!({
+            "revocation": {"upstream": "feed", "token": token}, "clock_skew_s": skew,
+        }))
+    };
+    let setup = |skew: u64| {
+        let mut setup = around
+            .setup_of(Setup::new([settings(skew, "secret-1")]))
+            .cluster("upstream", around.upstream())
+            .cluster("feed", companion.address);
+        setup.reloadable = true;
+        setup
+    };
+    let checked = |document: &str| {
+        let file = folder("named").join("filter.json");
+        std::fs::write(&file, document).unwrap();
+        let done = Command::new(caracal_tests::root().join("dist/caracal-edge"))
+            .args(["check", "--json", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        said["digest"].as_str().unwrap().to_owned()
+    };
+    // Another order, white space, and another secret.
+    let written = |skew| serde_json::to_string_pretty(&settings(skew, "another")).unwrap();
+    let [old, new] = [60, 61].map(|skew| checked(&written(skew)));
+    assert_ne!(old, new);
+
+    let envoy = setup(60).start().unwrap_or_else(|log| panic!("{log}"));
+    let version = env!("CARGO_PKG_VERSION");
+    let gauge = |digest: &str| {
+        let name = format!("caracal_build_info.configuration={digest}.version={version}");
+        envoy.metric(&name)
+    };
+    let edge = envoy.listener(0);
+    let free = around.of_session("free");
+    until("admitted", SOON, || all_answer(edge, &free, 200, ""));
+    until("told", SOON, || gauge(&old) == 1);
+    let shown = envoy.every_metric();
+    let labels = format!("configuration=\"{old}\"");
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with("caracal_build_info{"));
+    let line = line.unwrap_or_else(|| panic!("{shown}"));
+    assert!(line.contains(&labels), "{line}");
+    assert!(line.contains(&format!("version=\"{version}\"")), "{line}");
+    let first = format!("caracal: caracal-edge {version} with the configuration {old}");
+    assert!(envoy.logged(&first) > 0, "{}", envoy.log());
+
+    envoy.reconfigure(&setup(61));
+    until("the new one is told", SOON, || gauge(&new) == 1);
+    until("the old one is taken back", SOON * 3, || gauge(&old) == 0);
+    assert_eq!(gauge(&new), 1);
+    for secret in ["secret-1", "another"] {
+        assert_eq!(envoy.logged(secret), 0);
     }
 }

@@ -162,7 +162,11 @@ impl Verdict {
         }
         let lines = match &arguments.path {
             Some(_) => request_rule::in_words(&rule_of(&configuration, arguments)),
-            None => description::describe(&configuration)?,
+            None => {
+                let digest = format!("digest    {}", source.digest());
+                let lines = description::describe(&configuration)?.into_iter();
+                std::iter::once(digest).chain(lines).collect()
+            }
         };
         for line in lines {
             terminal::line(&line);
@@ -213,7 +217,7 @@ fn json_of(errors: &[ConfigError]) -> Vec<Value> {
 
 fn result(configuration: &Configuration, source: &Source, arguments: &Arguments) -> Result<Value> {
     let mut said = json!({
-        "ok": true, "filter": source.name, "in_force": description::in_force(configuration)?,
+        "ok": true, "filter": source.name, "digest": source.digest(), "in_force": description::in_force(configuration)?,
         "configuration": configuration,
     });
     if arguments.path.is_some()

@@ -37,6 +37,14 @@ pub(crate) fn rule_in_words(rules: &Rules, rule: RuleId, method: Option<MethodId
     }
 }
 
+/// The rules that are in shadow.
+pub(crate) fn in_shadow(rules: &Rules) -> Vec<String> {
+    let outside = || "every path outside routes".to_owned();
+    let all = rules.in_shadow().into_iter();
+    all.map(|prefix| prefix.map_or_else(outside, shown))
+        .collect()
+}
+
 /// An operation of MCP by its name.
 pub(crate) fn operation_in_words(rule: &McpRule, operation: Operation) -> String {
     let named = |names: Option<&[String]>, n: usize| {

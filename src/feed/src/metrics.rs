@@ -86,6 +86,12 @@ impl Metrics {
             "Requests of /v1 without the companion's token, and of the page with a wrong one",
         )?;
         registry.register(Box::new(unauthorized.clone()))?;
+        let build = IntGaugeVec::new(
+            Opts::new("caracal_feed_build_info", "1, with this program's version"),
+            &["version"],
+        )?;
+        registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Metrics {
             events: counter(
                 "caracal_feed_events_total",
@@ -152,7 +158,6 @@ impl Metrics {
                 "caracal_feed_connected_filters",
                 "Proxies that wait for new revocations",
             )?,
-
             exchange: Counts::new(&registry)?,
             audit: AuditCounts::new(&registry)?,
             registry,

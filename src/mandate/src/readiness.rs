@@ -16,6 +16,8 @@ pub struct Lacking {
     pub without_key_set: usize,
     /// The revocation state is missing or too old.
     pub revocations: bool,
+    /// Something is in shadow. That makes an edge no less ready.
+    pub in_shadow: bool,
 }
 
 impl Lacking {
@@ -30,6 +32,8 @@ impl Lacking {
     /// ```json
     /// {"ready":false,"missing":["key_set","revocations"]}
     /// ```
+    ///
+    /// With `"shadow":true` besides if something is in shadow.
     pub fn reply(&self) -> Reply {
         let is_ready = self.is_ready();
         let missing = [
@@ -46,7 +50,11 @@ impl Lacking {
             ready,
             ",\"missing\":[",
             &missing.join(","),
-            "]}",
+            if self.in_shadow {
+                "],\"shadow\":true}"
+            } else {
+                "]}"
+            },
         ];
         Reply {
             status: if is_ready { 200 } else { 503 },
@@ -97,10 +105,19 @@ mod tests {
                 zones,
                 without_key_set,
                 revocations,
-            }
-            .reply();
+                in_shadow: false,
+            };
+            let in_shadow = Lacking {
+                in_shadow: true,
+                ..reply
+            };
+            let reply = reply.reply();
             assert_eq!(reply.status, status, "{body}");
             assert_eq!(std::str::from_utf8(&reply.body), Ok(body));
+            let with_shadow = body.replace("]}", r#"],"shadow":true}"#);
+            let reply = in_shadow.reply();
+            assert_eq!(reply.status, status, "{body}");
+            assert_eq!(std::str::from_utf8(&reply.body), Ok(with_shadow.as_str()));
         }
     }
 

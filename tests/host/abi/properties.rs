@@ -57,6 +57,10 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
         "plugin_vm_id" => return Some(world.vm_id.clone().into_bytes()),
         _ => {}
     }
+    let is_nginx = world.profile.maps.server_name.is_some() || !world.profile.calls.attributes;
+    if name == "xds.node.user_agent_name" && !is_nginx {
+        return Some(b"envoy".to_vec());
+    }
     let now = world.clock.now;
     let s = &world.streams[stream?];
     if let Some((_, value)) = s.properties.iter().find(|(p, _)| *p == name) {
@@ -67,7 +71,6 @@ fn find(host: &mut Host<'_, '_>, path: &[u8]) -> Option<Vec<u8>> {
     {
         return Some(value.clone());
     }
-    let is_nginx = world.profile.maps.server_name.is_some() || !world.profile.calls.attributes;
     if is_nginx && !world.hides_itself {
         let variable = match world.profile.calls.variables {
             true => name.strip_prefix("ngx."),

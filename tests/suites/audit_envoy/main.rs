@@ -54,6 +54,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Scene::with(json!({}))
+    }
+
+    /// With more in the configuration.
+    fn with(changes: Value) -> Self {
         let redis = Redis::default();
         let around = Around::default();
         let companion = Companion::of(&redis.url())
@@ -61,10 +66,13 @@ impl Scene {
             .environment("AUDIT_HMAC_KEY", KEY)
             .token(TOKEN)
             .started();
-        let audit = json!({
+        let mut audit = json!({
             "revocation": {"upstream": "feed", "max_staleness_s": STALE_S, "poll_interval_ms": 200, "token": TOKEN},
             "audit": {"upstream": "feed", "token": TOKEN},
         });
+        for (name, value) in changes.as_object().unwrap() {
+            audit[name] = value.clone();
+        }
         let envoy = around.setup(companion.address, audit).start();
         let scene = Scene {
             around,

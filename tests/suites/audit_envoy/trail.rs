@@ -70,6 +70,42 @@ impl Drop for Tail {
     }
 }
 
+/// What went on in shadow is told from what was refused.
+#[test]
+fn a_refusal_in_shadow_is_explained_as_one_that_was_not_carried_out() {
+    let scene = Scene::with(json!({"routes": {"/try": {"enforcement": "shadow"}}}));
+    let mut client = Client::connect(scene.envoy.listener(0));
+    let headers = [("x-request-id", "tried")];
+    assert_eq!(client.get("/try", None, &headers).status, 200);
+    assert_eq!(scene.send("denied", false), 401);
+    let event = scene.until_recorded("tried");
+    assert_eq!(event["metadata_json"]["shadow"], true);
+    scene.until_recorded("denied");
+    for from_redis in [true, false] {
+        let out = explain(&scene, from_redis, &["tried"]);
+        let said = text(&out.stdout);
+        assert_eq!(out.status.code(), Some(1), "{out:?}");
+        assert!(
+            said.starts_with("WOULD BE REFUSED 200 missing_token\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("in shadow, so it went on to the service"),
+            "{said}"
+        );
+        assert!(said.contains("  check     row 2 compared "), "{said}");
+        let out = explain(&scene, from_redis, &["tried", "--json"]);
+        let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(said["in_shadow"], true);
+        let out = explain(&scene, from_redis, &["denied"]);
+        assert!(text(&out.stdout).starts_with("REFUSED 401 missing_token\n"));
+        let tail = Tail::start(&scene, from_redis, &["--last", "50", "--decision", "deny"]);
+        let shown = tail.until("denied");
+        let tried = shown.iter().find(|event| event["request_id"] == "tried");
+        assert_eq!(tried.unwrap()["metadata_json"]["shadow"], true);
+    }
+}
+
 /// The guides' requirement: an allowed, a denied and a revoked-session request, each with its
 /// event, and the reason.
 #[test]

@@ -51,6 +51,30 @@ pub(crate) fn pairs() -> Vec<Pair> {
             &["/*: also mandates without scope one of \"a\", \"b\""],
         ),
         pair(
+            "a route in shadow",
+            json!({"routes": {"/p": {}}}),
+            json!({"routes": {"/p": {"enforcement": "shadow"}}}),
+            &["/p/*: also requests without a mandate"],
+        ),
+        pair(
+            "everything in shadow",
+            json!({"exclude": ["/h"]}),
+            json!({"exclude": ["/h"], "enforcement": "shadow"}),
+            &["  /*: also requests without a mandate"],
+        ),
+        pair(
+            "a route of MCP in shadow",
+            json!({"routes": {"/mcp": {"mcp": {"tools": {"a": {}}}}}}),
+            json!({"routes": {"/mcp": {"mcp": {"tools": {"a": {}}}, "enforcement": "shadow"}}}),
+            &["/mcp/*: also requests without a mandate"],
+        ),
+        pair(
+            "from shadow to enforcement",
+            json!({"enforcement": "shadow"}),
+            json!({"enforcement": "enforce", "required_scopes": []}),
+            &["lets nothing through"],
+        ),
+        pair(
             "a prefix excluded",
             json!({"routes": {"/p": {"require_session": true}}}),
             json!({"routes": {"/p": {"require_session": true}}, "exclude": ["/p/open", "/h"]}),

@@ -207,6 +207,18 @@ fn cases() -> Vec<(String, &'static str, &'static str)> {
             "prefix \"/MCP\"",
         ),
         (
+            configuration(json!({"required_scopes": ["a"], "enforcement": "shadow"})).to_string(),
+            "shadow",
+            "",
+        ),
+        (
+            configuration(json!({"required_scopes": ["a"],
+                "routes": {"/x": {"enforcement": "shadow"}}}))
+            .to_string(),
+            "shadow",
+            "",
+        ),
+        (
             forwarding(json!({"authorization": false})),
             "authorization_excluded",
             "",

@@ -11,6 +11,7 @@ mod in_process;
 mod looked_at;
 mod mcp;
 mod origin;
+mod shadow;
 mod vectors;
 mod zones;
 

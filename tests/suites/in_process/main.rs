@@ -2,6 +2,7 @@
 //! with a clock, a network and faults under the test's control.
 
 mod cache;
+mod measured;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -103,5 +103,7 @@ fn a_trap_is_told_by_the_log_and_the_next_request_has_a_new_vm() {
         envoy.logged("Function: proxy_on_request_headers failed") > 0
     });
     until("admitted again", SOON, || all_are(edge, &good, 200));
-    assert!(envoy.stats("wasm").contains("vm_reload_success: 1"));
+    until("the new VM is counted", SOON, || {
+        envoy.stats("wasm").contains("vm_reload_success: 1")
+    });
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use caracal_tests::processes::{Redis, free_address, until};
+use caracal_tests::processes::{Redis, free_port_everywhere, until};
 use caracal_tests::servers::{Client, Reply, Response, Server, request};
 
 use super::browser::Browser;
@@ -205,7 +205,7 @@ fn beyond_loopback_there_is_no_page_without_a_token() {
 
 #[test]
 fn beyond_loopback_the_token_opens_it_under_an_address() {
-    let (redis, port) = (Redis::default(), free_address().port());
+    let (redis, port) = (Redis::default(), free_port_everywhere());
     let companion = Companion::of(&redis.url())
         .listening_at(&format!("0.0.0.0:{port}"))
         .token("secret")

@@ -10,6 +10,7 @@ mod by_itself;
 mod every_host;
 mod live;
 mod shared_data;
+mod ticks;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -4,6 +4,7 @@
 
 /// A header map as the host wrote it. It is read in place: a string for each header would
 /// cost more than everything else that is done for a request.
+#[derive(Default)]
 pub(crate) struct HeaderMap {
     bytes: Vec<u8>,
     count: usize,

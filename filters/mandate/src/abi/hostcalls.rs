@@ -65,6 +65,7 @@ pub(crate) enum LogLevel {
 pub(crate) enum MetricType {
     Counter = 0,
     Gauge = 1,
+    Histogram = 2,
 }
 
 fn status(number: u32) -> Result<(), Status> {

@@ -1,6 +1,7 @@
 //! The callbacks of one HTTP request, in the order in which they happen.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Screened;
@@ -12,7 +13,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::hostcalls::{self, LogLevel};
+use crate::abi::wasi;
 use crate::request::audit;
+use crate::request::early;
 use crate::request::frames::{self, Passing};
 use crate::request::gateway;
 use crate::request::head::RequestHead;
@@ -54,11 +57,19 @@ impl HttpFilter {
             return local_reply::send_unavailable("The edge is not configured");
         };
         let proxy = plugin.proxy;
+        let came_ns = match plugin.timings {
+            true => wasi::monotonic_ns().and_then(NonZeroU64::new),
+            false => None,
+        };
+        if !proxy.capabilities().ticks {
+            plugin.remind_of_shadow();
+        }
         let headers = match plugin.verify_proxy().and_then(|()| proxy.read_request()) {
             Ok(headers) => headers,
             Err(refusal) => {
                 let request = RequestInfo {
                     audit: audit::facts(plugin, None, self.id),
+                    came_ns,
                     ..RequestInfo::UNKNOWN
                 };
                 return outcome::refuse(plugin, &request, &refusal, None);
@@ -74,6 +85,7 @@ impl HttpFilter {
             format: head.reply_format(proxy.capabilities()),
             framing: plugin.live.as_ref().and_then(|_| head.framing()),
             audit: audit::facts(plugin, Some(&headers), self.id),
+            came_ns,
             ..RequestInfo::UNKNOWN
         };
         let of_mcp;
@@ -90,8 +102,8 @@ impl HttpFilter {
                 request.gateway = Some(Rc::new(kept));
             }
         }
-        if let Err(refusal) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
-            return outcome::refuse(plugin, &request, &refusal, None);
+        if let Err(unfit) = sanitizer::sanitize(proxy, &headers, &plugin.forwarding) {
+            return early::refuse_unfit(plugin, &headers, &head, request, &unfit);
         }
         if let Some(document) = plugin.authorizer.document(&view)
             && request.format == ReplyFormat::Http
@@ -108,18 +120,21 @@ impl HttpFilter {
                     .ok()
                     .filter(|token| token.len() <= plugin.max_token_bytes)
                     .map(Fingerprint::of);
-                outcome::refuse(plugin, &request, &refusal, None)
+                early::refuse_early(plugin, &headers, &head, request, &refusal)
             }
-            Ok(Screened::Excluded) => outcome::pass_excluded(plugin),
+            Ok(Screened::Excluded) => outcome::pass_excluded(plugin, came_ns),
             Ok(Screened::Credential(credential)) => {
                 request.fingerprint = Some(credential.fingerprint());
                 request.resource = Some(credential.resource());
                 request.zone = credential.zone();
+                let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
                 let forwarding = &plugin.forwarding;
-                let hidden = sanitizer::hide_credentials(proxy, &headers, &head, forwarding);
+                let hidden =
+                    sanitizer::hide_credentials(proxy, &headers, &head, forwarding, in_shadow);
                 if let Err(refusal) = hidden {
                     return outcome::refuse(plugin, &request, &refusal, None);
                 }
+                request.is_clean = true;
                 plugin.keep_for_exchange(&mut request, &view, &credential);
                 if plugin.reads_more
                     && let Some(mirrored) = plugin.authorizer.mirrored(&view, &credential)

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use caracal_mandate::config::{Configuration, Revocation, digest};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -19,14 +18,13 @@ use crate::proxy::adapter::{SharedDataScope, WhenMissing};
 use crate::request::local_reply;
 use crate::request::outcome::{self, Cut, Subject};
 use crate::vm::admitted;
+use crate::vm::live_streams::CutStream;
+use crate::vm::pace::Pace;
 use crate::vm::pending_callouts;
 use crate::vm::plugin::Plugin;
 use crate::vm::request_callouts::CalloutEnd;
 use crate::vm::request_info::{ResolvedRequest, StreamPhase};
 
-/// Time between two ticks. The first tick fetches. A later tick finds within this time
-/// what another VM has fetched. Each tick reads shared data once.
-const TICK: Duration = Duration::from_millis(10);
 /// Largest configuration that is read, in bytes. The parser has a lower limit.
 const MAX_CONFIGURATION_BYTES: usize = 2 * 1024 * 1024;
 
@@ -43,8 +41,7 @@ pub(crate) struct FilterRoot(Rc<RootState>);
 pub(crate) struct RootState {
     id: u32,
     plugin: Rc<RefCell<Option<Plugin>>>,
-    /// The tick period is set. Setting it again would trap in Kong, or make a second
-    /// timer.
+    /// The tick period is set. Setting it again would trap in Kong.
     tick_period_set: Cell<bool>,
 }
 
@@ -78,18 +75,28 @@ impl RootState {
         };
         let configuration = Configuration::from_json(&document, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        log_start(&document);
-        let capabilities = Proxy::of(&configuration).capabilities();
+        let digest = digest(&document);
+        log_start(&digest);
+        let proxy = Proxy::of(&configuration);
+        let capabilities = proxy.capabilities();
         if capabilities.when_missing == WhenMissing::CallOut {
             pending_callouts::enable_request_callouts(configuration.gateway.is_some());
         }
-        if capabilities.ticks && !self.tick_period_set.get() {
-            hostcalls::set_tick_period(TICK)
-                .map_err(|failed| vec![format!("the proxy has no ticks (status {})", failed.0)])?;
-            self.tick_period_set.set(true);
-        }
-        let mut plugin = Plugin::new(&configuration, self.id).map_err(|why| vec![why])?;
+        let pace = match capabilities.ticks {
+            true => {
+                let can_change = proxy.takes_other_periods();
+                Pace::start(can_change, self.tick_period_set.replace(true))
+            }
+            false => Ok(Pace::without_ticks()),
+        };
+        let pace = pace.map_err(|Status(status)| {
+            self.tick_period_set.set(false);
+            vec![format!("the proxy has no ticks (status {status})")]
+        })?;
+        let mut plugin =
+            Plugin::new(&configuration, &digest, pace, self.id).map_err(|why| vec![why])?;
         plugin.authorizer.key_sets.load_all();
+        plugin.remind_of_shadow();
         *self
             .plugin
             .try_borrow_mut()
@@ -162,6 +169,7 @@ impl RootState {
         };
         let resolved = plugin.on_callout_response(response, now_ms);
         self.apply_resolved(plugin, resolved);
+        plugin.settle_pace(now_ms);
     }
 
     /// A request's own callout has ended. The request is answered, goes on, or waits for
@@ -207,9 +215,16 @@ impl RootState {
         let resolved = plugin.on_tick(now_ms);
         self.apply_resolved(plugin, resolved);
         let cut = plugin.ended_streams(now_ms);
-        if cut.is_empty() {
-            return;
+        if !cut.is_empty() {
+            self.cut(plugin, cut, now_ms);
         }
+        plugin.settle_pace(now_ms);
+    }
+
+    /// Ends requests whose authority has ended.
+    #[cold]
+    #[inline(never)]
+    fn cut(&self, plugin: &mut Plugin, cut: Vec<CutStream>, now_ms: u64) {
         for mut one in cut {
             let how = match hostcalls::set_effective_context(one.stream) {
                 Ok(()) => outcome::cut(plugin, &mut one),
@@ -294,12 +309,11 @@ impl RootContext for FilterRoot {
 
 /// Logs the first line, which names the filter and its configuration.
 #[cold]
-fn log_start(document: &[u8]) {
-    let digest = digest(document);
+fn log_start(digest: &str) {
     hostcalls::log(
         LogLevel::Info,
         &format!(
-            "caracal: caracal-edge {} with the configuration {digest:08x}",
+            "caracal: caracal-edge {} with the configuration {digest}",
             env!("CARGO_PKG_VERSION")
         ),
     );

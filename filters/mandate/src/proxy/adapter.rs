@@ -82,6 +82,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) map: HeaderMap,
     /// The request's target, if the one in the map may differ from it.
     pub(crate) target: Option<Vec<u8>>,
+    /// Why the request is refused whatever its mandate is: it can be read in two ways.
+    pub(crate) doubtful: Option<&'static str>,
 }
 
 impl RequestHeaders {
@@ -125,6 +127,13 @@ pub(crate) trait ProxyAdapter {
     /// # Errors The reply, also if the proxy cannot be identified yet.
     fn verify_kind() -> Result<(), Refusal> {
         Ok(())
+    }
+
+    /// Whether the period of ticks may be set at any time, and counts from then on. Where it
+    /// is set once, setting it again traps, or makes a second timer. So this is true only if
+    /// the real proxy is known to be this one. For the root context.
+    fn takes_other_periods() -> bool {
+        false
     }
 
     /// # Errors The reply to a request that cannot be read completely.
@@ -208,7 +217,7 @@ pub(crate) fn default_reply_details(code: &str) -> String {
     ["caracal_", code].concat()
 }
 
-pub(super) fn bad_request(why: &'static str) -> Refusal {
+pub(crate) fn bad_request(why: &'static str) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, why).because(Reason::Ambiguous)
 }
 

@@ -55,9 +55,19 @@ impl ProxyAdapter for Envoy {
         }
     }
 
+    /// Every Envoy calls itself so, and no other proxy has this attribute.
+    fn takes_other_periods() -> bool {
+        let name = hostcalls::get_property("xds\0node\0user_agent_name");
+        matches!(name, Ok(Some(name)) if name == b"envoy")
+    }
+
     fn read_request() -> Result<RequestHeaders, Refusal> {
         let map = hostcalls::get_map(MapType::RequestHeaders).map_err(cannot_read)?;
-        Ok(RequestHeaders { map, target: None })
+        Ok(RequestHeaders {
+            map,
+            target: None,
+            doubtful: None,
+        })
     }
 
     fn hide_header(_: &RequestHeaders, name: &[u8], rest: &[u8]) -> Result<(), Refusal> {

@@ -17,6 +17,7 @@ use caracal_mandate::jwks::signature::PublicKey;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::exports::HttpCallResponse;
+use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::Status;
 use crate::proxy::adapter::{Capabilities, Ending, ProxyAdapter, RequestHeaders, SeenResponse};
 use crate::proxy::apisix::Apisix;
@@ -57,6 +58,12 @@ impl Proxy {
         ask!(self, verify_kind())
     }
 
+    /// See [`ProxyAdapter::takes_other_periods`].
+    #[cold]
+    pub(crate) fn takes_other_periods(self) -> bool {
+        ask!(self, takes_other_periods())
+    }
+
     /// See [`ProxyAdapter::read_request`].
     pub(crate) fn read_request(self) -> Result<RequestHeaders, Refusal> {
         ask!(self, read_request())
@@ -76,6 +83,19 @@ impl Proxy {
         rest: &[u8],
     ) -> Result<(), Refusal> {
         ask!(self, hide_header(headers, name, rest))
+    }
+
+    /// Hides a header of which the request has at most one, when it is decided: its other
+    /// headers may not be there any more.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn hide_only(self, name: &[u8]) -> Result<(), Refusal> {
+        let headers = RequestHeaders {
+            map: HeaderMap::default(),
+            target: None,
+            doubtful: None,
+        };
+        self.hide_header(&headers, name, &[])
     }
 
     /// See [`ProxyAdapter::set_header`].

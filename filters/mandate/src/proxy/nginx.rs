@@ -35,14 +35,17 @@ pub(super) fn read_request(
         })
     };
     // If the request's target has a host, nginx uses that one.
-    if !is_same_host(&variable("host")?, &host) {
-        return Err(bad_request("The request names its host ambiguously"));
-    }
+    let is_same = is_same_host(&variable("host")?, &host);
+    let doubtful = (!is_same).then_some("The request names its host ambiguously");
     // A map may show the path decoded, but the upstream gets the original. Each module
     // exposes the original under its own name only, so a configuration for one module
     // decides nothing in the other.
     let target = Some(variable("request_uri")?);
-    Ok(RequestHeaders { map, target })
+    Ok(RequestHeaders {
+        map,
+        target,
+        doubtful,
+    })
 }
 
 pub(super) fn too_many_headers() -> Refusal {

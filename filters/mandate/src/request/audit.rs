@@ -61,18 +61,20 @@ pub(crate) fn admitted(
     rewrite: Option<&Rewrite>,
 ) {
     if let Some(audit) = &plugin.audit {
-        audit.admitted(request, mandate, rewrite);
+        let in_shadow = plugin.authorizer.is_in_shadow(request.matched);
+        audit.admitted(request, mandate, rewrite, in_shadow);
     }
 }
 
-/// Notes a refused request.
+/// Notes a refused request. `in_shadow`: it goes on all the same.
 pub(crate) fn refused(
     plugin: &Plugin,
     request: &RequestInfo,
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
+    in_shadow: bool,
 ) {
     if let Some(audit) = &plugin.audit {
-        audit.refused(request, refusal, mandate);
+        audit.refused(request, refusal, mandate, in_shadow);
     }
 }

@@ -48,21 +48,7 @@ fn send_with(
     trailer: Option<&'static str>,
 ) -> bool {
     let code = refusal.code().as_str();
-    let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
-    let hex = hex.as_ref().map_or(&[][..], |hex| hex);
-    let fingerprint = std::str::from_utf8(hex).unwrap_or_default();
-    let line = [
-        "caracal: refused: ",
-        code,
-        ": ",
-        refusal.description(),
-        " (",
-        refusal.reason(),
-        ") [",
-        fingerprint,
-        "]",
-    ];
-    hostcalls::log(LogLevel::Debug, &line.concat());
+    log_refusal("caracal: refused: ", request, refusal);
     let mut reply = match &request.gateway {
         None => Reply::new(refusal, request.format),
         Some(gateway) => Reply::of_gateway(refusal, request.format, &gateway.request_id),
@@ -79,6 +65,26 @@ fn send_with(
         None => default_reply_details(code),
     };
     send_reply(&reply, &details, grpc_status)
+}
+
+/// Logs a refusal. The line begins with what is done about it.
+#[inline(never)]
+pub(crate) fn log_refusal(done: &str, request: &RequestInfo, refusal: &Refusal) {
+    let hex = request.fingerprint.map(|fingerprint| fingerprint.to_hex());
+    let hex = hex.as_ref().map_or(&[][..], |hex| hex);
+    let fingerprint = std::str::from_utf8(hex).unwrap_or_default();
+    let line = [
+        done,
+        refusal.code().as_str(),
+        ": ",
+        refusal.description(),
+        " (",
+        refusal.reason(),
+        ") [",
+        fingerprint,
+        "]",
+    ];
+    hostcalls::log(LogLevel::Debug, &line.concat());
 }
 
 /// Answers with a public document.

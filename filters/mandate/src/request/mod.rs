@@ -5,6 +5,7 @@
 //! kept between callbacks is in `vm`. It uses `vm`, `proxy` and `abi`.
 
 pub(crate) mod audit;
+pub(crate) mod early;
 pub(crate) mod filter_state;
 pub(crate) mod frames;
 pub(crate) mod gateway;
@@ -14,4 +15,5 @@ pub(crate) mod message;
 pub(crate) mod outcome;
 pub(crate) mod response;
 pub(crate) mod sanitizer;
+pub(crate) mod shadow;
 pub(crate) mod upstream;

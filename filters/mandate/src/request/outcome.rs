@@ -2,6 +2,7 @@
 //! or refused.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
@@ -15,6 +16,7 @@ use crate::abi::wasi;
 use crate::request::audit;
 use crate::request::filter_state::write_filter_state;
 use crate::request::local_reply;
+use crate::request::shadow;
 use crate::request::upstream;
 use crate::vm::audit::records;
 use crate::vm::framed_streams;
@@ -45,6 +47,7 @@ pub(crate) fn apply(
                 record(plugin, "admitted", None, request, Some(&mandate));
                 audit::admitted(plugin, request, &mandate, rewrite);
                 plugin.authorizer.metrics.admitted();
+                settled(plugin, request.came_ns);
                 StreamPhase::Continued
             }
             Err(why) => {
@@ -53,7 +56,7 @@ pub(crate) fn apply(
                     Some(_) => refusal.used_up(),
                     None => refusal,
                 };
-                refuse(plugin, request, &refusal, Some(&mandate))
+                refuse_always(plugin, request, &refusal, Some(&mandate))
             }
         },
         Verdict::Refused(refusal, mandate) => refuse(plugin, request, &refusal, mandate.as_ref()),
@@ -67,17 +70,24 @@ pub(crate) fn apply(
     }
 }
 
-/// Makes all changes to an admitted request, which is watched from then on.
+/// Makes all changes to an admitted request, which is watched from then on unless it is in
+/// shadow.
 fn let_go_on(
     plugin: &mut Plugin,
     of: Subject<'_>,
     mandate: &Rc<Mandate>,
     rewrite: Option<&Rewrite>,
 ) -> Result<(), &'static str> {
-    if let Some(live) = &mut plugin.live
+    if plugin.authorizer.is_in_shadow(of.request.matched) {
+        shadow::hide_mandate(plugin)?;
+    } else if let Some(live) = &mut plugin.live
         && !live.watch(of.stream, of.request, mandate, of.phase)
     {
         return Err("Too many requests are under way");
+    }
+    if plugin.live.is_some() {
+        // The next tick has a request to watch.
+        plugin.pace.hurry();
     }
     upstream::admit(plugin, of.request, mandate, rewrite).map_err(|_| {
         live_streams::forget(of.stream);
@@ -87,13 +97,14 @@ fn let_go_on(
 }
 
 /// Lets an excluded request through, without a principal.
-pub(crate) fn pass_excluded(plugin: &mut Plugin) -> StreamPhase {
+pub(crate) fn pass_excluded(plugin: &mut Plugin, came_ns: Option<NonZeroU64>) -> StreamPhase {
     if upstream::open_gate(plugin).is_err() {
         let refusal = Refusal::unavailable("The edge could not open the gate");
-        return refuse(plugin, &RequestInfo::UNKNOWN, &refusal, None);
+        return refuse_always(plugin, &RequestInfo::UNKNOWN, &refusal, None);
     }
     record(plugin, "excluded", None, &RequestInfo::UNKNOWN, None);
     plugin.authorizer.metrics.excluded();
+    settled(plugin, came_ns);
     StreamPhase::Continued
 }
 
@@ -116,19 +127,48 @@ pub(crate) fn answer_readiness(plugin: &mut Plugin) -> StreamPhase {
     StreamPhase::Replied
 }
 
-/// Replies to a refused request.
+/// Replies to a refused request. In shadow it goes on, if nothing is left in it that only the
+/// filter may set.
 pub(crate) fn refuse(
     plugin: &mut Plugin,
     request: &RequestInfo,
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> StreamPhase {
+    if request.is_clean && plugin.authorizer.is_in_shadow(request.matched) {
+        return match shadow::let_go_on(plugin, request, refusal, mandate) {
+            Ok(phase) => phase,
+            Err(_) => {
+                let refusal = Refusal::unavailable("The edge could not open the gate");
+                refuse_always(plugin, request, &refusal, mandate)
+            }
+        };
+    }
+    refuse_always(plugin, request, refusal, mandate)
+}
+
+/// Replies to a refused request, in shadow too.
+fn refuse_always(
+    plugin: &mut Plugin,
+    request: &RequestInfo,
+    refusal: &Refusal,
+    mandate: Option<&Rc<Mandate>>,
+) -> StreamPhase {
     record(plugin, "refused", Some(refusal), request, mandate);
-    audit::refused(plugin, request, refusal, mandate);
+    audit::refused(plugin, request, refusal, mandate, false);
     plugin.authorizer.metrics.refused(refusal);
+    settled(plugin, request.came_ns);
     let challenge = plugin.authorizer.challenge(request.matched);
     local_reply::send(request, refusal, challenge, Some(plugin.proxy));
     StreamPhase::Replied
+}
+
+/// Measures how long a request was here, if that is wanted.
+#[inline]
+fn settled(plugin: &Plugin, came_ns: Option<NonZeroU64>) {
+    if let Some(came_ns) = came_ns {
+        plugin.authorizer.metrics.added(came_ns.get());
+    }
 }
 
 /// What has become of a request whose authority has ended.

@@ -12,28 +12,63 @@ use caracal_mandate::reply::Refusal;
 use crate::abi::header_map::HeaderMap;
 use crate::abi::hostcalls::{self, MapType, Status};
 use crate::proxy::Proxy;
-use crate::proxy::adapter::RequestHeaders;
+use crate::proxy::adapter::{RequestHeaders, bad_request};
 use crate::request::head::RequestHead;
+
+/// A request that is refused whatever its mandate is.
+pub(crate) struct Unfit {
+    pub(crate) refusal: Refusal,
+    /// The headers that only the filter may set are hidden all the same.
+    pub(crate) is_hidden: bool,
+}
 
 /// Hides the headers that only the filter may set.
 ///
-/// A request is refused if its `Connection` header lists a header that the filter sets. The
-/// next hop, or nginx itself, would then remove the verified header, because it would belong
-/// to this connection only (RFC 9110 section 7.6.1). Envoy forwards `Connection` with an
-/// upgrade.
+/// A request is refused that names its host ambiguously, and one if its `Connection` header
+/// lists a header that the filter sets. The next hop, or nginx itself, would then remove the
+/// verified header, because it would belong to this connection only (RFC 9110 section 7.6.1).
+/// Envoy forwards `Connection` with an upgrade.
 ///
-/// # Errors The reply to a request in which something cannot be hidden.
+/// # Errors The reply to such a request, and to one in which something cannot be hidden.
 pub(crate) fn sanitize(
     proxy: Proxy,
     headers: &RequestHeaders,
     forwarding: &Forwarding,
-) -> Result<(), Refusal> {
+) -> Result<(), Unfit> {
     let mut listed = headers
         .all("connection")
         .flat_map(|value| value.split(|b| *b == b','));
     if listed.any(|name| forwarding.must_arrive(name.trim_ascii())) {
-        return Err(listed_end_to_end());
+        return Err(unfit(proxy, headers, forwarding, listed_end_to_end()));
     }
+    if let Some(why) = headers.doubtful {
+        return Err(unfit(proxy, headers, forwarding, bad_request(why)));
+    }
+    hide_reserved(proxy, headers, forwarding).map_err(|refusal| Unfit {
+        refusal,
+        is_hidden: false,
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn unfit(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    forwarding: &Forwarding,
+    refusal: Refusal,
+) -> Unfit {
+    Unfit {
+        refusal,
+        is_hidden: hide_reserved(proxy, headers, forwarding).is_ok(),
+    }
+}
+
+fn hide_reserved(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    forwarding: &Forwarding,
+) -> Result<(), Refusal> {
     let reserved = reserved_names(&headers.map, forwarding);
     proxy.check_reserved_names(&reserved)?;
     for name in reserved {
@@ -46,17 +81,34 @@ pub(crate) fn sanitize(
 /// request, which keeps its own: what is in them is the service's business there, and what
 /// is hidden of one kind of credential would have to be hidden of each.
 ///
+/// In shadow the mandate stays until the request is admitted: the service may know what to do
+/// with a token that is refused here.
+///
 /// # Errors The reply to a request in which something cannot be hidden.
 pub(crate) fn hide_credentials(
     proxy: Proxy,
     headers: &RequestHeaders,
     head: &RequestHead<'_>,
     forwarding: &Forwarding,
+    in_shadow: bool,
 ) -> Result<(), Refusal> {
-    if !forwarding.keeps_mandate() {
+    if !forwarding.keeps_mandate() && !in_shadow {
         // A request that is judged has exactly one, with the scheme Bearer (row 2).
         proxy.hide_header(headers, b"authorization", &[])?;
     }
+    hide_baggage(proxy, headers, head, forwarding)
+}
+
+/// Hides the caller's `caracal.*` baggage as configured.
+///
+/// # Errors The reply to a request in which it cannot be hidden.
+#[inline]
+pub(crate) fn hide_baggage(
+    proxy: Proxy,
+    headers: &RequestHeaders,
+    head: &RequestHead<'_>,
+    forwarding: &Forwarding,
+) -> Result<(), Refusal> {
     match forwarding.left_of_baggage(head.baggage()) {
         None => Ok(()),
         Some(rest) => proxy.hide_header(headers, b"baggage", &rest),

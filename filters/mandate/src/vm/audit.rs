@@ -117,6 +117,7 @@ impl AuditLog {
         request: &RequestInfo,
         mandate: &Rc<Mandate>,
         rewrite: Option<&Rewrite>,
+        in_shadow: bool,
     ) {
         if self.denied_only {
             return;
@@ -125,6 +126,7 @@ impl AuditLog {
             return;
         };
         decided.is_allowed = true;
+        decided.in_shadow = in_shadow;
         decided.status = Status::Executed;
         decided.upstream_host = rewrite.map(|rewrite| rewrite.authority.clone());
         records::begin(self.root, decided);
@@ -138,6 +140,7 @@ impl AuditLog {
         request: &RequestInfo,
         refusal: &Refusal,
         mandate: Option<&Rc<Mandate>>,
+        in_shadow: bool,
     ) {
         let Some(mut decided) = self.decided(request, mandate) else {
             return;
@@ -147,6 +150,7 @@ impl AuditLog {
             return;
         }
         let code = refusal.code();
+        decided.in_shadow = in_shadow;
         decided.reason = Some(code.as_str());
         decided.diagnostic = Some(refusal.reason());
         decided.status = match code {
@@ -187,6 +191,7 @@ impl AuditLog {
             at_us: wasi::unix_time_us()?,
             facts: Rc::clone(facts),
             is_allowed: false,
+            in_shadow: false,
             was_cut: false,
             was_interrupted: false,
             status: Status::Denied,
@@ -240,6 +245,11 @@ impl AuditLog {
             self.queue.failed(now_ms);
             self.log(&CalloutFailure::dispatch_failed(), now_ms);
         }
+    }
+
+    /// Whether there are events to send.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Whether a callout sends events.
@@ -328,6 +338,7 @@ fn write_event(ended: &Ended, ids: &mut EventIds, out: &mut String) {
         method: Some(&*facts.method).filter(|method| !method.is_empty()),
         trace_id: facts.trace_id.as_deref(),
         was_interrupted: decided.was_interrupted,
+        in_shadow: decided.in_shadow,
         error_kind: ended.error_kind,
         reason: decided.reason,
         diagnostic: decided.diagnostic,

@@ -61,7 +61,7 @@ pub(crate) struct Authorizer {
 
 impl Authorizer {
     #[cold]
-    pub(crate) fn new(configuration: &Configuration) -> Result<Self, String> {
+    pub(crate) fn new(configuration: &Configuration, digest: &str) -> Result<Self, String> {
         let proxy = Proxy::of(configuration);
         let zones = configuration.zones_in_force();
         let (mut feed, mut lookups) = (None, Vec::new());
@@ -92,7 +92,7 @@ impl Authorizer {
             key_sets: KeySets::new(configuration, &zones)?,
             feed,
             lookups,
-            metrics: Metrics::define(proxy.capabilities().metrics, configuration, &zones)?,
+            metrics: Metrics::define(proxy.capabilities().metrics, configuration, digest, &zones)?,
             cached_unix_time: None,
             mandate_was_new: false,
         })
@@ -358,6 +358,7 @@ impl Authorizer {
     /// Reports ages and sizes.
     pub(crate) fn report(&mut self, since_start_ms: u64, now_ms: u64) {
         self.metrics.memory();
+        self.metrics.in_force();
         if let Some(feed) = &self.feed
             && let Ok(feed) = feed.try_borrow()
         {

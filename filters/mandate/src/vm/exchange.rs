@@ -238,6 +238,10 @@ impl Exchanges {
         taken.map(|one| (one, answer::timed_out())).collect()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// After this time no response is waited for.
     fn longest_ms(&self) -> u64 {
         self.timeout_ms.saturating_add(LOST_AFTER_MS)

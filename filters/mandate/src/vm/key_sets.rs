@@ -174,6 +174,13 @@ impl KeySets {
         }
     }
 
+    /// Whether a fetch is due at a time and no VM will be making one, as far as this VM knows.
+    pub(crate) fn is_due(&self, at_ms: u64) -> bool {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        let is_due = |one: &KeySetCache| one.record.due(at_ms, one.unknown_kid_seen).is_some();
+        all.into_iter().any(is_due)
+    }
+
     /// The zone and the fetch of a response.
     pub(crate) fn take_fetch(&mut self, token: u32) -> Option<(&mut KeySetCache, PendingFetch)> {
         self.iter_mut()

@@ -85,6 +85,11 @@ pub(crate) fn forget(stream: u32) {
     });
 }
 
+/// Whether this VM has any.
+pub(crate) fn any() -> bool {
+    LIVE.with(|live| live.try_borrow().map_or(true, |live| live.len() > 0))
+}
+
 /// The same for one that was replied to, which is watched only if the reply failed.
 pub(crate) fn forget_replied(stream: u32) {
     if ANY_AGAIN.get() {
@@ -197,6 +202,11 @@ impl LiveStreams {
         one.live.parting_for = Some(one.reason);
         one.can_part = false;
         self.parting.push((now_ms.saturating_add(PARTING_MS), one));
+    }
+
+    /// Whether a tick has to look at streams: it cuts them when something changes.
+    pub(crate) fn is_watching(&self) -> bool {
+        !self.parting.is_empty() || any()
     }
 
     /// Takes out at most so many streams that were told, or that were silent for too long.

@@ -66,6 +66,10 @@ impl Messages {
         has_room
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Notes that a part has come, and returns the longest message that is read. None if
     /// the request is not being read.
     #[cold]

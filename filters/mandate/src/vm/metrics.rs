@@ -1,15 +1,24 @@
 //! The filter's metrics. Names in Envoy are flat: labels are parts of a name, and
 //! `stats_tags` in envoy.yaml turns them into labels again.
 
+mod names;
+
 use std::cell::Cell;
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::decision::authority::Ended;
-use caracal_mandate::reply::{ErrorCode, Reason, Refusal};
-use caracal_mandate::zone::{Zone, Zones};
+use caracal_mandate::reply::Refusal;
+use caracal_mandate::zone::Zones;
 
-use crate::abi::hostcalls::{self, MetricType, Status};
+use self::names::{
+    ADDED, AUDIT_DROPPED, AUDIT_SENT, FEED_POLLS, HEADERS_NOT_SENT, JWKS_AGE, JWKS_FETCHES,
+    JWKS_SKIPPED, KEY_WAIT, PAUSED, RESULT, REVOCATION_AGE, REVOCATION_ANCHORS, RequestCounter,
+    SHADOW, SHARED_DATA_REFUSED, STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
+};
+use crate::abi::hostcalls::{self, Status};
+use crate::abi::wasi;
 use crate::proxy::adapter::MetricSupport;
+use crate::vm::shadow_counts::ShadowCounts;
 use crate::vm::signatures::VerifiedBy;
 
 thread_local! {
@@ -26,50 +35,12 @@ pub(crate) struct Metrics {
     support: MetricSupport,
     /// By name, because several zones have hundreds.
     ids: Vec<(String, u32)>,
+    /// The name of the gauge of this build and configuration.
+    build: String,
     /// What requests have counted since the last tick. A tick adds it to the proxy's
     /// counters, which costs less than a call for each request.
     unflushed: Vec<(RequestCounter, i64)>,
-}
-
-/// What is counted for every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum RequestCounter {
-    Admitted,
-    Excluded,
-    Document,
-    Refused(ErrorCode),
-    /// A refusal, by [`Refusal::reason`].
-    Reason(&'static str),
-    Cache {
-        hit: bool,
-    },
-    Signature {
-        by_host: bool,
-        valid: bool,
-    },
-}
-
-impl RequestCounter {
-    fn name(self) -> String {
-        let decision =
-            |outcome, code| ["caracal_decisions_total.outcome=", outcome, ".code=", code].concat();
-        match self {
-            RequestCounter::Admitted => decision("admitted", "none"),
-            RequestCounter::Excluded => decision("excluded", "none"),
-            RequestCounter::Document => DOCUMENTS.to_owned(),
-            RequestCounter::Refused(code) => decision("refused", code.as_str()),
-            RequestCounter::Reason(reason) => ["caracal_refusals_total.reason=", reason].concat(),
-            RequestCounter::Cache { hit } => {
-                let result = if hit { "hit" } else { "miss" };
-                ["caracal_mandate_cache_total.result=", result].concat()
-            }
-            RequestCounter::Signature { by_host, valid } => {
-                let by = if by_host { "host" } else { "wasm" };
-                let result = if valid { "valid" } else { "invalid" };
-                ["caracal_signature_checks_total.by=", by, ".result=", result].concat()
-            }
-        }
-    }
+    in_shadow: ShadowCounts,
 }
 
 impl Metrics {
@@ -80,10 +51,12 @@ impl Metrics {
     pub(crate) fn define(
         support: MetricSupport,
         configuration: &Configuration,
+        digest: &str,
         zones: &Zones,
     ) -> Result<Self, String> {
         let mut ids = Vec::new();
-        for (kind, name) in names(support, configuration, zones) {
+        let build = build_info(digest);
+        for (kind, name) in names(support, configuration, &build, zones) {
             let id = hostcalls::define_metric(kind, &name).map_err(|Status(status)| {
                 format!("the proxy refuses the metric {name} (status {status})")
             })?;
@@ -94,7 +67,9 @@ impl Metrics {
         Ok(Metrics {
             support,
             ids,
+            build,
             unflushed: Vec::new(),
+            in_shadow: ShadowCounts::default(),
         })
     }
 
@@ -114,6 +89,19 @@ impl Metrics {
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.count_request(RequestCounter::Refused(refusal.code()));
         self.count_request(RequestCounter::Reason(refusal.reason()));
+    }
+
+    /// A request was refused that goes on in shadow.
+    #[cold]
+    pub(crate) fn refused_in_shadow(&mut self, refusal: &Refusal) {
+        if self.support != MetricSupport::None {
+            self.in_shadow.count(refusal);
+        }
+    }
+
+    /// The gauge that says whether anything is in shadow.
+    pub(crate) fn shadow_gauge(&self) -> Option<u32> {
+        self.id(SHADOW)
     }
 
     pub(crate) fn signature_check(&mut self, by: VerifiedBy, valid: bool) {
@@ -142,6 +130,11 @@ impl Metrics {
         while let Some((which, count)) = self.unflushed.pop() {
             if let Some(id) = self.id(&which.name()) {
                 let _ = hostcalls::increment_metric(id, count);
+            }
+        }
+        while let Some((names, count)) = self.in_shadow.pop() {
+            for name in names {
+                self.add(&name, count);
             }
         }
     }
@@ -184,13 +177,13 @@ impl Metrics {
     /// Time since the key set was requested, or since the filter's start if there was
     /// none yet. The gauge is in seconds.
     pub(crate) fn jwks_age(&mut self, zone: Option<&str>, age_ms: u64) {
-        self.gauge(&of_zone(JWKS_AGE, zone), age_ms / 1_000);
+        self.record(&of_zone(JWKS_AGE, zone), age_ms / 1_000);
     }
 
     /// Keys in the key set that cannot be used.
     pub(crate) fn jwks_keys_skipped(&mut self, zone: Option<&str>, keys: usize) {
         let keys = u64::try_from(keys).unwrap_or(u64::MAX);
-        self.gauge(&of_zone(JWKS_SKIPPED, zone), keys);
+        self.record(&of_zone(JWKS_SKIPPED, zone), keys);
     }
 
     pub(crate) fn feed_poll(&mut self, result: &str) {
@@ -200,13 +193,34 @@ impl Metrics {
     /// Time since the companion last confirmed its state, or since the filter's start if
     /// it has not yet. The gauge is in seconds.
     pub(crate) fn revocation_age(&mut self, age_ms: u64) {
-        self.gauge(REVOCATION_AGE, age_ms / 1_000);
+        self.record(REVOCATION_AGE, age_ms / 1_000);
     }
 
     /// Revoked anchors that this VM holds. Every VM holds the same ones.
     pub(crate) fn revocation_anchors(&mut self, anchors: usize) {
         let anchors = u64::try_from(anchors).unwrap_or(u64::MAX);
-        self.gauge(REVOCATION_ANCHORS, anchors);
+        self.record(REVOCATION_ANCHORS, anchors);
+    }
+
+    /// This configuration is in force. It is said again and again, because an older VM that
+    /// had the same one may take that back when it ends.
+    pub(crate) fn in_force(&self) {
+        self.record(&self.build, 1);
+    }
+
+    /// How long a request waited for keys or revocations.
+    #[cold]
+    pub(crate) fn key_wait(&self, waited_ms: u64) {
+        self.record(KEY_WAIT, waited_ms);
+    }
+
+    /// A request that came at this time is decided.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn added(&self, came_ns: u64) {
+        if let Some(now_ns) = wasi::monotonic_ns() {
+            self.record(ADDED, now_ns.saturating_sub(came_ns) / 1_000);
+        }
     }
 
     /// Linear memory of all VMs together. It still includes VMs that have trapped.
@@ -226,7 +240,8 @@ impl Metrics {
         }
     }
 
-    fn gauge(&self, name: &str, value: u64) {
+    /// Sets a gauge, or adds a value to a histogram.
+    fn record(&self, name: &str, value: u64) {
         if let Some(id) = self.id(name) {
             let _ = hostcalls::record_metric(id, value);
         }
@@ -237,9 +252,12 @@ impl Metrics {
     }
 
     fn count_many(&self, name: &str, times: u64) {
+        self.add(name, i64::try_from(times).unwrap_or(i64::MAX));
+    }
+
+    fn add(&self, name: &str, change: i64) {
         if let Some(id) = self.id(name) {
-            let times = i64::try_from(times).unwrap_or(i64::MAX);
-            let _ = hostcalls::increment_metric(id, times);
+            let _ = hostcalls::increment_metric(id, change);
         }
     }
 
@@ -251,112 +269,9 @@ impl Metrics {
     }
 }
 
-const JWKS_FETCHES: &str = "caracal_jwks_fetches_total";
-const RESULT: &str = ".result=";
-const FEED_POLLS: &str = "caracal_feed_polls_total.result=";
-const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
-const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
-const DOCUMENTS: &str = "caracal_metadata_answers_total";
-const AUDIT_SENT: &str = "caracal_audit_sent_total";
-const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
-const SHARED_DATA_REFUSED: &str = "caracal_shared_data_refused_total";
-const PAUSED: &str = "caracal_paused_requests";
-const JWKS_AGE: &str = "caracal_jwks_age_seconds";
-const JWKS_SKIPPED: &str = "caracal_jwks_keys_skipped";
-const REVOCATION_AGE: &str = "caracal_revocation_age_seconds";
-const REVOCATION_ANCHORS: &str = "caracal_revocation_anchors";
-const VM_MEMORY: &str = "caracal_vm_memory_bytes";
-
-/// A metric of one zone among several.
-fn of_zone(name: &str, zone: Option<&str>) -> String {
-    match zone {
-        Some(zone) => [name, ".zone=", zone].concat(),
-        None => name.to_owned(),
+/// The configuration is gone from this VM: replaced, and its last request has ended.
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.record(&self.build, 0);
     }
-}
-
-/// All metrics of a proxy. The two gauges that are incremented and decremented come last.
-fn names(
-    support: MetricSupport,
-    configuration: &Configuration,
-    zones: &Zones,
-) -> Vec<(MetricType, String)> {
-    let mut all = Vec::new();
-    if support == MetricSupport::None {
-        return all;
-    }
-    let mut add = |kind, name| all.push((kind, name));
-    let mut count = |name: &str| add(MetricType::Counter, name.to_owned());
-    for counter in [
-        RequestCounter::Admitted,
-        RequestCounter::Excluded,
-        RequestCounter::Cache { hit: true },
-        RequestCounter::Cache { hit: false },
-    ] {
-        count(&counter.name());
-    }
-    let of_gateway: &[ErrorCode] = match configuration.gateway {
-        Some(_) => &ErrorCode::GATEWAY,
-        None => &[],
-    };
-    let of_mcp: &[ErrorCode] = match configuration.has_mcp() {
-        true => &ErrorCode::MCP,
-        false => &[],
-    };
-    for code in ErrorCode::ALL.iter().chain(of_gateway).chain(of_mcp) {
-        count(&RequestCounter::Refused(*code).name());
-        count(&RequestCounter::Reason(code.as_str()).name());
-    }
-    for reason in Reason::ALL {
-        count(&RequestCounter::Reason(reason.as_str()).name());
-    }
-    for (by_host, valid) in [(true, true), (true, false), (false, true), (false, false)] {
-        count(&RequestCounter::Signature { by_host, valid }.name());
-    }
-    for (name, result) in [
-        (FEED_POLLS, "ok"),
-        (FEED_POLLS, "gone"),
-        (FEED_POLLS, "error"),
-        (HEADERS_NOT_SENT, ""),
-    ] {
-        count(&[name, result].concat());
-    }
-    if configuration.shared_data_secret().is_some() && support == MetricSupport::All {
-        count(SHARED_DATA_REFUSED);
-    }
-    let mut own = configuration.resources.values();
-    if configuration.metadata.is_some() || own.any(|one| one.metadata.is_some()) {
-        count(DOCUMENTS);
-    }
-    if configuration.streams.is_some() {
-        for reason in Ended::ALL {
-            count(&[STREAMS_CUT, reason.as_str()].concat());
-        }
-    }
-    if configuration.audit.is_some() {
-        for name in [AUDIT_SENT, AUDIT_DROPPED] {
-            count(name);
-        }
-    }
-    let id = |zone: &Zone| zones.are_chosen().then(|| zone.id.clone());
-    let ids: Vec<Option<String>> = zones.iter().map(|(_, zone)| id(zone)).collect();
-    for zone in &ids {
-        for result in ["ok", "error"] {
-            count(&[&of_zone(JWKS_FETCHES, zone.as_deref()), RESULT, result].concat());
-        }
-    }
-    for zone in &ids {
-        for gauge in [JWKS_AGE, JWKS_SKIPPED] {
-            add(MetricType::Gauge, of_zone(gauge, zone.as_deref()));
-        }
-    }
-    let gauges = [REVOCATION_AGE, REVOCATION_ANCHORS, PAUSED, VM_MEMORY];
-    let known = match support {
-        MetricSupport::All => 4,
-        MetricSupport::NoGaugeDeltas | MetricSupport::None => 2,
-    };
-    for name in gauges.into_iter().take(known) {
-        add(MetricType::Gauge, name.to_owned());
-    }
-    all
 }

@@ -26,8 +26,10 @@ use crate::vm::exchange::Exchanges;
 use crate::vm::live_streams::{CutStream, LiveStreams};
 use crate::vm::messages::Messages;
 use crate::vm::missing;
+use crate::vm::pace::{Need, Pace};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
+use crate::vm::shadow::{self, ShadowNotice};
 use crate::vm::shared_data;
 use crate::vm::waiting::WaitingRequests;
 
@@ -57,8 +59,13 @@ pub(crate) struct Plugin {
     exchanges: Option<Exchanges>,
     /// Ends requests with their authority.
     pub(crate) live: Option<LiveStreams>,
+    /// Whether the time is measured that each request is here.
+    pub(crate) timings: bool,
     /// Sends events of decisions, if they are wanted.
     pub(crate) audit: Option<AuditLog>,
+    pub(crate) pace: Pace,
+    /// Something is in shadow.
+    shadow: Option<ShadowNotice>,
     /// The root context of the configuration.
     root: u32,
     reported_ms: u64,
@@ -68,11 +75,16 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     #[cold]
-    pub(crate) fn new(configuration: &Configuration, root: u32) -> Result<Self, String> {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        digest: &str,
+        pace: Pace,
+        root: u32,
+    ) -> Result<Self, String> {
         let limits = &configuration.limits;
         let proxy = Proxy::of(configuration);
         let own_callouts = proxy.capabilities().when_missing == WhenMissing::CallOut;
-        let authorizer = Authorizer::new(configuration)?;
+        let authorizer = Authorizer::new(configuration, digest)?;
         let zones = authorizer.key_sets.count();
         let audit = configuration.audit.as_ref();
         let audit = audit.map(|settings| {
@@ -86,6 +98,7 @@ impl Plugin {
             max_token_bytes: usize::try_from(limits.max_token_bytes).unwrap_or(usize::MAX),
             filter_state: configuration.filter_state,
             variable_missing: Cell::new(false),
+            shadow: authorizer.shadow_notice(),
             reads_more: configuration.gateway.is_some() || authorizer.has_mcp(),
             authorizer,
             waiting: WaitingRequests::new(limits, zones),
@@ -93,7 +106,9 @@ impl Plugin {
             callouts: RequestCallouts::new(limits, zones, root),
             exchanges: Exchanges::new(configuration, zones, root, own_callouts),
             live: LiveStreams::new(configuration, root),
+            timings: configuration.metrics.is_some_and(|metrics| metrics.timings),
             audit,
+            pace,
             root,
             reported_ms: 0,
             started_ms: None,
@@ -136,6 +151,10 @@ impl Plugin {
                 .authorize(authorizer, stream, request, credential, phase, now_ms),
         };
         match authorization {
+            Authorization::Paused => {
+                self.pace.hurry();
+                Authorization::Paused
+            }
             Authorization::Decided(Verdict::Admitted(mandate)) if self.is_gateway() => {
                 match self.begin_exchange(stream, request, mandate, phase, stream, now_ms) {
                     Ok(()) => Authorization::Paused,
@@ -143,6 +162,15 @@ impl Plugin {
                 }
             }
             authorization => authorization,
+        }
+    }
+
+    /// Says that something is in shadow, if it was not said for a minute.
+    pub(crate) fn remind_of_shadow(&mut self) {
+        if let Some(notice) = &mut self.shadow
+            && let Some(now_ms) = wasi::monotonic_ms()
+        {
+            notice.remind(now_ms);
         }
     }
 
@@ -187,6 +215,36 @@ impl Plugin {
         }
         self.report(now_ms);
         resolved
+    }
+
+    /// Sets when the next tick comes. Called when a tick or the answer of a callout has been
+    /// dealt with.
+    pub(crate) fn settle_pace(&mut self, now_ms: u64) {
+        if self.pace.can_change() {
+            let need = self.need(now_ms);
+            self.pace.settle(need, now_ms);
+        }
+    }
+
+    fn need(&mut self, now_ms: u64) -> Need {
+        let soon_ms = Pace::next_slow_ms(now_ms);
+        let is_busy = !self.waiting.is_empty()
+            || !self.messages.is_empty()
+            || self.exchanges.as_ref().is_some_and(|all| !all.is_empty())
+            || self.live.as_ref().is_some_and(LiveStreams::is_watching)
+            || self.audit.as_ref().is_some_and(AuditLog::is_busy);
+        let feed = self.authorizer.feed.as_ref();
+        let feed = feed.map(|feed| match feed.try_borrow_mut() {
+            Ok(mut feed) => feed.need(soon_ms),
+            Err(_) => Need::Due,
+        });
+        match feed {
+            _ if is_busy => Need::Busy,
+            Some(Need::Busy) => Need::Busy,
+            Some(Need::Due) => Need::Due,
+            _ if self.authorizer.key_sets.is_due(soon_ms) => Need::Due,
+            _ => Need::Nothing,
+        }
     }
 
     /// The admitted requests whose authority has ended since.
@@ -268,6 +326,14 @@ impl Plugin {
             return;
         }
         self.reported_ms = now_ms;
+        match &mut self.shadow {
+            Some(notice) => {
+                notice.report();
+                notice.remind(now_ms);
+            }
+            None if self.started_ms.is_none() => shadow::report_none(&self.authorizer.metrics),
+            None => {}
+        }
         // If there is no age yet, report the time since the start, so that an alert on
         // the age works from the beginning.
         let started_ms = *self.started_ms.get_or_insert(now_ms);

@@ -1,6 +1,7 @@
 //! What is kept of a request after its header callback.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use caracal_mandate::decision::verifier::Verdict;
@@ -28,10 +29,15 @@ pub(crate) struct RequestInfo {
     pub(crate) matched: Option<RouteMatch>,
     /// The zone that judges its mandate, once it is known.
     pub(crate) zone: Option<ZoneIndex>,
+    /// Everything is hidden that the service must not get of a client, so in shadow it may go
+    /// on.
+    pub(crate) is_clean: bool,
     /// What an event about it needs, if there is an audit.
     pub(crate) audit: Option<Rc<AuditFacts>>,
     /// Gateway mode: what its exchange needs.
     pub(crate) gateway: Option<Rc<GatewayRequest>>,
+    /// When it came, in nanoseconds of the monotonic clock, if that is measured.
+    pub(crate) came_ns: Option<NonZeroU64>,
 }
 
 /// What Gateway mode keeps of a request. It has no debug print, because it holds the
@@ -60,8 +66,10 @@ impl RequestInfo {
         resource: None,
         matched: None,
         zone: None,
+        is_clean: false,
         audit: None,
         gateway: None,
+        came_ns: None,
     };
 }
 

@@ -163,6 +163,8 @@ impl WaitingRequests {
                 };
             }
             authorizer.metrics.paused(-1);
+            let since_ms = waiting.deadline_ms.saturating_sub(self.timeout_ms);
+            authorizer.metrics.key_wait(now_ms.saturating_sub(since_ms));
             resolved.push(ResolvedRequest {
                 stream,
                 request: waiting.request,
@@ -187,6 +189,10 @@ impl WaitingRequests {
             }
         }
         (wanted, unknown_kids)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
     }
 
     /// Removes a request whose stream has ended. True if it was waiting.

@@ -6,11 +6,12 @@ use caracal_mandate::config::{
     Secret, Unsendable,
 };
 use caracal_mandate::metadata::ResourceUrl;
-use caracal_mandate::routing::resources::Resource;
+use caracal_mandate::routing::resources::{InShadow, Resource, Resources};
 use caracal_mandate::routing::routes::RouteMcp;
 use serde_json::{Value, json};
 
 use crate::request_rule;
+use crate::rule_names::in_shadow;
 use crate::terminal::shown;
 
 /// A prefix as it is written: without it, everything.
@@ -144,6 +145,7 @@ pub(super) fn describe(configuration: &Configuration) -> Result<Vec<String>> {
             );
         }
     }
+    lines.extend(shadow(&resources));
     lines.extend(context(&configuration.forward));
     if let Some(audit) = &configuration.audit {
         let which = match audit.decisions {
@@ -212,6 +214,23 @@ fn public_replies(resource: &Resource, metadata: &Option<MetadataSettings>) -> V
         }
     });
     document.into_iter().chain(challenge).collect()
+}
+
+/// Where nothing is refused.
+fn shadow(resources: &Resources) -> Option<String> {
+    let rules: Vec<String> = resources
+        .all()
+        .iter()
+        .flat_map(|one| in_shadow(&one.rules))
+        .collect();
+    let places = match resources.in_shadow() {
+        InShadow::Nothing => return None,
+        InShadow::Everything => "everything".to_owned(),
+        InShadow::Parts => rules.join(", "),
+    };
+    Some(format!(
+        "shadow    NOTHING IS REFUSED for {places}: \"enforcement\" is \"shadow\""
+    ))
 }
 
 /// What the upstream is told beside single claims, as far as it is not the usual.

@@ -16,7 +16,7 @@ pub(crate) mod widening;
 mod zones;
 
 use caracal_mandate::config::Configuration;
-use caracal_mandate::routing::resources::{Resource, Resources};
+use caracal_mandate::routing::resources::{InShadow, Resource, Resources};
 use caracal_mandate::routing::routes::{Requirements, RuleId, Rules};
 use serde::Serialize;
 
@@ -45,6 +45,22 @@ pub(crate) struct Finding {
     pub(crate) methods: Vec<Method>,
     /// What is let through; each entry alone is enough.
     pub(crate) extra: Vec<Extra>,
+}
+
+impl Finding {
+    /// Everything, whatever it carries.
+    fn anything() -> Self {
+        let all = Region {
+            prefix: String::new(),
+            except: Vec::new(),
+        };
+        Finding {
+            choices: Vec::new(),
+            paths: Paths::Under(vec![all]),
+            methods: vec![Method::Other(Vec::new())],
+            extra: vec![Extra::AnyRequest],
+        }
+    }
 }
 
 /// The paths of a class.
@@ -82,6 +98,15 @@ impl Comparison {
     pub(crate) fn of(old: &Configuration, new: &Configuration) -> Self {
         let (before, now) = (old.in_force(), new.in_force());
         let mut findings = Vec::new();
+        let is_open = |of: &Resources| of.in_shadow() == InShadow::Everything;
+        if is_open(&now) && !is_open(&before) {
+            // Also what falls under no rule.
+            return Comparison {
+                everywhere: widening::of_configurations(old, new),
+                findings: vec![Finding::anything()],
+                not_compared: widening::not_compared(old, new),
+            };
+        }
         for (choice, choices) in resource_selectors::all(&before, &now) {
             let (was, is) = (get(&before, choice.before), get(&now, choice.now));
             let zones = zones::newly_accepted((old, was), (new, is));
@@ -118,6 +143,7 @@ type Class = (Paths, Vec<Method>, Vec<Extra>);
 enum Answer<'a> {
     /// 400, whatever the mandate.
     Never,
+    /// Excluded, or in shadow.
     Unverified,
     Verified(&'a str, &'a Requirements),
 }
@@ -127,10 +153,10 @@ impl<'a> Answer<'a> {
         let (Some(resource), Some(rule)) = (resource, rule) else {
             return Answer::Never;
         };
-        if let RuleId::Excluded(_) = rule {
+        let rules = &resource.rules;
+        if matches!(rule, RuleId::Excluded(_)) || rules.is_in_shadow(rule) {
             return Answer::Unverified;
         }
-        let rules = &resource.rules;
         // Such a request is refused where messages are read.
         if method != "POST" && method.eq_ignore_ascii_case("POST") && rules.mcp(rule).is_some() {
             return Answer::Never;
@@ -183,7 +209,8 @@ fn of_resource(old: Option<&Resource>, new: Option<&Resource>, zones: &[String])
         let before = old.and_then(|_| find(&old_rules, region));
         let now = find(&new_rules, region);
         let posts = [(old, before), (Some(new), now)].map(|(resource, rule)| {
-            let resource = resource?;
+            let resource =
+                resource.filter(|one| !one.rules.is_in_shadow(rule.unwrap_or(RuleId::Default)))?;
             mcp::Post::of(&resource.audience, &resource.rules, rule?)
         });
         let answers = |method: &str| {

@@ -84,6 +84,12 @@ impl Source {
         Err(in_text(document, all))
     }
 
+    /// The digest by which the filter names it in its log and in `caracal_build_info`.
+    pub(crate) fn digest(&self) -> String {
+        let document = self.document.as_deref().unwrap_or_default();
+        config::digest(document)
+    }
+
     /// Whose lines an error names. A proxy's object becomes a text of one line.
     fn lines(&self, document: &[u8]) -> Lines {
         match &self.name {

@@ -40,7 +40,7 @@ fn of_token(check: TokenCheck, why: &str, subject: &Subject<'_>) -> String {
         TokenCheck::Path if subject.trace.location.readings.is_empty() => format!(
             "The caller sends a path that can be read: {why}. A path starts with /, each % is followed by two hexadecimal digits, and there is no # and no NUL."
         ),
-        TokenCheck::Path if why == InvalidPath::Spelled.to_string() => "The caller spells the path as the route of MCP does, in upper and lower case too: a server that ignores case would serve this path by that route's.".to_owned(),
+        TokenCheck::Path if why == InvalidPath::Spelled.to_string() => "The caller spells the path as the route does, in upper and lower case too: a server that ignores case would serve this path as one of that route.".to_owned(),
         TokenCheck::Path if subject.is_gateway() => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters: the STS decides by the whole path, so there may be one way to read it.".to_owned(),
         TokenCheck::Path => "The caller sends the path without encoded or doubled slashes, dot segments, backslashes and ;parameters. Or the operator gives all readings that are listed above the same rule.".to_owned(),
         TokenCheck::Excluded => "Nothing: the path is excluded.".to_owned(),

@@ -3,6 +3,7 @@
 
 use caracal_mandate::readiness::Lacking;
 use caracal_mandate::reply::{Reply, ReplyFormat};
+use caracal_mandate::routing::resources::InShadow;
 use serde_json::{Value, json};
 
 use super::case::Case;
@@ -47,6 +48,7 @@ pub(super) fn of(case: &Case) -> Option<PublicReply> {
             let what = "its readiness, or 503 with what it lacks".to_owned();
             let ready = Lacking {
                 zones: case.verifier.zones().iter().count(),
+                in_shadow: case.verifier.in_shadow() != InShadow::Nothing,
                 ..Lacking::default()
             };
             (what, None, ready.reply())
@@ -91,7 +93,7 @@ impl PublicReply {
     /// The members are those of every explanation.
     pub(super) fn json(&self) -> Value {
         json!({
-            "verdict": "answered", "conditions": [], "error": null, "client_error": null,
+            "verdict": "answered", "goes_on_in_shadow": false, "conditions": [], "error": null, "client_error": null,
             "reply": json_of(&self.reply), "at": self.case.at,
             "method": shown_bytes(&self.case.method), "path": shown_bytes(&self.case.path),
             "resource": self.resource, "rule": null, "requires": null, "readings": [],

@@ -135,6 +135,11 @@ impl<'s, 'a> Report<'s, 'a> {
         }
     }
 
+    /// It is refused, and goes on all the same.
+    fn goes_on_in_shadow(&self) -> bool {
+        self.subject.in_shadow && self.admits() == Some(false)
+    }
+
     fn verdict(&self) -> &'static str {
         match self.subject.trace.verdict {
             Traced::Excluded => "excluded",
@@ -157,7 +162,8 @@ impl<'s, 'a> Report<'s, 'a> {
             .collect();
         let reply = self.reply.as_ref().map(json_of);
         json!({
-            "verdict": self.verdict(), "conditions": self.conditions, "error": self.error,
+            "verdict": self.verdict(), "goes_on_in_shadow": self.goes_on_in_shadow(),
+            "conditions": self.conditions, "error": self.error,
             "client_error": self.client_error, "reply": reply, "at": subject.at,
             "method": shown_bytes(&subject.request.method),
             "path": shown_bytes(without_query(&subject.request.target)),
@@ -214,6 +220,10 @@ impl<'s, 'a> Report<'s, 'a> {
         match (&self.reply, self.error, self.client_error) {
             (Some(reply), Some(code), Some(error)) if is_gateway => format!(
                 "The edge refuses: {} {error} (in metrics and logs: {code})",
+                reply.status
+            ),
+            (Some(reply), Some(error), _) if self.goes_on_in_shadow() => format!(
+                "In shadow the edge lets it through unverified. Enforced, it refuses: {} {error}",
                 reply.status
             ),
             (Some(reply), Some(error), _) => {

@@ -32,6 +32,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) audience: Option<String>,
     /// What the request's rule requires; none if nothing is verified.
     pub(crate) required: Option<&'a Requirements>,
+    /// Whether the request goes on all the same if it is refused.
+    pub(crate) in_shadow: bool,
     /// What a challenge says besides, and the scopes of the operation.
     pub(crate) challenge: Option<(&'a Challenge, &'a [String])>,
     /// None until a check needed them.
@@ -76,6 +78,7 @@ impl<'a> Subject<'a> {
             resource: trace.location.resource.and_then(|id| resources.get(id)),
             audience,
             required: required.map(|(_, required)| required),
+            in_shadow: case.verifier.is_in_shadow(case.route()),
             challenge: case.verifier.challenge(case.route()),
             keys,
             revocations,

@@ -68,6 +68,12 @@ impl Decision {
         self.text("decision") == "allow"
     }
 
+    /// Whether it was decided in shadow: if it was refused, it went on all the same.
+    pub(crate) fn is_in_shadow(&self) -> bool {
+        let metadata = self.event.get("metadata_json");
+        metadata.and_then(|all| all.get("shadow")) == Some(&Value::Bool(true))
+    }
+
     /// The contract's code of a refusal; empty for an admitted request.
     pub(crate) fn code(&self) -> &str {
         self.metadata("reason")
@@ -105,7 +111,10 @@ impl Decision {
         let took = self.number("latency_ms");
         let cells = [
             self.text("occurred_at").to_owned(),
-            self.text("decision").to_owned(),
+            match self.is_denied() && self.is_in_shadow() {
+                true => "shadow".to_owned(),
+                false => self.text("decision").to_owned(),
+            },
             status.map_or_else(String::new, |status| status.to_string()),
             self.reason().to_owned(),
             self.metadata("method").to_owned(),
@@ -210,6 +219,21 @@ mod tests {
                 word.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
                 "{word}"
             );
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_shadow_is_not_shown_as_one_that_was_carried_out() {
+        for (decision, shadow, shown) in [
+            ("deny", json!(true), "shadow"),
+            ("deny", json!("true"), "deny"),
+            ("deny", json!(null), "deny"),
+            ("allow", json!(true), "allow"),
+        ] {
+            let read = read(&json!({"decision": decision, "metadata_json": {"shadow": shadow}}));
+            assert_eq!(read.is_denied(), decision == "deny");
+            let row = read.row();
+            assert_eq!(row.split_whitespace().nth(1), Some(shown), "{row}");
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) async fn explain(
 
 fn print(decision: &Decision, configuration: Option<&Configuration>) {
     let (what, tone) = match (decision.is_denied(), decision.is_allowed()) {
+        (true, _) if decision.is_in_shadow() => ("WOULD BE REFUSED", Tone::Warning),
         (true, _) => ("REFUSED", Tone::Bad),
         (false, true) => ("ADMITTED", Tone::Good),
         (false, false) => ("UNKNOWN", Tone::Warning),
@@ -110,6 +111,9 @@ fn print(decision: &Decision, configuration: Option<&Configuration>) {
 /// What became of the request after the decision.
 fn outcome(decision: &Decision) -> String {
     let mut parts = Vec::new();
+    if decision.is_denied() && decision.is_in_shadow() {
+        parts.push("in shadow, so it went on to the service".to_owned());
+    }
     if !decision.text("evaluation_status").is_empty() {
         parts.push(shown(decision.text("evaluation_status")));
     }
@@ -140,6 +144,7 @@ fn json(decision: &Decision, configuration: Option<&Configuration>) -> Value {
     json!({
         "event": decision.event(),
         "reason": decision.reason(),
+        "in_shadow": decision.is_in_shadow(),
         "row": cause.as_ref().map(|cause| cause.row),
         "compared": cause.as_ref().map(|cause| cause.compared.clone()),
         "advice": cause.as_ref().map(|cause| cause.advice),

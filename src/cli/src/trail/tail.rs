@@ -75,10 +75,10 @@ impl Arguments {
                 terminal::json(decision.event());
                 continue;
             }
-            let tone = if decision.is_denied() {
-                Tone::Bad
-            } else {
-                Tone::Plain
+            let tone = match (decision.is_denied(), decision.is_in_shadow()) {
+                (true, true) => Tone::Warning,
+                (true, false) => Tone::Bad,
+                (false, _) => Tone::Plain,
             };
             terminal::row(&decision.row(), tone);
         }

@@ -78,6 +78,10 @@ kinds! {
         "a route's `mcp.body` is true, and the filter's `config` in Envoy has no `allow_on_headers_stop_iteration: true`",
         "Envoy then shows the filter no message, and each POST to the MCP server gets 408",
         "allow_on_headers_stop_iteration: true, beside configuration";
+    SHADOW: "shadow",
+        "`enforcement` is `shadow`, at the top or in a route",
+        "what is refused there goes on to the service unverified: the edge decides, counts and records, and protects nothing",
+        "enforcement: enforce (the default), once the refusals are those that you want";
     NOTHING_REQUIRED: "nothing_required",
         "a rule of the configuration requires nothing: no scope, target, session, delegation or chain, and the usual `max_hop_count`",
         "every mandate for this audience may do everything there",

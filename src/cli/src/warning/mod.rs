@@ -5,6 +5,7 @@ mod forwarded;
 mod kind;
 mod metadata;
 mod requirements;
+mod shadow;
 mod shadowed;
 
 use caracal_mandate::config::Configuration;
@@ -13,7 +14,8 @@ pub(crate) use kind::*;
 
 /// What a configuration alone shows. `place` is where it stands.
 pub(crate) fn of_configuration(configuration: &Configuration, place: &str) -> Vec<Warning> {
-    let mut all = requirements::empty(configuration, place);
+    let mut all = shadow::rules(configuration, place);
+    all.extend(requirements::empty(configuration, place));
     all.extend(metadata::elsewhere(configuration, place));
     all.extend(forwarded::context(configuration, place));
     all.extend(shadowed::prefixes(configuration, place));

@@ -84,6 +84,8 @@ pub struct Event<'a> {
     pub trace_id: Option<&'a str>,
     /// It was ended because its authority was.
     pub was_interrupted: bool,
+    /// It was decided in shadow: if it was refused, it went on all the same.
+    pub in_shadow: bool,
     /// Why there was no whole answer of the upstream.
     pub error_kind: Option<&'a str>,
     /// Why it was refused: our code.
@@ -155,6 +157,9 @@ impl Event<'_> {
         }
         if self.was_interrupted {
             members.written("\"revocation_interrupted\":true,");
+        }
+        if self.in_shadow {
+            members.written("\"shadow\":true,");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::enforcement::Enforcement;
 use super::gateway::Mode;
 use super::model::Configuration;
 use super::rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
@@ -10,7 +11,7 @@ use super::zones::{AcceptedZone, ZoneSettings};
 use crate::mcp::TOOLS_CALL;
 use crate::mcp::rule::McpRule;
 use crate::routing::authority::HostName;
-use crate::routing::resources::{self, Resources};
+use crate::routing::resources::{self, InShadow, Resources};
 use crate::routing::routes::{self, Requirements, RouteMcp, Rules};
 use crate::routing::upstream_url::UpstreamUrl;
 use crate::token::claims::TokenUse;
@@ -22,7 +23,8 @@ impl Configuration {
     pub fn in_force(&self) -> Resources {
         let max_body = usize::try_from(self.limits.max_body_bytes).unwrap_or(0);
         if let Some(audience) = &self.audience {
-            let rules = rules(&self.requirements, &self.routes, &self.exclude, max_body);
+            let own = (&self.routes, self.exclude.as_slice());
+            let rules = rules(&self.requirements, own, self.enforcement, max_body);
             return Resources::unnamed(audience, rules, self.challenge_of(None));
         }
         let is_gateway = self.mode == Mode::Gateway;
@@ -41,7 +43,12 @@ impl Configuration {
                 id: id.clone(),
                 audience: audience.to_owned(),
                 upstream_url: own.upstream_url.as_deref().and_then(UpstreamUrl::parse),
-                rules: rules(&base, &own.routes, &own.exclude, max_body),
+                rules: rules(
+                    &base,
+                    (&own.routes, &own.exclude),
+                    self.enforcement,
+                    max_body,
+                ),
                 hosts: hosts(own.hosts.as_deref().unwrap_or_default()),
                 challenge: self.challenge_of(Some(own)),
                 zones: own
@@ -55,6 +62,11 @@ impl Configuration {
 }
 
 impl Configuration {
+    /// Whether anything is in shadow.
+    pub fn has_shadow(&self) -> bool {
+        self.in_force().in_shadow() != InShadow::Nothing
+    }
+
     /// Whether any route has rules of MCP.
     pub fn has_mcp(&self) -> bool {
         self.all_mcp().next().is_some()
@@ -126,8 +138,8 @@ fn hosts(names: &[String]) -> Vec<HostName> {
 
 fn rules(
     base: &Requirements,
-    routes: &BTreeMap<String, RouteOverrides>,
-    exclude: &[String],
+    (routes, exclude): (&BTreeMap<String, RouteOverrides>, &[String]),
+    enforcement: Enforcement,
     max_body: usize,
 ) -> Rules {
     let route = |(prefix, own): (&String, &RouteOverrides)| {
@@ -140,10 +152,12 @@ fn rules(
                 .map(|(name, own)| (name.clone(), own.over(&requirements)))
                 .collect(),
             requirements,
+            in_shadow: own.enforcement.unwrap_or(enforcement).is_shadow(),
             mcp: mcp.map(|mcp| Box::new(route_mcp(mcp, &own.for_post(base), max_body))),
         }
     };
-    Rules::new(base.clone(), routes.iter().map(route).collect(), exclude)
+    let routes = routes.iter().map(route).collect();
+    Rules::new(base.clone(), routes, exclude).with_shadow(enforcement.is_shadow())
 }
 
 /// What a route says about MCP, with all that each operation requires. That no operation

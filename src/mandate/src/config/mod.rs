@@ -3,23 +3,26 @@
 //!
 //! `model` has the configuration's types, with the defaults filled in; the JSON Schema is
 //! generated from them. `rules` is the part about resources and routes, `forward` the part
-//! about headers to the upstream, `gateway` the part about Gateway mode, `metadata` the part
+//! about headers to the upstream, `enforcement` the words of shadow mode,
+//! `gateway` the part about Gateway mode, `metadata` the part
 //! about challenges and public metadata, and `zones` the part about zones. `bounds` has
 //! the limits of every value. `reader` walks a JSON tree and collects every error with
 //! its key's path. The `parse` modules read a document into the model. `compile` turns
-//! the model into the rules in force. `digest` names a document in the log.
+//! the model into the rules in force. `digest` names a document.
 
 mod audit;
 mod bounds;
 mod compile;
 mod compile_metadata;
 mod digest;
+mod enforcement;
 mod forward;
 mod gateway;
 mod metadata;
 mod model;
 mod parse;
 mod parse_audit;
+mod parse_enforcement;
 mod parse_forward;
 mod parse_gateway;
 mod parse_host;
@@ -39,10 +42,11 @@ mod zones;
 
 pub use audit::{Audit, AuditDecisions};
 pub use digest::digest;
+pub use enforcement::Enforcement;
 pub use forward::{Baggage, DEFAULT_FORWARD_HEADERS, Forward, Gate, PrincipalClaim, Unsendable};
 pub use gateway::{Gateway, Mode};
 pub use metadata::{ChallengeSettings, MetadataSettings};
-pub use model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation, Streams};
+pub use model::{Configuration, Disabled, Feed, Limits, Measured, ProxyKind, Revocation, Streams};
 pub use reader::ConfigError;
 pub use rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 pub use secret::Secret;

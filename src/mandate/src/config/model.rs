@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::audit::Audit;
 use super::bounds::*;
+use super::enforcement::Enforcement;
 use super::forward::Forward;
 use super::gateway::{Gateway, Mode};
 use super::metadata::{ChallengeSettings, MetadataSettings};
@@ -82,6 +83,11 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 2, max = crate::readiness::MAX_PATH_BYTES)))]
     pub readiness_path: Option<String>,
+    /// Whether requests that are refused get the refusal. With `shadow` they go on to the
+    /// service, and what is decided is only counted and recorded. A route can have its own.
+    /// Never `shadow` in Gateway mode.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub enforcement: Enforcement,
     /// The proxy that loads the filter.
     #[cfg_attr(feature = "schema", schemars(default = "default_host"))]
     pub host: ProxyKind,
@@ -110,6 +116,9 @@ pub struct Configuration {
     /// What authenticates the values that workers share. Envoy only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_data: Option<SharedData>,
+    /// What is measured besides what is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Measured>,
     /// Limits on what one proxy worker uses.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: Limits,
@@ -208,6 +217,18 @@ pub struct Streams {
     /// Whether a request ends when its mandate expires.
     #[cfg_attr(feature = "schema", schemars(default = "default_true"))]
     pub end_when_expired: bool,
+}
+
+/// What is measured besides what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Whether a histogram shows how long each request was at the filter, waiting included.
+    /// It costs two looks at the clock and one call of the proxy for each request. Not on
+    /// APISIX, where a filter counts nothing.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub timings: bool,
 }
 
 /// Limits on what one proxy worker uses.

@@ -8,6 +8,7 @@ use super::bounds::{
 use super::forward::Forward;
 use super::gateway::Mode;
 use super::model::{Configuration, Disabled, Feed, Limits, ProxyKind, Revocation};
+use super::parse_enforcement::{self, enforcement};
 use super::parse_forward::{context, forwarded};
 use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
@@ -88,6 +89,10 @@ fn read(
     {
         parse_gateway::check(&object, protected, host);
     }
+    let enforcement = enforcement(&object).unwrap_or_default();
+    if let Some(protected) = &protected {
+        parse_enforcement::check(&object, protected, enforcement, mode);
+    }
     if let (Some(protected), Some(zones)) = (&protected, &zones) {
         parse_zones::check_resources(&object, protected, zones);
     }
@@ -131,6 +136,7 @@ fn read(
     let streams = parse_host::streams(&object, host);
     let shared_data = shared_data::read(&object, host, environment);
     let readiness_path = parse_host::readiness_path(&object, host);
+    let metrics = parse_host::measured(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
     object.finish();
     let (protected, zones) = (protected?, zones?);
@@ -148,6 +154,7 @@ fn read(
         challenge,
         metadata: protected.metadata,
         readiness_path,
+        enforcement,
         host: named?,
         mode,
         gateway,
@@ -157,6 +164,7 @@ fn read(
         allow_insecure_issuer,
         streams,
         shared_data,
+        metrics,
         limits,
         forward,
         filter_state,

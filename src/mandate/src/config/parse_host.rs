@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::forward::{Gate, PrincipalClaim};
-use super::model::{ProxyKind, Streams};
+use super::model::{Measured, ProxyKind, Streams};
 use super::parse_forward::forwarded;
 use super::reader::{At, Object, one_of, quoted};
 use super::values;
@@ -108,6 +108,21 @@ pub(super) fn streams(object: &Object<'_, '_, '_>, host: ProxyKind) -> Option<St
     };
     streams.finish();
     Some(read)
+}
+
+/// What is measured besides what is counted.
+pub(super) fn measured(object: &Object<'_, '_, '_>, host: ProxyKind) -> Option<Measured> {
+    let at = object.get("metrics")?;
+    let metrics = at.object()?;
+    let timings = metrics.boolean("timings", false);
+    if timings && host == ProxyKind::Apisix {
+        metrics.fail::<()>(
+            "timings",
+            "APISIX counts nothing for a filter; remove the key",
+        );
+    }
+    metrics.finish();
+    Some(Measured { timings })
 }
 
 pub(super) fn limits(object: &Object<'_, '_, '_>, host: ProxyKind, max_paused: u64) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::bounds::MAX_ROUTES;
 use super::gateway::Mode;
 use super::metadata::ChallengeSettings;
+use super::parse_enforcement::enforcement;
 use super::parse_requirements::overrides;
 use super::reader::{At, Object, quoted};
 use super::rules::{
@@ -208,6 +209,7 @@ fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
         };
         let requirements = overrides(&object);
         let methods = object.get("methods").and_then(|at| methods(&at));
+        let enforcement = enforcement(&object);
         let mcp = object.get("mcp").and_then(|at| parse_mcp::mcp(&at));
         object.finish();
         let methods = methods.unwrap_or_default();
@@ -216,6 +218,7 @@ fn routes(at: &At<'_, '_, '_>) -> Option<BTreeMap<String, RouteOverrides>> {
             RouteOverrides {
                 requirements,
                 methods,
+                enforcement,
                 mcp,
             },
         );

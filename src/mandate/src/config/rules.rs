@@ -7,6 +7,7 @@ use serde::Serialize;
 
 #[cfg(feature = "schema")]
 use super::bounds::{MAX_HOP_COUNT, MAX_LIST, MAX_ROUTES, MAX_STRING};
+use super::enforcement::Enforcement;
 use super::metadata::{ChallengeSettings, MetadataSettings};
 use crate::header_names::MAX_VALUE_BYTES;
 use crate::routing::routes::Requirements;
@@ -75,6 +76,10 @@ pub struct RouteOverrides {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(default, extend("maxProperties" = MAX_METHODS)))]
     pub methods: BTreeMap<String, Overrides>,
+    /// Whether requests that are refused under this prefix get the refusal. Default: that of
+    /// the top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
     /// The route leads to an MCP server: what its operations need besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp: Option<Mcp>,

@@ -7,7 +7,7 @@ use crate::metadata::Document;
 use crate::readiness::is_asked;
 use crate::reply::{Challenge, Refusal};
 use crate::request::RequestView;
-use crate::routing::resources::{Resources, RouteMatch};
+use crate::routing::resources::{InShadow, Resources, RouteMatch};
 use crate::token::cache::MandateCache;
 use crate::zone::Zones;
 
@@ -53,6 +53,33 @@ impl Verifier {
         let (resource, required) = self.resources.required(matched)?;
         let challenge = resource.challenge.as_ref()?;
         Some((challenge, &required.required_scopes))
+    }
+
+    /// How much is in shadow.
+    pub fn in_shadow(&self) -> InShadow {
+        self.in_shadow
+    }
+
+    /// Whether a request is in shadow: if it is refused, it goes on all the same. Of one
+    /// whose rule is not known that holds only if no rule is enforced. Otherwise a path that
+    /// nobody can read would lead around the rules that are.
+    #[inline]
+    pub fn is_in_shadow(&self, matched: Option<RouteMatch>) -> bool {
+        self.in_shadow != InShadow::Nothing && self.is_under_shadow(matched)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_under_shadow(&self, matched: Option<RouteMatch>) -> bool {
+        let rule_is = |matched: RouteMatch| {
+            let resource = self.resources.get(matched.resource);
+            resource.is_some_and(|one| one.rules.is_in_shadow(matched.rule))
+        };
+        match self.in_shadow {
+            InShadow::Nothing => false,
+            InShadow::Everything => true,
+            InShadow::Parts => matched.is_some_and(rule_is),
+        }
     }
 
     /// The zones in force.

@@ -20,7 +20,7 @@ use crate::mcp::rule::unlisted;
 use crate::reply::{ErrorCode, Refusal};
 use crate::request::RequestView;
 use crate::routing::path::only_reading;
-use crate::routing::resources::{ResourceId, Resources, RouteMatch};
+use crate::routing::resources::{InShadow, ResourceId, Resources, RouteMatch};
 use crate::routing::routes::RuleId;
 use crate::token::bearer::bearer_token;
 use crate::token::cache::MandateCache;
@@ -61,6 +61,8 @@ pub struct Verifier {
     pub(super) public: PublicSettings,
     /// Whether any route has rules of MCP.
     pub(super) has_mcp: bool,
+    /// How much is in shadow.
+    pub(super) in_shadow: InShadow,
 }
 
 impl From<&Configuration> for Verifier {
@@ -70,6 +72,7 @@ impl From<&Configuration> for Verifier {
             policy: TokenPolicy::from(configuration),
             public: PublicSettings::new(configuration, &resources),
             has_mcp: resources.have_mcp(),
+            in_shadow: resources.in_shadow(),
             resources,
         }
     }

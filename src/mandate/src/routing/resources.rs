@@ -3,6 +3,8 @@
 //! client gains nothing by its choice: the mandate's audience is checked against the
 //! chosen resource.
 
+mod shadow;
+
 use std::fmt;
 
 use crate::reply::{Challenge, ErrorCode, Reason, Refusal};
@@ -102,6 +104,17 @@ impl From<InvalidChoice> for Refusal {
             .because(Reason::Resource)
             .with_hint("Send X-Caracal-Resource once, with the identifier of a resource that this host serves.")
     }
+}
+
+/// How much of a configuration is in shadow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InShadow {
+    /// Every refusal is carried out.
+    Nothing,
+    /// Some rules are in shadow. A request whose rule is not known is refused.
+    Parts,
+    /// No refusal is carried out.
+    Everything,
 }
 
 /// All resources of a configuration.

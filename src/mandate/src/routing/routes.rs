@@ -2,6 +2,7 @@
 //! under.
 
 mod prefixes;
+mod shadow;
 
 use std::fmt;
 
@@ -88,6 +89,8 @@ pub struct Route {
     pub requirements: Requirements,
     /// What the listed methods require instead, by name.
     pub methods: Vec<(String, Requirements)>,
+    /// Whether requests that are refused go on all the same.
+    pub in_shadow: bool,
     /// What is said about MCP.
     pub mcp: Option<Box<RouteMcp>>,
 }
@@ -113,8 +116,14 @@ pub struct Rules {
     routes: Vec<Route>,
     exclude: Vec<String>,
     by_prefix: Prefixes,
-    /// The prefixes of routes that say something about MCP, in lower case.
-    of_mcp: Prefixes,
+    /// The prefixes of routes that no path may fall under in another case: those that say
+    /// something about MCP, and those that are enforced where the paths around them are in
+    /// shadow. In lower case.
+    exact: Prefixes,
+    /// Those of them that are enforced amid paths in shadow, as indices in order.
+    islands: Vec<usize>,
+    /// Whether requests outside the routes that are refused go on all the same.
+    in_shadow: bool,
     /// Whether paths may be folded: no prefix contains anything that can be folded.
     folds: bool,
 }
@@ -151,10 +160,10 @@ impl Rules {
             by_prefix.add(&route.prefix, RuleId::Route(n));
         }
         // Servers that ignore case serve `/MCP` as `/mcp`, with every tool.
-        let mut of_mcp = Prefixes::default();
+        let mut exact = Prefixes::default();
         for (n, route) in routes.iter().enumerate() {
             if route.mcp.is_some() && !exclude.contains(&route.prefix) {
-                of_mcp.add(&route.prefix.to_ascii_lowercase(), RuleId::Route(n));
+                exact.add(&route.prefix.to_ascii_lowercase(), RuleId::Route(n));
             }
         }
         let mut prefixes = routes.iter().map(|route| &route.prefix).chain(&exclude);
@@ -164,7 +173,9 @@ impl Rules {
             routes,
             exclude,
             by_prefix,
-            of_mcp,
+            exact,
+            islands: Vec::new(),
+            in_shadow: false,
             folds,
         }
     }
@@ -210,11 +221,11 @@ impl Rules {
                 .by_prefix
                 .find(reading, free.as_mut().unwrap_or(work))?;
             look(reading, rule)?;
-            if !self.of_mcp.0.is_empty() {
+            if !self.exact.0.is_empty() {
                 let work = free.as_mut().unwrap_or(work);
-                let is_of_mcp = |rule| self.mcp(rule).is_some();
-                self.of_mcp
-                    .check_case(reading, work, is_of_mcp, &self.by_prefix)?;
+                let is_exact = |rule| self.is_exact(rule);
+                self.exact
+                    .check_case(reading, work, is_exact, &self.by_prefix)?;
             }
             for length in self.by_prefix.within(reading) {
                 if let Some(cut) = length.cut(reading, free.as_mut().unwrap_or(work))? {
@@ -296,6 +307,12 @@ impl Rules {
             MethodId::Mcp(Operation::UnlistedTool) => Some(&self.mcp(rule)?.unlisted),
             _ => None,
         }
+    }
+
+    /// Whether a rule is one of [`Rules::exact`].
+    fn is_exact(&self, rule: RuleId) -> bool {
+        let RuleId::Route(n) = rule else { return false };
+        self.mcp(rule).is_some() || self.islands.binary_search(&n).is_ok()
     }
 
     /// The requirements at the top level.

@@ -42,6 +42,7 @@ pub(crate) struct Decided {
     pub(crate) at_us: u64,
     pub(crate) facts: Rc<AuditFacts>,
     pub(crate) is_allowed: bool,
+    pub(crate) in_shadow: bool,
     /// Its authority ended while it was under way.
     pub(crate) was_cut: bool,
     /// The same, because it was revoked.

@@ -9,5 +9,6 @@ pub(crate) mod log_store;
 pub(crate) mod log_view;
 pub(crate) mod log_writer;
 pub(crate) mod lookup;
+mod need;
 pub(crate) mod poller;
 pub(crate) mod shared_log;

@@ -29,9 +29,9 @@ pub(crate) struct RevocationFeed {
     zones: Zones,
     pub(super) log: SharedLog,
     writer: LogWriter,
-    pending_poll: Option<PendingPoll>,
-    snapshot: Option<SnapshotProgress>,
-    compaction: Option<Compaction>,
+    pub(super) pending_poll: Option<PendingPoll>,
+    pub(super) snapshot: Option<SnapshotProgress>,
+    pub(super) compaction: Option<Compaction>,
     /// A compaction has begun since the last poll.
     compaction_tried: bool,
 }

@@ -72,6 +72,8 @@ pub(crate) struct SharedLog {
     complete_ms: Option<u64>,
     /// The log is not what the head says.
     damaged: bool,
+    /// How far the log went when this was last asked.
+    seen: (u64, u64),
     /// When this VM first looked at the record, and how many polls had ended by then.
     began: Option<(u64, u64)>,
 }
@@ -93,6 +95,7 @@ impl SharedLog {
             replica: Replica::default(),
             complete_ms: None,
             damaged: false,
+            seen: (0, 0),
             began: None,
         }
     }
@@ -257,6 +260,14 @@ impl SharedLog {
                 .take(missing, bytes, whole_seconds(now_ms))
                 .map_err(|_| ReadError::NotAsNamed(missing.chunk.image))?;
         }
+    }
+
+    /// Whether the log has changed since this was last asked, or this VM does not have all of
+    /// it.
+    pub(crate) fn has_moved(&mut self) -> bool {
+        let extent = (self.head.image, self.head.len);
+        let before = std::mem::replace(&mut self.seen, extent);
+        before != extent || self.damaged || self.replica.lacking(&self.head).is_some()
     }
 
     /// A tick has looked at the record.

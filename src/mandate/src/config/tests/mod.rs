@@ -1,5 +1,6 @@
 //! What a configuration is read as.
 
+mod enforcement;
 mod gateway;
 mod mcp;
 mod metadata;

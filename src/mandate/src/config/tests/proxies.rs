@@ -82,6 +82,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
     let ends = r#","limits":{"pause_timeout_ms":50}"#;
     let state = r#","filter_state":true"#;
     let ready = r#","readiness_path":"/ready""#;
+    let timings = r#","metrics":{"timings":true}"#;
     for (extra, path, good) in [
         (variables, "forward.variables", ["kong"].as_slice()),
         (gate, "forward.gate", &["kong", "apisix"]),
@@ -90,6 +91,7 @@ fn what_a_host_cannot_do_is_an_error_there() {
         (ends, "limits.pause_timeout_ms", &["envoy"]),
         (state, "filter_state", &["envoy"]),
         (ready, "readiness_path", &["envoy", "kong"]),
+        (timings, "metrics.timings", &["envoy", "kong"]),
     ] {
         for (host, _) in ProxyKind::ALL {
             let parsed = parse(host, "sts:443", extra);

@@ -26,6 +26,8 @@ const GOOD: &[&str] = &[
     r#""streams":{"end_when_revoked":false}"#,
     r#""shared_data":{}"#,
     r#""shared_data":{"secret":"0123456789abcdef"}"#,
+    r#""metrics":{}"#,
+    r#""metrics":{"timings":true}"#,
 ];
 
 /// Additions that are refused, the path of the error, and whether the schema refuses them
@@ -263,6 +265,9 @@ const BAD: &[(&str, &str, bool)] = &[
     ),
     (r#""audit":"all""#, "audit", true),
     (r#""streams":"all""#, "streams", true),
+    (r#""metrics":true"#, "metrics", true),
+    (r#""metrics":{"timings":1}"#, "metrics.timings", true),
+    (r#""metrics":{"all":true}"#, "metrics.all", true),
     (
         r#""streams":{"end_when_idle":true}"#,
         "streams.end_when_idle",

@@ -45,7 +45,7 @@ impl fmt::Display for InvalidPath {
                 "The path can be read in ways that fall under different rules"
             }
             InvalidPath::Spelled => {
-                "The path differs from a route of MCP in upper and lower case only"
+                "The path differs in upper and lower case only from a route of MCP, or from one that is enforced amid paths in shadow"
             }
         })
     }

@@ -189,6 +189,7 @@ fn a_folded_path_falls_under_the_same_rules() {
         prefix: prefix.to_owned(),
         requirements: Requirements::default(),
         methods: Vec::new(),
+        in_shadow: false,
         mcp: None,
     };
     let prefixes = ["/", "/a", "/a/b", "/a!b", "/b", "/a~", "/b.", "/pay"];

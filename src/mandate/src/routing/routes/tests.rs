@@ -7,6 +7,7 @@ fn rules(routes: &[&str], exclude: &[&str]) -> Rules {
             prefix: (*p).to_owned(),
             requirements: Requirements::default(),
             methods: Vec::new(),
+            in_shadow: false,
             mcp: None,
         })
         .collect();
@@ -27,6 +28,7 @@ fn a_method_has_its_own_requirements_where_it_is_listed() {
             ("GET".to_owned(), of("read")),
             ("PUT".to_owned(), of("write")),
         ],
+        in_shadow: false,
         mcp: None,
     };
     let rules = Rules::new(of("default"), vec![route], &["/a/open".to_owned()]);
@@ -184,6 +186,7 @@ fn a_route_of_mcp_is_spelled_as_it_is_configured() {
         prefix: prefix.to_owned(),
         requirements: Requirements::default(),
         methods: Vec::new(),
+        in_shadow: false,
         mcp: of_mcp.then(|| {
             Box::new(RouteMcp {
                 rule: McpRule::new(None, Vec::new(), None, None),
