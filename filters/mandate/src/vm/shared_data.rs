@@ -167,20 +167,13 @@ impl SharedData {
             SharedData::Proxy(seal) => seal,
             SharedData::Worker(map) => return changed_in(map, of),
         };
-        let (mut value, cas) = match hostcalls::get_shared_data(&of.key)? {
-            Some(shared) => (shared.value, shared.cas),
-            None => (Vec::new(), CAS_UNWRITTEN),
-        };
-        // Bytes that had a good tag have it still. Others learn by the time at most what
-        // they can read there themselves.
-        if is_same(&value, &of.stored) {
-            return Ok((None, cas));
+        match hostcalls::get_shared_data(&of.key)? {
+            // Bytes that had a good tag have it still. Others learn by the time at most what
+            // they can read there themselves.
+            Some(shared) if is_same(&shared.value, &of.stored) => Ok((None, shared.cas)),
+            None if of.stored.is_empty() => Ok((None, CAS_UNWRITTEN)),
+            shared => Ok(of.take(seal, shared)),
         }
-        of.stored.clone_from(&value);
-        if cas != CAS_UNWRITTEN {
-            open(seal, &of.key, &mut value);
-        }
-        Ok((Some(value), cas))
     }
 
     /// Writes such a value.
@@ -219,6 +212,18 @@ impl Watched {
             key,
             stored: Vec::new(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take(&mut self, seal: &Seal, shared: Option<SharedValue>) -> (Option<Vec<u8>>, u32) {
+        let Some(SharedValue { mut value, cas }) = shared else {
+            self.stored.clear();
+            return (Some(Vec::new()), CAS_UNWRITTEN);
+        };
+        self.stored.clone_from(&value);
+        open(seal, &self.key, &mut value);
+        (Some(value), cas)
     }
 }
 

@@ -5,8 +5,6 @@
 //! expired, a new image is written into the other of two sets of chunks, and the head
 //! then points there.
 
-use std::hash::Hasher as _;
-
 use siphasher::sip::SipHasher13;
 
 use super::AnchorId;
@@ -48,10 +46,7 @@ impl ChunkName {
 /// may still be of different times. If an old one is put back, the trails differ.
 #[inline]
 pub fn trail(before: u64, id: AnchorId, expires_s: u32) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(before, 0);
-    hasher.write_u64(id.0);
-    hasher.write_u32(expires_s);
-    hasher.finish()
+    SipHasher13::new_with_keys(before, u64::from(expires_s)).hash(&id.0.to_le_bytes())
 }
 
 /// A chunk as bytes.

@@ -19,7 +19,7 @@ use crate::vm::shared_data::refuse;
 use crate::vm::time_slice::slice_exhausted;
 
 /// Most chunks that one callback reads or writes, whatever the clock says.
-pub(crate) const SLICE_CHUNKS: usize = 32;
+pub(crate) const SLICE_CHUNKS: usize = 8;
 /// While others spoil the record, this VM begins a poll at most this often.
 const SPOILED_APART_MS: u64 = 1_000;
 /// How often a record is read or written again if another VM writes it too.
@@ -68,6 +68,8 @@ pub(crate) struct SharedLog {
     /// When the record was last read in a callback.
     read_ms: u64,
     pub(crate) replica: Replica,
+    /// The replica has everything that the record says.
+    has_all: bool,
     /// When a decision last found that everything was there, on the monotonic clock.
     complete_ms: Option<u64>,
     /// The log is not what the head says.
@@ -93,6 +95,7 @@ impl SharedLog {
             read_ms: 0,
             cas: RevocationLogStore::CAS_UNWRITTEN,
             replica: Replica::default(),
+            has_all: false,
             complete_ms: None,
             damaged: false,
             seen: (0, 0),
@@ -140,6 +143,7 @@ impl SharedLog {
             self.newest = head;
         }
         self.confirmed_ms = self.confirmed_ms.max(head.confirmed_at_ms());
+        self.has_all = false;
         self.complete_ms = None;
     }
 
@@ -222,9 +226,15 @@ impl SharedLog {
         const UNREADABLE: &str = "The revocation state cannot be read";
         self.read_ms = now_ms;
         self.read_head().map_err(|_| UNREADABLE)?;
+        if self.has_all {
+            return Ok(true);
+        }
         for _ in 0..ATTEMPTS {
             let bad = match self.read_chunks(now_ms) {
-                Ok(all) => return Ok(all),
+                Ok(all) => {
+                    self.has_all = all;
+                    return Ok(all);
+                }
                 Err(ReadError::Status) => return Err(UNREADABLE),
                 Err(ReadError::NotAsNamed(image)) => image,
             };
@@ -267,7 +277,7 @@ impl SharedLog {
     pub(crate) fn has_moved(&mut self) -> bool {
         let extent = (self.head.image, self.head.len);
         let before = std::mem::replace(&mut self.seen, extent);
-        before != extent || self.damaged || self.replica.lacking(&self.head).is_some()
+        before != extent || self.damaged || !self.has_all
     }
 
     /// A tick has looked at the record.
