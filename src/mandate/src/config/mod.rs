@@ -30,6 +30,7 @@ mod parse_mcp;
 mod parse_metadata;
 mod parse_requirements;
 mod parse_rules;
+mod parse_shared_data;
 mod parse_zones;
 mod reader;
 mod rules;

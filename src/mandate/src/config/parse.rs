@@ -14,8 +14,8 @@ use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
 use super::{
-    parse_audit, parse_gateway, parse_host, parse_mcp, parse_metadata, parse_rules, parse_zones,
-    shared_data, values,
+    parse_audit, parse_gateway, parse_host, parse_mcp, parse_metadata, parse_rules,
+    parse_shared_data, parse_zones, values,
 };
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
@@ -134,7 +134,7 @@ fn read(
     }
     let filter_state = parse_host::filter_state(&object, host);
     let streams = parse_host::streams(&object, host);
-    let shared_data = shared_data::read(&object, host, environment);
+    let shared_data = parse_shared_data::read(&object, host, environment);
     let readiness_path = parse_host::readiness_path(&object, host);
     let metrics = parse_host::measured(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
