@@ -193,8 +193,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let routes = api::routes(companion.clone(), token, parts).merge(page);
     let expiring = tokio::spawn(expire(companion.clone()));
     let consuming = consumer.map(|consumer| tokio::spawn(redis::run(consumer)));
+    let told_to_stop = loopback::stopped();
     tokio::spawn(async move {
-        loopback::stopped().await;
+        told_to_stop.await;
         tracing::info!("stopping: finishing messages that are under way");
         let _ = stop.send(true);
     });

@@ -27,27 +27,32 @@ pub(crate) async fn serve(
     address_file: Option<&Path>,
 ) -> Result<()> {
     let address = listener.local_addr()?;
+    let stopped = stopped();
     if let Some(file) = address_file {
         std::fs::write(file, address.to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     crate::terminal::line(&format!("listening on {address}"));
     axum::serve(listener, routes)
-        .with_graceful_shutdown(stopped())
+        .with_graceful_shutdown(stopped)
         .await?;
     Ok(())
 }
 
-/// Completes when the process is told to stop.
-pub(crate) async fn stopped() {
+/// Completes when the process is told to stop. It notices from the call on, so that a signal
+/// which comes as soon as the server is announced does not kill it.
+pub(crate) fn stopped() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [mut terminate, mut interrupt] = signals;
+        let told = async |signal: &mut std::io::Result<tokio::signal::unix::Signal>| match signal {
+            Ok(signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        };
+        tokio::select! {
+            () = told(&mut terminate) => {}
+            () = told(&mut interrupt) => {}
         }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
     }
 }

@@ -78,8 +78,6 @@ fn each_of_ten_thousand_decisions_is_delivered_or_counted_as_dropped() {
         by_id(&scene.redis).len() as u64 + dropped == all
     });
     let events = by_id(&scene.redis);
-    let dropped = scene.envoy.metric("caracal_audit_dropped_total");
-    assert!(dropped > 0, "refusals without a mandate have a rate");
     // What the companion has acknowledged is what was delivered.
     until("the filter knows what the companion has", SOON, || {
         scene.envoy.metric("caracal_audit_sent_total") == events.len() as u64

@@ -65,7 +65,7 @@ impl Scene {
         let around = Around::default();
         let upstream = Upstream::start();
         let companion = Companion::of(&redis.url()).started();
-        let mut all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 5, "poll_interval_ms": 200}});
+        let mut all = json!({"revocation": {"upstream": "feed", "max_staleness_s": 600, "poll_interval_ms": 200}});
         for (name, value) in changes.as_object().unwrap() {
             all[name] = value.clone();
         }

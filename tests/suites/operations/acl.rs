@@ -1,12 +1,14 @@
 //! The rights of docs/companion.md, given to users of a real Redis: they suffice for
 //! everything, and without any one of them something fails and is reported.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use caracal_tests::mint::{AUDIENCE, ZONE, now};
-use caracal_tests::processes::Sts;
+use caracal_tests::mint::{AUDIENCE, ZONE};
+use caracal_tests::processes::{Process, Sts};
 use caracal_tests::root;
 
+use super::rotation::post_event;
 use super::*;
 
 const EPOCH: &str = "caracal:revoked:sessions:delegation-epoch:z";
@@ -79,13 +81,7 @@ impl Scene {
             .environment("AUDIT_HMAC_KEY", KEY)
             .token(TOKEN);
         companion.start();
-        let event = json!({
-            "id": "01980000-0000-7000-8000-000000000001", "occurred_at_us": now() * 1_000_000,
-            "zone_id": ZONE, "event_type": "edge_resource_request", "request_id": "r-1",
-            "decision": "allow", "evaluation_status": "executed",
-        });
-        let taken = companion.post("/v1/audit", &json!({ "events": [event] }), None);
-        assert_eq!(taken.status, 200);
+        post_event(&companion, 1);
         revoke(&redis, "after");
         let _: String = redis.ask(&["XADD", SESSIONS, "*", "nonsense", "x"]);
         let raised = [
@@ -149,11 +145,14 @@ impl Scene {
 
     /// Whether it says that Redis refuses something.
     fn reports(&self) -> bool {
-        let log = self.companion.log();
-        // Redis says it in several ways, in the log as JSON.
-        let refused = ["NOPERM", "o permissions", "t run this command"];
-        refused.iter().any(|text| log.contains(text))
+        says_refused(&self.companion.log())
     }
+}
+
+/// Redis says it in several ways, in a log as JSON.
+fn says_refused(text: &str) -> bool {
+    let ways = ["NOPERM", "o permissions", "t run this command"];
+    ways.iter().any(|way| text.contains(way))
 }
 
 #[test]
@@ -196,27 +195,41 @@ fn a_companion_needs_each_of_its_rights() {
 }
 
 /// `tail` and `explain` in Redis, by the commands of the page.
-fn reads(url: &str) -> [bool; 3] {
-    let run = |words: &[&str]| {
-        Command::new("timeout")
-            .arg("2")
-            .arg(root().join("dist/caracal-edge"))
-            .args(words)
-            .env("AUDIT_HMAC_KEY", KEY)
-            .env("REDIS_URL", url)
-            .output()
-            .unwrap()
-    };
-    let has = |done: &std::process::Output, text: &str| {
-        String::from_utf8_lossy(&done.stdout).contains(text)
-    };
-    let (follows, explained) = (run(&["tail"]), run(&["explain", "--request-id", "r-1"]));
-    [
-        has(&follows, "r-1"),
-        // It follows, and has nothing to complain of.
-        follows.stderr.is_empty(),
-        has(&explained, "ADMITTED"),
-    ]
+struct Reads {
+    url: String,
+    log: PathBuf,
+    _tail: Process,
+}
+
+impl Reads {
+    fn start(url: &str) -> Self {
+        let log = folder("tail").join("log");
+        let tail = Process::start(Reads::command(url).arg("tail"), &log);
+        Reads {
+            url: url.to_owned(),
+            log,
+            _tail: tail,
+        }
+    }
+
+    fn command(url: &str) -> Command {
+        let mut command = Command::new(root().join("dist/caracal-edge"));
+        command.env("AUDIT_HMAC_KEY", KEY).env("REDIS_URL", url);
+        command
+    }
+
+    /// What `tail` has said so far, complaints too.
+    fn followed(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What `explain` says, complaints too.
+    fn explained(&self) -> String {
+        let mut command = Reads::command(&self.url);
+        let done = command.args(["explain", "--request-id", "r-1"]).output();
+        let done = done.unwrap();
+        String::from_utf8([done.stdout, done.stderr].concat()).unwrap()
+    }
 }
 
 #[test]
@@ -235,11 +248,28 @@ fn who_reads_decisions_needs_each_of_its_rights() {
             .chain(kept)
             .collect();
         let _: String = scene.redis.ask(&words);
+        let _: String = scene.redis.ask(&["ACL", "LOG", "RESET"]);
     };
     give(None);
-    assert_eq!(reads(&url), [true; 3]);
+    let reads = Reads::start(&url);
+    until("tail shows what was there", SOON, || {
+        reads.followed().contains("r-1")
+    });
+    post_event(&scene.companion, 2);
+    until("tail follows", SOON, || reads.followed().contains("r-2"));
+    until("explain finds it", SOON, || {
+        reads.explained().contains("ADMITTED")
+    });
+    assert_eq!(refused(&scene.redis), Vec::<String>::new());
+    assert!(!says_refused(&reads.followed()), "{}", reads.followed());
+    drop(reads);
     for right in takable(&rights) {
         give(Some(&right));
-        assert_ne!(reads(&url), [true; 3], "without {right}");
+        let reads = Reads::start(&url);
+        let what = format!("without {right} Redis refuses something, and the reader says so");
+        until(&what, SOON, || {
+            let is_said = says_refused(&reads.followed()) || says_refused(&reads.explained());
+            is_said && !refused(&scene.redis).is_empty()
+        });
     }
 }

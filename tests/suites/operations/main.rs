@@ -18,7 +18,7 @@ mod consumer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,6 +38,8 @@ const TOKEN: &str = "feed-token";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// Connections of the traffic; Envoy spreads them over its workers.
 const CONNECTIONS: usize = 8;
+/// Answers that show that traffic goes on: as many as 20 rounds over all connections give.
+const ENOUGH: u64 = 20 * CONNECTIONS as u64;
 
 /// Revokes by the stream, unsigned.
 fn revoke(redis: &Redis, sid: &str) {
@@ -50,20 +52,19 @@ type Answers = Arc<Mutex<BTreeMap<u16, u64>>>;
 /// Requests that go on all the time, with a mandate that is good and one that is revoked.
 struct Traffic {
     stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
     answers: [Answers; 2],
     thread: Option<JoinHandle<()>>,
 }
 
 impl Traffic {
     fn start(edge: SocketAddr, good: &str, revoked: &str) -> Self {
-        let (stop, rounds): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let stop: Arc<AtomicBool> = Arc::default();
         let answers: [Answers; 2] = Default::default();
         let requests = [good, revoked].map(|token| {
             let bearer = format!("Bearer {token}");
             request("GET", "/", &[("authorization", &bearer)])
         });
-        let (ended, counted, noted) = (Arc::clone(&stop), Arc::clone(&rounds), answers.clone());
+        let (ended, noted) = (Arc::clone(&stop), answers.clone());
         let thread = std::thread::spawn(move || {
             let connect = || Client::try_connect(edge).ok();
             let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| connect()).collect();
@@ -79,23 +80,29 @@ impl Traffic {
                         }
                     }
                 }
-                counted.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
         Traffic {
             stop,
-            rounds,
             answers,
             thread: Some(thread),
         }
     }
 
-    /// Waits until every connection was used some more times.
+    /// How often each mandate was answered.
+    fn answered(&self) -> [u64; 2] {
+        let answers = self.answers.each_ref();
+        answers.map(|answers| answers.lock().unwrap().values().sum())
+    }
+
+    /// Waits until both mandates were answered some more times.
     fn go_on(&self) {
-        let enough = self.rounds.load(Ordering::SeqCst) + 20;
-        let rounds = || self.rounds.load(Ordering::SeqCst);
-        until("requests go on", SOON, || rounds() >= enough);
+        let before = self.answered();
+        until("requests go on", SOON, || {
+            let mut since = self.answered().into_iter().zip(before);
+            since.all(|(now, before)| now - before >= ENOUGH)
+        });
     }
 
     /// Ends it. The good mandate was always admitted, and the revoked one never.
@@ -122,14 +129,21 @@ fn all_are(edge: SocketAddr, token: &str, expected: u16) -> bool {
     (0..CONNECTIONS).all(|_| status(edge, token) == expected)
 }
 
-/// Gives listeners another configuration, and waits until it is in force.
+/// Gives a listener another configuration, and waits until it is in force. Envoy counts each
+/// worker that has taken it. The filter's log would not do: while the old configuration drains,
+/// a rollback takes up its VMs again, and they are not configured anew.
 fn reconfigure(envoy: &Envoy, setup: &Setup) {
-    const STARTED: &str = "with the configuration";
-    let before = envoy.logged(STARTED);
+    const TAKEN: &str = "listener_manager.listener_create_success: ";
+    const WORKERS: u64 = 2;
+    let taken = || {
+        let stats = envoy.stats("listener_manager.listener_create_success");
+        let count = stats.lines().find_map(|line| line.strip_prefix(TAKEN));
+        count.and_then(|count| count.parse::<u64>().ok())
+    };
+    let before = taken().unwrap();
     envoy.reconfigure(setup);
-    // The main thread's VM and those of two workers.
     until("the new configuration is there", SOON, || {
-        envoy.logged(STARTED) >= before + 3
+        taken().is_some_and(|now| now >= before + WORKERS)
     });
 }
 

@@ -119,8 +119,9 @@ fn audited(redis: &Redis, folder: &Path, key: &str) -> Companion {
         .token(TOKEN)
 }
 
+/// An event as an edge posts it.
 #[track_caller]
-fn post_event(companion: &Companion, number: u32) {
+pub(crate) fn post_event(companion: &Companion, number: u32) {
     let event = json!({
         "id": format!("01980000-0000-7000-8000-{number:012x}"), "occurred_at_us": now() * 1_000_000,
         "zone_id": ZONE, "event_type": "edge_resource_request", "request_id": format!("r-{number}"),
@@ -217,7 +218,7 @@ fn the_companion_s_token_by_a_second_companion() {
     let (mut old, new) = (with_token("old-token"), with_token("new-token"));
     let setup = |cluster: &str, token: &str| {
         let feed = json!({
-            "upstream": cluster, "token": token, "max_staleness_s": 2, "poll_interval_ms": 200,
+            "upstream": cluster, "token": token, "max_staleness_s": 30, "poll_interval_ms": 200,
         });
         let mut setup = around
             .setup(old.address, json!({ "revocation": feed }))
@@ -236,14 +237,20 @@ fn the_companion_s_token_by_a_second_companion() {
     traffic.go_on();
     reconfigure(&envoy, &after);
     traffic.go_on();
-    // The old connections are gone after the time to drain, a second here.
-    std::thread::sleep(Duration::from_secs(3));
+    // The old configuration is gone after the time to drain, and with it whoever asks the old
+    // companion.
+    until("only the new companion is asked", SOON, || {
+        let waiting = |companion: &Companion| companion.metric("caracal_feed_connected_filters");
+        let draining = envoy.stats("listener_manager.total_.*_draining");
+        let mut kinds = draining.lines().peekable();
+        let is_over = kinds.peek().is_some() && kinds.all(|kind| kind.ends_with(": 0"));
+        is_over && waiting(&old) == 0.0 && waiting(&new) > 0.0
+    });
     old.kill();
-    std::thread::sleep(Duration::from_secs(3));
-    traffic.was_judged_rightly();
     revoke(&redis, "later");
     let later = around.of_session("later");
     until("later", SOON, || all_are(edge, &later, 401));
+    traffic.was_judged_rightly();
 }
 
 /// The zone's key: first the STS serves both, then it signs with the new one, and much later it

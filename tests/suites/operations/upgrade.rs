@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use caracal_tests::filter_wasm;
+use caracal_tests::mint::{AUDIENCE, ISSUER};
 use caracal_tests::servers::{Incoming, Reply, Server};
 
 use super::*;
@@ -180,7 +181,40 @@ fn an_older_companion_lacks_what_a_newer_filter_asks_for() {
     until("the log says so", SOON, || {
         envoy.logged("audit events for feed: ") > 0
     });
-    let exchange = json!({"mandate": "m"});
-    let answer = scene.companion.post("/v1/exchange", &exchange, None);
-    assert_eq!(answer.status, 404);
+}
+
+/// In Gateway mode an exchange is needed for a decision.
+#[test]
+fn with_an_older_companion_exchanges_are_refused() {
+    let scene = Scene::new();
+    let changes = json!({
+        "mode": "gateway", "gateway": {"upstream": "feed"}, "audience": null, "exclude": null,
+        "revocation": {"upstream": "feed", "max_staleness_s": STALE_S, "poll_interval_ms": 200},
+        "resources": {AUDIENCE: {
+            "upstream_url": "https://billing.test", "required_scopes": ["billing:read"],
+        }},
+    });
+    let envoy = started(&scene.around.setup(scene.companion.address, changes));
+    let edge = envoy.listener(0);
+    let mandate = |target: Value| {
+        let claims = json!({"use": "gateway", "aud": [ISSUER], "target": target});
+        scene.around.mandate(claims)
+    };
+    let (nothing, good) = (mandate(json!([])), mandate(json!([AUDIENCE])));
+    // Keys and revocations are there: what is refused now is refused for the exchange.
+    let ask = |mandate: &str| {
+        let resource = [("x-caracal-resource", AUDIENCE)];
+        Client::connect(edge).get("/", Some(mandate), &resource)
+    };
+    until("the edge is warm", SOON, || {
+        (0..CONNECTIONS).all(|_| ask(&nothing).status == 403)
+    });
+    for _ in 0..CONNECTIONS {
+        let answer = ask(&good);
+        let said = (answer.status, answer.error());
+        assert_eq!(said, (503, "sts_unavailable".to_owned()), "{answer:?}");
+    }
+    until("the log says so", SOON, || {
+        envoy.logged("the companion exchanges no mandates") > 0
+    });
 }

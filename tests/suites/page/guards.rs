@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use caracal_tests::mint::now;
+use caracal_tests::processes::form;
 use caracal_tests::processes::{Redis, free_port_everywhere, until};
 use caracal_tests::servers::{Client, Reply, Response, Server, request};
 
 use super::browser::Browser;
-use super::form::judging;
+use super::form::{judging, judging_with};
 use super::*;
 
 const PATHS: [&str; 4] = ["/", "/status", "/page.js", "/page.css"];
@@ -63,8 +65,10 @@ fn only_names_of_this_machine_are_answered() {
     }
     let two = [("host", "localhost"), ("host", "evil.test")];
     assert_eq!(ask(&companion, "/", &two).status, 421);
-    // Filters and probes name it as they like.
-    assert_eq!(ask(&companion, "/readyz", &[("host", "feed")]).status, 200);
+    // Filters and probes name it as they like, and docs/page.md warns of that.
+    for path in ["/readyz", "/v1/audit/recent"] {
+        assert_eq!(ask(&companion, path, &[("host", "evil.test")]).status, 200);
+    }
 }
 
 #[test]
@@ -138,6 +142,46 @@ fn only_the_form_of_the_page_is_answered_and_it_is_bounded() {
     assert_eq!(ask(&companion, "/explain", &own[..1]).status, 405);
     let log = companion.log();
     assert!(!log.contains("edge.test"), "{log}");
+}
+
+/// Neither the log nor the answer has a part of a token, wherever else its parts stand, and
+/// whatever white space was pasted with it.
+#[test]
+fn no_part_of_a_token_is_logged_or_shown() {
+    let detailed = ["--log-level", "debug"];
+    let (judges, key) = judging_with(&detailed);
+    let reads = alone(&detailed);
+    let headers = [
+        ("host", "localhost"),
+        ("origin", "http://localhost"),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    let token = key.mandate(now(), json!({}));
+    let parts: Vec<&str> = token.split('.').collect();
+    for companion in [&judges, &reads] {
+        for blank in ["", "\u{a0}", "\u{2003}"] {
+            let head = format!(
+                "GET /x HTTP/1.1\r\nHost: {}\r\n{blank}Authorization{blank}: Bearer {token}\r\nX-Caracal-Resource: {}\r\n",
+                parts[2], parts[1],
+            );
+            let body = form(&[("request", &head)]);
+            let answer = send(companion, body.as_bytes(), &headers);
+            assert_eq!(answer.status, 200);
+            let said = String::from_utf8(answer.body).unwrap();
+            // It was read as the token.
+            assert!(said.contains("&quot;k1&quot;"), "{blank:?}");
+            for part in &parts {
+                assert!(!said.contains(part), "{blank:?}: {part} is in {said}");
+            }
+        }
+        let broken = form(&[("request", &format!("Authorization: Bearer {token}"))]);
+        assert_eq!(send(companion, broken.as_bytes(), &headers).status, 422);
+        let log = companion.log();
+        assert!(log.contains("listening"), "{log}");
+        for part in &parts {
+            assert!(!log.contains(part), "{part} is in {log}");
+        }
+    }
 }
 
 #[test]

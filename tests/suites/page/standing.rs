@@ -84,20 +84,18 @@ fn it_says_what_is_so_of_a_real_edge() {
     assert_eq!(browser.complaints(), [""; 0]);
 
     drop(redis);
-    until("Redis is missed", SOON, || {
-        browser.text("#verdict h2") == "Ready, but something needs attention"
-    });
+    // "Ready, but something needs attention" stands there for some seconds only: a slow browser
+    // misses it.
     until("it is not fit", SOON, || {
         browser.text("#verdict h2") == "Not fit to decide"
     });
-    let said = browser.text("#verdict");
     for words in [
         "Redis does not confirm any more that everything is known here. It last did",
         "seconds ago",
         "Then they refuse every request that needs a mandate, with 503.",
         "Reading caracal.sessions.revoke fails:",
     ] {
-        assert!(said.contains(words), "{words} is not in {said}");
+        until(words, SOON, || browser.text("#verdict").contains(words));
     }
     assert_eq!(companion.get("/readyz").status, 503);
     companion.kill();

@@ -108,9 +108,16 @@ impl Edge {
     /// A request went on although it is refused, with nothing that its client made up.
     #[track_caller]
     pub(crate) fn went_on(&self, stream: Stream, code: &str, reason: &str) {
-        for name in ["x-caracal-sub", "x-caracal-scope", "x-caracal-resource"] {
+        self.went_on_to(stream, code, reason, &[]);
+    }
+
+    /// The same, and the upstream is told these resources.
+    #[track_caller]
+    pub(crate) fn went_on_to(&self, stream: Stream, code: &str, reason: &str, to: &[&str]) {
+        for name in ["x-caracal-sub", "x-caracal-scope"] {
             assert_eq!(self.got(stream, name), Vec::<String>::new(), "{name}");
         }
+        assert_eq!(self.got(stream, "x-caracal-resource"), to);
         for line in self.got(stream, "baggage") {
             assert!(!line.contains("caracal"), "{line}");
         }

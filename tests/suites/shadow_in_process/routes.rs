@@ -104,7 +104,7 @@ fn a_resource_in_shadow_opens_no_other() {
         );
         let at = |host: &str| Request::get("/x").authority(host);
         let stream = edge.send(forging(at("try.test")));
-        edge.went_on(stream, "missing_token", "missing_token");
+        edge.went_on_to(stream, "missing_token", "missing_token", &["try"]);
         for request in [
             at("pay.test"),
             at("pay.test").header("x-caracal-resource", "try"),

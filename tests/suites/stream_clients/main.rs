@@ -95,7 +95,7 @@ fn clients_of_streams_learn_that_they_were_revoked() {
     let redis = Redis::default();
     let around = Around::default();
     let companion = Companion::of(&redis.url()).started();
-    let revocation = json!({"upstream": "feed", "max_staleness_s": 5, "poll_interval_ms": 200});
+    let revocation = json!({"upstream": "feed", "max_staleness_s": 600, "poll_interval_ms": 200});
     let mut setup = around
         .setup_of(Setup::new([configuration(
             json!({"revocation": revocation}),

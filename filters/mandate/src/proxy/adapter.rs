@@ -100,8 +100,8 @@ impl RequestHeaders {
 pub(crate) struct SeenResponse {
     /// When the request's headers came, in nanoseconds of a clock that is never set.
     pub(crate) began_ns: u64,
-    /// It is the upstream's, and no reply of the proxy.
-    pub(crate) is_of_upstream: bool,
+    /// Its headers have passed.
+    pub(crate) has_begun: bool,
     /// Of its body.
     pub(crate) bytes: u64,
     /// Its end has passed. Trailers are not seen.
@@ -184,12 +184,6 @@ pub(crate) trait ProxyAdapter {
     /// How the client spoke to the proxy: `http` or `https`.
     fn client_scheme() -> &'static [u8] {
         b"http"
-    }
-
-    /// The status of the upstream's response, in the callback for its headers. None for a
-    /// response of the proxy itself.
-    fn is_of_upstream() -> bool {
-        false
     }
 
     /// How the stream of the current callback has ended. Only in the callback that tells

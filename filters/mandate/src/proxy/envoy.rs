@@ -126,28 +126,25 @@ impl ProxyAdapter for Envoy {
     }
 
     /// Only an upstream's response has these details.
-    fn is_of_upstream() -> bool {
-        is_via_upstream()
-    }
-
-    /// A property costs more than all that the filter itself does for an event: so only the
-    /// status is asked for, and what became of a response whose end has not passed. If that
-    /// was cut, Envoy has put the cause in the place of its details.
+    /// A property costs more than what the filter itself does for an event, so only one is
+    /// asked for. It is `via_upstream`, or why Envoy replied, or why it cut a response off:
+    /// its own replies are always whole.
     fn ending(seen: SeenResponse) -> Option<Ending> {
-        let status = hostcalls::get_property("response\0code").ok().flatten();
-        let status = status.and_then(|status| Some(u64::from_le_bytes(*status.first_chunk()?)));
-        let status = u16::try_from(status.unwrap_or_default()).unwrap_or_default();
+        let is_via_upstream = is_via_upstream();
+        let was_cut = !is_via_upstream && !seen.is_whole;
+        let status = match seen.has_begun {
+            true => client_status().unwrap_or_default(),
+            false => 0,
+        };
+        let is_of_upstream = is_via_upstream || (was_cut && seen.has_begun);
         let now_ns = wasi::monotonic_ns().unwrap_or_default();
         let answered = Answered {
             status,
             latency_ms: now_ns.saturating_sub(seen.began_ns) / 1_000_000,
             bytes: seen.bytes,
-            upstream_status: seen.is_of_upstream.then_some(status),
+            upstream_status: is_of_upstream.then_some(status),
         };
-        Some(Ending {
-            answered,
-            was_cut: !seen.is_whole && !is_via_upstream(),
-        })
+        Some(Ending { answered, was_cut })
     }
 
     /// A response that Envoy itself cut off has no headers at all.
@@ -199,6 +196,13 @@ impl ProxyAdapter for Envoy {
 }
 
 /// Whether the response so far is the upstream's, and nothing has happened to it.
+/// The status that the client got. Filters between this one and the client may have changed
+/// that of the upstream.
+fn client_status() -> Option<u16> {
+    let status = hostcalls::get_map_value(MapType::ResponseHeaders, ":status").ok()??;
+    std::str::from_utf8(&status).ok()?.parse().ok()
+}
+
 fn is_via_upstream() -> bool {
     let details = hostcalls::get_property("response\0code_details");
     matches!(details, Ok(Some(details)) if details == b"via_upstream")

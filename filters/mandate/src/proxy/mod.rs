@@ -143,13 +143,6 @@ impl Proxy {
         ask!(self, client_scheme())
     }
 
-    /// See [`ProxyAdapter::upstream_status`].
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn is_of_upstream(self) -> bool {
-        ask!(self, is_of_upstream())
-    }
-
     /// See [`ProxyAdapter::ending`].
     #[cold]
     #[inline(never)]

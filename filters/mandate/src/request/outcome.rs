@@ -137,9 +137,12 @@ pub(crate) fn refuse(
 ) -> StreamPhase {
     if request.is_clean && plugin.authorizer.is_in_shadow(request.matched) {
         return match shadow::let_go_on(plugin, request, refusal, mandate) {
-            Ok(phase) => phase,
+            Ok(phase) => {
+                settled(plugin, request.came_ns);
+                phase
+            }
             Err(_) => {
-                let refusal = Refusal::unavailable("The edge could not open the gate");
+                let refusal = Refusal::unavailable("The edge could not let the request go on");
                 refuse_always(plugin, request, &refusal, mandate)
             }
         };

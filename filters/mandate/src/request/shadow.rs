@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use caracal_mandate::Mandate;
+use caracal_mandate::header_names::RESOURCE_HEADER;
 use caracal_mandate::reply::Refusal;
 
 use crate::abi::hostcalls::Status;
@@ -30,7 +31,8 @@ pub(super) fn hide_mandate(plugin: &Plugin) -> Result<(), &'static str> {
 /// Lets a refused request go on, and notes what would have become of it.
 ///
 /// # Errors
-/// The proxy did not open its gate. Nothing is noted then.
+/// The proxy did not set the resource's header or did not open its gate. Nothing is noted
+/// then.
 #[cold]
 #[inline(never)]
 pub(super) fn let_go_on(
@@ -39,6 +41,13 @@ pub(super) fn let_go_on(
     refusal: &Refusal,
     mandate: Option<&Rc<Mandate>>,
 ) -> Result<StreamPhase, Status> {
+    // Routes go by it. The client's own was hidden.
+    if let Some(matched) = request.matched
+        && let Some(id) = plugin.authorizer.forwarded_resource(matched.resource)
+    {
+        let (name, id) = (RESOURCE_HEADER.as_bytes(), id.as_bytes());
+        plugin.proxy.set_header(name, id)?;
+    }
     upstream::open_gate(plugin)?;
     local_reply::log_refusal("caracal: in shadow, not refused: ", request, refusal);
     if plugin.filter_state {

@@ -309,7 +309,7 @@ impl Drop for AuditLog {
 }
 
 #[inline(never)]
-fn write_event(ended: &Ended, ids: &mut EventIds, out: &mut String) {
+fn write_event(ended: &Ended, ids: &mut EventIds, out: &mut Vec<u8>) {
     let decided = &ended.decided;
     let facts = &decided.facts;
     let hex = decided.fingerprint.map(|fingerprint| fingerprint.to_hex());

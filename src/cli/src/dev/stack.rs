@@ -198,13 +198,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     for line in &lines {
         terminal::line(line);
     }
+    let stopped = loopback::stopped();
     std::fs::write(arguments.run_dir.join("env"), variables(&stack))?;
     std::fs::write(arguments.run_dir.join("ready"), lines.join("\n"))?;
     tokio::select! {
         status = stack.envoy.wait() => {
             anyhow::bail!("Envoy stopped ({}): see {}/envoy.log", status?, arguments.run_dir.display())
         }
-        () = loopback::stopped() => {}
+        () = stopped => {}
     }
     for file in ["ready", "env"] {
         let _ = std::fs::remove_file(arguments.run_dir.join(file));

@@ -11,7 +11,9 @@ use super::case::Case;
 use super::dependencies::Revocations;
 use super::report::Report;
 use super::request::Request;
+pub(crate) use super::request::headers;
 use super::subject::Subject;
+pub(crate) use super::unconfigured::Reading;
 use super::{of_mode, public_reply, traced, unconfigured};
 use crate::timestamps;
 
@@ -27,12 +29,7 @@ pub(crate) enum Explained {
         result: Value,
     },
     /// Only read, because there is no configuration.
-    Read {
-        /// What is wrong with it whatever the configuration is.
-        wrong: Vec<String>,
-        /// Its parts by name, harmless to show.
-        facts: Vec<(String, String)>,
-    },
+    Read(Reading),
 }
 
 /// What is needed to judge.
@@ -58,8 +55,7 @@ pub(crate) async fn explain(
         key_set,
     }) = with
     else {
-        let (wrong, facts) = unconfigured::read(&request, at, state);
-        return Ok(Explained::Read { wrong, facts });
+        return Ok(Explained::Read(unconfigured::read(&request, at, state)));
     };
     let case = Case {
         verifier: Verifier::from(configuration),

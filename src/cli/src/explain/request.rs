@@ -114,16 +114,33 @@ fn token(file: &Path) -> Result<Vec<u8>> {
     Ok([scheme, token].concat())
 }
 
+/// The lines of a recorded head, and of what follows it, without what `curl -v` and CR add.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|b| *b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .map(|line| line.strip_prefix(b"> ").unwrap_or(line))
+}
+
+/// Every line of a recorded head, and of what follows it, that is a header: name and value.
+pub(crate) fn headers(bytes: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    lines(bytes).filter_map(header_parts)
+}
+
 fn header(line: &[u8]) -> Option<(String, Vec<u8>)> {
+    header_parts(line).map(|(name, value)| (name.to_owned(), value.to_vec()))
+}
+
+fn header_parts(line: &[u8]) -> Option<(&str, &[u8])> {
     let at = line.iter().position(|b| *b == b':')?;
     let (name, value) = line.split_at_checked(at)?;
-    let name = std::str::from_utf8(name).ok()?.trim().to_owned();
+    let name = std::str::from_utf8(name).ok()?.trim();
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let value = value.get(1..)?;
     let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
     let end = value.iter().rposition(|b| !blank(b));
     let end = end.map_or(start, |last| last.saturating_add(1));
-    (!name.is_empty()).then(|| (name, value.get(start..end).unwrap_or_default().to_vec()))
+    (!name.is_empty()).then(|| (name, value.get(start..end).unwrap_or_default()))
 }
 
 impl Request {
@@ -131,11 +148,7 @@ impl Request {
     ///
     /// # Errors It is none; the text quotes nothing of it.
     pub(super) fn recorded(bytes: &[u8]) -> Result<Self> {
-        let lines = bytes
-            .split(|b| *b == b'\n')
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-            .map(|line| line.strip_prefix(b"> ").unwrap_or(line));
-        let mut lines = lines.take_while(|line| !line.is_empty() && *line != b">");
+        let mut lines = lines(bytes).take_while(|line| !line.is_empty() && *line != b">");
         let first = lines.next().unwrap_or_default();
         let mut words = first.splitn(2, |b| *b == b' ');
         let (method, rest) = (

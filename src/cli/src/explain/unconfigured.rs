@@ -21,12 +21,22 @@ const MOST_VALUES: usize = 4;
 /// Members that are times.
 const TIMES: [&str; 4] = ["exp", "iat", "nbf", "auth_time"];
 
-/// What is wrong with a request whatever the configuration is, and its parts by name.
-pub(super) fn read(
-    request: &Request,
-    at: u64,
-    state: &State,
-) -> (Vec<String>, Vec<(String, String)>) {
+/// Largest `clock_skew_s` of a configuration, in seconds.
+const MOST_SKEW_S: u64 = 300;
+
+/// What can be said.
+#[derive(Default)]
+pub(crate) struct Reading {
+    /// Why an edge refuses it whatever its configuration is.
+    pub(crate) wrong: Vec<String>,
+    /// Why an edge may refuse it: its configuration decides, or it is not known here.
+    pub(crate) doubtful: Vec<String>,
+    /// Its parts by name, harmless to show.
+    pub(crate) facts: Vec<(String, String)>,
+}
+
+/// Reads a request and its token.
+pub(super) fn read(request: &Request, at: u64, state: &State) -> Reading {
     let mut facts = Vec::new();
     let mut fact = |name: &str, text: String| facts.push((name.to_owned(), cut(text)));
     fact("method", plain(&request.method));
@@ -39,12 +49,19 @@ pub(super) fn read(
     let authorization = request.all("authorization");
     let token = match bearer_token(&authorization) {
         Ok(token) => token,
-        Err(refusal) => return (vec![refusal.description().to_owned()], facts),
+        Err(refusal) => {
+            return Reading {
+                wrong: vec![refusal.description().to_owned()],
+                facts,
+                ..Reading::default()
+            };
+        }
     };
     let mut parts = token.split(|b| *b == b'.');
     let mut decoded = || object(parts.next().unwrap_or_default());
     let (header, payload) = (decoded(), decoded());
     let mut wrong = Vec::new();
+    let mut doubtful = Vec::new();
     let count = token.split(|b| *b == b'.').count();
     if count != 3 {
         wrong.push(format!(
@@ -60,12 +77,25 @@ pub(super) fn read(
         }
     }
     if let Some(payload) = payload {
-        wrong.extend(times(&payload, at));
+        wrong.extend(expiry(&payload, at));
+        for (time, text) in starts(&payload, at) {
+            let is_sure = time > at.saturating_add(MOST_SKEW_S);
+            let list = if is_sure { &mut wrong } else { &mut doubtful };
+            list.push(text);
+        }
         let payload = Value::Object(payload);
-        let revocations = Revocations::of_state(state, Some(&payload), None);
-        wrong.extend(revoked(&payload, &revocations));
+        match Revocations::of_state(state, Some(&payload), None) {
+            Revocations::Unavailable { why, .. } => {
+                doubtful.push(format!("Whether it is revoked is not known here: {why}."));
+            }
+            known => wrong.extend(revoked(&payload, &known)),
+        }
     }
-    (wrong, facts)
+    Reading {
+        wrong,
+        doubtful,
+        facts,
+    }
 }
 
 fn object(part: &[u8]) -> Option<Map<String, Value>> {
@@ -107,32 +137,38 @@ fn cut(text: String) -> String {
     }
 }
 
-fn times(payload: &Map<String, Value>, at: u64) -> Vec<String> {
-    let time = |name: &str| payload.get(name).and_then(Value::as_u64);
-    let mut wrong = Vec::new();
-    match time("exp") {
-        Some(exp) if exp <= at => wrong.push(format!(
+fn time_of(payload: &Map<String, Value>, name: &str) -> Option<u64> {
+    payload.get(name).and_then(Value::as_u64)
+}
+
+/// What is wrong with `exp`, for which an edge allows nothing.
+fn expiry(payload: &Map<String, Value>, at: u64) -> Option<String> {
+    match time_of(payload, "exp") {
+        Some(exp) if exp <= at => Some(format!(
             "The token has expired: exp is {}. The caller gets a new mandate from the STS.",
             timestamps::beside(exp, at)
         )),
-        Some(_) => {}
-        None => wrong.push("The token has no time of expiry (exp).".to_owned()),
+        Some(_) => None,
+        None => Some("The token has no time of expiry (exp).".to_owned()),
     }
-    for name in ["iat", "nbf"] {
-        if let Some(time) = time(name).filter(|time| *time > at) {
-            wrong.push(format!(
-                "The token is not valid yet: {name} is {}. Compare the clocks of the STS and of this machine.",
-                timestamps::beside(time, at)
-            ));
-        }
-    }
-    wrong
+}
+
+/// Times before which it is not valid and which are ahead, each with what is said of it.
+fn starts(payload: &Map<String, Value>, at: u64) -> impl Iterator<Item = (u64, String)> {
+    let ahead = ["iat", "nbf"].into_iter().filter_map(move |name| {
+        let time = time_of(payload, name)?;
+        (time > at).then_some((name, time))
+    });
+    ahead.map(move |(name, time)| {
+        let text = format!(
+            "By this machine's clock the token is not valid yet: {name} is {}. An edge allows clock_skew_s: 60 s unless it is configured, and at most {MOST_SKEW_S} s. Compare the clocks of the STS and of this machine.",
+            timestamps::beside(time, at)
+        );
+        (time, text)
+    })
 }
 
 fn revoked(payload: &Value, revocations: &Revocations) -> Vec<String> {
-    if let Revocations::Unavailable { why, .. } = revocations {
-        return vec![format!("Whether it is revoked is not known: {why}.")];
-    }
     let of_claim = |name: &&str| payload.get(*name).and_then(Value::as_str);
     let hit = ANCHORS
         .iter()
@@ -162,16 +198,22 @@ fn revoked(payload: &Value, revocations: &Revocations) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use caracal_mandate::config::Configuration;
+
     use super::*;
 
-    fn facts_of(payload: &Value) -> (Vec<String>, Vec<(String, String)>) {
+    fn reading_of(payload: &Value, state: &State) -> Reading {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = serde_json::json!({"alg": "ES256"});
         let token = format!("{}.{}.c2lnbmF0dXJl", part(&header), part(payload));
         let head = format!("GET /x HTTP/1.1\r\nAuthorization: Bearer {token}\r\n");
+        read(&Request::recorded(head.as_bytes()).unwrap(), 1_000, state)
+    }
+
+    fn alone() -> std::sync::Arc<State> {
         let state = State::new(10, None);
         state.stand_alone();
-        read(&Request::recorded(head.as_bytes()).unwrap(), 1_000, &state)
+        state
     }
 
     #[test]
@@ -181,7 +223,7 @@ mod tests {
             let value = vec!["<\u{202e}".repeat(50); 10];
             members.insert(format!("m{n}\u{1b}{}", "x".repeat(500)), value.into());
         }
-        let (wrong, facts) = facts_of(&Value::Object(members));
+        let Reading { wrong, facts, .. } = reading_of(&Value::Object(members), &alone());
         assert_eq!(wrong, ["The token has no time of expiry (exp)."]);
         assert_eq!(facts.len(), MOST_MEMBERS.saturating_add(4));
         for (name, text) in &facts {
@@ -192,15 +234,55 @@ mod tests {
         assert!(!shown.contains('\u{202e}') && !shown.contains('\u{1b}'));
     }
 
+    /// Sure and doubtful words, beside what an edge with any `clock_skew_s` does.
     #[test]
     fn what_is_wrong_without_a_configuration_is_said() {
-        for (payload, said) in [
-            (serde_json::json!({"exp": 1_000}), "has expired"),
-            (serde_json::json!({"exp": 2_000, "nbf": 1_001}), "nbf is"),
+        for (payload, wrong, doubtful) in [
+            (serde_json::json!({"exp": 1_001}), "", ""),
+            (serde_json::json!({"exp": 1_000}), "has expired", ""),
+            (
+                serde_json::json!({"exp": 2_000, "nbf": 1_001}),
+                "",
+                "nbf is",
+            ),
+            (
+                serde_json::json!({"exp": 2_000, "iat": 1_300}),
+                "",
+                "iat is",
+            ),
+            (
+                serde_json::json!({"exp": 2_000, "iat": 1_301}),
+                "iat is",
+                "",
+            ),
         ] {
-            let (wrong, _) = facts_of(&payload);
-            assert!(wrong.len() == 1 && wrong[0].contains(said), "{wrong:?}");
+            let reading = reading_of(&payload, &alone());
+            for (list, said) in [(reading.wrong, wrong), (reading.doubtful, doubtful)] {
+                assert_eq!(list.len(), usize::from(!said.is_empty()), "{list:?}");
+                assert!(list.iter().all(|one| one.contains(said)), "{list:?}");
+            }
         }
-        assert!(facts_of(&serde_json::json!({"exp": 2_000})).0.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_known_here_is_no_refusal() {
+        let reading = reading_of(&serde_json::json!({"exp": 2_000}), &State::new(10, None));
+        assert!(reading.wrong.is_empty(), "{:?}", reading.wrong);
+        let [said] = &reading.doubtful[..] else {
+            panic!("{:?}", reading.doubtful);
+        };
+        assert!(said.contains("is not known here"), "{said}");
+    }
+
+    /// The largest leeway is the schema's.
+    #[test]
+    fn the_largest_leeway_is_that_of_configurations() {
+        let parsed = |skew: u64| {
+            let settings = serde_json::json!({"clock_skew_s": skew}).to_string();
+            let errors = Configuration::from_json(settings.as_bytes(), &|_| None);
+            format!("{:?}", errors.unwrap_err())
+        };
+        assert!(!parsed(MOST_SKEW_S).contains("clock_skew_s"));
+        assert!(parsed(MOST_SKEW_S.saturating_add(1)).contains("clock_skew_s"));
     }
 }

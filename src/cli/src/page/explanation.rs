@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::document::document;
 use super::scrub::Scrub;
 use super::shared::Page;
-use crate::explain::pasted::{self, Explained, With};
+use crate::explain::pasted::{self, Explained, Reading, With};
 
 /// Longest time for one explanation: it may wait for the key set.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -121,7 +121,7 @@ fn shown(explained: &Explained) -> Markup {
             verdict,
             result,
         } => judged(*admits, verdict, result),
-        Explained::Read { wrong, facts } => read(wrong, facts),
+        Explained::Read(reading) => read(reading),
     }
 }
 
@@ -202,15 +202,25 @@ fn check_row(check: &Value) -> Markup {
     }
 }
 
-fn read(wrong: &[String], facts: &[(String, String)]) -> Markup {
+fn read(reading: &Reading) -> Markup {
+    let Reading {
+        wrong,
+        doubtful,
+        facts,
+    } = reading;
+    let (class, heading) = match (wrong.is_empty(), doubtful.is_empty()) {
+        (false, _) => ("bad", "An edge refuses it"),
+        (true, false) => ("warning", "An edge may refuse it"),
+        (true, true) => ("warning", "Nothing is wrong at first sight"),
+    };
+    let is_clean = wrong.is_empty() && doubtful.is_empty();
     html! {
-        section .verdict .(if wrong.is_empty() { "warning" } else { "bad" }) aria-labelledby="result" {
-            @if wrong.is_empty() {
-                h2 #result { "Nothing is wrong at first sight" }
+        section .verdict .(class) aria-labelledby="result" {
+            h2 #result { (heading) }
+            @if is_clean {
                 p { "No signature and no rule was checked: start the companion with --explain-config to have the request judged." }
             } @else {
-                h2 #result { "An edge refuses it" }
-                ul { @for one in wrong { li { bdi { (one) } } } }
+                ul { @for one in wrong.iter().chain(doubtful) { li { bdi { (one) } } } }
                 p { "No signature and no rule was checked, so more may be wrong." }
             }
         }

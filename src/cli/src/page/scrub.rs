@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::explain::pasted;
+
 /// Shorter pieces of a credential are no secret: they are words like `Bearer`.
 const LEAST: usize = 16;
 /// What takes the place of a word.
@@ -23,19 +25,11 @@ fn is_part(b: u8) -> bool {
 }
 
 impl<'h> Scrub<'h> {
-    /// Those of a request head.
+    /// Those of a request head, whose headers are found as an explanation finds them.
     pub(super) fn of(head: &'h [u8]) -> Self {
         let mut pieces = HashSet::new();
-        for line in head.split(|b| *b == b'\n') {
-            let Some(colon) = line.iter().position(|b| *b == b':') else {
-                continue;
-            };
-            let (name, value) = line.split_at_checked(colon).unwrap_or_default();
-            let name = name.strip_prefix(b"> ").unwrap_or(name).trim_ascii();
-            if !HEADERS
-                .iter()
-                .any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
-            {
+        for (name, value) in pasted::headers(head) {
+            if !HEADERS.iter().any(|one| name.eq_ignore_ascii_case(one)) {
                 continue;
             }
             for word in value.split(|b| !is_part(*b)) {
@@ -83,6 +77,12 @@ mod tests {
             ("a-host-with-a-long-name", "a-host-with-a-long-name"),
         ] {
             assert_eq!(scrub.clean(text), clean);
+        }
+        let token = "abcdefghijklmnopqrstuvwxyz";
+        for blank in ["", " ", "\t", "\u{a0}", "\u{2003}", "\u{3000}"] {
+            let head = format!("GET / HTTP/1.1\n> {blank}Cookie{blank}: a={token}\n");
+            let clean = Scrub::of(head.as_bytes()).clean(token);
+            assert_eq!(clean, HIDDEN, "{blank:?}");
         }
         assert_eq!(Scrub::of(b"").clean("x <y>"), "x <y>");
     }

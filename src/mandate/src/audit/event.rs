@@ -105,7 +105,7 @@ impl Event<'_> {
     ///  "evaluation_status": "denied", "diagnostic": "missing_token", "metadata": {"method": "GET", "gateway_status": 401,
     ///  "latency_ms": 1, "response_bytes": 120, "reason": "missing_token"}}
     /// ```
-    pub fn write(&self, out: &mut String) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let mut members = Members(out);
         members.plain("{\"id\":\"", self.id);
         members.number("\"occurred_at_us\":", self.occurred_at_us);
@@ -164,28 +164,33 @@ impl Event<'_> {
     }
 }
 
+/// Members are made of texts, so they are one.
+fn text_of(written: Vec<u8>) -> String {
+    String::from_utf8(written).unwrap_or_default()
+}
+
 /// What each event of a zone says of it.
 pub fn zone_members(zone_id: &str, is_gateway: bool) -> String {
-    let mut written = String::new();
+    let mut written = Vec::new();
     let mut members = Members(&mut written);
     members.text("\"zone_id\":\"", zone_id);
     members.written(match is_gateway {
         true => "\"event_type\":\"gateway_resource_request\",",
         false => "\"event_type\":\"edge_resource_request\",",
     });
-    written
+    text_of(written)
 }
 
 /// What each event about a resource says of it, by its identifier.
 pub fn resource_member(resource: &str) -> String {
-    let mut written = String::new();
+    let mut written = Vec::new();
     Members(&mut written).text("\"resource\":\"", resource);
-    written
+    text_of(written)
 }
 
 /// What each event about a verified mandate says of it.
 pub fn mandate_members(claims: &Claims) -> String {
-    let mut written = String::new();
+    let mut written = Vec::new();
     let mut members = Members(&mut written);
     members.text("\"application_id\":\"", &claims.client_id);
     members.plain("\"subject_kind\":\"", claims.sub_type.as_str());
@@ -197,29 +202,30 @@ pub fn mandate_members(claims: &Claims) -> String {
             members.text(before, value);
         }
     }
-    written
+    text_of(written)
 }
 
 /// Writes the members of a JSON object, each with a comma behind it.
-struct Members<'o>(&'o mut String);
+struct Members<'o>(&'o mut Vec<u8>);
 
 impl Members<'_> {
     /// Members that are written already.
     fn written(&mut self, members: &str) {
-        self.0.push_str(members);
+        self.0.extend_from_slice(members.as_bytes());
     }
 
     fn number(&mut self, before: &str, value: u64) {
-        self.0.push_str(before);
-        self.0.push_str(itoa::Buffer::new().format(value));
-        self.0.push(',');
+        self.0.extend_from_slice(before.as_bytes());
+        self.0
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.0.push(b',');
     }
 
     /// A value that needs no escaping. `before` ends with the quote that opens it.
     fn plain(&mut self, before: &str, value: &str) {
-        self.0.push_str(before);
-        self.0.push_str(value);
-        self.0.push_str("\",");
+        self.0.extend_from_slice(before.as_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.extend_from_slice(b"\",");
     }
 
     /// Any value.
@@ -231,10 +237,10 @@ impl Members<'_> {
     }
 
     fn end(&mut self, braces: &str) {
-        if self.0.ends_with(',') {
+        if self.0.ends_with(b",") {
             self.0.pop();
         }
-        self.0.push_str(braces);
+        self.0.extend_from_slice(braces.as_bytes());
     }
 }
 

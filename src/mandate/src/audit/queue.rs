@@ -23,14 +23,14 @@ const LAST_PAUSE_MS: u64 = 30_000;
 const LOST_AFTER_MS: u64 = 10_000;
 
 /// What a batch begins with, and how it ends.
-const HEAD: &str = "{\"events\":[";
-const TAIL: &str = "]}";
+const HEAD: &[u8] = b"{\"events\":[";
+const TAIL: &[u8] = b"]}";
 
 /// Events that are sent together, as they are sent. Once it is sent it does not change.
 #[derive(Debug)]
 pub struct Batch {
     /// Without [`TAIL`], and with a comma behind each event, until it is sent.
-    body: String,
+    body: Vec<u8>,
     events: usize,
     /// Of its events.
     bytes: usize,
@@ -65,10 +65,10 @@ impl Batch {
     fn close(&mut self) -> &[u8] {
         if !self.is_closed {
             self.body.pop();
-            self.body.push_str(TAIL);
+            self.body.extend_from_slice(TAIL);
             self.is_closed = true;
         }
-        self.body.as_bytes()
+        &self.body
     }
 }
 
@@ -102,7 +102,7 @@ impl AuditQueue {
 
     /// Keeps an event, which `write` appends. `false` if it was dropped.
     #[must_use]
-    pub fn push(&mut self, now_ms: u64, write: impl FnOnce(&mut String)) -> bool {
+    pub fn push(&mut self, now_ms: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.events >= MAX_EVENTS {
             return false;
         }
@@ -117,7 +117,7 @@ impl AuditQueue {
         };
         let before = batch.body.len();
         write(&mut batch.body);
-        batch.body.push(',');
+        batch.body.push(b',');
         let event = batch.body.len().saturating_sub(before);
         let bytes = self.bytes.saturating_add(event);
         let is_kept = event <= MAX_BATCH_BYTES && bytes <= MAX_BYTES;
@@ -125,7 +125,7 @@ impl AuditQueue {
             batch.body.truncate(before);
         } else if batch.bytes.saturating_add(event) > MAX_BATCH_BYTES {
             let mut next = Batch::new();
-            next.body.push_str(&batch.body.split_off(before));
+            next.body.append(&mut batch.body.split_off(before));
             self.batches.push_back(batch);
             batch = next;
             batch.count(event);

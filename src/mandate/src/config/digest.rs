@@ -3,8 +3,10 @@
 use crate::json::{self, Duplicates, Members, Number, Value};
 use crate::token::fingerprint::Fingerprint;
 
-/// The member that holds a secret, in every object that has one.
+/// The member that holds a secret, in each part of a configuration that has one.
 const SECRET: &str = "token";
+/// The part whose names are those of headers: `token` may be one.
+const NAMES: &str = "forward";
 /// Hex digits of the digest that are shown.
 const SHOWN: usize = 12;
 
@@ -16,7 +18,7 @@ const SHOWN: usize = 12;
 pub fn digest(document: &[u8]) -> String {
     let mut said = Vec::new();
     if let Ok(members) = json::parse_object_with(document, Duplicates::Keep) {
-        add_members(&mut said, &members);
+        add_members(&mut said, &members, Level::Document);
     }
     let hex = Fingerprint::of(&said).to_hex();
     let shown = hex.iter().take(SHOWN);
@@ -25,7 +27,7 @@ pub fn digest(document: &[u8]) -> String {
 
 /// Adds a value. Each kind has its letter, and lengths come before what they measure, so
 /// different values never add the same bytes.
-fn add(said: &mut Vec<u8>, value: &Value<'_>, is_secret: bool) {
+fn add(said: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Null => said.push(b'n'),
         Value::Bool(true) => said.push(b't'),
@@ -36,19 +38,26 @@ fn add(said: &mut Vec<u8>, value: &Value<'_>, is_secret: bool) {
         }
         // No key takes one.
         Value::Number(Number::OutOfRange | Number::NotInteger) => said.push(b'x'),
-        Value::String(_) if is_secret => said.push(b'h'),
         Value::String(text) => add_text(said, text),
         Value::Array(items) => {
             add_length(said, b'a', items.len());
             for item in items {
-                add(said, item, false);
+                add(said, item);
             }
         }
-        Value::Object(members) => add_members(said, members),
+        Value::Object(members) => add_members(said, members, Level::Below),
     }
 }
 
-fn add_members(said: &mut Vec<u8>, members: &Members<'_>) {
+/// Where an object stands: a secret is only in a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Document,
+    Part,
+    Below,
+}
+
+fn add_members(said: &mut Vec<u8>, members: &Members<'_>, level: Level) {
     // Inserted one by one, because sorting would add 2 KiB to the filter.
     let mut sorted: Vec<&(_, Value<'_>)> = Vec::new();
     for member in members {
@@ -58,7 +67,13 @@ fn add_members(said: &mut Vec<u8>, members: &Members<'_>) {
     add_length(said, b'o', sorted.len());
     for (name, value) in sorted {
         add_text(said, name);
-        add(said, value, name == SECRET);
+        match value {
+            Value::String(_) if level == Level::Part && name == SECRET => said.push(b'h'),
+            Value::Object(part) if level == Level::Document && name != NAMES => {
+                add_members(said, part, Level::Part);
+            }
+            other => add(said, other),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use budget::MAX_WORK;
 pub use budget::{InvalidPath, MAX_PATH_BYTES, Work};
 use fold::fold;
 use scan::{Look, Scan, Traits, scan};
-use steps::{STEPS, decode};
+use steps::{STEPS, WITHOUT_AUTHORITY, decode};
 
 /// Most times that a path may be percent-encoded.
 const MAX_ENCODINGS: usize = 2;
@@ -279,6 +279,9 @@ impl Reading<'_> {
                     all.push(path);
                 }
             }
+        }
+        if self.path.starts_with(b"//") {
+            all.push(WITHOUT_AUTHORITY.take(&self.path, work)?);
         }
         Ok(())
     }

@@ -230,7 +230,7 @@ pub(crate) fn response_begins(stream: u32, is_whole: bool) {
     }
     with(|streams| {
         if let Some((_, decided)) = streams.open.get_mut(&stream) {
-            decided.seen.is_of_upstream = decided.proxy.is_of_upstream();
+            decided.seen.has_begun = true;
             decided.seen.is_whole = is_whole;
         }
     });

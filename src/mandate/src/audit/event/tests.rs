@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 use super::*;
 
 fn parsed(event: &Event<'_>) -> Value {
-    let mut text = String::new();
+    let mut text = Vec::new();
     event.write(&mut text);
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_slice(&text).unwrap()
 }
 
 #[test]

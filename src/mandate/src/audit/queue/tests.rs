@@ -18,7 +18,7 @@ trait Push {
 
 impl Push for AuditQueue {
     fn add(&mut self, event: &str, now_ms: u64) -> bool {
-        self.push(now_ms, |out| out.push_str(event))
+        self.push(now_ms, |out| out.extend_from_slice(event.as_bytes()))
     }
 
     fn due(&mut self, now_ms: u64) -> Option<Vec<u8>> {

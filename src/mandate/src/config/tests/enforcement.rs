@@ -97,6 +97,11 @@ fn no_spelling_of_an_enforced_path_leads_into_shadow() {
         "/x/../PAY",
         "/pay%00",
         "/\u{212a}/../pay",
+        "//x/pay",
+        "///x/pay",
+        "/\\x/pay",
+        "//x//pay",
+        "/%2fx/pay",
     ];
     for configuration in [
         r#""enforcement":"shadow","routes":{"/pay":{"enforcement":"enforce"}}"#,
@@ -109,6 +114,19 @@ fn no_spelling_of_an_enforced_path_leads_into_shadow() {
             assert!(!goes_on(&configuration, path), "{path}");
         }
     }
+    // Letters that are k, s or i for readers which ignore case.
+    let letters =
+        parse(r#""enforcement":"shadow","routes":{"/tasks/in":{"enforcement":"enforce"}}"#);
+    let letters = letters.unwrap();
+    for path in [
+        "/tas%E2%84%AAs/in",
+        "/ta\u{17f}ks/in",
+        "/TASKS/\u{130}n",
+        "/tasks/\u{131}n",
+    ] {
+        assert!(!goes_on(&letters, path), "{path}");
+    }
+    assert!(goes_on(&letters, "/\u{142}\u{f3}d\u{17a}"));
     // Within a route in shadow too, and where the case of the outer prefix differs.
     let nested = r#""routes":{"/X":{"enforcement":"shadow"},"/x/pay":{}}"#;
     let nested = parse(nested).unwrap();

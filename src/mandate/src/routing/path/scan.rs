@@ -52,7 +52,9 @@ impl Traits {
         let blank = word.wrapping_sub(eight(b' ' + 1)) & !word;
         self.add(Traits::BLANK, blank & HIGHEST);
         self.add(Traits::HIGH, word & HIGHEST);
-        self.add(Traits::WIDE, is(0xe2) | is(0xef) | is(0xcd));
+        // 0xc4 and 0xc5 differ in the last bit.
+        let latin = zeros((word | eight(1)) ^ eight(0xc5));
+        self.add(Traits::WIDE, is(0xe2) | is(0xef) | is(0xcd) | latin);
         let previous = word << 8 | u64::from(before);
         let slash = (exactly(word, b'/'), exactly(previous, b'/'));
         let dot = (exactly(word, b'.'), exactly(previous, b'.'));
@@ -177,7 +179,8 @@ impl Scan {
         let percent = zeros(word ^ eight(b'%'));
         let high = word & HIGHEST;
         let is = |byte| zeros(word ^ eight(byte));
-        let is_wide = || is(0xe2) | is(0xef) | is(0xcd) != 0;
+        let latin = || zeros((word | eight(1)) ^ eight(0xc5));
+        let is_wide = || is(0xe2) | is(0xef) | is(0xcd) | latin() != 0;
         if marked & !(percent | high) != 0 || high != 0 && is_wide() {
             return false;
         }
@@ -232,7 +235,7 @@ mod tests {
                 (_, b'?' | b'#') => Traits::DELIMITER.0,
                 (_, 0) => Traits::DELIMITER.0 | Traits::BLANK.0,
                 (_, 1..=b' ') => Traits::BLANK.0,
-                (_, 0xcd | 0xe2 | 0xef) => Traits::HIGH.0 | Traits::WIDE.0,
+                (_, 0xc4 | 0xc5 | 0xcd | 0xe2 | 0xef) => Traits::HIGH.0 | Traits::WIDE.0,
                 (_, 0x80..) => Traits::HIGH.0,
                 (b'/', b'/') => Traits::SLASHES.0,
                 (b'.', b'/') | (b'/', b'.') => Traits::DOTS.0,

@@ -26,7 +26,7 @@ const fn step(
     }
 }
 
-/// All steps except decoding. Each of them can happen more than once.
+/// The steps except decoding and [`WITHOUT_AUTHORITY`]. Each of them can happen more than once.
 pub(super) const STEPS: [Step; 9] = [
     Step {
         keeps_length: true,
@@ -45,6 +45,9 @@ pub(super) const STEPS: [Step; 9] = [
         ..step(Traits::WIDE, wide, narrow)
     },
 ];
+
+/// One more step, of a path that begins with two slashes.
+pub(super) const WITHOUT_AUTHORITY: Step = step(Traits::SLASHES, authority, without_authority);
 
 impl Step {
     pub(super) fn take(&self, path: &[u8], work: &mut Work) -> Result<Vec<u8>, InvalidPath> {
@@ -112,6 +115,26 @@ fn one_slash(out: &mut Vec<u8>, rest: &[u8]) -> usize {
     out.push(b'/');
     let end = rest.iter().position(|b| *b != b'/');
     end.unwrap_or(rest.len())
+}
+
+fn authority(path: &[u8]) -> Option<usize> {
+    path.starts_with(b"//").then_some(0)
+}
+
+/// URL parsers take `//host/path` for a host and a path (RFC 3986 section 4.2), and some
+/// take more slashes for two (WHATWG URL, section 4.4).
+fn without_authority(out: &mut Vec<u8>, rest: &[u8]) -> usize {
+    // What follows the host may begin with two slashes again.
+    if !out.is_empty() {
+        return one_slash(out, rest);
+    }
+    let host = rest.iter().position(|b| *b != b'/');
+    let path = host.and_then(|host| {
+        let end = rest.get(host..)?.iter().position(|b| *b == b'/')?;
+        host.checked_add(end)
+    });
+    out.push(b'/');
+    path.map_or(rest.len(), |path| path.saturating_add(1))
 }
 
 fn segment_of_dots(path: &[u8]) -> Option<usize> {
@@ -190,9 +213,10 @@ fn wide(path: &[u8]) -> Option<usize> {
     path.iter().position(|b| is_wide(*b))
 }
 
-/// Whether such a character may begin with this byte.
+/// Whether such a character may begin with this byte, or one that only readers which ignore
+/// case turn into ASCII (U+0130 and U+0131).
 pub(super) fn is_wide(byte: u8) -> bool {
-    matches!(byte, 0xcd | 0xe2 | 0xef)
+    matches!(byte, 0xc4 | 0xc5 | 0xcd | 0xe2 | 0xef)
 }
 
 fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
@@ -232,6 +256,13 @@ fn narrow(out: &mut Vec<u8>, rest: &[u8]) -> usize {
         0xe28189 => {
             out.push(b'!');
             b'?'
+        }
+        // U+212A, the sign for Kelvin.
+        0xe284aa => b'K',
+        // U+017F, the long s.
+        0xc5bf00..=0xc5bfff => {
+            out.push(b's');
+            return 2;
         }
         // U+037E.
         0xcdbe00..=0xcdbeff => {

@@ -91,7 +91,7 @@ impl Prefixes {
         all: &Prefixes,
     ) -> Result<(), InvalidPath> {
         work.of_bytes(path.len(), LOWERING)?;
-        let lower = path.to_ascii_lowercase();
+        let lower = lowered(path);
         for one in self.within(&lower) {
             work.take(LENGTH)?;
             let Some((prefix, rest)) = lower.split_at_checked(one.length) else {
@@ -148,7 +148,23 @@ impl OfLength {
 const LENGTH: usize = 30;
 const SEARCH: usize = 150;
 /// The work of each byte whose case is ignored.
-const LOWERING: usize = 8;
+const LOWERING: usize = 32;
+
+/// A path in lower case. Some readers that ignore case take U+0130 and U+0131 (i with and
+/// without a dot) for the letter.
+fn lowered(path: &[u8]) -> Vec<u8> {
+    let mut lower = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [0xc4, 0xb0 | 0xb1, after @ ..] => (b'i', after),
+            _ => (first.to_ascii_lowercase(), after),
+        };
+        lower.push(byte);
+        rest = after;
+    }
+    lower
+}
 
 /// Whether a name continues with this byte for every reader. The caller has already
 /// handled `/`.

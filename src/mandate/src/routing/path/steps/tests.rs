@@ -37,6 +37,21 @@ fn each_step_does_one_thing() {
 }
 
 #[test]
+fn a_host_is_dropped_once() {
+    for (path, read) in [
+        ("//x/pay", "/pay"),
+        ("///x/pay", "/pay"),
+        ("//x//y/pay", "//y/pay"),
+        ("//x///y", "//y"),
+        ("//x", "/"),
+        ("//", "/"),
+    ] {
+        let step = WITHOUT_AUTHORITY.take(path.as_bytes(), &mut Work(usize::MAX));
+        assert_eq!(step.unwrap().escape_ascii().to_string(), read, "{path}");
+    }
+}
+
+#[test]
 fn dot_segments_are_resolved_as_rfc_3986_does() {
     for (path, resolved) in [
         ("/a/b/c/./../../g", "/a/g"),
