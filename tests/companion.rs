@@ -26,6 +26,8 @@ pub struct InProcess {
     state: Arc<State>,
     routes: Router,
     runtime: Runtime,
+    /// It is of a version that does not know positions.
+    pub is_old: bool,
     _stop: watch::Sender<bool>,
 }
 
@@ -61,6 +63,7 @@ impl InProcess {
                 .enable_all()
                 .build()
                 .unwrap(),
+            is_old: false,
             _stop: stop,
         }
     }
@@ -114,6 +117,10 @@ impl InProcess {
                 let (wait, after) = rest.split_once('&').unwrap();
                 (format!("{before}&{after}"), wait.parse().unwrap())
             }
+        };
+        let path = match path.rsplit_once("&position=") {
+            Some((before, _)) if self.is_old => before.to_owned(),
+            _ => path,
         };
         let authorization = callout.headers.get("authorization");
         let authorization = authorization.map(|v| String::from_utf8(v.to_vec()).unwrap());

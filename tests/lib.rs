@@ -14,6 +14,7 @@ pub mod http2;
 pub mod mint;
 pub mod processes;
 pub mod redis_topology;
+pub mod replicas;
 pub mod servers;
 pub mod signature_cases;
 

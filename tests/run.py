@@ -34,6 +34,7 @@ WAITING = {
     "audit_companion": 4,
     "page": 2,
     "chaos": 2,
+    "replicas": 1,
     "zones_envoy": 3,
     "envoy_keys": 5,
     "gateway_envoy": 4,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use caracal_tests::edge::Around;
 use caracal_tests::envoy::Envoy;
 use caracal_tests::processes::{Companion, Redis, filter_with_hooks, until};
+use caracal_tests::replicas::{self, percentile};
 use caracal_tests::servers::{Client, request};
 use serde_json::json;
 
@@ -57,10 +58,6 @@ impl Load {
         let all = self.threads.into_iter();
         all.flat_map(|thread| thread.join().unwrap()).collect()
     }
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
 fn megabytes(bytes: u64) -> f64 {
@@ -221,6 +218,31 @@ fn new_vm(scene: &Scene) {
     );
 }
 
+/// The same of one companion, and of three behind one address, of which one is killed and
+/// replaced every three seconds.
+fn several() -> bool {
+    let every = Some(Duration::from_secs(3));
+    let mut fast = true;
+    for (companions, every) in [(1, None), (3, None), (3, every)] {
+        let report = replicas::run(companions, every, Duration::from_secs(30));
+        let (p50, p99) = (percentile(&report.first, 50), percentile(&report.first, 99));
+        println!(
+            "{companions} companions in turn, {} killed and replaced: p50 {p50:.1?}, p99 {p99:.1?}, in all workers p99 {:.1?} ({} revocations; of {} good requests meanwhile {} refused)",
+            report.replaced,
+            percentile(&report.every, 99),
+            report.first.len(),
+            report.good,
+            report.refused,
+        );
+        println!(
+            "  {} whole states read, {} first questions at another companion, {} entries sent, {} answers of 410",
+            report.from_nothing, report.hops, report.sent, report.gone,
+        );
+        fast &= p50 < P50 && p99 < P99 && report.refused == 0;
+    }
+    fast
+}
+
 fn main() -> ExitCode {
     let scene = Scene::new();
     until("the edge is ready", Duration::from_secs(20), || {
@@ -233,6 +255,8 @@ fn main() -> ExitCode {
     let fast = latency(&scene);
     flood(&scene);
     new_vm(&scene);
+    drop(scene);
+    let fast = several() && fast;
     if fast {
         return ExitCode::SUCCESS;
     }

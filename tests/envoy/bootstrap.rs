@@ -1,5 +1,6 @@
 //! Envoy's bootstrap for a test, as JSON.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -41,10 +42,14 @@ pub(super) fn bootstrap(setup: &Setup, folder: &Path) -> Value {
             (Vec::new(), json!({"lds_config": source}))
         }
     };
-    let clusters: Vec<Value> = setup
-        .clusters
+    // One that is named several times has so many endpoints, which are asked in turn.
+    let mut endpoints: BTreeMap<&str, Vec<SocketAddr>> = BTreeMap::new();
+    for (name, address) in &setup.clusters {
+        endpoints.entry(name).or_default().push(*address);
+    }
+    let clusters: Vec<Value> = endpoints
         .iter()
-        .map(|(name, address)| cluster(setup, name, *address))
+        .map(|(name, addresses)| cluster(setup, name, addresses))
         .collect();
     json!({
         "node": {"id": "edge", "cluster": "edge"},
@@ -75,11 +80,14 @@ fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-fn cluster(setup: &Setup, name: &str, address: SocketAddr) -> Value {
+fn cluster(setup: &Setup, name: &str, addresses: &[SocketAddr]) -> Value {
+    let endpoints = addresses.iter();
+    let endpoints = endpoints.map(|address| json!({"endpoint": {"address": socket(*address)}}));
+    let endpoints: Vec<Value> = endpoints.collect();
     let mut cluster = json!({
         "name": name, "type": "STATIC", "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}
+            {"lb_endpoints": endpoints}
         ]},
     });
     if setup.warming.iter().any(|known| known == name) {

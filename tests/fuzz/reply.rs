@@ -63,7 +63,7 @@ fn apply(state: &State, all: &[Message]) {
         };
         for stream in Stream::ALL {
             if let Ok(event) = Event::read(stream, fields, None) {
-                state.apply(&event);
+                state.apply(&event, None);
             }
         }
     }

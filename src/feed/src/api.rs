@@ -1,10 +1,9 @@
 //! The companion's HTTP API: probes, metrics, and `/v1` for filters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, Request, State as Shared};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -24,19 +23,19 @@ use crate::memory::Memory;
 use crate::redis::health::Limited;
 use crate::revocation_request::RevocationBody;
 use crate::standing::readiness;
-use crate::state::page::{Entry, NoPage, Page};
+use crate::state::page::NoPage;
 use crate::token::{self, Token};
 
-/// Most entries of a page.
-const MAX_ENTRIES: usize = 1_000;
-/// Longest time that a request waits for new revocations.
-const MAX_WAIT_MS: u64 = 30_000;
 /// Most requests that wait for new revocations at once.
 const MAX_WAITS: usize = 1_024;
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 512 * 1024;
 /// Most anchors in one question or one revocation.
 const MAX_ANCHORS: usize = 100;
+
+mod pages;
+
+use pages::{feed, snapshot};
 
 #[derive(Clone)]
 struct Api {
@@ -128,6 +127,9 @@ fn no_page(why: NoPage) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, soon);
             response
         }
+        NoPage::Behind => no_page(NoPage::NotReady(
+            "the reader is ahead of this companion, which has not heard from Redis since",
+        )),
         NoPage::Gone(generation) => (
             StatusCode::GONE,
             Json(json!({"error": "gone", "generation": generation})),
@@ -138,106 +140,6 @@ fn no_page(why: NoPage) -> Response {
 
 fn bad(why: &str) -> Response {
     failed(StatusCode::BAD_REQUEST, "invalid_request", why)
-}
-
-#[derive(Deserialize)]
-struct FeedQuery {
-    #[serde(default)]
-    generation: String,
-    #[serde(default)]
-    after: u64,
-    #[serde(default)]
-    wait_ms: u64,
-    max: Option<usize>,
-}
-
-async fn feed(
-    Shared(api): Shared<Api>,
-    query: Result<Query<FeedQuery>, QueryRejection>,
-) -> Response {
-    let Ok(Query(query)) = query else {
-        return bad("expected generation, after, wait_ms and max");
-    };
-    let max = query.max.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
-    let state = &api.companion.state;
-    // Subscribe before the first look, so that nothing is missed in between.
-    let mut head = state.head();
-    let read = || state.page(&query.generation, query.after, max);
-    match read() {
-        Ok(page) if page.entries.is_empty() && query.wait_ms > 0 => {}
-        Ok(page) => return Json(page).into_response(),
-        Err(why) => return no_page(why),
-    }
-    let Ok(_place) = api.waits.try_acquire() else {
-        return no_page(NoPage::NotReady(
-            "too many requests wait for new revocations",
-        ));
-    };
-    let waiting = api.companion.metrics.filter_waits();
-    let wait = Duration::from_millis(query.wait_ms.min(MAX_WAIT_MS));
-    tokio::select! {
-        _ = head.wait_for(|head| *head > query.after) => {}
-        () = tokio::time::sleep(wait) => {}
-        () = api.companion.stopped() => {}
-    }
-    drop(waiting);
-    match read() {
-        Ok(page) => Json(page).into_response(),
-        Err(why) => no_page(why),
-    }
-}
-
-#[derive(Deserialize)]
-struct SnapshotQuery {
-    #[serde(default)]
-    cursor: String,
-    max: Option<usize>,
-}
-
-/// A cursor is the log's name and a place in it. If some pages of a snapshot came from
-/// another companion, the snapshot would not be complete.
-async fn snapshot(
-    Shared(api): Shared<Api>,
-    query: Result<Query<SnapshotQuery>, QueryRejection>,
-) -> Response {
-    let Ok(Query(query)) = query else {
-        return bad("expected cursor and max");
-    };
-    let max = query.max.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
-    let state = &api.companion.state;
-    let page = if query.cursor.is_empty() {
-        state.snapshot(0, max)
-    } else {
-        let place = query
-            .cursor
-            .rsplit_once('.')
-            .and_then(|(generation, after)| Some((generation, after.parse().ok()?)));
-        let Some((generation, after)) = place else {
-            return bad("the cursor is not from this companion");
-        };
-        state.page(generation, after, max)
-    };
-    match page {
-        Ok(page) => snapshot_page(page),
-        Err(why) => no_page(why),
-    }
-}
-
-fn snapshot_page(page: Page) -> Response {
-    let last = page.entries.last().map(|entry| match entry {
-        Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
-    });
-    let next = last
-        .filter(|_| page.more)
-        .map(|last| format!("{}.{last}", page.generation));
-    let mut body = json!({
-        "generation": page.generation, "head": page.head,
-        "confirmed_age_ms": page.confirmed_age_ms, "entries": page.entries, "next": next,
-    });
-    if let (Some(zone), Some(members)) = (page.zone, body.as_object_mut()) {
-        members.insert("zone".to_owned(), zone.into());
-    }
-    Json(body).into_response()
 }
 
 #[derive(Deserialize)]

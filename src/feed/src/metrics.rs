@@ -27,6 +27,29 @@ pub struct StreamStanding {
     pub length: u64,
 }
 
+/// What a proxy had when it asked for what is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// What another companion gave it.
+    Another,
+    /// What this one gave it.
+    This,
+}
+
+impl After {
+    const ALL: [After; 3] = [After::Nothing, After::Another, After::This];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            After::Nothing => "nothing",
+            After::Another => "another",
+            After::This => "this",
+        }
+    }
+}
+
 /// The companion's metrics, prefix `caracal_feed_`.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +62,8 @@ pub struct Metrics {
     skipped: IntCounterVec,
     data_errors: IntCounterVec,
     written_back: IntCounter,
+    reads: IntCounterVec,
+    sent: IntCounter,
     unauthorized: IntCounter,
     pending: IntGaugeVec,
     lag: IntGaugeVec,
@@ -81,6 +106,11 @@ impl Metrics {
             "Revocations that the shared store had lost and this companion wrote again",
         )?;
         registry.register(Box::new(written_back.clone()))?;
+        let sent = IntCounter::new(
+            "caracal_feed_sent_entries_total",
+            "Revocations and epochs sent to proxies",
+        )?;
+        registry.register(Box::new(sent.clone()))?;
         let unauthorized = IntCounter::new(
             "caracal_feed_unauthorized_total",
             "Requests of /v1 without the companion's token, and of the page with a wrong one",
@@ -134,6 +164,12 @@ impl Metrics {
                 &["task"],
             )?,
             written_back,
+            reads: counter(
+                "caracal_feed_reads_total",
+                "Questions of proxies for what is revoked, by what they had before: nothing (they read the whole state), the news of another companion, or of this one",
+                &["after"],
+            )?,
+            sent,
             unauthorized,
             pending: by_stream(
                 "caracal_feed_pending",
@@ -169,6 +205,9 @@ impl Metrics {
     /// Begins each series at 0. Prometheus sees no rise from nothing to 1, so that an alert on
     /// the first message that was missed would not fire.
     fn begin(&self) {
+        for after in After::ALL {
+            self.reads.with_label_values(&[after.as_str()]).inc_by(0);
+        }
         for stream in Stream::ALL {
             for counter in [
                 &self.events,
@@ -240,6 +279,12 @@ impl Metrics {
 
     pub(crate) fn written_back(&self, revocations: u64) {
         self.written_back.inc_by(revocations);
+    }
+
+    /// A proxy was sent so many entries.
+    pub(crate) fn read(&self, after: After, entries: usize) {
+        self.reads.with_label_values(&[after.as_str()]).inc();
+        self.sent.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
     /// A request without the companion's token.

@@ -14,9 +14,16 @@ use tokio::sync::watch;
 use crate::RETENTION;
 use crate::event::{Event, Stream};
 
+mod anchors;
+mod clock;
 mod epochs;
+pub mod follow;
 pub mod page;
+pub mod position;
 mod scan;
+
+use follow::{Reached, Seen};
+use position::Place;
 
 /// Average size of an anchor, in bytes: the capacity is a bound on memory.
 const ANCHOR_BYTES: usize = 256;
@@ -56,24 +63,40 @@ enum Item {
     Zone(Arc<str>),
 }
 
+#[derive(Debug)]
+struct Logged {
+    item: Item,
+    /// The newest message of a stream that names it. The mark is 0 if it is longer in force
+    /// than that message says; none if no message is known.
+    source: Option<Place>,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    /// The log's name.
+    name: u64,
     seq: u64,
     anchors: HashMap<Arc<str>, Held>,
     bytes: usize,
     epochs: HashMap<Arc<str>, HeldEpoch>,
-    log: BTreeMap<u64, Item>,
+    log: BTreeMap<u64, Logged>,
     expiries: BTreeSet<(Instant, u64)>,
     over_capacity: bool,
     /// How many entries ever found no room.
     dropped: u64,
     nearly_full: bool,
     tails: BTreeMap<Stream, Instant>,
+    reached: BTreeMap<Stream, Reached>,
+    seen: BTreeMap<Stream, Seen>,
+    /// What Redis's clock last said, and when.
+    told_time: Option<(u64, Instant)>,
     /// When the last complete reading of the shared store began.
     scanned: Option<Instant>,
     /// How long the longest reading took.
     scan_took: Duration,
     scan: u64,
+    /// The first reading of the shared store that must ask about everything.
+    missed: u64,
     problems: BTreeMap<String, String>,
     /// The state needs nothing from outside this process.
     alone: bool,
@@ -82,12 +105,13 @@ struct Inner {
 /// The state of one companion.
 #[derive(Debug)]
 pub struct State {
-    generation: String,
     max_anchors: usize,
     zone: Option<String>,
     retention: Duration,
     inner: Mutex<Inner>,
     head: watch::Sender<u64>,
+    /// Counts how often a stream was read to its end.
+    turns: watch::Sender<u64>,
 }
 
 impl State {
@@ -99,131 +123,23 @@ impl State {
     /// The same, but nothing is kept for longer than `retention`: no mandate that was
     /// issued before a revocation is valid for longer. At most 24 hours count.
     pub fn keeping(max_anchors: usize, zone: Option<String>, retention: Duration) -> Arc<Self> {
+        let inner = Inner {
+            name: rand::random(),
+            ..Inner::default()
+        };
         Arc::new(State {
             retention: retention.min(RETENTION),
-            generation: format!("{:016x}", rand::random::<u64>()),
             max_anchors,
             zone,
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
             head: watch::channel(0).0,
+            turns: watch::channel(0).0,
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code that holds the lock can panic in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds an event, for its whole retention from now on.
-    pub fn apply(&self, event: &Event) {
-        match event {
-            Event::Revoked(anchors) => {
-                for anchor in anchors {
-                    self.revoke(anchor, self.retention);
-                }
-            }
-            Event::Epoch { zone, epoch } => self.raise(zone, *epoch, RETENTION),
-        }
-    }
-
-    /// Adds an event that may have been added before. What is already held stays as it
-    /// is, so that reading a stream again changes nothing.
-    pub fn apply_again(&self, event: &Event) {
-        match event {
-            Event::Revoked(anchors) => {
-                for anchor in anchors {
-                    let held = self.lock().anchors.contains_key(anchor.as_str());
-                    if !held {
-                        self.revoke(anchor, self.retention);
-                    }
-                }
-            }
-            Event::Epoch { zone, epoch } => {
-                let held = self.lock().epochs.get(zone.as_str()).map(|held| held.epoch);
-                if held.is_none_or(|held| held < *epoch) {
-                    self.raise(zone, *epoch, RETENTION);
-                }
-            }
-        }
-    }
-
-    /// Revokes an anchor for this time. If it is revoked for longer already, it stays so.
-    pub fn revoke(&self, anchor: &str, ttl: Duration) {
-        self.revoke_at(anchor, ttl, None);
-    }
-
-    /// The same for an anchor that was found in the shared store.
-    pub fn found(&self, anchor: &str, ttl: Duration, scan: u64) {
-        // Take off the usual `shortened`, so that each reading does not extend it.
-        let left = ttl.min(RETENTION).saturating_sub(self.shortened());
-        if left.is_zero() {
-            return;
-        }
-        self.revoke_at(anchor, left, Some(scan));
-    }
-
-    fn revoke_at(&self, anchor: &str, ttl: Duration, scan: Option<u64>) {
-        let Some(until) = Instant::now().checked_add(ttl.min(self.retention)) else {
-            return;
-        };
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        let seq = inner.seq.saturating_add(1);
-        if let Some(held) = inner.anchors.get_mut(anchor) {
-            // If the writer still has to write the entry, and the store's key expires
-            // sooner, the entry stays with the writer.
-            let kept = held.scan == 0 && outlasts(held.until, until);
-            held.scan = scan.filter(|_| !kept).unwrap_or(held.scan);
-            if !outlasts(until, held.until) {
-                return;
-            }
-            inner.log.remove(&held.seq);
-            inner.expiries.remove(&(held.until, held.seq));
-            held.seq = seq;
-            held.until = until;
-            // The store's key may expire sooner, so the writer must see the entry again.
-            if scan.is_none() {
-                held.scan = 0;
-            }
-        } else {
-            let bytes = inner.bytes.saturating_add(anchor.len());
-            let full = inner.anchors.len() >= self.max_anchors
-                || bytes > self.max_anchors.saturating_mul(ANCHOR_BYTES);
-            if full {
-                inner.dropped = inner.dropped.saturating_add(1);
-                if !std::mem::replace(&mut inner.over_capacity, true) {
-                    tracing::error!(
-                        max_anchors = self.max_anchors,
-                        "over capacity: filters get no revocations and refuse requests until fewer anchors are revoked (--max-anchors)"
-                    );
-                }
-                return;
-            }
-            inner.bytes = bytes;
-            let count = inner.anchors.len().saturating_add(1);
-            let nearly = count.saturating_mul(10) >= self.max_anchors.saturating_mul(8);
-            if nearly && !std::mem::replace(&mut inner.nearly_full, true) {
-                tracing::warn!(
-                    anchors = count,
-                    max_anchors = self.max_anchors,
-                    "four fifths of --max-anchors are used. Beyond the limit filters refuse requests. Each proxy also has its own limit (limits.max_anchors)"
-                );
-            }
-            let held = Held {
-                seq,
-                until,
-                scan: scan.unwrap_or(0),
-            };
-            inner.anchors.insert(Arc::from(anchor), held);
-        }
-        // Use the text of the key, and not another copy of it.
-        let Some((name, _)) = inner.anchors.get_key_value(anchor) else {
-            return;
-        };
-        inner.log.insert(seq, Item::Anchor(Arc::clone(name)));
-        inner.expiries.insert((until, seq));
-        inner.seq = seq;
-        self.head.send_replace(seq);
     }
 
     /// The last number of the log.
@@ -270,7 +186,9 @@ impl State {
 
     /// A stream must first be read again from its beginning.
     pub fn unconfirm(&self, stream: Stream) {
-        self.lock().tails.remove(&stream);
+        let mut inner = self.lock();
+        inner.tails.remove(&stream);
+        inner.reached.remove(&stream);
     }
 
     /// There is no Redis. What is known here is everything.
@@ -278,10 +196,17 @@ impl State {
         self.lock().alone = true;
     }
 
+    /// Redis has lost data under the ids that readers go by, and nobody knows what they were
+    /// told under these ids. So the log gets another name, and its readers get all of it
+    /// again.
+    pub fn rename(&self) {
+        self.lock().name = rand::random();
+    }
+
     /// Removes expired entries, a part at a time, so that nobody waits long for the lock.
     /// Returns whether there are more.
     pub fn expire(&self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let mut inner = self.lock();
         let inner = &mut *inner;
         for _ in 0..EXPIRED_AT_ONCE {
@@ -292,7 +217,7 @@ impl State {
                 return false;
             }
             inner.expiries.pop_first();
-            match inner.log.remove(&seq) {
+            match inner.log.remove(&seq).map(|logged| logged.item) {
                 Some(Item::Anchor(anchor)) => {
                     inner.anchors.remove(&anchor);
                     inner.bytes = inner.bytes.saturating_sub(anchor.len());
@@ -339,6 +264,17 @@ impl State {
     pub fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
+
+    /// Reports when a stream was read to its end.
+    pub fn turns(&self) -> watch::Receiver<u64> {
+        self.turns.subscribe()
+    }
+
+    /// The settings that decide what a message means here, for [`position::mark`].
+    pub fn settings(&self) -> String {
+        let zone = self.only_zone().unwrap_or_default();
+        format!("{} {zone}", self.retention.as_secs())
+    }
 }
 
 /// Whether a lifetime is longer than the known one, by more than two readings of the same
@@ -355,7 +291,7 @@ impl Inner {
         if self.alone {
             return Some(0);
         }
-        let now = Instant::now();
+        let now = clock::now();
         let allowed = self
             .scan_took
             .saturating_mul(3)

@@ -28,6 +28,7 @@ in_each! {
     state_that_is_too_old_refuses_and_recovers_by_itself: envoy = ENVOY kong = KONG apisix = APISIX,
     a_companion_out_of_touch_does_not_look_fresh: envoy = ENVOY kong = KONG apisix = APISIX,
     a_new_companion_never_lets_a_revoked_mandate_through: envoy = ENVOY kong = KONG apisix = APISIX,
+    companions_without_positions_still_serve: envoy = ENVOY kong = KONG apisix = APISIX,
     a_companion_that_forgot_un_revokes_nobody: envoy = ENVOY kong = KONG apisix = APISIX,
 }
 
@@ -275,9 +276,44 @@ fn a_new_companion_never_lets_a_revoked_mandate_through(on: On) {
         judged(&world, &mut proxy, json!({"sid": "x-2499"})),
         revoked()
     );
+    // Where the edge is, it says in a form that every companion understands.
     let gone = proxy.metric_value("caracal_feed_polls_total.result=gone");
-    let vms = [(ENVOY, 1), (KONG, 2), (APISIX, 0)];
-    assert!(vms.contains(&(on, gone)), "{gone}");
+    assert_eq!(gone, 0);
+    proxy.assert_clean();
+}
+
+/// The same of companions that do not know positions: each change of them costs a snapshot,
+/// and nothing is admitted meanwhile. Then they are upgraded, one after the other.
+fn companions_without_positions_still_serve(on: On) {
+    let world = World::new(on);
+    world.revoke("sid-1");
+    world.companion.borrow_mut().is_old = true;
+    let mut proxy = start(&world, json!({}));
+    assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+    let gone = |proxy: &Proxy| proxy.metric_value("caracal_feed_polls_total.result=gone");
+    for (n, is_old) in [(1, true), (2, false), (2, false), (3, true)] {
+        let sid = format!("s-{n}-{is_old}");
+        let mut other = InProcess::default();
+        other.is_old = is_old;
+        for anchor in ["sid-1".to_owned(), sid.clone()] {
+            other.revoke(&anchor);
+        }
+        for n in 0..1_500 {
+            other.revoke(&format!("x-{n}"));
+        }
+        *world.companion.borrow_mut() = other;
+        for _ in 0..100 {
+            proxy.advance(Duration::from_millis(20));
+            assert_eq!(judged(&world, &mut proxy, json!({})), revoked());
+            let free = judged(&world, &mut proxy, json!({"sid": "free"}));
+            assert_eq!(free, admitted());
+        }
+        let known = [&sid, "x-1499"].map(|sid| judged(&world, &mut proxy, json!({"sid": sid})));
+        assert_eq!(known, [revoked(), revoked()]);
+        let vms = [(ENVOY, n), (KONG, 2 * n), (APISIX, 0)];
+        let gone = gone(&proxy);
+        assert!(vms.contains(&(on, gone)), "{gone} after {n}");
+    }
     proxy.assert_clean();
 }
 

@@ -198,7 +198,7 @@ impl Revocations {
                 why: why.to_owned(),
                 reply: UNREAD,
             },
-            Err(NoPage::Gone(_)) => Revocations::NotAsked,
+            Err(NoPage::Gone(_) | NoPage::Behind) => Revocations::NotAsked,
         }
     }
 

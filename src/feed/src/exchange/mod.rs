@@ -148,7 +148,7 @@ impl Exchange {
         let checked = self.companion.state.check(anchors, zone);
         let (revoked, epoch, age_ms) = checked.map_err(|why| match why {
             NoPage::NotReady(why) => NoResult::NotReady(why),
-            NoPage::Gone(_) => NoResult::NotReady("the state is not known"),
+            NoPage::Gone(_) | NoPage::Behind => NoResult::NotReady("the state is not known"),
         })?;
         let overtaken = claims
             .and_then(|claims| claims.epoch)

@@ -27,9 +27,9 @@ pub enum Step {
         /// Some messages are missing that may still matter.
         gap: Option<Gap>,
     },
-    /// Another server's reign as a master has begun. The stream must be read from its
-    /// beginning, because the ids of its new messages may be lower than those that were
-    /// read.
+    /// Another server's reign as a master has begun, or the stream has another name. The
+    /// stream must be read from its beginning, because the ids of its new messages may be
+    /// lower than those that were read.
     Restart,
     /// This is not the stream that was read: it was emptied or restored.
     Backwards,
@@ -39,6 +39,8 @@ pub enum Step {
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     reign: Option<String>,
+    /// The stream's name; none before anything was read.
+    name: Option<String>,
     id: Id,
     /// This many of the first messages ever added were read, or are known to be missing.
     counted: u64,
@@ -88,6 +90,16 @@ impl Account {
         if !self.fresh && (reading.last < self.id || reading.added < self.counted) {
             self.begin(false);
             return Step::Backwards;
+        }
+        let name = self.name.replace(reading.name.clone());
+        if name.is_some_and(|name| name != reading.name) {
+            // It may have the same ids as the one that was read, and other messages.
+            let fresh = self.fresh;
+            self.begin(false);
+            if !fresh {
+                return Step::Restart;
+            }
+            self.reign = Some(reading.reign.clone());
         }
         let mut missing = 0;
         if self.fresh {
@@ -166,6 +178,7 @@ impl Account {
         *self = Account {
             later: (before.0 > 0).then_some(0),
             before,
+            name: self.name.take(),
             ..Account::new()
         };
     }

@@ -12,7 +12,9 @@ use super::command::EPOCH_INFIX;
 use super::health::Limited;
 use super::node::Node;
 use super::reply::{Body, Id, Message, group_reading, items, misshapen, number, text, write_id};
-use super::script::{BUDGET, COUNT, DROP_CONSUMERS, GROUP_READ, LARGEST, covered_key};
+use super::script::{
+    BUDGET, COUNT, CREATE_GROUP, DROP_CONSUMERS, GROUP_READ, LARGEST, covered_key, name_key,
+};
 use super::store::{Command, Store, raise_epoch, set_anchor};
 use super::tasks::{Backoff, Tasks};
 use crate::RETENTION;
@@ -105,26 +107,18 @@ async fn work(tasks: &Tasks, stream: Stream, backoff: &mut Backoff) -> RedisResu
 
 impl Group<'_> {
     async fn ensure(&mut self) -> RedisResult<()> {
-        let made: RedisResult<Value> = redis::cmd("XGROUP")
-            .arg(&[
-                "CREATE",
-                self.stream.key(),
-                &self.tasks.group,
-                "0",
-                "MKSTREAM",
-            ])
+        let made: RedisResult<Value> = redis::cmd("EVAL")
+            .arg(CREATE_GROUP)
+            .arg(3)
+            .arg(self.stream.key())
+            .arg(covered_key(self.stream))
+            .arg(name_key(self.stream))
+            .arg(&self.tasks.group)
             .query_async(&mut self.node.connection)
             .await;
         match made {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            Err(error) => Err(error),
-            // The stream is new or was replaced. What was noted is about another stream.
-            Ok(_) => {
-                redis::cmd("DEL")
-                    .arg(covered_key(self.stream))
-                    .query_async(&mut self.node.connection)
-                    .await
-            }
+            made => made.map(|_| ()),
         }
     }
 

@@ -6,8 +6,7 @@ use redis::{ErrorKind, RedisError, RedisResult, Value};
 
 use crate::event::Fields;
 
-/// A stream id: milliseconds of Redis's clock, and a number.
-pub type Id = (u64, u64);
+pub use crate::state::position::Id;
 
 /// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +37,9 @@ pub struct Reading {
     /// Names this server's reign as a master. It changes with every promotion, restart
     /// and full resynchronisation. Empty if Redis does not give it.
     pub reign: String,
+    /// The stream's own name. It changes when the stream is replaced, or its ids went
+    /// backwards.
+    pub name: String,
     /// Number of messages ever added.
     pub added: u64,
     /// Number of messages that are there now.
@@ -204,9 +206,11 @@ pub fn reading(value: Value) -> RedisResult<Reading> {
     let messages = messages(next());
     let deleted = id(next()).unwrap_or_default();
     let heavy = next() == Value::Int(1);
+    let name = text(next()).unwrap_or_default();
     Ok(Reading {
         master: role == "master",
         reign,
+        name,
         added,
         length,
         first: first.filter(|_| length > 0),

@@ -20,6 +20,24 @@ pub fn covered_key(stream: Stream) -> String {
     format!("caracal:edge:covered:{{{}}}", stream.key())
 }
 
+/// A random name of the stream, for as long as its ids only rise. Whoever finds none gives
+/// it one, in the step that reads: so nobody reads a stream that replaced another one under
+/// the other one's name. It is in the stream's own slot too.
+pub fn name_key(stream: Stream) -> String {
+    format!("caracal:edge:covered:name:{{{}}}", stream.key())
+}
+
+/// Creates the consumer group. If it was not there, the stream is new or was replaced, so
+/// what was noted of it does not count.
+///
+/// KEYS: stream, its covered key, the key of its name. ARGV: group.
+pub const CREATE_GROUP: &str = r"
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if type(made) == 'table' and made.err then return made end
+redis.call('DEL', KEYS[2], KEYS[3])
+return made
+";
+
 /// Adds audit events to their stream, in order and all or none. It never trims.
 pub const ADD_AUDIT: &str = r"
 for i = 1, #ARGV, 2 do
@@ -126,7 +144,8 @@ end
 /// reason. The write also creates the group again if it is gone. Then the stream was
 /// replaced, so what was noted of the old stream does not count.
 ///
-/// KEYS: stream, its covered key. ARGV: group, consumer, after, budget, count, largest.
+/// KEYS: stream, its covered key, the key of its name. ARGV: group, consumer, after, budget,
+/// count, largest, a new name, a name that is no longer good.
 pub const READ: &str = concat!(
     collect!(),
     r"
@@ -134,10 +153,15 @@ local made = redis.pcall('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
 if type(made) == 'table' and made.err then
   if made.err:find('NOGROUP') or made.err:find('requires the key to exist') then
     redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-    redis.call('DEL', KEYS[2])
+    redis.call('DEL', KEYS[2], KEYS[3])
   else
     return made
   end
+end
+local name = redis.pcall('GET', KEYS[3])
+if type(name) ~= 'string' or name == ARGV[8] then
+  name = ARGV[7]
+  redis.call('SET', KEYS[3], name)
 end
 local info = redis.call('INFO', 'replication')
 local added, length, last, first, deleted, heavy = stream_of(KEYS[1])
@@ -157,7 +181,7 @@ local covered = redis.pcall('GET', KEYS[2])
 if type(covered) == 'table' then covered = false end
 return {
   info:match('role:(%a+)') or '', info:match('master_replid:(%w+)') or '',
-  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list, deleted, heavy,
+  added, length, last, first, covered, time[1] .. string.format('%03d', math.floor(tonumber(time[2]) / 1000)), more, list, deleted, heavy, name,
 }
 "
 );

@@ -13,9 +13,10 @@ use super::errors::not_a_master;
 use super::health::Limited;
 use super::node::Node;
 use super::reply::{Body, Covered, Message, Reading, reading, write_id};
-use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key};
+use super::script::{BUDGET, COUNT, LARGEST, READ, covered_key, name_key};
 use super::tasks::{Backoff, Read, Tasks};
-use crate::event::{Event, Stream};
+use crate::event::{Event, HmacKey, Stream};
+use crate::state::position::{Place, mark};
 
 /// Longest time that Redis holds back a question for new messages. The age of the state
 /// counts from the time of the question, so this is part of it.
@@ -48,6 +49,10 @@ struct Tail {
     /// confirmed as of that time. Writers who are faster than the reader must not keep it
     /// from confirming.
     promised: Option<(u64, Instant)>,
+    /// The stream's name when its ids went backwards. It gets another one.
+    spoilt: String,
+    /// The settings that decide what a message means here.
+    settings: String,
 }
 
 pub(super) async fn run(tasks: Tasks, stream: Stream) {
@@ -58,6 +63,8 @@ pub(super) async fn run(tasks: Tasks, stream: Stream) {
         heavy: false,
         dropped: 0,
         promised: None,
+        spoilt: String::new(),
+        settings: settings(&tasks),
     };
     while !*tasks.companion.stopping.borrow() {
         tokio::select! {
@@ -93,11 +100,13 @@ impl Tail {
                 return Err(not_a_master());
             }
             self.heavy = reading.heavy;
-            // If the stream was read before, ids may come again.
-            let known = self.account.before();
+            let mark = mark(stream, &reading.reign, &reading.name, &self.settings);
             match self.account.judge(&reading, millis(tasks.lifetime)) {
                 Step::Take { gap } => {
-                    self.take(tasks, stream, &reading.messages, known);
+                    state.seen(stream, mark, reading.last, reading.time_ms);
+                    // If the stream was read before, ids may come again.
+                    let known = self.account.before();
+                    self.take(tasks, stream, &reading.messages, known, mark);
                     if let Some(gap) = gap {
                         self.missed(tasks, stream, gap);
                     }
@@ -106,8 +115,9 @@ impl Tail {
                     tracing::info!(
                         stream = stream.key(),
                         redis = node.address,
-                        "another server is master, or it has restarted: reading the stream from its beginning"
+                        "another server is master, it has restarted, or the stream was replaced: reading the stream from its beginning"
                     );
+                    state.reads_again(stream);
                     self.promised = None;
                     tasks.rescan.notify_one();
                     continue;
@@ -118,8 +128,12 @@ impl Tail {
                         "the stream went backwards: Redis has lost data. Reading it again; known revocations stay in force here"
                     );
                     state.unconfirm(stream);
+                    state.reads_again(stream);
+                    state.rename();
+                    self.spoilt = reading.name;
                     self.promised = None;
                     // Messages that were added and not read before may be in the store.
+                    state.missed();
                     self.opens(0, 0);
                     tasks.rescan.notify_one();
                     continue;
@@ -144,6 +158,10 @@ impl Tail {
             };
             tasks.progress.set(stream, read);
             if complete {
+                if !more {
+                    let id = reading.last.max(self.account.id());
+                    state.reached(stream, mark.map(|mark| Place { mark, id }), moment);
+                }
                 state.confirm(stream, moment);
             } else {
                 state.unconfirm(stream);
@@ -158,15 +176,18 @@ impl Tail {
     async fn read(&self, tasks: &Tasks, node: &mut Node, stream: Stream) -> RedisResult<Reading> {
         let answer: Value = redis::cmd("EVAL")
             .arg(READ)
-            .arg(2)
+            .arg(3)
             .arg(stream.key())
             .arg(covered_key(stream))
+            .arg(name_key(stream))
             .arg(&tasks.group)
             .arg(&tasks.consumer)
             .arg(write_id(self.account.id()))
             .arg(BUDGET)
             .arg(COUNT)
             .arg(LARGEST)
+            .arg(format!("{:016x}", rand::random::<u64>()))
+            .arg(&self.spoilt)
             .query_async(&mut node.connection)
             .await?;
         reading(answer)
@@ -178,6 +199,7 @@ impl Tail {
         stream: Stream,
         messages: &[Message],
         known: super::reply::Id,
+        mark: Option<u64>,
     ) {
         let (state, metrics) = (&tasks.companion.state, &tasks.companion.metrics);
         for message in messages {
@@ -186,11 +208,13 @@ impl Tail {
                 Body::Large(_, fields) => Event::read_part(stream, fields, tasks.key.as_ref()),
                 Body::Gone => continue,
             };
+            let id = message.id;
+            let source = mark.map(|mark| Place { mark, id });
             match event {
                 // A message that was read before does not live for another 24 hours.
-                Ok(event) if message.id <= known => state.apply_again(&event),
+                Ok(event) if message.id <= known => state.apply_again(&event, source),
                 Ok(event) => {
-                    state.apply(&event);
+                    state.apply(&event, source);
                     metrics.applied(stream);
                 }
                 Err(why) => {
@@ -221,6 +245,7 @@ impl Tail {
             unconfirmed_s = tasks.lifetime.as_secs(),
             "messages were trimmed or deleted before they were read here: nothing is confirmed until the shared store is known to have them, or no mandate of that time is valid any more"
         );
+        tasks.companion.state.missed();
         self.opens(gap.missing, gap.until);
         tasks.rescan.notify_one();
     }
@@ -316,6 +341,13 @@ impl Tail {
             .await?;
         Ok(())
     }
+}
+
+/// The settings that decide what a message means here. A companion with others does not
+/// take this one's word for what a reader has.
+fn settings(tasks: &Tasks) -> String {
+    let key = tasks.key.as_ref().map(HmacKey::name);
+    [tasks.companion.state.settings(), key.unwrap_or_default()].join(" ")
 }
 
 fn wall_clock_ms() -> u64 {

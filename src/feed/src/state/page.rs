@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::position::Position;
 use super::{Inner, Item, State};
 
 /// Text in one page, in bytes. Only its last entry may exceed it.
@@ -37,14 +38,14 @@ pub enum Entry {
 }
 
 impl Entry {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         match self {
             Entry::Anchor { anchor, .. } => anchor,
             Entry::Epoch { zone, .. } => zone,
         }
     }
 
-    fn seq(&self) -> u64 {
+    pub(super) fn seq(&self) -> u64 {
         match self {
             Entry::Anchor { seq, .. } | Entry::Epoch { seq, .. } => *seq,
         }
@@ -68,6 +69,21 @@ pub struct Page {
     /// not take the epoch of another zone for one that was never raised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Where the reader is then, for whichever companion it asks next. Only if it said
+    /// where it was.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub position: Option<Position>,
+}
+
+fn as_text<S: Serializer>(position: &Option<Position>, serializer: S) -> Result<S::Ok, S::Error> {
+    position.as_ref().map(Position::text).serialize(serializer)
+}
+
+impl Page {
+    /// Whether a page with so many entries and so many bytes of text takes no more.
+    pub(super) fn is_full(entries: usize, bytes: usize, max: usize) -> bool {
+        entries >= max || bytes > MAX_PAGE_TEXT
+    }
 }
 
 /// Why the log cannot be read.
@@ -77,17 +93,25 @@ pub enum NoPage {
     NotReady(&'static str),
     /// The cursor is from another log, or after the end. This is the log's name now.
     Gone(String),
+    /// The reader knows messages that were not read here yet. The next reading shows
+    /// whether they exist.
+    Behind,
 }
 
 impl Inner {
-    fn readiness(&self) -> Result<u64, NoPage> {
+    /// The log's name as text.
+    pub(super) fn generation(&self) -> String {
+        format!("{:016x}", self.name)
+    }
+
+    pub(super) fn readiness(&self) -> Result<u64, NoPage> {
         match (self.not_ready(), self.confirmed_age_ms()) {
             (None, Some(age)) => Ok(age),
             (why, _) => Err(NoPage::NotReady(why.unwrap_or("not ready"))),
         }
     }
 
-    fn entry(&self, seq: u64, item: &Item, now: Instant) -> Option<Entry> {
+    pub(super) fn entry(&self, seq: u64, item: &Item, now: Instant) -> Option<Entry> {
         let ttl = |until: Instant| {
             let left = until.saturating_duration_since(now);
             left.as_secs()
@@ -119,8 +143,8 @@ impl State {
     pub fn page(&self, generation: &str, after: u64, max: usize) -> Result<Page, NoPage> {
         let inner = self.lock();
         let age = inner.readiness()?;
-        if generation != self.generation || after > inner.seq {
-            return Err(NoPage::Gone(self.generation.clone()));
+        if generation != inner.generation() || after > inner.seq {
+            return Err(NoPage::Gone(inner.generation()));
         }
         Ok(self.read(&inner, after, max, age))
     }
@@ -135,26 +159,31 @@ impl State {
     }
 
     fn read(&self, inner: &Inner, after: u64, max: usize, age: u64) -> Page {
-        let now = Instant::now();
+        let now = super::clock::now();
         let mut entries = Vec::new();
         let (mut bytes, mut more) = (0_usize, false);
-        for (seq, item) in inner.log.range(after.saturating_add(1)..) {
-            if entries.len() >= max || bytes > MAX_PAGE_TEXT {
+        for (seq, logged) in inner.log.range(after.saturating_add(1)..) {
+            if Page::is_full(entries.len(), bytes, max) {
                 more = true;
                 break;
             }
-            if let Some(entry) = inner.entry(*seq, item, now) {
+            if let Some(entry) = inner.entry(*seq, &logged.item, now) {
                 bytes = bytes.saturating_add(entry.text().len());
                 entries.push(entry);
             }
         }
+        self.made(inner, entries, more, age)
+    }
+
+    pub(super) fn made(&self, inner: &Inner, entries: Vec<Entry>, more: bool, age: u64) -> Page {
         Page {
-            generation: self.generation.clone(),
+            generation: inner.generation(),
             head: inner.seq,
             confirmed_age_ms: age,
             entries,
             more,
             zone: self.only_zone().map(str::to_owned),
+            position: None,
         }
     }
 
@@ -167,7 +196,7 @@ impl State {
         anchors: &'a [String],
         zone: &str,
     ) -> Result<(Vec<&'a str>, u64, u64), NoPage> {
-        let now = Instant::now();
+        let now = super::clock::now();
         let inner = self.lock();
         let age = inner.readiness()?;
         let revoked = anchors
@@ -188,8 +217,9 @@ impl State {
     ) -> (Vec<Entry>, u64) {
         let inner = self.lock();
         let (mut entries, mut last) = (Vec::new(), after);
-        let now = Instant::now();
-        for (seq, item) in inner.log.range(after.saturating_add(1)..).take(among) {
+        let now = super::clock::now();
+        for (seq, logged) in inner.log.range(after.saturating_add(1)..).take(among) {
+            let item = &logged.item;
             last = *seq;
             let held = match item {
                 Item::Anchor(anchor) => inner.anchors.get(anchor).map(|h| (h.scan, h.until)),

@@ -8,18 +8,28 @@ use super::{ANCHOR_BYTES, MAX_ZONES, State};
 
 impl State {
     /// Whether the shared store must be asked how long it keeps an anchor: it is not
-    /// known, expires within an hour, or was not seen there before.
+    /// known, expires within an hour, was not seen there before, or may have been revoked
+    /// again by a message that was missed.
     pub fn is_expiry_wanted(&self, anchor: &str, scan: u64) -> bool {
         let soon =
             Duration::from_secs(3_600).min(self.retention.checked_div(2).unwrap_or_default());
-        match self.lock().anchors.get_mut(anchor) {
+        let mut inner = self.lock();
+        let missed = inner.missed;
+        match inner.anchors.get_mut(anchor) {
             None => true,
-            Some(held) if held.scan == 0 => true,
+            Some(held) if held.scan == 0 || held.scan < missed => true,
             Some(held) => {
                 held.scan = scan;
-                held.until.saturating_duration_since(Instant::now()) < soon
+                held.until.saturating_duration_since(super::clock::now()) < soon
             }
         }
+    }
+
+    /// Messages were missed. They may have revoked again what is held, so the next reading
+    /// of the shared store asks how long everything is kept.
+    pub fn missed(&self) {
+        let mut inner = self.lock();
+        inner.missed = inner.scan.saturating_add(1);
     }
 
     /// Begins a reading of the shared store and returns its number.
@@ -50,7 +60,9 @@ impl State {
     pub fn scan_ended(&self, scan: u64, began: Instant) -> usize {
         let mut inner = self.lock();
         inner.scanned = Some(began);
-        inner.scan_took = inner.scan_took.max(began.elapsed());
+        inner.scan_took = inner
+            .scan_took
+            .max(super::clock::now().saturating_duration_since(began));
         let margin = began.checked_add(Duration::from_secs(120));
         let before = scan.saturating_sub(1);
         inner

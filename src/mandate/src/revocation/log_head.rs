@@ -5,7 +5,7 @@
 //! was faster, it reads again. Times are milliseconds of one monotonic clock.
 
 use super::epochs::Epochs;
-use super::page::{Cursor, MAX_CURSOR_BYTES};
+use super::page::{Cursor, Position};
 use crate::fetch_failure::{Backoff, Cause, Failures, LOGGED_NUMBERS, Logged, Turn};
 use crate::shared_record;
 
@@ -20,11 +20,14 @@ const LEASE_GRACE_MS: u64 = 500;
 const MAX_BACKOFF_MS: u64 = 5_000;
 /// When a companion lost its log, wait this long, then ask for its whole state.
 const GONE_PAUSE_MS: u64 = 50;
+/// If the position is good at every companion, the first failed poll is made again after this
+/// time: if one of several companions was lost, another one answers.
+const OTHER_COMPANION_MS: u64 = 50;
 /// Pause before a state over capacity is read again from its beginning.
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
 const MAGIC: [u8; 4] = *b"CRH5";
-const NUMBERS: usize = 20 + LOGGED_NUMBERS;
+const NUMBERS: usize = 21 + LOGGED_NUMBERS;
 
 /// The times of polling, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +82,9 @@ pub struct LogHead {
     pub generation: Cursor,
     /// The last entry of the companion's log that is in this log.
     pub cursor: u64,
+    /// What this log has, for whichever companion is asked next. Empty if the companion that
+    /// is followed does not know positions.
+    pub position: Position,
     /// More anchors are revoked than may be held.
     pub over_capacity: bool,
     /// Number of completed polls, good and bad.
@@ -138,13 +144,19 @@ impl LogHead {
     pub fn failed(self, now_ms: u64, timing: PollTiming, cause: Cause) -> (Self, bool) {
         let mut next = self.released(now_ms);
         next.attempts = self.attempts.saturating_add(1);
-        let backoff = match self.over_capacity {
-            true => Backoff {
+        let another = !self.position.is_empty() && !self.is_failing();
+        let backoff = match (self.over_capacity, another) {
+            (true, _) => Backoff {
                 first_ms: OVER_CAPACITY_RETRY_MS,
                 max_doublings: 0,
                 longest_ms: OVER_CAPACITY_RETRY_MS,
             },
-            false => Backoff {
+            (false, true) => Backoff {
+                first_ms: OTHER_COMPANION_MS,
+                max_doublings: 0,
+                longest_ms: OTHER_COMPANION_MS,
+            },
+            (false, false) => Backoff {
                 first_ms: timing.poll_interval_ms,
                 max_doublings: 3,
                 longest_ms: MAX_BACKOFF_MS,
@@ -199,6 +211,7 @@ impl LogHead {
     pub fn forgotten(mut self) -> Self {
         self.generation = Cursor::default();
         self.cursor = 0;
+        self.position = Position::default();
         self
     }
 
@@ -293,8 +306,11 @@ impl LogHead {
     /// The record as bytes, with the epochs of all zones.
     #[inline(never)]
     pub fn encode(&self, epochs: &Epochs) -> Vec<u8> {
-        let rest = epochs.encode(self.generation.as_str().as_bytes());
+        let texts = [self.generation.as_str(), self.position.as_str()].concat();
+        let rest = epochs.encode(texts.as_bytes());
+        let generation = self.generation.as_str().len();
         let plain: [u64; NUMBERS - LOGGED_NUMBERS] = [
+            u64::try_from(generation).unwrap_or(u64::MAX),
             self.version,
             self.image,
             self.set,
@@ -328,12 +344,12 @@ impl LogHead {
     #[inline(never)]
     pub fn decode(bytes: &[u8], zones: usize) -> Option<(Self, Epochs)> {
         let (numbers, rest) = shared_record::decode::<NUMBERS>(MAGIC, bytes)?;
-        let (epochs, generation) = Epochs::decode(rest, zones)?;
-        if generation.len() > MAX_CURSOR_BYTES {
-            return None;
-        }
+        let (epochs, texts) = Epochs::decode(rest, zones)?;
+        let texts = std::str::from_utf8(texts).ok()?;
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next();
+        let generation = usize::try_from(next()?).ok()?;
+        let (generation, position) = texts.split_at_checked(generation)?;
         let head = LogHead {
             version: next()?,
             image: next()?,
@@ -345,8 +361,9 @@ impl LogHead {
             trail: next()?,
             base_trail: next()?,
             prev_trail: next()?,
-            generation: Cursor::new(std::str::from_utf8(generation).ok()?)?,
+            generation: Cursor::new(generation)?,
             cursor: next()?,
+            position: Position::new(position)?,
             over_capacity: next()? != 0,
             attempts: next()?,
             confirmed_at_ms: next()?,

@@ -1,8 +1,10 @@
 //! A page of the companion's feed or snapshot: `{"generation", "head",
 //! "confirmed_age_ms", "entries": [{"seq", "anchor", "ttl_s"} or {"seq", "zone", "epoch",
 //! "ttl_s"}], "more", "zone"}`. `zone` is there if the companion keeps the epochs of that
-//! zone only. A page of a snapshot has `"next"` instead of `"more"`: the cursor of the next
-//! page. Unknown members are ignored, so that a newer companion can add some.
+//! zone only. `position` is there if the companion knows positions (text): it is good at
+//! every companion. From one that does not, a page of a snapshot has `"next"` instead of
+//! `"more"`: the cursor of the next page. Unknown members are ignored, so that a newer
+//! companion can add some.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,34 +23,42 @@ pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 pub const MAX_ENTRIES: usize = 1000;
 /// Longest generation or snapshot cursor, in bytes.
 pub const MAX_CURSOR_BYTES: usize = 64;
+/// Longest position, in bytes.
+pub const MAX_POSITION_BYTES: usize = 256;
 /// Longest lifetime of an entry that is accepted, in seconds: a year.
 const MAX_TTL_S: u64 = 31_536_000;
 
 /// The companion's name for one unbroken log. Another companion has another name, and so
-/// does the same one after it lost its state. At most 64 bytes of `A-Z a-z 0-9 - _ .`.
+/// does the same one after it lost its state. At most 64 bytes.
+pub type Cursor = QueryText<MAX_CURSOR_BYTES>;
+
+/// What this edge has already, in a form that companions make and read. At most 256 bytes.
+pub type Position = QueryText<MAX_POSITION_BYTES>;
+
+/// A text of at most so many bytes of `A-Z a-z 0-9 - _ .`, which needs no escapes in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    bytes: [u8; MAX_CURSOR_BYTES],
+pub struct QueryText<const MAX: usize> {
+    bytes: [u8; MAX],
     len: usize,
 }
 
-impl Default for Cursor {
+impl<const MAX: usize> Default for QueryText<MAX> {
     fn default() -> Self {
-        Cursor {
-            bytes: [0; MAX_CURSOR_BYTES],
+        QueryText {
+            bytes: [0; MAX],
             len: 0,
         }
     }
 }
 
-impl Cursor {
+impl<const MAX: usize> QueryText<MAX> {
     /// `None` for a text that is too long or needs escapes in a query.
     pub fn new(text: &str) -> Option<Self> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if !text.bytes().all(fits) {
             return None;
         }
-        let mut cursor = Cursor::default();
+        let mut cursor = QueryText::default();
         cursor
             .bytes
             .get_mut(..text.len())?
@@ -87,8 +97,10 @@ pub struct Page {
     pub last: Option<u64>,
     /// There are more entries after these.
     pub more: bool,
-    /// Where a snapshot continues. Empty at its end, and in a feed.
+    /// Where a snapshot continues. Empty at its end, in a feed, and if there is a position.
     pub next: Cursor,
+    /// What this edge has after this page. Empty if the companion does not know positions.
+    pub position: Position,
 }
 
 /// Why bytes are not a page.
@@ -100,7 +112,7 @@ pub enum InvalidPage {
     Shape,
     /// Over [`MAX_ENTRIES`].
     TooMany,
-    /// There is no generation, or it cannot be sent back.
+    /// There is no generation, or it or the position cannot be sent back.
     Generation,
     /// Entries out of order, at or before the cursor, or beyond the head.
     Order,
@@ -140,6 +152,8 @@ struct WirePage<'a> {
     next: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     zone: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    position: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -179,8 +193,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 impl Page {
-    /// Reads a page. Every entry must come after `after`. Epochs of zones that
-    /// are not among `zones` are left out.
+    /// Reads a page. Every entry must come after `after`, unless the page has a position:
+    /// then its numbers may be those of another companion's log. Epochs of zones that are
+    /// not among `zones` are left out.
     ///
     /// # Errors See [`InvalidPage`].
     pub fn parse(bytes: &[u8], after: u64, zones: &Zones) -> Result<Self, InvalidPage> {
@@ -203,6 +218,9 @@ impl Page {
         }
         let next =
             Cursor::new(wire.next.as_deref().unwrap_or_default()).ok_or(InvalidPage::Generation)?;
+        let position = Position::new(wire.position.as_deref().unwrap_or_default())
+            .ok_or(InvalidPage::Generation)?;
+        let after = if position.is_empty() { after } else { 0 };
         let mut page = Page {
             generation,
             head: wire.head,
@@ -212,6 +230,7 @@ impl Page {
             last: None,
             more: wire.more || !next.is_empty(),
             next,
+            position,
         };
         for Object(entry) in &wire.entries {
             if entry.seq <= page.last.unwrap_or(after) || entry.seq > wire.head {

@@ -1,6 +1,9 @@
-//! What the holder of the lease has begun: a poll, or a snapshot in several pages.
+//! What the holder of the lease has begun: a poll, or a snapshot in several pages; and what
+//! it asks for.
 
-use caracal_mandate::revocation::page::Cursor;
+use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Position};
+
+use crate::vm::revocation::shared_log::SharedLog;
 
 /// A poll without an answer yet.
 pub(super) struct PendingPoll {
@@ -20,4 +23,34 @@ pub(super) struct SnapshotProgress {
     pub(super) head: u64,
     pub(super) confirmed_at_ms: u64,
     pub(super) next: Cursor,
+    /// What the pages so far have, if the companions know positions. Then each page may come
+    /// from another one, and `next` is empty.
+    pub(super) position: Position,
+}
+
+/// The path of a snapshot's first or next page.
+pub(super) fn snapshot_path(begun: Option<&SnapshotProgress>) -> String {
+    if let Some(begun) = begun.filter(|begun| !begun.next.is_empty()) {
+        let cursor = begun.next.as_str();
+        return format!("/v1/snapshot?cursor={cursor}&max={MAX_ENTRIES}");
+    }
+    let position = begun.map_or("", |begun| begun.position.as_str());
+    format!("/v1/snapshot?max={MAX_ENTRIES}&position={position}")
+}
+
+/// The path of a poll for what is new. Companions that know positions go by that, others by
+/// their log's name and a number in it.
+pub(super) fn feed_path(log: &SharedLog) -> String {
+    let head = &log.head;
+    let mut path = format!(
+        "/v1/feed?generation={}&after={}&wait_ms={}&max={MAX_ENTRIES}",
+        head.generation.as_str(),
+        head.cursor,
+        log.timing.wait_ms(),
+    );
+    if !head.position.is_empty() {
+        path.push_str("&position=");
+        path.push_str(head.position.as_str());
+    }
+    path
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use caracal_mandate::config::{Configuration, Feed as Settings};
 use caracal_mandate::fetch_failure::Kind;
 use caracal_mandate::revocation::log_head::PollTiming;
-use caracal_mandate::revocation::page::{Cursor, MAX_ENTRIES, Page};
+use caracal_mandate::revocation::page::{Cursor, Page};
 use caracal_mandate::zone::Zones;
 
 use crate::abi::hostcalls::{self, LogLevel};
@@ -14,7 +14,7 @@ use crate::proxy::callout::{CalloutFailure, CalloutResult};
 use crate::vm::callouts::{CompanionClient, companion_error};
 use crate::vm::dependency_log;
 use crate::vm::metrics::Metrics;
-use crate::vm::revocation::begun::{PendingPoll, SnapshotProgress};
+use crate::vm::revocation::begun::{PendingPoll, SnapshotProgress, feed_path, snapshot_path};
 use crate::vm::revocation::compaction::Compaction;
 use crate::vm::revocation::log_store::RevocationLogStore;
 use crate::vm::revocation::log_writer::{LogWriter, PublishOutcome};
@@ -150,8 +150,8 @@ impl RevocationFeed {
         }
         let snapshot = self.log.head.generation.is_empty();
         let path = match snapshot {
-            true => self.snapshot_path(),
-            false => self.feed_path(),
+            true => snapshot_path(self.snapshot.as_ref()),
+            false => feed_path(&self.log),
         };
         self.pending_poll = Some(PendingPoll {
             lease,
@@ -160,25 +160,6 @@ impl RevocationFeed {
             snapshot,
         });
         Some(path)
-    }
-
-    fn snapshot_path(&self) -> String {
-        match &self.snapshot {
-            Some(snapshot) => {
-                let cursor = snapshot.next.as_str();
-                format!("/v1/snapshot?cursor={cursor}&max={MAX_ENTRIES}")
-            }
-            None => format!("/v1/snapshot?max={MAX_ENTRIES}"),
-        }
-    }
-
-    fn feed_path(&self) -> String {
-        format!(
-            "/v1/feed?generation={}&after={}&wait_ms={}&max={MAX_ENTRIES}",
-            self.log.head.generation.as_str(),
-            self.log.head.cursor,
-            self.log.timing.wait_ms(),
-        )
     }
 
     /// Whether a response belongs to the poll that waits for one.
@@ -251,14 +232,17 @@ impl RevocationFeed {
         if pending_poll.snapshot {
             return self.apply_snapshot_page(pending_poll, &page, confirmed_at_ms, now_ms);
         }
-        if page.generation != self.log.head.generation {
+        // A page with a position is good from any companion.
+        if page.position.is_empty() && page.generation != self.log.head.generation {
             self.restart_from_snapshot(pending_poll.lease, now_ms);
             return Ok("gone");
         }
         let published =
             self.writer
                 .publish(&mut self.log, pending_poll.lease, &page, now_ms, &|head| {
+                    head.generation = page.generation;
                     head.cursor = page.last.filter(|_| page.more).unwrap_or(page.head);
+                    head.position = page.position;
                     if !page.more {
                         head.confirm(confirmed_at_ms);
                     }
@@ -274,25 +258,37 @@ impl RevocationFeed {
         confirmed_at_ms: u64,
         now_ms: u64,
     ) -> Result<&'static str, CalloutFailure> {
+        let hops = !page.position.is_empty();
         let mut snapshot = self.snapshot.take().unwrap_or(SnapshotProgress {
             lease: pending_poll.lease,
             generation: page.generation,
             head: page.head,
             confirmed_at_ms,
             next: Cursor::default(),
+            position: page.position,
         });
-        if snapshot.generation != page.generation {
+        // Companions that know positions and others cannot share the reading of one snapshot.
+        let goes_on = hops != snapshot.position.is_empty()
+            && (hops || snapshot.generation == page.generation);
+        if !goes_on {
             self.restart_from_snapshot(pending_poll.lease, now_ms);
             return Ok("gone");
         }
-        if page.more && page.next.is_empty() {
+        if hops {
+            // The page says what all pages so far have, and that is as fresh as this page.
+            snapshot.generation = page.generation;
+            snapshot.head = page.last.filter(|_| page.more).unwrap_or(page.head);
+            snapshot.confirmed_at_ms = confirmed_at_ms;
+            snapshot.position = page.position;
+        }
+        if page.more && !hops && page.next.is_empty() {
             return Err(CalloutFailure::new(
                 Kind::Unreadable,
                 "the snapshot has more pages, but no cursor",
             ));
         }
         let timing = self.log.timing;
-        let last = page.next.is_empty();
+        let last = !page.more;
         let published =
             self.writer
                 .publish(&mut self.log, pending_poll.lease, page, now_ms, &|head| {
@@ -300,6 +296,7 @@ impl RevocationFeed {
                     if last {
                         head.generation = snapshot.generation;
                         head.cursor = snapshot.head;
+                        head.position = snapshot.position;
                         head.over_capacity = false;
                         head.confirm(snapshot.confirmed_at_ms);
                         *head = head.released(now_ms);

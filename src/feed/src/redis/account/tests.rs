@@ -14,6 +14,7 @@ struct Model {
     added: u64,
     next: u64,
     reign: u64,
+    name: u64,
     deleted: u64,
 }
 
@@ -36,6 +37,7 @@ impl Model {
         Reading {
             master: true,
             reign: format!("r{}", self.reign),
+            name: self.name.to_string(),
             added: self.added,
             length: self.there.len() as u64,
             first: self.there.first().map(|id| (*id, 0)),
@@ -58,6 +60,7 @@ enum Act {
     Read(usize),
     Failover(u64),
     Empty,
+    Rename,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -68,6 +71,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         5 => (1..5_usize).prop_map(Act::Read),
         1 => (0..3_u64).prop_map(Act::Failover),
         1 => Just(Act::Empty),
+        1 => Just(Act::Rename),
     ];
     proptest::collection::vec(act, 1..60)
 }
@@ -119,6 +123,7 @@ proptest! {
                     model.reign += 1;
                     told = true;
                 }
+                Act::Rename => model.name += 1,
                 Act::Read(count) => loop {
                     let reading = model.read(account.id(), count);
                     match account.judge(&reading, LIFE) {
@@ -235,4 +240,31 @@ fn an_emptied_stream_went_backwards() {
     model.add(1);
     assert_eq!(take(&mut account, &model, 20), Step::Backwards);
     assert_eq!(take(&mut account, &model, 20), WHOLE);
+}
+
+/// A stream that replaced another one, and has grown beyond it since.
+#[test]
+fn a_stream_with_another_name_is_read_from_its_beginning() {
+    let (mut model, mut account) = (Model::default(), Account::new());
+    model.add(2);
+    assert_eq!(take(&mut account, &model, 9), WHOLE);
+    model = Model {
+        name: 1,
+        ..Model::default()
+    };
+    model.add(5);
+    assert_eq!(take(&mut account, &model, 9), Step::Restart);
+    assert_eq!(take(&mut account, &model, 9), WHOLE);
+    assert_eq!((account.counted(), account.id()), (5, (5, 0)));
+    // The same after a failover, with the ids and the count of the old one: what was trimmed
+    // is not what was read.
+    model = Model {
+        name: 2,
+        reign: 1,
+        ..Model::default()
+    };
+    model.add(5);
+    model.there.clear();
+    assert_eq!(take(&mut account, &model, 9), Step::Restart);
+    assert_eq!(take(&mut account, &model, 9), gap(5, 5));
 }

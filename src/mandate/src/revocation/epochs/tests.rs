@@ -1,4 +1,4 @@
-use super::super::page::Cursor;
+use super::super::page::{Cursor, Position};
 use super::*;
 use crate::zone::{Zone, Zones};
 
@@ -24,6 +24,7 @@ fn page(zone: &str, epoch: u64, ttl_s: u32) -> Page {
         last: Some(1),
         more: false,
         next: Cursor::default(),
+        position: Position::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fetch_failure::MAX_AGAIN;
+use crate::revocation::page::{MAX_CURSOR_BYTES, MAX_POSITION_BYTES};
 
 const TIMING: PollTiming = PollTiming {
     poll_interval_ms: 1_000,
@@ -215,13 +216,21 @@ fn a_confirmation_is_never_undone_nor_later_than_it_is_known() {
 }
 
 #[test]
-fn the_longest_cursor_is_read_back() {
+fn the_longest_cursor_and_position_are_read_back() {
     let mut head = used();
     head.generation = Cursor::new(&"x".repeat(MAX_CURSOR_BYTES)).unwrap();
+    head.position = Position::new(&"y".repeat(MAX_POSITION_BYTES)).unwrap();
     let epochs = Epochs::none(1);
     let bytes = head.encode(&epochs);
     assert_eq!(LogHead::decode(&bytes, 1), Some((head, epochs.clone())));
-    let longer = epochs.encode("x".repeat(MAX_CURSOR_BYTES + 1).as_bytes());
-    let record = shared_record::encode(MAGIC, &[1; NUMBERS], &longer);
-    assert_eq!(LogHead::decode(&record, 1), None);
+    let texts = epochs.encode("x".repeat(300).as_bytes());
+    let record = |generation| {
+        let mut numbers = [1; NUMBERS];
+        numbers[0] = generation;
+        shared_record::encode(MAGIC, &numbers, &texts)
+    };
+    let (read, _) = LogHead::decode(&record(44), 1).unwrap();
+    assert_eq!(read.position.as_str().len(), MAX_POSITION_BYTES);
+    assert_eq!(LogHead::decode(&record(43), 1), None);
+    assert_eq!(LogHead::decode(&record(65), 1), None);
 }
