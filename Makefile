@@ -186,11 +186,13 @@ wasm: tools
 	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" dist/caracal_filter.wasm
 
 # The filter with test headers: some make it trap, some call its primitives. It must never be
-# deployed, so it is not in dist/.
+# deployed, so it is not in dist/. And another plugin, which writes into its shared data.
 hooks: tools
 	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-filter --features test-hooks
 	@mkdir -p run/hooks; rm -f dist/caracal_filter_hooks.wasm
 	$(TRIM) "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_filter.wasm" run/hooks/caracal_filter_hooks.wasm
+	$(CARGO) build --locked --profile filter --target $(TARGET) -p caracal-other-plugin
+	cp "$(CARGO_TARGET_DIR)/$(TARGET)/filter/caracal_other_plugin.wasm" run/hooks/other_plugin.wasm
 
 # A filter that does nothing, to measure against.
 noop: tools

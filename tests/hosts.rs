@@ -59,6 +59,9 @@ impl On {
     /// A configuration made for Envoy, for this host.
     pub fn adapt(self, mut configuration: Value) -> Value {
         configuration["host"] = json!(self.name());
+        if self != ENVOY {
+            configuration.as_object_mut().unwrap().remove("shared_data");
+        }
         configuration["jwks"]["upstream"] = json!(self.sts());
         if configuration["revocation"].is_object() {
             configuration["revocation"]["upstream"] = json!(self.feed());

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 /// The issuer, zone and audience of every suite that does not say otherwise.
 pub const ISSUER: &str = "https://sts.example.test";
 pub const ZONE: &str = "zone-1";
+/// Authenticates what workers share.
+pub const SHARED_DATA_SECRET: &str = "of-the-tests-0123456789";
 pub const AUDIENCE: &str = "resource://billing-api";
 
 /// A signing key of the zone.
@@ -99,12 +101,17 @@ pub fn configuration(changes: Value) -> Value {
     let mut configuration = json!({
         "issuer": ISSUER, "zone_id": ZONE, "audience": AUDIENCE,
         "jwks": {"upstream": "sts"}, "revocation": "disabled",
+        "shared_data": {"secret": SHARED_DATA_SECRET},
     });
     for (name, value) in changes.as_object().unwrap() {
         match value {
             Value::Null => drop(configuration.as_object_mut().unwrap().remove(name)),
             value => configuration[name] = value.clone(),
         }
+    }
+    if matches!(configuration["host"].as_str(), Some("kong" | "apisix")) {
+        // Their workers share nothing.
+        configuration.as_object_mut().unwrap().remove("shared_data");
     }
     configuration
 }

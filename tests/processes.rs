@@ -57,7 +57,16 @@ pub fn folder(name: &str) -> PathBuf {
 /// The filter with the hooks of `test-hooks` in it, which `make hooks` builds. It is not
 /// beside the usual one, where somebody could take it for that.
 pub fn filter_with_hooks() -> PathBuf {
-    let path = crate::root().join("run/hooks/caracal_filter_hooks.wasm");
+    hook("caracal_filter_hooks.wasm")
+}
+
+/// A filter that reads and writes shared data as a request tells it.
+pub fn other_plugin() -> PathBuf {
+    hook("other_plugin.wasm")
+}
+
+fn hook(file: &str) -> PathBuf {
+    let path = crate::root().join("run/hooks").join(file);
     assert!(
         path.is_file(),
         "{} is missing: run `make test`",

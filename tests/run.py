@@ -43,6 +43,7 @@ WAITING = {
     "shadow_envoy": 3,
     "mcp_clients": 3,
     "operations": 4,
+    "shared_data_envoy": 2,
 }
 WAITING_AT_ONCE = 2
 # What computes; the waiting suites need little more than the rest of a processor.

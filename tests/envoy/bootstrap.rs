@@ -181,7 +181,7 @@ fn filter(setup: &Setup, number: usize, configuration: &str) -> Value {
             },
             "vm_config": {
                 "runtime": "envoy.wasm.runtime.v8",
-                "vm_id": "caracal",
+                "vm_id": setup.vm_id.as_deref().unwrap_or("caracal"),
                 "code": {"local": {"filename": wasm}},
                 "environment_variables": {"key_values": environment, "host_env_keys": from_host},
             },

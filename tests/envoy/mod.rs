@@ -63,6 +63,8 @@ pub struct Setup {
     pub wasm: Option<PathBuf>,
     /// Files of the listeners' filters, in their order, instead of `wasm`.
     pub wasm_of_each: Vec<PathBuf>,
+    /// The `vm_id` of every filter, instead of the usual one.
+    pub vm_id: Option<String>,
     /// How long Envoy keeps connections that a new configuration has replaced, in seconds; 1
     /// if it is not said.
     pub drain_s: Option<u32>,

@@ -60,6 +60,7 @@ pub use headers::Headers;
 pub use module::Module;
 pub use proxy::Proxy;
 pub use request::Request;
+pub use shared_data::{OtherPlugin, Values};
 pub use start::Builder;
 pub use values::{
     Answer, CallbackCost, Callout, Cost, FailurePolicy, Forwarded, Handed, HostCall, HostKind,

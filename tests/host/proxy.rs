@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::host::shared_data::{OtherPlugin, Values};
 use crate::host::start::Plan;
 use crate::host::streams::{End, Piece, StreamState, Way};
 use crate::host::vm::Instantiated;
@@ -333,7 +334,7 @@ impl Proxy {
 
     /// Everything in shared data: key to value and cas. A removed key has an
     /// empty value.
-    pub fn shared_data(&self) -> &BTreeMap<Vec<u8>, (Vec<u8>, u32)> {
+    pub fn shared_data(&self) -> &Values {
         self.world().shared.all()
     }
 
@@ -341,6 +342,12 @@ impl Proxy {
     pub fn set_shared(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let shared = &mut self.world_mut().shared;
         shared.put(key.as_ref(), value.as_ref());
+    }
+
+    /// Lets another plugin with the same `vm_id` see all values before each call of the
+    /// filter for shared data, and write one. None removes the plugin.
+    pub fn other_plugin(&mut self, plugin: Option<OtherPlugin>) {
+        self.world_mut().shared.other_plugin = plugin;
     }
 
     /// Changes a value without a new cas. Fails the test if there is no such key.

@@ -6,6 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::host::profile::Shared;
 use crate::host::{Vm, Wrong, status};
 
+/// Keys, each with its value and cas.
+pub type Values = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
+/// Another plugin, which sees everything and may write a value.
+pub type OtherPlugin = Box<dyn FnMut(&Values) -> Option<(Vec<u8>, Vec<u8>)>>;
+
 /// The key-value store of one `vm_id`.
 pub(crate) struct SharedData {
     pub(crate) rules: Shared,
@@ -13,7 +18,9 @@ pub(crate) struct SharedData {
     pub(crate) torn: Option<Vec<u8>>,
     /// What happened and should not.
     pub(crate) noted: Vec<Wrong>,
-    values: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    /// Has its turn before each call of the filter.
+    pub(crate) other_plugin: Option<OtherPlugin>,
+    values: Values,
     last_cas: u32,
 }
 
@@ -23,6 +30,7 @@ impl SharedData {
             rules,
             torn: None,
             noted: Vec::new(),
+            other_plugin: None,
             values: BTreeMap::new(),
             last_cas: 0,
         }
@@ -44,8 +52,16 @@ impl SharedData {
         Some(other)
     }
 
+    fn let_other_plugin_write(&mut self) {
+        let other = self.other_plugin.as_mut();
+        if let Some((key, value)) = other.and_then(|write| write(&self.values)) {
+            self.put(&key, &value);
+        }
+    }
+
     /// Reads as a filter does.
     pub(crate) fn read(&mut self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
+        self.let_other_plugin_write();
         let place = self.place(key)?;
         let (mut value, cas) = self.get(&place).map(|(v, cas)| (v.to_vec(), cas))?;
         if self.rules.by_crc32
@@ -64,6 +80,7 @@ impl SharedData {
 
     /// Writes as a filter does. `status::TRAP` if that traps.
     pub(crate) fn write(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), u32> {
+        self.let_other_plugin_write();
         let Some(place) = self.place(key) else {
             if self.values.len() >= self.rules.room {
                 self.make_room()?;
@@ -126,7 +143,7 @@ impl SharedData {
         self.last_cas
     }
 
-    pub(crate) fn all(&self) -> &BTreeMap<Vec<u8>, (Vec<u8>, u32)> {
+    pub(crate) fn all(&self) -> &Values {
         &self.values
     }
 

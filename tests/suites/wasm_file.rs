@@ -52,9 +52,9 @@ fn only_known_calls_are_imported() {
 
 /// Proxies fetch it, and compile it for each start.
 #[test]
-fn it_is_under_912_kib() {
+fn it_is_under_920_kib() {
     let size = std::fs::metadata(filter_wasm()).unwrap().len();
-    assert!(size < 912 * 1024, "{size} bytes");
+    assert!(size < 920 * 1024, "{size} bytes");
 }
 
 /// Every import and export, against the list beside this file: a change of what

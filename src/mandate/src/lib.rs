@@ -44,7 +44,7 @@ pub mod reply;
 pub mod request;
 pub mod revocation;
 pub mod routing;
-mod shared_record;
+pub mod shared_record;
 pub mod token;
 pub mod zone;
 

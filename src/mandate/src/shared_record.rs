@@ -1,7 +1,9 @@
 //! The format of small records in the host's shared data: a magic with the format's
-//! version, 64-bit little-endian numbers, further bytes, and a CRC-32 over all of it. Any
-//! plugin with the same `vm_id` can write there, and another version of this filter may
-//! have written the value. So a value that does not match exactly counts as absent.
+//! version, 64-bit little-endian numbers, further bytes, and a CRC-32 over all of it. Another
+//! version of this filter may have written the value, so one that does not match exactly
+//! counts as absent. The checksum is against accidents; [`seal`] is against other plugins.
+
+pub mod seal;
 
 /// The record as bytes.
 pub(crate) fn encode(magic: [u8; 4], numbers: &[u64], rest: &[u8]) -> Vec<u8> {

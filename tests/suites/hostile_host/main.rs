@@ -1,8 +1,12 @@
 //! Hosts that misbehave in other ways than by a status (`faults.rs`): VMs that die
 //! at any host call, answers that are late, doubled, cut or of other sizes than
-//! they say, shared data that is torn, old, or somebody else's, clocks that jump.
+//! they say, shared data that is torn, old, or somebody else's, another plugin that writes there at any
+//! moment, clocks that jump.
 //! The filter neither traps nor admits what it cannot prove, and is well again.
 
+mod other_plugin;
+#[path = "../chaos/random.rs"]
+mod random;
 mod shared_data;
 
 use std::cell::RefCell;

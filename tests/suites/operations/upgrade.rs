@@ -42,11 +42,7 @@ fn other_form() -> PathBuf {
     let own = concat!("caracal-edge/", env!("CARGO_PKG_VERSION"));
     version(
         "other.wasm",
-        &[
-            (own, "caracal-edge/9.9.9"),
-            ("caracal/v3/", "caracal/v8/"),
-            ("caracal/v5/", "caracal/v9/"),
-        ],
+        &[(own, "caracal-edge/9.9.9"), ("caracal/v5/", "caracal/v9/")],
     )
 }
 

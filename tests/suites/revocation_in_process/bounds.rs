@@ -1,5 +1,6 @@
 //! What is old, too much or no page, on every host.
 
+use caracal_mandate::shared_record::seal::TAG_BYTES;
 use caracal_tests::host::Level;
 use caracal_tests::hosts::{APISIX, KONG};
 
@@ -114,7 +115,8 @@ fn a_log_of_expired_anchors_is_replaced_and_nobody_is_admitted_meanwhile(on: On)
             .iter()
             .filter(|(k, _)| k.ends_with(b"/revocation/head"));
         let (bytes, _) = heads.next().unwrap().1;
-        caracal_mandate::revocation::log_head::LogHead::decode(bytes, 1)
+        let value = &bytes[..bytes.len() - TAG_BYTES];
+        caracal_mandate::revocation::log_head::LogHead::decode(value, 1)
             .unwrap()
             .0
     };

@@ -14,7 +14,7 @@ use crate::abi::wasi;
 use crate::contexts::configuration_errors;
 use crate::contexts::http_context::HttpFilter;
 use crate::proxy::Proxy;
-use crate::proxy::adapter::WhenMissing;
+use crate::proxy::adapter::{SharedDataScope, WhenMissing};
 use crate::request::local_reply;
 use crate::request::outcome::{self, Cut, Subject};
 use crate::vm::admitted;
@@ -101,6 +101,14 @@ impl RootState {
             .plugin
             .try_borrow_mut()
             .map_err(|_| vec!["the filter is busy".to_owned()])? = Some(plugin);
+        if capabilities.shared_data == SharedDataScope::Proxy
+            && configuration.shared_data_secret().is_none()
+        {
+            hostcalls::log(
+                LogLevel::Info,
+                "caracal: workers share nothing, and each fetches for itself: there is no secret that authenticates shared values (shared_data.secret, or revocation.token)",
+            );
+        }
         if matches!(configuration.revocation, Revocation::Feed(_)) {
             return Ok(());
         }

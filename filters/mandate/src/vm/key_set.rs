@@ -115,14 +115,10 @@ impl KeySetCache {
         self.unknown_kid_seen &= self.record.attempts == attempts;
         let current = self.current_id();
         // Without an id the record was lost. The key set that this VM holds gets older.
-        if self
-            .record
-            .key_set_id()
-            .is_none_or(|id| Some(id) == current)
-        {
+        let Some(id) = self.record.key_set_id().filter(|id| Some(*id) != current) else {
             return Ok(());
-        }
-        match self.store.key_set(self.record.generation)? {
+        };
+        match self.store.key_set(id)? {
             StoredKeySet::Document(document) => match KeySet::parse(&document, &self.algorithms) {
                 Ok(keys) => self.install(keys),
                 Err(_) => self.stored_copy_damaged = true,
@@ -187,7 +183,8 @@ impl KeySetCache {
         unknown_kid: bool,
         now_ms: u64,
     ) -> Option<PendingFetch> {
-        if self.record.due(now_ms, unknown_kid).is_none() && !anyway {
+        let is_due = anyway || self.record.due(now_ms, unknown_kid).is_some();
+        if !is_due || self.store.spares_sts(now_ms) {
             return None;
         }
         // Read the record again to get its version for the write.
@@ -203,6 +200,7 @@ impl KeySetCache {
         match self.store.write_control(&leased, cas) {
             Ok(true) => {
                 self.record = leased;
+                self.store.begun_ms = Some(now_ms);
                 self.unknown_kid_seen = false;
                 Some(PendingFetch {
                     lease: Some(lease),
@@ -362,7 +360,8 @@ impl KeySetCache {
                 Ok((document, _)) => {
                     let next =
                         control.succeeded(pending_fetch.started_ms, now_ms, self.timing, now_ms);
-                    if self.store.write_key_set(next.generation, document, version) != Ok(true) {
+                    let id = next.key_set_id().unwrap_or_default();
+                    if self.store.write_key_set(id, document, version) != Ok(true) {
                         continue;
                     }
                     (next, false)

@@ -13,7 +13,7 @@ use caracal_mandate::zone::Zones;
 use self::names::{
     ADDED, AUDIT_DROPPED, AUDIT_SENT, FEED_POLLS, HEADERS_NOT_SENT, JWKS_AGE, JWKS_FETCHES,
     JWKS_SKIPPED, KEY_WAIT, PAUSED, RESULT, REVOCATION_AGE, REVOCATION_ANCHORS, RequestCounter,
-    SHADOW, STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
+    SHADOW, SHARED_DATA_REFUSED, STREAMS_CUT, VM_MEMORY, build_info, names, of_zone,
 };
 use crate::abi::hostcalls::{self, Status};
 use crate::abi::wasi;
@@ -154,6 +154,13 @@ impl Metrics {
 
     pub(crate) fn audit_dropped(&self, events: u64) {
         self.count_many(AUDIT_DROPPED, events);
+    }
+
+    /// Values in shared data that were refused.
+    pub(crate) fn shared_data_refused(&self, values: u64) {
+        if values > 0 {
+            self.count_many(SHARED_DATA_REFUSED, values);
+        }
     }
 
     pub(crate) fn header_not_sent(&mut self) {

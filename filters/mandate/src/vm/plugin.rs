@@ -30,6 +30,7 @@ use crate::vm::pace::{Need, Pace};
 use crate::vm::request_callouts::{CalloutEnd, RequestCallouts};
 use crate::vm::request_info::{Authorization, RequestInfo, ResolvedRequest, StreamPhase};
 use crate::vm::shadow::{self, ShadowNotice};
+use crate::vm::shared_data;
 use crate::vm::waiting::WaitingRequests;
 
 /// How often ages and sizes are reported.
@@ -319,6 +320,8 @@ impl Plugin {
     /// Flushes the counters, and reports ages and sizes once a second.
     fn report(&mut self, now_ms: u64) {
         self.authorizer.metrics.flush();
+        let refused = shared_data::take_refused();
+        self.authorizer.metrics.shared_data_refused(refused);
         if now_ms.saturating_sub(self.reported_ms) < REPORT_INTERVAL_MS {
             return;
         }

@@ -30,12 +30,14 @@ mod parse_mcp;
 mod parse_metadata;
 mod parse_requirements;
 mod parse_rules;
+mod parse_shared_data;
 mod parse_zones;
 mod reader;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod secret;
+mod shared_data;
 mod values;
 mod zones;
 
@@ -49,6 +51,7 @@ pub use model::{Configuration, Disabled, Feed, Limits, Measured, ProxyKind, Revo
 pub use reader::ConfigError;
 pub use rules::{Mcp, OtherUse, Overrides, Resource, RouteOverrides};
 pub use secret::Secret;
+pub use shared_data::SharedData;
 pub use zones::{AcceptedZone, Jwks, JwksTarget, ZoneSettings};
 
 #[cfg(feature = "schema")]

@@ -15,6 +15,7 @@ use super::metadata::{ChallengeSettings, MetadataSettings};
 use super::rules::{MAX_RESOURCES, Overrides};
 use super::rules::{Resource, RouteOverrides};
 use super::secret::Secret;
+use super::shared_data::SharedData;
 use super::zones::{Jwks, ZoneSettings};
 use crate::jwks::algorithm::Algorithm;
 use crate::routing::routes::Requirements;
@@ -112,6 +113,9 @@ pub struct Configuration {
     /// Requests under way end with the authority that admitted them. Envoy only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Streams>,
+    /// What authenticates the values that workers share. Envoy only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_data: Option<SharedData>,
     /// What is measured besides what is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Measured>,

@@ -14,8 +14,8 @@ use super::parse_requirements::overrides;
 use super::reader::{At, ConfigError, Errors, Object, one_of, quoted};
 use super::secret::Secret;
 use super::{
-    parse_audit, parse_gateway, parse_host, parse_mcp, parse_metadata, parse_rules, parse_zones,
-    values,
+    parse_audit, parse_gateway, parse_host, parse_mcp, parse_metadata, parse_rules,
+    parse_shared_data, parse_zones, values,
 };
 use crate::header_names::RESOURCE_HEADER;
 use crate::json::{self, Duplicates, Value};
@@ -27,8 +27,8 @@ const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 impl Configuration {
     /// Reads a filter configuration. `environment` gives the variables `CARACAL_STS_URL`,
-    /// `CARACAL_ZONE_ID` and `CARACAL_FEED_TOKEN`, which are used for values that the
-    /// document does not have.
+    /// `CARACAL_ZONE_ID`, `CARACAL_FEED_TOKEN` and `CARACAL_SHARED_DATA_SECRET`, which are used
+    /// for values that the document does not have.
     ///
     /// # Errors Every error in the document, in its order, each with its key's path.
     pub fn from_json(
@@ -134,6 +134,7 @@ fn read(
     }
     let filter_state = parse_host::filter_state(&object, host);
     let streams = parse_host::streams(&object, host);
+    let shared_data = parse_shared_data::read(&object, host, environment);
     let readiness_path = parse_host::readiness_path(&object, host);
     let metrics = parse_host::measured(&object, host);
     let audit = parse_audit::audit(&object, host, revocation.as_ref());
@@ -162,6 +163,7 @@ fn read(
         clock_skew_s,
         allow_insecure_issuer,
         streams,
+        shared_data,
         metrics,
         limits,
         forward,

@@ -17,7 +17,7 @@ impl Secret {
         Secret(text)
     }
 
-    /// The text, to send it to the server that it authenticates to.
+    /// The text, to send it to the server that it authenticates to, or to derive keys from it.
     pub fn expose(&self) -> &str {
         &self.0
     }

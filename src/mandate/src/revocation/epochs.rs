@@ -60,6 +60,16 @@ impl Epochs {
         }
     }
 
+    /// Keeps what is known and higher. A record that is older or was lost must not lower an
+    /// epoch that has not expired.
+    pub fn keep(&mut self, known: &Epochs, now_ms: u64) {
+        for (this, known) in self.0.iter_mut().zip(&known.0) {
+            if known.at(now_ms) > this.at(now_ms) {
+                *this = *known;
+            }
+        }
+    }
+
     /// The epochs as bytes, before what follows in a record.
     pub(super) fn encode(&self, rest: &[u8]) -> Vec<u8> {
         let size = self.0.len().saturating_mul(EPOCH_BYTES);

@@ -5,6 +5,8 @@
 //! expired, a new image is written into the other of two sets of chunks, and the head
 //! then points there.
 
+use siphasher::sip::SipHasher13;
+
 use super::AnchorId;
 
 /// Entries in a full chunk; 24 KiB.
@@ -37,6 +39,14 @@ impl ChunkName {
     pub fn start(self) -> u64 {
         self.index.saturating_mul(CHUNK_ENTRIES)
     }
+}
+
+/// The trail after one more entry. A trail stands for all entries of an image from its
+/// first on, in their order; no entries have the trail 0. A chunk and a head with good tags
+/// may still be of different times. If an old one is put back, the trails differ.
+#[inline]
+pub fn trail(before: u64, id: AnchorId, expires_s: u32) -> u64 {
+    SipHasher13::new_with_keys(before, u64::from(expires_s)).hash(&id.0.to_le_bytes())
 }
 
 /// A chunk as bytes.

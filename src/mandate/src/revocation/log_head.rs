@@ -27,7 +27,7 @@ const OTHER_COMPANION_MS: u64 = 50;
 const OVER_CAPACITY_RETRY_MS: u64 = 30_000;
 
 const MAGIC: [u8; 4] = *b"CRH5";
-const NUMBERS: usize = 17 + LOGGED_NUMBERS;
+const NUMBERS: usize = 21 + LOGGED_NUMBERS;
 
 /// The times of polling, from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,9 @@ impl PollTiming {
 /// The record. `Default` is the state before anything was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogHead {
+    /// Of two records the later one has the higher number. No number is used again, also
+    /// after the record was lost. So whoever knows a record does not take an older one.
+    pub version: u64,
     /// The log in force. Each log has its own number. 0: there is none yet.
     pub image: u64,
     /// The set of chunks of the log, 0 or 1. Its predecessor is in the other set.
@@ -67,6 +70,13 @@ pub struct LogHead {
     pub prev_image: u64,
     /// See `prev_image`.
     pub prev_len: u64,
+    /// The trail ([`super::log::trail`]) of the entries in force, of those it began with, and
+    /// of the predecessor's.
+    pub trail: u64,
+    /// See `trail`.
+    pub base_trail: u64,
+    /// See `trail`.
+    pub prev_trail: u64,
     /// The log of the companion that is followed. Empty if the companion's whole state
     /// must be read first.
     pub generation: Cursor,
@@ -93,7 +103,8 @@ impl LogHead {
 
     /// The record with the lease taken, and the lease's number.
     pub fn leased(mut self, now_ms: u64, timing: PollTiming) -> (Self, u64) {
-        self.leases = self.leases.saturating_add(1);
+        // After a lost or old record no number comes again that an earlier holder has.
+        self.leases = self.leases.saturating_add(1).max(now_ms);
         if self.image == 0 {
             self.image = self.new_image(now_ms);
         }
@@ -231,15 +242,19 @@ impl LogHead {
         next.len = 0;
         next.prev_image = 0;
         next.prev_len = 0;
+        (next.trail, next.base_trail, next.prev_trail) = (0, 0, 0);
         next.confirmed_at_ms = 0;
         next
     }
 
     /// The record that puts a new image in force. The image was written into the other
     /// set of chunks, and has all entries of this one that have not expired.
-    pub fn replaced(mut self, image: u64, len: u64) -> Self {
+    pub fn replaced(mut self, image: u64, len: u64, trail: u64) -> Self {
         self.prev_image = self.image;
         self.prev_len = self.len;
+        self.prev_trail = self.trail;
+        self.trail = trail;
+        self.base_trail = trail;
         self.image = image;
         self.set = 1_u64.wrapping_sub(self.set.min(1));
         self.base = len;
@@ -267,6 +282,21 @@ impl LogHead {
         self.confirmed_at_ms = self.confirmed_at_ms.max(at_ms).max(1);
     }
 
+    /// The record with a number above that of every record before it. `newest` is the
+    /// newest that the writer knows.
+    pub fn numbered(mut self, newest: u64) -> Self {
+        // An image has a higher number than everything that was written before it began:
+        // a record is not written a million times in a millisecond.
+        let before = self.version.max(newest).max(self.image);
+        self.version = before.saturating_add(1);
+        self
+    }
+
+    /// When the state was last known to be complete; 0 if it never was.
+    pub fn confirmed_at_ms(&self) -> u64 {
+        self.confirmed_at_ms
+    }
+
     /// Milliseconds since the state was last known to be complete; `None` if it never
     /// was.
     pub fn age_ms(&self, now_ms: u64) -> Option<u64> {
@@ -281,12 +311,16 @@ impl LogHead {
         let generation = self.generation.as_str().len();
         let plain: [u64; NUMBERS - LOGGED_NUMBERS] = [
             u64::try_from(generation).unwrap_or(u64::MAX),
+            self.version,
             self.image,
             self.set,
             self.base,
             self.len,
             self.prev_image,
             self.prev_len,
+            self.trail,
+            self.base_trail,
+            self.prev_trail,
             self.cursor,
             u64::from(self.over_capacity),
             self.attempts,
@@ -317,12 +351,16 @@ impl LogHead {
         let generation = usize::try_from(next()?).ok()?;
         let (generation, position) = texts.split_at_checked(generation)?;
         let head = LogHead {
+            version: next()?,
             image: next()?,
             set: next()?,
             base: next()?,
             len: next()?,
             prev_image: next()?,
             prev_len: next()?,
+            trail: next()?,
+            base_trail: next()?,
+            prev_trail: next()?,
             generation: Cursor::new(generation)?,
             cursor: next()?,
             position: Position::new(position)?,

@@ -1,7 +1,7 @@
 //! What one VM has read of the log in shared data.
 
 use super::anchors::RevokedAnchors;
-use super::log::{Chunk, ChunkName};
+use super::log::{Chunk, ChunkName, trail};
 use super::log_head::LogHead;
 
 /// A VM's copy: the anchors, and the position in the log up to which they were read.
@@ -10,6 +10,8 @@ pub struct Replica {
     anchors: RevokedAnchors,
     image: u64,
     position: u64,
+    /// The trail of the entries that were read.
+    trail: u64,
 }
 
 /// A part of the log that is missing in the replica.
@@ -37,6 +39,21 @@ impl Replica {
         self.anchors.sweep(now_s, slots);
     }
 
+    /// Whether the log has entries at this replica's positions that are not the ones it has
+    /// read. Then an old record was put back, and others have written after it. The replica
+    /// can neither follow such a log nor forget what it knows: the state must be read again.
+    pub fn has_parted(&self, head: &LogHead) -> bool {
+        let at = |len: u64, trail: u64| {
+            self.position > len || (self.position == len && self.trail != trail)
+        };
+        match self.image {
+            0 => false,
+            image if image == head.image => at(head.len, head.trail),
+            image if image == head.prev_image => at(head.prev_len, head.prev_trail),
+            _ => false,
+        }
+    }
+
     /// What has to be read next to reach the head; `None` if the replica is there.
     pub fn lacking(&mut self, head: &LogHead) -> Option<Lacking> {
         if self.image != head.image {
@@ -52,6 +69,7 @@ impl Replica {
             if follows {
                 // The replica has what the new image began with.
                 self.position = head.base;
+                self.trail = head.base_trail;
             } else {
                 self.begin_again(head.len);
             }
@@ -87,6 +105,7 @@ impl Replica {
         };
         let from = self.position.saturating_sub(start);
         for (id, expires) in chunk.entries(from, end.saturating_sub(start)) {
+            self.trail = trail(self.trail, id, expires);
             if expires > now_s {
                 self.anchors.insert(id, expires);
             }
@@ -100,6 +119,7 @@ impl Replica {
     fn begin_again(&mut self, entries: u64) {
         self.anchors = RevokedAnchors::with_room(usize::try_from(entries).unwrap_or(0));
         self.position = 0;
+        self.trail = 0;
     }
 }
 
@@ -108,139 +128,4 @@ impl Replica {
     clippy::arithmetic_side_effects,
     reason = "small numbers of the test's own"
 )]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::AnchorId;
-    use super::super::log::CHUNK_ENTRIES;
-    use super::*;
-
-    /// Shared data with several images, one after another.
-    #[derive(Default)]
-    struct Shared(BTreeMap<(u64, u64), Vec<u8>>);
-
-    impl Shared {
-        fn append(&mut self, head: &mut LogHead, ids: std::ops::Range<u64>) {
-            for id in ids {
-                let name = ChunkName::at(head.image, head.set, head.len);
-                let old = self.0.get(&(name.set, name.index));
-                let mut chunk = old
-                    .and_then(|bytes| Chunk::decode(name, bytes))
-                    .unwrap_or_default();
-                assert!(chunk.push(AnchorId(id), 100));
-                self.0.insert((name.set, name.index), chunk.encode(name));
-                head.len += 1;
-            }
-        }
-
-        fn read(&self, replica: &mut Replica, head: &LogHead) -> Result<usize, Damaged> {
-            let mut chunks = 0;
-            while let Some(lacking) = replica.lacking(head) {
-                let bytes = self.0.get(&(lacking.chunk.set, lacking.chunk.index));
-                replica.take(lacking, bytes.map(Vec::as_slice), 0)?;
-                chunks += 1;
-            }
-            Ok(chunks)
-        }
-    }
-
-    fn image(n: u64) -> LogHead {
-        let mut head = LogHead::default();
-        head.image = n;
-        head
-    }
-
-    #[test]
-    fn a_replica_follows_across_chunks_and_images() {
-        let (mut shared, mut head) = (Shared::default(), image(1));
-        let (mut one, mut late) = (Replica::default(), Replica::default());
-        shared.append(&mut head, 0..10);
-        assert_eq!(shared.read(&mut one, &head), Ok(1));
-        assert_eq!(shared.read(&mut late, &head), Ok(1));
-        shared.append(&mut head, 10..CHUNK_ENTRIES + 5);
-        assert_eq!(shared.read(&mut one, &head), Ok(2));
-        assert_eq!(shared.read(&mut one, &head), Ok(0));
-        // A new image with the first three only, as if the others had expired.
-        let mut next = head.replaced(2, 0);
-        shared.append(&mut next, 0..3);
-        next.base = 3;
-        shared.append(&mut next, 9_000..9_002);
-        assert_eq!(shared.read(&mut one, &next), Ok(1));
-        assert_eq!(
-            one.anchors().len(),
-            usize::try_from(CHUNK_ENTRIES).unwrap() + 7
-        );
-        // A replica that was behind reads the rest of the predecessor, if it is still
-        // there.
-        let mut gone = Replica::default();
-        assert_eq!(shared.read(&mut gone, &next), Ok(1));
-        assert_eq!(gone.anchors().len(), 5);
-        assert_eq!(shared.read(&mut late, &next), Ok(3));
-        assert!(late.anchors().contains(AnchorId(CHUNK_ENTRIES + 4), 0));
-        assert!(late.anchors().contains(AnchorId(9_001), 0));
-    }
-
-    #[test]
-    fn what_does_not_count_is_not_read_and_what_is_damaged_is_not_believed() {
-        let (mut shared, mut head) = (Shared::default(), image(1));
-        shared.append(&mut head, 0..10);
-        let mut short = head;
-        short.len = 4;
-        let mut replica = Replica::default();
-        assert_eq!(shared.read(&mut replica, &short), Ok(1));
-        assert_eq!(replica.anchors().len(), 4);
-        let mut beyond = head;
-        beyond.len = 11;
-        assert_eq!(shared.read(&mut replica, &beyond), Err(Damaged));
-        assert_eq!(replica.anchors().len(), 0);
-        assert_eq!(shared.read(&mut replica, &head), Ok(1));
-        if let Some(bytes) = shared.0.get_mut(&(0, 0)) {
-            bytes[30] ^= 1;
-        }
-        assert_eq!(shared.read(&mut Replica::default(), &head), Err(Damaged));
-        assert_eq!(
-            shared.read(&mut replica, &head),
-            Ok(0),
-            "it has read it before"
-        );
-    }
-
-    #[test]
-    fn an_image_that_does_not_follow_is_read_from_its_beginning() {
-        let (mut shared, mut head) = (Shared::default(), image(3));
-        shared.append(&mut head, 0..2);
-        let mut replica = Replica::default();
-        assert_eq!(shared.read(&mut replica, &head), Ok(1));
-        // After another predecessor, the entries it began with are not the known ones.
-        let mut other = image(9);
-        other.prev_image = 5;
-        other.set = 1;
-        shared.append(&mut other, 50..54);
-        other.base = 4;
-        assert_eq!(shared.read(&mut replica, &other), Ok(1));
-        assert_eq!(replica.anchors().len(), 4);
-        // The same if nothing is known, whatever predecessor it names.
-        other.prev_image = 0;
-        let mut cold = Replica::default();
-        assert_eq!(shared.read(&mut cold, &other), Ok(1));
-        assert_eq!(cold.anchors().len(), 4);
-    }
-
-    #[test]
-    fn expired_anchors_leave_when_they_are_swept() {
-        let (mut shared, mut head) = (Shared::default(), image(1));
-        shared.append(&mut head, 0..3);
-        let mut replica = Replica::default();
-        assert_eq!(shared.read(&mut replica, &head), Ok(1));
-        replica.sweep(99, 10_000);
-        assert_eq!(replica.anchors().len(), 3);
-        replica.sweep(100, 10_000);
-        assert_eq!(replica.anchors().len(), 0);
-        // An entry that has already expired is not added.
-        let mut late = Replica::default();
-        let lacking = late.lacking(&head).unwrap();
-        let bytes = shared.0.get(&(0, 0)).map(Vec::as_slice);
-        assert_eq!(late.take(lacking, bytes, 100), Ok(()));
-        assert_eq!(late.anchors().len(), 0);
-    }
-}
+mod tests;

@@ -57,6 +57,7 @@ pub(super) const HEADERS_NOT_SENT: &str = "caracal_headers_not_sent_total";
 pub(super) const STREAMS_CUT: &str = "caracal_streams_cut_total.reason=";
 pub(super) const DOCUMENTS: &str = "caracal_metadata_answers_total";
 pub(super) const AUDIT_SENT: &str = "caracal_audit_sent_total";
+pub(super) const SHARED_DATA_REFUSED: &str = "caracal_shared_data_refused_total";
 pub(super) const AUDIT_DROPPED: &str = "caracal_audit_dropped_total";
 pub(super) const SHADOW: &str = "caracal_shadow";
 pub(super) const PAUSED: &str = "caracal_paused_requests";
@@ -135,6 +136,9 @@ pub(super) fn names(
         (HEADERS_NOT_SENT, ""),
     ] {
         count(&[name, result].concat());
+    }
+    if configuration.shared_data_secret().is_some() && support == MetricSupport::All {
+        count(SHARED_DATA_REFUSED);
     }
     let mut own = configuration.resources.values();
     if configuration.metadata.is_some() || own.any(|one| one.metadata.is_some()) {

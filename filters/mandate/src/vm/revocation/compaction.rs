@@ -3,7 +3,7 @@
 //! and nothing is swept.
 
 use caracal_mandate::revocation::anchors::Position;
-use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName};
+use caracal_mandate::revocation::log::{CHUNK_ENTRIES, Chunk, ChunkName, trail};
 
 use crate::abi::hostcalls::Status;
 use crate::vm::revocation::shared_log::{SLICE_CHUNKS, SharedLog, whole_seconds};
@@ -18,6 +18,7 @@ pub(crate) struct Compaction {
     image: u64,
     at: Option<Position>,
     len: u64,
+    trail: u64,
 }
 
 /// Whether there is more to write.
@@ -35,6 +36,7 @@ impl Compaction {
             image,
             at: Some(Position::default()),
             len: 0,
+            trail: 0,
         }
     }
 
@@ -74,7 +76,7 @@ impl Compaction {
             if !log.head.holds(self.lease) {
                 return Ok(Progress::Ended);
             }
-            let next = log.head.replaced(self.image, self.len);
+            let next = log.head.replaced(self.image, self.len, self.trail);
             log.write_head(next.released(now_ms))?;
             return Ok(Progress::Ended);
         };
@@ -83,14 +85,16 @@ impl Compaction {
         let (found, next) = log.replica.anchors().walk(from, now_s, full);
         let set = 1_u64.wrapping_sub(log.head.set.min(1));
         let name = ChunkName::at(self.image, set, self.len);
-        let (_, cas) = log.store.chunk_to_write(name)?;
+        let cas = log.store.chunk_version(name)?;
         log.read_head()?;
         if !log.head.holds(self.lease) {
             return Ok(Progress::Ended);
         }
         let mut chunk = Chunk::default();
         for (id, expires) in found {
-            chunk.push(id, expires);
+            if chunk.push(id, expires) {
+                self.trail = trail(self.trail, id, expires);
+            }
         }
         if !chunk.is_empty() && !log.store.write_chunk(name, &chunk.encode(name), cas)? {
             return Ok(Progress::Ended);

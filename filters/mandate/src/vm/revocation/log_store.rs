@@ -3,11 +3,12 @@
 
 use caracal_mandate::config::{Configuration, Feed};
 use caracal_mandate::revocation::log::ChunkName;
+use caracal_mandate::shared_record::seal;
 use caracal_mandate::zone::Zones;
 
 use crate::abi::hostcalls::{SharedValue, Status};
 use crate::proxy::Proxy;
-use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
+use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, Watched, namespace_digest};
 
 /// The names of one log. Configurations share a log if they ask the same companion in the
 /// same way about the same zones.
@@ -15,7 +16,7 @@ use crate::vm::shared_data::{CAS_UNWRITTEN, SharedData, namespace_digest};
 pub(crate) struct RevocationLogStore {
     data: SharedData,
     prefix: String,
-    head: String,
+    head: Watched,
 }
 
 impl RevocationLogStore {
@@ -46,23 +47,28 @@ impl RevocationLogStore {
         if let Some(tls) = feed.tls {
             texts.push(if tls { "tls" } else { "plain" });
         }
+        let secret = configuration.shared_data_secret();
+        let part = secret.and_then(seal::name_part);
+        texts.extend(part.as_deref());
         let name = namespace_digest(&texts);
         let prefix = ["caracal/v5/", &name, "/revocation"].concat();
+        let scope = Proxy::of(configuration).capabilities().shared_data;
         RevocationLogStore {
-            data: SharedData::new(Proxy::of(configuration).capabilities().shared_data, &prefix),
-            head: [&prefix, "/head"].concat(),
+            data: SharedData::new(scope, secret, "revocation", &name),
+            head: Watched::new([&prefix, "/head"].concat()),
             prefix,
         }
     }
 
-    /// The head's bytes and its version. The bytes are empty if it was never written.
-    pub(crate) fn head(&self) -> Result<(Vec<u8>, u32), Status> {
-        self.read(&self.head)
+    /// The head's bytes if they have changed, and its version. The bytes are empty if it was
+    /// never written, or not by this filter.
+    pub(crate) fn head(&mut self) -> Result<(Option<Vec<u8>>, u32), Status> {
+        self.data.changed(&mut self.head)
     }
 
     /// Returns `false` if another VM wrote meanwhile.
-    pub(crate) fn write_head(&self, bytes: &[u8], cas: u32) -> Result<bool, Status> {
-        self.data.set(&self.head, bytes, cas)
+    pub(crate) fn write_head(&mut self, bytes: &[u8], cas: u32) -> Result<bool, Status> {
+        self.data.set_watched(&mut self.head, bytes, cas)
     }
 
     pub(crate) fn chunk(&self, name: ChunkName) -> Result<Option<SharedValue>, Status> {
@@ -71,7 +77,15 @@ impl RevocationLogStore {
 
     /// The bytes of a chunk, and the version that a write must replace.
     pub(crate) fn chunk_to_write(&self, name: ChunkName) -> Result<(Vec<u8>, u32), Status> {
-        self.read(&self.key(name))
+        Ok(match self.data.get(&self.key(name))? {
+            Some(shared) => (shared.value, shared.cas),
+            None => (Vec::new(), CAS_UNWRITTEN),
+        })
+    }
+
+    /// The version that a write of this chunk must replace.
+    pub(crate) fn chunk_version(&self, name: ChunkName) -> Result<u32, Status> {
+        self.data.version(&self.key(name))
     }
 
     /// Returns `false` if another VM wrote meanwhile.
@@ -86,13 +100,6 @@ impl RevocationLogStore {
 
     fn key(&self, name: ChunkName) -> String {
         format!("{}/{}/{}", self.prefix, name.set, name.index)
-    }
-
-    fn read(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
-        Ok(match self.data.get(key)? {
-            Some(shared) => (shared.value, shared.cas),
-            None => (Vec::new(), CAS_UNWRITTEN),
-        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use caracal_mandate::config::Configuration;
 use caracal_mandate::revocation::AnchorId;
-use caracal_mandate::revocation::log::{Chunk, ChunkName};
+use caracal_mandate::revocation::log::{Chunk, ChunkName, trail};
 use caracal_mandate::revocation::log_head::LogHead;
 use caracal_mandate::revocation::page::Page;
 
@@ -158,6 +158,8 @@ fn append(
     let mut next = head;
     let added = u64::try_from(entries.len()).unwrap_or(u64::MAX);
     next.len = head.len.saturating_add(added);
+    let all = entries.iter();
+    next.trail = all.fold(head.trail, |so_far, (id, end)| trail(so_far, *id, *end));
     let mut epochs = log.epochs.clone();
     epochs.raise(page, now_ms);
     finish(&mut next);

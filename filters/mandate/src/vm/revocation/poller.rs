@@ -138,15 +138,7 @@ impl RevocationFeed {
             Some(lease) => lease,
             None => {
                 self.snapshot = None;
-                if !self.log.head.is_due(now_ms) {
-                    return None;
-                }
-                let (leased, lease) = self.log.head.leased(now_ms, self.log.timing);
-                // Another VM was faster, and polls for this one too.
-                if !matches!(self.log.write_head(leased), Ok(true)) {
-                    return None;
-                }
-                lease
+                self.log.take_lease(now_ms)?
             }
         };
         // After a failed compaction, poll first: repeated failures must not stop polls.

@@ -1,7 +1,13 @@
 //! The log of revoked anchors that all VMs share, and this VM's copy of it. The head says
 //! which chunks are in force. Each VM reads what it does not have yet.
+//!
+//! Another plugin cannot make a head or a chunk, but can put back an old one. So within a VM's
+//! life no head is taken that is older than one it has seen, no state that was confirmed
+//! earlier, and no lower epoch; and the entries that were read must be those that the head's
+//! writer knew. Otherwise the whole state is read again, and requests are refused meanwhile.
 
-use caracal_mandate::bytes::is_same;
+use std::cmp::Ordering;
+
 use caracal_mandate::revocation::Availability;
 use caracal_mandate::revocation::epochs::Epochs;
 use caracal_mandate::revocation::log_head::{LogHead, PollTiming};
@@ -9,10 +15,13 @@ use caracal_mandate::revocation::replica::Replica;
 
 use crate::abi::hostcalls::{self, LogLevel, Status};
 use crate::vm::revocation::log_store::RevocationLogStore;
+use crate::vm::shared_data::refuse;
 use crate::vm::time_slice::slice_exhausted;
 
 /// Most chunks that one callback reads or writes, whatever the clock says.
-pub(crate) const SLICE_CHUNKS: usize = 32;
+pub(crate) const SLICE_CHUNKS: usize = 8;
+/// While others spoil the record, this VM begins a poll at most this often.
+const SPOILED_APART_MS: u64 = 1_000;
 /// How often a record is read or written again if another VM writes it too.
 pub(crate) const ATTEMPTS: usize = 4;
 
@@ -42,15 +51,25 @@ pub(crate) enum HeadUpdate {
 pub(crate) struct SharedLog {
     pub(crate) store: RevocationLogStore,
     pub(crate) timing: PollTiming,
-    /// The shared record when it was last read, its bytes, and its version for a write.
+    /// The shared record when it was last read, and its version for a write.
     pub(crate) head: LogHead,
     /// The delegation epochs in the record.
     pub(crate) epochs: Epochs,
     /// The number of zones.
     zones: usize,
-    bytes: Vec<u8>,
     cas: u32,
+    /// The newest record that this VM has seen, and the latest confirmation in any.
+    newest: LogHead,
+    confirmed_ms: u64,
+    /// The record that was last read is not what this filter wrote last.
+    spoiled: bool,
+    /// When this VM last took the lease.
+    leased_ms: Option<u64>,
+    /// When the record was last read in a callback.
+    read_ms: u64,
     pub(crate) replica: Replica,
+    /// The replica has everything that the record says.
+    has_all: bool,
     /// When a decision last found that everything was there, on the monotonic clock.
     complete_ms: Option<u64>,
     /// The log is not what the head says.
@@ -69,9 +88,14 @@ impl SharedLog {
             head: LogHead::default(),
             epochs: Epochs::none(zones),
             zones,
-            bytes: Vec::new(),
+            newest: LogHead::default(),
+            confirmed_ms: 0,
+            spoiled: false,
+            leased_ms: None,
+            read_ms: 0,
             cas: RevocationLogStore::CAS_UNWRITTEN,
             replica: Replica::default(),
+            has_all: false,
             complete_ms: None,
             damaged: false,
             seen: (0, 0),
@@ -81,25 +105,70 @@ impl SharedLog {
 
     /// Reads the shared record. Returns whether it has changed.
     pub(crate) fn read_head(&mut self) -> Result<bool, Status> {
-        let (bytes, cas) = self.store.head()?;
+        let (changed, cas) = self.store.head()?;
         self.cas = cas;
-        if is_same(&bytes, &self.bytes) {
+        let Some(bytes) = changed else {
             return Ok(false);
-        }
-        // A damaged record counts as absent: nothing is confirmed, and the next poller
-        // writes a new one.
-        (self.head, self.epochs) = LogHead::decode(&bytes, self.zones)
-            .unwrap_or_else(|| (LogHead::default(), Epochs::none(self.zones)));
-        self.bytes = bytes;
-        self.complete_ms = None;
+        };
+        self.take(&bytes);
         Ok(true)
+    }
+
+    /// Takes a record that has changed. A damaged or old one counts as absent: nothing is
+    /// confirmed, and the next poller writes a new one.
+    #[inline(never)]
+    fn take(&mut self, bytes: &[u8]) {
+        let found = LogHead::decode(bytes, self.zones).filter(|(head, _)| {
+            let is_old = match head.version.cmp(&self.newest.version) {
+                Ordering::Greater => false,
+                Ordering::Equal => *head != self.newest,
+                Ordering::Less => true,
+            };
+            if is_old {
+                refuse("is older than what this VM has seen");
+            }
+            !is_old
+        });
+        self.spoiled = found.is_none();
+        let none = || (LogHead::default(), Epochs::none(self.zones));
+        let (head, mut epochs) = found.unwrap_or_else(none);
+        epochs.keep(&self.epochs, self.read_ms);
+        self.epochs = epochs;
+        self.know(head);
+    }
+
+    fn know(&mut self, head: LogHead) {
+        self.head = head;
+        if head.version >= self.newest.version {
+            self.newest = head;
+        }
+        self.confirmed_ms = self.confirmed_ms.max(head.confirmed_at_ms());
+        self.has_all = false;
+        self.complete_ms = None;
+    }
+
+    /// Takes the lease if a poll is due. None if another VM was faster, and polls for this one
+    /// too, or if others spoil the record again and again.
+    pub(crate) fn take_lease(&mut self, now_ms: u64) -> Option<u64> {
+        let leased = self.leased_ms.filter(|_| self.spoiled);
+        let spares = leased.is_some_and(|at| now_ms.saturating_sub(at) < SPOILED_APART_MS);
+        if spares || !self.head.is_due(now_ms) {
+            return None;
+        }
+        let (leased, lease) = self.head.leased(now_ms, self.timing);
+        if !matches!(self.write_head(leased), Ok(true)) {
+            return None;
+        }
+        self.leased_ms = Some(now_ms);
+        Some(lease)
     }
 
     /// Writes the record. Returns `false` if it has changed since it was last read.
     #[inline(never)]
     pub(crate) fn write_head(&mut self, head: LogHead) -> Result<bool, Status> {
+        let head = head.numbered(self.newest.version);
         let bytes = head.encode(&self.epochs);
-        self.write(head, bytes)
+        self.write(head, &bytes)
     }
 
     /// The same with other epochs.
@@ -108,20 +177,18 @@ impl SharedLog {
         head: LogHead,
         epochs: Epochs,
     ) -> Result<bool, Status> {
-        let bytes = head.encode(&epochs);
-        let written = self.write(head, bytes)?;
+        let head = head.numbered(self.newest.version);
+        let written = self.write(head, &head.encode(&epochs))?;
         if written {
             self.epochs = epochs;
         }
         Ok(written)
     }
 
-    fn write(&mut self, head: LogHead, bytes: Vec<u8>) -> Result<bool, Status> {
-        let written = self.store.write_head(&bytes, self.cas)?;
+    fn write(&mut self, head: LogHead, bytes: &[u8]) -> Result<bool, Status> {
+        let written = self.store.write_head(bytes, self.cas)?;
         if written {
-            self.head = head;
-            self.bytes = bytes;
-            self.complete_ms = None;
+            self.know(head);
         }
         Ok(written)
     }
@@ -157,10 +224,17 @@ impl SharedLog {
     /// Returns whether this VM has everything now.
     pub(crate) fn catch_up(&mut self, now_ms: u64) -> Result<bool, &'static str> {
         const UNREADABLE: &str = "The revocation state cannot be read";
+        self.read_ms = now_ms;
         self.read_head().map_err(|_| UNREADABLE)?;
+        if self.has_all {
+            return Ok(true);
+        }
         for _ in 0..ATTEMPTS {
             let bad = match self.read_chunks(now_ms) {
-                Ok(all) => return Ok(all),
+                Ok(all) => {
+                    self.has_all = all;
+                    return Ok(all);
+                }
                 Err(ReadError::Status) => return Err(UNREADABLE),
                 Err(ReadError::NotAsNamed(image)) => image,
             };
@@ -178,7 +252,13 @@ impl SharedLog {
 
     fn read_chunks(&mut self, now_ms: u64) -> Result<bool, ReadError> {
         let mut chunks = 0;
-        while let Some(missing) = self.replica.lacking(&self.head) {
+        loop {
+            if self.replica.has_parted(&self.head) {
+                return Err(ReadError::NotAsNamed(self.head.image));
+            }
+            let Some(missing) = self.replica.lacking(&self.head) else {
+                return Ok(true);
+            };
             if chunks >= SLICE_CHUNKS || slice_exhausted(now_ms) {
                 return Ok(false);
             }
@@ -190,7 +270,6 @@ impl SharedLog {
                 .take(missing, bytes, whole_seconds(now_ms))
                 .map_err(|_| ReadError::NotAsNamed(missing.chunk.image))?;
         }
-        Ok(true)
     }
 
     /// Whether the log has changed since this was last asked, or this VM does not have all of
@@ -198,7 +277,7 @@ impl SharedLog {
     pub(crate) fn has_moved(&mut self) -> bool {
         let extent = (self.head.image, self.head.len);
         let before = std::mem::replace(&mut self.seen, extent);
-        before != extent || self.damaged || self.replica.lacking(&self.head).is_some()
+        before != extent || self.damaged || !self.has_all
     }
 
     /// A tick has looked at the record.
@@ -257,7 +336,9 @@ impl SharedLog {
         if self.head.over_capacity {
             return Availability::Unavailable("Too many anchors are revoked");
         }
-        match self.head.age_ms(now_ms) {
+        // After a record was lost the companion may first confirm less than this VM has seen.
+        let is_older = self.head.confirmed_at_ms() < self.confirmed_ms;
+        match self.head.age_ms(now_ms).filter(|_| !is_older) {
             Some(age) if age <= self.timing.max_staleness_ms => Availability::Ready,
             Some(_) if self.is_left_over(now_ms) => Availability::Pending,
             Some(_) => Availability::Unavailable("The revocation state is too old"),

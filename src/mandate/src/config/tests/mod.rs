@@ -303,3 +303,43 @@ fn a_feed_is_read_and_its_token_is_shown_nowhere() {
         assert!(!format!("{errors:?}").contains("a b"), "{errors:?}");
     }
 }
+
+#[test]
+fn shared_values_have_the_secret_that_is_named_or_the_token() {
+    let with = |revocation: &str, extra: &str, variables: &[(&str, &str)]| {
+        let document = LEAST.replace(r#""disabled""#, revocation);
+        let of = |name: &str| {
+            let mut all = variables.iter();
+            all.find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Configuration::from_json(format!("{{{document}{extra}}}").as_bytes(), &of)
+    };
+    let secret = |read: Result<Configuration, _>| {
+        let Ok::<_, Vec<ConfigError>>(read) = read else {
+            panic!("refused");
+        };
+        read.shared_data_secret().map(str::to_owned)
+    };
+    let feed = r#"{"upstream":"f","token":"token"}"#;
+    let own = r#","shared_data":{"secret":"0123456789abcdef"}"#;
+    let variable = ("CARACAL_SHARED_DATA_SECRET", "from-the-environment");
+    assert_eq!(secret(with(r#""disabled""#, "", &[])), None);
+    assert_eq!(secret(with(r#"{"upstream":"f"}"#, "", &[])), None);
+    assert_eq!(secret(with(feed, "", &[])).as_deref(), Some("token"));
+    for (revocation, extra) in [(feed, own), (r#""disabled""#, own)] {
+        let found = secret(with(revocation, extra, &[variable]));
+        assert_eq!(found.as_deref(), Some("0123456789abcdef"));
+    }
+    let found = secret(with(feed, "", &[variable]));
+    assert_eq!(found.as_deref(), Some(variable.1));
+    let short = with(feed, "", &[(variable.0, "short")]);
+    assert_eq!(paths(short), ["shared_data.secret"]);
+    let read = with(feed, own, &[]).unwrap();
+    let shown = format!("{read:?} {}", serde_json::to_string(&read).unwrap());
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    // nginx's workers share nothing, and their environment may have the variable.
+    let kong = r#","host":"kong","shared_data":{}"#;
+    let kong = with(r#""disabled""#, kong, &[variable]);
+    assert!(paths(kong).contains(&"shared_data".to_owned()));
+}

@@ -24,6 +24,8 @@ const GOOD: &[&str] = &[
     r#""audit":{"upstream":"x"}"#,
     r#""audit":{"upstream":"x","token":"t","decisions":"denied"}"#,
     r#""streams":{"end_when_revoked":false}"#,
+    r#""shared_data":{}"#,
+    r#""shared_data":{"secret":"0123456789abcdef"}"#,
     r#""metrics":{}"#,
     r#""metrics":{"timings":true}"#,
 ];
@@ -290,6 +292,13 @@ const BAD: &[(&str, &str, bool)] = &[
         false,
     ),
     (r#""audit":{"upstream":"x","all":true}"#, "audit.all", true),
+    (
+        r#""shared_data":{"secret":"0123456789abcde"}"#,
+        "shared_data.secret",
+        false,
+    ),
+    (r#""shared_data":"secret""#, "shared_data", true),
+    (r#""shared_data":{"key":"k"}"#, "shared_data.key", true),
 ];
 
 #[test]

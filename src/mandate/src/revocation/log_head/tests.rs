@@ -175,11 +175,11 @@ fn what_is_forgotten_is_only_where_the_companion_was() {
 fn a_log_is_replaced_in_the_other_set_of_chunks() {
     let head = used();
     let (image, set) = (head.image, head.set);
-    let next = head.replaced(head.new_image(6_000), 4);
+    let next = head.replaced(head.new_image(6_000), 4, 44);
     assert_ne!(next.image, image);
     assert_eq!((next.prev_image, next.prev_len), (image, 9));
     assert_eq!((next.base, next.len, next.set), (4, 4, 1 - set));
-    assert_eq!(next.replaced(1, 0).set, set);
+    assert_eq!(next.replaced(1, 0, 0).set, set);
     assert_eq!(next.age_ms(6_000), Some(2_000));
 
     let reset = next.reset(7_000);
