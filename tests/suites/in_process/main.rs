@@ -126,7 +126,10 @@ fn an_answer_whose_header_was_taken_away_is_the_peer_s() {
         .start()
         .unwrap();
     proxy.advance(Duration::from_secs(1));
-    *companion.borrow_mut() = InProcess::default();
+    // Another one, which does not know the position of this one.
+    let mut other = InProcess::default();
+    other.is_old = true;
+    *companion.borrow_mut() = other;
     proxy.advance(Duration::from_secs(3));
     let polls = |result| proxy.metric_value(&format!("caracal_feed_polls_total.result={result}"));
     assert_eq!((polls("gone"), polls("error")), (1, 0));
