@@ -176,7 +176,7 @@ pub fn run(companions: usize, replaced_every: Option<Duration>, time: Duration) 
 }
 
 fn gone(envoy: &Envoy) -> u64 {
-    envoy.metric("caracal_feed_polls_total{result=\"gone\"}")
+    envoy.metric("caracal_feed_polls_total.result=gone")
 }
 
 fn revoke(redis: &Redis, around: &Around, edge: SocketAddr, time: Duration, report: &mut Report) {

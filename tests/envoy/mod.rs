@@ -277,8 +277,9 @@ impl Envoy {
             .unwrap_or(gone)
     }
 
-    /// A counter or gauge of the filter, 0 when it was never defined.
+    /// A counter or gauge of the filter by its flat name, 0 when it was never defined.
     pub fn metric(&self, name: &str) -> u64 {
+        assert!(!name.contains('{'), "{name} is its name for Prometheus");
         let stats = self.ask("/stats?usedonly&filter=caracal_");
         let text = String::from_utf8_lossy(&stats.body).into_owned();
         let wanted = format!("wasmcustom.{name}: ");
