@@ -5,18 +5,20 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, Paths, Setup};
 use crate::mint::{Key, configuration, key_set, now};
 use crate::processes::{Redis, until};
-use crate::servers::{Client, Incoming, Reply, Server, get};
+use crate::servers::{Client, Incoming, Reply, Server, get, request};
 
 /// Connections that are asked one after the other; Envoy spreads them over its
 /// workers.
 const CONNECTIONS: usize = 8;
+/// A revocation that takes longer is lost.
+const REVOKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The servers that an Envoy needs besides the companion.
 pub struct Around {
@@ -135,6 +137,55 @@ pub fn flood(redis: &Redis, sessions: usize) {
     }
 }
 
+/// How long a revocation took, from `XADD` on.
+pub struct Revoked {
+    /// To the first refusal.
+    pub first: Duration,
+    /// Until every connection was refused.
+    pub every: Duration,
+    /// The request that is refused.
+    pub request: Vec<u8>,
+}
+
+/// Revokes a session that every client is admitted with, and asks all of them until they are
+/// refused. Whoever was refused once stays so.
+pub fn revoke_while_asked(
+    redis: &mut redis::Connection,
+    around: &Around,
+    clients: &mut [Client],
+    sid: &str,
+) -> Revoked {
+    let bearer = format!("Bearer {}", around.of_session(sid));
+    let request = request("GET", "/", &[("authorization", &bearer)]);
+    for client in &mut *clients {
+        assert_eq!(client.exchange(&request).unwrap().status, 200);
+    }
+    let since = Instant::now();
+    let stream = "caracal.sessions.revoke";
+    let _: String = redis::cmd("XADD")
+        .arg(&[stream, "MAXLEN", "~", "10000", "*", "session_id", sid])
+        .query(redis)
+        .unwrap();
+    let mut refused = vec![false; clients.len()];
+    let mut first = None;
+    while refused.contains(&false) {
+        assert!(since.elapsed() < REVOKED_WITHIN, "{sid} is still admitted");
+        for (client, refused) in clients.iter_mut().zip(&mut refused) {
+            if client.exchange(&request).unwrap().status == 401 {
+                *refused = true;
+                first.get_or_insert_with(|| since.elapsed());
+            } else {
+                assert!(!*refused, "admitted after it was refused");
+            }
+        }
+    }
+    Revoked {
+        first: first.unwrap(),
+        every: since.elapsed(),
+        request,
+    }
+}
+
 /// A session of the flood.
 pub fn flooded(number: usize) -> String {
     format!("01890a5d-ac96-774b-bcce-{number:012}")
@@ -178,7 +229,7 @@ impl Watch {
             let connect = || Client::try_connect(edge).ok();
             let mut clients: Vec<Option<Client>> = (0..CONNECTIONS).map(|_| connect()).collect();
             let bearer = format!("Bearer {token}");
-            let request = crate::servers::request("GET", "/", &[("authorization", &bearer)]);
+            let request = request("GET", "/", &[("authorization", &bearer)]);
             while !ended.load(Ordering::SeqCst) {
                 for client in &mut clients {
                     let answer = client.as_mut().and_then(|c| c.exchange(&request).ok());

@@ -7,6 +7,7 @@ pub mod companion;
 pub mod conformance;
 pub mod edge;
 pub mod envoy;
+pub mod faulted;
 pub mod host;
 pub mod hostile;
 pub mod hosts;

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::edge::{Around, all_answer};
+use crate::edge::{Around, all_answer, revoke_while_asked};
 use crate::envoy::Envoy;
 use crate::processes::{Companion, Redis, filter_with_hooks, until};
-use crate::servers::{Client, request};
+use crate::servers::Client;
 
-const STREAM: &str = "caracal.sessions.revoke";
 /// Connections that ask for a refusal; both workers have some.
 const ASKING: usize = 6;
 const LOAD_CONNECTIONS: usize = 4;
@@ -186,32 +185,10 @@ fn revoke(redis: &Redis, around: &Around, edge: SocketAddr, time: Duration, repo
     let mut before: Option<Vec<u8>> = None;
     while began.elapsed() < time {
         let sid = format!("revoked-{}", report.first.len());
-        let bearer = format!("Bearer {}", around.of_session(&sid));
-        let bytes = request("GET", "/", &[("authorization", &bearer)]);
-        for client in &mut clients {
-            assert_eq!(client.exchange(&bytes).unwrap().status, 200);
-        }
-        let since = Instant::now();
-        let _: String = redis::cmd("XADD")
-            .arg(&[STREAM, "MAXLEN", "~", "10000", "*", "session_id", &sid])
-            .query(&mut connection)
-            .unwrap();
-        let mut refused = [false; ASKING];
-        let mut seen = None;
-        while refused.contains(&false) {
-            assert!(since.elapsed() < READY, "{sid} is still admitted");
-            for (client, refused) in clients.iter_mut().zip(&mut refused) {
-                if client.exchange(&bytes).unwrap().status == 401 {
-                    *refused = true;
-                    seen.get_or_insert_with(|| since.elapsed());
-                } else {
-                    assert!(!*refused, "admitted after it was refused");
-                }
-            }
-        }
-        report.first.push(seen.unwrap());
-        report.every.push(since.elapsed());
-        if let Some(before) = before.replace(bytes) {
+        let revoked = revoke_while_asked(&mut connection, around, &mut clients, &sid);
+        report.first.push(revoked.first);
+        report.every.push(revoked.every);
+        if let Some(before) = before.replace(revoked.request) {
             for client in &mut clients {
                 assert_eq!(client.exchange(&before).unwrap().status, 401);
             }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use caracal_tests::edge::Around;
+use caracal_tests::edge::{Around, revoke_while_asked};
 use caracal_tests::envoy::Envoy;
 use caracal_tests::processes::{Companion, Redis, filter_with_hooks, until};
 use caracal_tests::replicas::{self, percentile};
-use caracal_tests::servers::{Client, request};
+use caracal_tests::servers::Client;
 use serde_json::json;
 
 const REVOCATIONS: usize = 300;
@@ -22,7 +22,6 @@ const LOAD_CONNECTIONS: usize = 6;
 const ASKING: usize = 6;
 const P50: Duration = Duration::from_millis(50);
 const P99: Duration = Duration::from_millis(500);
-const STREAM: &str = "caracal.sessions.revoke";
 
 /// Good mandates, sent until told to stop.
 struct Load {
@@ -102,34 +101,11 @@ fn latency(scene: &Scene) -> bool {
     let (mut first, mut every) = (Vec::new(), Vec::new());
     for n in 0..REVOCATIONS {
         let sid = format!("revoked-{n}");
-        let bearer = format!("Bearer {}", scene.around.of_session(&sid));
-        let bytes = request("GET", "/", &[("authorization", &bearer)]);
-        for client in &mut clients {
-            assert_eq!(client.exchange(&bytes).unwrap().status, 200);
-        }
-        let since = Instant::now();
-        let _: String = redis::cmd("XADD")
-            .arg(&[STREAM, "MAXLEN", "~", "10000", "*", "session_id", &sid])
-            .query(&mut connection)
-            .unwrap();
-        let mut refused = [false; ASKING];
-        let mut seen = None;
-        while refused.contains(&false) {
-            for (client, refused) in clients.iter_mut().zip(&mut refused) {
-                if client.exchange(&bytes).unwrap().status == 401 {
-                    *refused = true;
-                    seen.get_or_insert_with(|| since.elapsed());
-                } else {
-                    assert!(!*refused, "admitted after it was refused");
-                    assert!(
-                        seen.is_none_or(|s| since.elapsed() - s < P99),
-                        "the workers do not agree"
-                    );
-                }
-            }
-        }
-        first.push(seen.unwrap());
-        every.push(since.elapsed());
+        let revoked = revoke_while_asked(&mut connection, &scene.around, &mut clients, &sid);
+        let between = revoked.every - revoked.first;
+        assert!(between < P99, "the workers do not agree for {between:?}");
+        first.push(revoked.first);
+        every.push(revoked.every);
     }
     let answers = load.ended();
     first.sort();

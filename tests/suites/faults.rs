@@ -3,13 +3,12 @@
 //! neither traps nor lets through what it cannot prove, and is well again when the host
 //! is.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
-use caracal_tests::host::{Answer, Builder, HostCall, Outcome, Proxy, Request, Stream, Vm};
+use caracal_tests::faulted::{Site, sites};
+use caracal_tests::host::{Answer, Builder, Outcome, Proxy, Request, Stream, Vm};
 use caracal_tests::hosts::{APISIX, ENVOY, KONG, On};
 use caracal_tests::mint::{Key, key_set};
 use serde_json::json;
@@ -21,26 +20,6 @@ const STATUSES: [u32; 10] = [1, 2, 3, 4, 6, 7, 8, 10, 12, 99];
 const EACH: u64 = 3;
 /// The suite's parts, which run side by side.
 const PARTS: usize = 4;
-
-/// One call in a run: who makes it, where, and the how-manieth of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Site {
-    vm: Vm,
-    callback: &'static str,
-    name: &'static str,
-    nth: u64,
-}
-
-impl Site {
-    fn of(call: &HostCall) -> Self {
-        Site {
-            vm: call.vm,
-            callback: call.callback,
-            name: call.name,
-            nth: call.nth,
-        }
-    }
-}
 
 fn token(key: &Key, sid: &str) -> String {
     key.mandate(START, json!({"sid": sid}))
@@ -99,32 +78,8 @@ fn live(proxy: &mut Proxy) -> (Vec<Stream>, Vec<Stream>) {
     (bad, good)
 }
 
-/// The sites of a life without faults.
-fn sites(on: On) -> Vec<Site> {
-    let seen: Rc<RefCell<Vec<Site>>> = Rc::default();
-    let note = Rc::clone(&seen);
-    let mut proxy = builder(on)
-        .on_host_call(move |call| {
-            note.borrow_mut().push(Site::of(call));
-            None
-        })
-        .start()
-        .unwrap();
-    live(&mut proxy);
-    let mut alike: BTreeMap<(Vm, &str, &str), u64> = BTreeMap::new();
-    let all = seen.borrow();
-    let first = all.iter().filter(|site| {
-        let count = alike
-            .entry((site.vm, site.callback, site.name))
-            .or_default();
-        *count += 1;
-        *count <= EACH
-    });
-    first.copied().collect()
-}
-
 fn run(on: On, part: usize) {
-    let all = sites(on);
+    let all = sites(builder(on), EACH, |proxy| drop(live(proxy)));
     assert!(all.len() > 40, "{}", all.len());
     let mut runs = 0;
     for (number, site) in all.iter().enumerate().filter(|(n, _)| n % PARTS == part) {

@@ -1,14 +1,13 @@
 //! Every host call fails once, at every place where the filter makes it. In shadow much goes
 //! on, but nothing that a client made up, and nobody else's principal.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use caracal_tests::companion::InProcess;
+use caracal_tests::faulted::{Site, sites};
 use caracal_tests::host::status::{BAD_ARGUMENT, INTERNAL_FAILURE, TRAP};
-use caracal_tests::host::{Answer, Builder, FailurePolicy, HostCall, Proxy, Request, Stream, Vm};
+use caracal_tests::host::{Answer, Builder, FailurePolicy, Proxy, Request, Stream};
 use caracal_tests::hosts::{APISIX, ENVOY, KONG, On};
 use caracal_tests::mint::{Key, key_set};
 use serde_json::json;
@@ -17,12 +16,6 @@ use crate::edge::{START, forging, mandate};
 
 /// Of calls made alike, so many from the first on fail by themselves.
 const EACH: u64 = 2;
-
-type Site = (Vm, &'static str, &'static str, u64);
-
-fn site(call: &HostCall) -> Site {
-    (call.vm, call.callback, call.name, call.nth)
-}
 
 /// `mixed`: one route is enforced.
 fn builder(on: On, mixed: bool) -> Builder {
@@ -76,27 +69,6 @@ fn live(proxy: &mut Proxy) -> [Vec<Stream>; 3] {
     all
 }
 
-fn sites(on: On, mixed: bool) -> Vec<Site> {
-    let seen: Rc<RefCell<Vec<Site>>> = Rc::default();
-    let note = Rc::clone(&seen);
-    let mut proxy = builder(on, mixed)
-        .on_host_call(move |call| {
-            note.borrow_mut().push(site(call));
-            None
-        })
-        .start()
-        .unwrap();
-    live(&mut proxy);
-    let mut alike: BTreeMap<(Vm, &str, &str), u64> = BTreeMap::new();
-    let all = seen.borrow();
-    let first = all.iter().filter(|(vm, callback, name, _)| {
-        let count = alike.entry((*vm, callback, name)).or_default();
-        *count += 1;
-        *count <= EACH
-    });
-    first.copied().collect()
-}
-
 /// Nothing that the client made up reached the service, in headers or in trailers.
 fn is_clean(proxy: &Proxy, stream: Stream, principals: &[&[u8]], what: &str) {
     let Some(reached) = proxy.upstream(stream) else {
@@ -113,18 +85,18 @@ fn is_clean(proxy: &Proxy, stream: Stream, principals: &[&[u8]], what: &str) {
 }
 
 fn run(on: On, mixed: bool) {
-    let all = sites(on, mixed);
+    let all = sites(builder(on, mixed), EACH, |proxy| drop(live(proxy)));
     assert!(all.len() > 30, "{}", all.len());
     for wanted in all {
         for status in [BAD_ARGUMENT, INTERNAL_FAILURE, TRAP] {
             // Kong lets a request go on in whose response a filter traps, and its own
             // callbacks are not the filter's to mend.
-            if on == KONG && (status == TRAP || wanted.2.ends_with("_metric")) {
+            if on == KONG && (status == TRAP || wanted.name.ends_with("_metric")) {
                 continue;
             }
             let what = format!("{on:?} {wanted:?} returns {status}");
             let started = builder(on, mixed)
-                .on_host_call(move |call| (site(call) == wanted).then_some(status))
+                .on_host_call(move |call| (Site::of(call) == wanted).then_some(status))
                 .start();
             // A host that cannot even start it serves nothing.
             let Ok(mut proxy) = started else { continue };
