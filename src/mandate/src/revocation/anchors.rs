@@ -12,8 +12,7 @@ use super::AnchorId;
 const SHARDS: usize = 256;
 /// A shard grows if more than this share of its slots is in use, in percent.
 const FULL_PERCENT: usize = 85;
-/// Most anchors for which room is made in advance. Their number comes from shared data,
-/// where anybody may have written it.
+/// Most anchors for which room is made in advance: their number comes from shared data.
 const MOST_ROOM: usize = 1 << 20;
 /// Fewest slots of a shard that has any.
 const LEAST_SLOTS: usize = 8;

@@ -12,6 +12,8 @@ pub struct Replica {
     position: u64,
     /// The trail of the entries that were read.
     trail: u64,
+    /// How often it was emptied.
+    emptied: u64,
 }
 
 /// A part of the log that is missing in the replica.
@@ -32,6 +34,12 @@ impl Replica {
     /// The anchors.
     pub fn anchors(&self) -> &RevokedAnchors {
         &self.anchors
+    }
+
+    /// Changes when the anchors are read anew. A walk through them must not go on then: it
+    /// would leave some out.
+    pub fn reading(&self) -> u64 {
+        self.emptied
     }
 
     /// Removes expired anchors among the next `slots` slots of the table.
@@ -120,6 +128,7 @@ impl Replica {
         self.anchors = RevokedAnchors::with_room(usize::try_from(entries).unwrap_or(0));
         self.position = 0;
         self.trail = 0;
+        self.emptied = self.emptied.wrapping_add(1);
     }
 }
 

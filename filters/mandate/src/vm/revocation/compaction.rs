@@ -16,6 +16,8 @@ const SPARE_ENTRIES: u64 = CHUNK_ENTRIES.saturating_mul(8);
 pub(crate) struct Compaction {
     lease: u64,
     image: u64,
+    /// The replica's reading that it walks through.
+    reading: u64,
     at: Option<Position>,
     len: u64,
     trail: u64,
@@ -30,10 +32,11 @@ enum Progress {
 }
 
 impl Compaction {
-    pub(crate) fn new(lease: u64, image: u64) -> Self {
+    pub(crate) fn new(log: &SharedLog, lease: u64, now_ms: u64) -> Self {
         Compaction {
             lease,
-            image,
+            image: log.head.new_image(now_ms),
+            reading: log.replica.reading(),
             at: Some(Position::default()),
             len: 0,
             trail: 0,
@@ -71,6 +74,12 @@ impl Compaction {
     }
 
     fn write_chunk(&mut self, log: &mut SharedLog, now_ms: u64) -> Result<Progress, Status> {
+        // Another plugin can take the head away for a moment and put it back: then a request
+        // has had the replica read anew, and its anchors stand in other places. An image of
+        // both readings would lack some.
+        if log.replica.reading() != self.reading {
+            return Ok(Progress::Ended);
+        }
         let Some(from) = self.at else {
             log.read_head()?;
             if !log.head.holds(self.lease) {

@@ -145,7 +145,7 @@ impl RevocationFeed {
         let again = std::mem::take(&mut self.compaction_tried);
         if goes_on.is_none() && !again && Compaction::is_due(&self.log) {
             self.compaction_tried = true;
-            self.compaction = Some(Compaction::new(lease, self.log.head.new_image(now_ms)));
+            self.compaction = Some(Compaction::new(&self.log, lease, now_ms));
             return None;
         }
         let snapshot = self.log.head.generation.is_empty();
