@@ -343,13 +343,14 @@ impl KeySetCache {
             else {
                 return;
             };
+            let began_ms = pending_fetch.started_ms;
             let counts = match pending_fetch.lease {
-                Some(lease) => control.holds(lease),
+                Some(lease) => self.store.may_write(&control, lease, began_ms),
                 // Use it if there is no usable key set, or only an older one.
                 None => {
                     parsed.is_ok()
                         && (!control.is_usable(now_ms, self.timing)
-                            || control.is_older_than(pending_fetch.started_ms))
+                            || control.is_older_than(began_ms))
                 }
             };
             if !counts {
@@ -358,8 +359,7 @@ impl KeySetCache {
             }
             let (next, log) = match &parsed {
                 Ok((document, _)) => {
-                    let next =
-                        control.succeeded(pending_fetch.started_ms, now_ms, self.timing, now_ms);
+                    let next = control.succeeded(began_ms, now_ms, self.timing, now_ms);
                     let id = next.key_set_id().unwrap_or_default();
                     if self.store.write_key_set(id, document, version) != Ok(true) {
                         continue;

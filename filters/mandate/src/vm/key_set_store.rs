@@ -6,7 +6,7 @@
 
 use caracal_mandate::config::{AcceptedZone, Configuration};
 use caracal_mandate::jwks::key_set::MAX_DOCUMENT_BYTES;
-use caracal_mandate::jwks::refresh::Control;
+use caracal_mandate::jwks::refresh::{Control, Lease};
 use caracal_mandate::shared_record::seal;
 
 use crate::abi::hostcalls::Status;
@@ -27,6 +27,8 @@ pub(crate) struct KeySetStore {
     known: Control,
     /// When the fetch of the newest key set began that this VM has seen.
     newest_ms: u64,
+    /// The order of the newest record that this VM has seen.
+    newest: (u64, u64),
     /// The record that was last read is not what this filter wrote last.
     spoiled: bool,
     /// When this VM last began a fetch.
@@ -75,6 +77,7 @@ impl KeySetStore {
             key_set: ["caracal/v5/", &name, "/key_set"].concat(),
             known: Control::default(),
             newest_ms: 0,
+            newest: (0, 0),
             spoiled: false,
             begun_ms: None,
         }
@@ -95,9 +98,11 @@ impl KeySetStore {
             return Ok((self.known, cas));
         };
         let found = Control::decode(&bytes).filter(|control| {
-            let is_old = control
-                .key_set_id()
-                .is_some_and(|(_, fetched_ms)| fetched_ms < self.newest_ms);
+            // A record after a lost one has no key set yet.
+            let is_old = control.order() < self.newest
+                || control
+                    .key_set_id()
+                    .is_some_and(|(_, fetched_ms)| fetched_ms < self.newest_ms);
             if is_old {
                 refuse("is older than what this VM has seen");
             }
@@ -110,9 +115,16 @@ impl KeySetStore {
 
     fn know(&mut self, control: Control) {
         self.known = control;
+        self.newest = self.newest.max(control.order());
         if let Some((_, fetched_ms)) = control.key_set_id() {
             self.newest_ms = self.newest_ms.max(fetched_ms);
         }
+    }
+
+    /// Whether the holder of a lease may write what it began to fetch at a time: it still has
+    /// the lease, and no key set was seen whose fetch began later.
+    pub(crate) fn may_write(&self, control: &Control, lease: Lease, started_ms: u64) -> bool {
+        control.holds(lease) && self.newest_ms <= started_ms
     }
 
     /// Returns `false` if another VM wrote meanwhile.

@@ -106,7 +106,8 @@ impl Control {
 
     /// The record after a VM took the lease for a fetch.
     pub fn leased(mut self, fetch: Fetch, now_ms: u64, timing: FetchTiming) -> (Self, Lease) {
-        self.leases = self.leases.saturating_add(1);
+        // After a lost or old record no number comes again that an earlier holder has.
+        self.leases = self.leases.saturating_add(1).max(now_ms);
         self.lease_forced = fetch == Fetch::Forced;
         self.lease_until_ms = now_ms
             .saturating_add(timing.timeout_ms)
@@ -118,6 +119,12 @@ impl Control {
                 fetch,
             },
         )
+    }
+
+    /// What never goes back from one record to the next: the number of leases, and when the
+    /// fetch of the key set began that one of them has brought.
+    pub fn order(&self) -> (u64, u64) {
+        (self.leases, self.key_set_id().map_or(0, |(_, at)| at))
     }
 
     /// Whether a lease is still valid. If it was taken over or given back, its former
