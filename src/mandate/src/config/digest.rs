@@ -3,8 +3,8 @@
 use crate::json::{self, Duplicates, Members, Number, Value};
 use crate::token::fingerprint::Fingerprint;
 
-/// The member that holds a secret, in each part of a configuration that has one.
-const SECRET: &str = "token";
+/// The members that hold a secret, in the parts of a configuration.
+const SECRETS: [&str; 2] = ["token", "secret"];
 /// The part whose names are those of headers: `token` may be one.
 const NAMES: &str = "forward";
 /// Hex digits of the digest that are shown.
@@ -12,8 +12,8 @@ const SHOWN: usize = 12;
 
 /// The digest of a document that was read without an error: the first 12 hex digits of the
 /// SHA-256 of what it says. White space, the order of members and escapes in texts do not
-/// count. The text of every `token` is left out: otherwise somebody who knows the rest could
-/// confirm a guess at the token. What comes from the environment is not in it.
+/// count. The text of every `token` and `secret` is left out: otherwise somebody who knows the rest could
+/// confirm a guess at it. What comes from the environment is not in it.
 #[must_use]
 pub fn digest(document: &[u8]) -> String {
     let mut said = Vec::new();
@@ -68,7 +68,9 @@ fn add_members(said: &mut Vec<u8>, members: &Members<'_>, level: Level) {
     for (name, value) in sorted {
         add_text(said, name);
         match value {
-            Value::String(_) if level == Level::Part && name == SECRET => said.push(b'h'),
+            Value::String(_) if level == Level::Part && SECRETS.contains(&&**name) => {
+                said.push(b'h');
+            }
             Value::Object(part) if level == Level::Document && name != NAMES => {
                 add_members(said, part, Level::Part);
             }
@@ -105,8 +107,13 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_in_it_and_all_else_is() {
-        for name in ["revocation", "audit", "gateway"] {
-            for token in [r#""token":"#, "\"token\" :\n ", r#""t\u006fken":"#] {
+        for name in ["revocation", "audit", "gateway", "shared_data"] {
+            for token in [
+                r#""token":"#,
+                "\"token\" :\n ",
+                r#""t\u006fken":"#,
+                r#""secret":"#,
+            ] {
                 let with = |secret: &str, zone: &str| {
                     of(&format!(
                         r#"{{"{name}":{{{token}"{secret}"}},"zone_id":"{zone}"}}"#
@@ -121,6 +128,13 @@ mod tests {
                 );
             }
         }
+        // There it is the name of a header.
+        let header = |claim: &str| {
+            of(&format!(
+                r#"{{"forward":{{"headers":{{"token":"{claim}"}}}}}}"#
+            ))
+        };
+        assert_ne!(header("sub"), header("sid"));
         // Whether there is one counts, and a zone or resource of that name hides nothing.
         assert_ne!(of(r#"{"a":{"token":"x"}}"#), of(r#"{"a":{}}"#));
         assert_ne!(of(r#"{"token":{"b":"x"}}"#), of(r#"{"token":{"b":"y"}}"#));
