@@ -221,7 +221,10 @@ impl Watched {
             self.stored.clear();
             return (Some(Vec::new()), CAS_UNWRITTEN);
         };
-        self.stored.clone_from(&value);
+        match value.len() <= MAX_SEALED_BYTES {
+            true => self.stored.clone_from(&value),
+            false => self.stored = Vec::new(),
+        }
         open(seal, &self.key, &mut value);
         (Some(value), cas)
     }

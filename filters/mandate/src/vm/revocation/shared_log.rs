@@ -312,6 +312,8 @@ impl SharedLog {
     /// Begins a new log in place of a damaged one. Until the companion's whole state is
     /// in it, nothing is confirmed and requests are refused.
     pub(crate) fn reset_damaged(&mut self, now_ms: u64) {
+        // Who damages it again and again must not have the companion asked at each tick.
+        self.spoiled = true;
         let reset = self.head.reset(now_ms);
         if matches!(self.write_head(reset), Ok(true)) {
             hostcalls::log(
